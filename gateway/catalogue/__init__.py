@@ -1,0 +1,1 @@
+"""One namespaced catalogue out of many upstreams."""

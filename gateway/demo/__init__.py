@@ -1,0 +1,1 @@
+"""Two small MCP servers that need no network and no credentials."""

@@ -1,0 +1,247 @@
+"""Everything that can go wrong on a request's way, one leaf per outcome a client can see.
+
+Each leaf has a JSON-RPC code, the HTTP status used when the error ends the HTTP exchange itself (before a JSON-RPC
+answer is owed), and words that say what to do. Codes −32000 … −32019 are ours; −32020 … −32099 are the specification's.
+Foreign exceptions are mapped to these where they enter, never further in.
+"""
+
+from typing import Any, ClassVar
+
+from gateway import protocol
+
+
+class GatewayError(Exception):
+    """Base of every error the gateway answers with."""
+
+    code: ClassVar[int] = protocol.INTERNAL_ERROR
+    status: ClassVar[int] = 200
+    outcome: ClassVar[str] = "error"
+    """What logs and metrics call it."""
+
+    def __init__(self, message: str, *, data: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.data = data
+
+
+class ConfigError(GatewayError):
+    """The configuration cannot be used. The message names file, line, server and field."""
+
+    outcome = "bad_config"
+
+
+# --- What the client sent -----------------------------------------------------------------------------------------
+
+
+class ParseError(GatewayError):
+    """The body is not JSON."""
+
+    code, status, outcome = protocol.PARSE_ERROR, 400, "malformed"
+
+
+class InvalidRequest(GatewayError):
+    """The body is JSON, but not one JSON-RPC message."""
+
+    code, status, outcome = protocol.INVALID_REQUEST, 400, "malformed"
+
+
+class InvalidParams(GatewayError):
+    """A parameter is missing or has the wrong shape."""
+
+    code, status, outcome = protocol.INVALID_PARAMS, 400, "invalid_params"
+
+
+class MethodNotFound(GatewayError):
+    """No such method, in this era."""
+
+    code, status, outcome = protocol.METHOD_NOT_FOUND, 404, "method_not_found"
+
+    def __init__(self, method: str) -> None:
+        super().__init__("Method not found", data={"method": method})
+
+
+class HeaderMismatch(GatewayError):
+    """An HTTP header contradicts the body (2026-07-28, basic/transports/streamable-http)."""
+
+    code, status, outcome = protocol.HEADER_MISMATCH, 400, "malformed"
+
+
+class UnsupportedVersion(GatewayError):
+    """The client speaks a revision this gateway does not."""
+
+    code, status, outcome = protocol.UNSUPPORTED_VERSION, 400, "malformed"
+
+    def __init__(self, requested: str) -> None:
+        super().__init__(
+            "Unsupported protocol version", data={"supported": list(protocol.MODERN_VERSIONS), "requested": requested}
+        )
+
+
+class UnknownTool(GatewayError):
+    """No tool of that name in the catalogue."""
+
+    code, outcome = protocol.INVALID_PARAMS, "unknown_tool"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Unknown tool: {name}. Call tools/list to see the tools there are now.")
+
+
+class UnknownPrompt(GatewayError):
+    """No prompt of that name in the catalogue."""
+
+    code, outcome = protocol.INVALID_PARAMS, "unknown_prompt"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Unknown prompt: {name}. Call prompts/list to see the prompts there are now.")
+
+
+class UnknownResource(GatewayError):
+    """No upstream serves that URI. Handshake-era agents get −32002, later ones −32602."""
+
+    code, outcome = protocol.RESOURCE_NOT_FOUND, "unknown_resource"
+
+    def __init__(self, uri: str, hint: str = "") -> None:
+        super().__init__(f"Resource not found: {uri}{hint}", data={"uri": uri})
+
+
+class SessionNotFound(GatewayError):
+    """No such session, or it is someone else's: the two must look the same."""
+
+    code, status, outcome = protocol.INVALID_REQUEST, 404, "no_session"
+
+    def __init__(self) -> None:
+        super().__init__("Session not found. Open a new one with initialize.")
+
+
+class Forbidden(GatewayError):
+    """A Host or Origin this gateway was not told to answer to (DNS rebinding)."""
+
+    code, status, outcome = protocol.INVALID_REQUEST, 403, "forbidden"
+
+
+class MethodNotAllowed(GatewayError):
+    """An HTTP method this endpoint does not have."""
+
+    code, status, outcome = protocol.INVALID_REQUEST, 405, "malformed"
+
+
+class NotAcceptable(GatewayError):
+    """The client accepts nothing the gateway can send."""
+
+    code, status, outcome = protocol.INVALID_REQUEST, 406, "malformed"
+
+
+class SlowRequest(GatewayError):
+    """The request did not arrive within the read deadline."""
+
+    code, status, outcome = protocol.INVALID_REQUEST, 408, "malformed"
+
+
+class PayloadTooLarge(GatewayError):
+    """The request is over the size cap."""
+
+    code, status, outcome = -32014, 413, "oversized"
+
+    def __init__(self, cap: int) -> None:
+        super().__init__(f"The request is larger than {cap} bytes, the cap set by gateway.max_request_bytes.")
+
+
+class UnsupportedMediaType(GatewayError):
+    """The request is not `application/json`."""
+
+    code, status, outcome = protocol.INVALID_REQUEST, 415, "malformed"
+
+
+class TooManySessions(GatewayError):
+    """The cap on open sessions is reached."""
+
+    code, status, outcome = -32016, 503, "overloaded"
+
+    def __init__(self, cap: int) -> None:
+        super().__init__(f"{cap} sessions are open, the cap set by gateway.max_sessions. Try again later.")
+
+
+# --- What happened upstream ---------------------------------------------------------------------------------------
+
+
+class UpstreamError(GatewayError):
+    """The upstream's own JSON-RPC error, passed through as it is."""
+
+    outcome = "upstream_error"
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        super().__init__(message)
+        self.code = code  # pyright: ignore[reportIncompatibleVariableOverride] - the upstream's, not ours
+        self.data = data
+
+
+class UpstreamUnavailable(GatewayError):
+    """The upstream is not connected. The request was not delivered, so repeating it is safe."""
+
+    code, outcome = -32010, "upstream_unavailable"
+
+    def __init__(self, upstream: str, state: str, reason: str = "", retry_after: float | None = None) -> None:
+        text = f"Upstream {upstream!r} is {state}" + (f": {reason}" if reason else "")
+        if retry_after is not None:
+            text += f". Next attempt in {retry_after:.0f} s"
+        data: dict[str, Any] = {"upstream": upstream, "state": state, "delivered": False}
+        if retry_after is not None:
+            data["retryAfter"] = round(retry_after, 1)
+        super().__init__(text + ".", data=data)
+
+
+class UpstreamTimeout(GatewayError):
+    """The upstream did not answer by the deadline. It may still be at work on the request."""
+
+    code, outcome = -32011, "timeout"
+
+    def __init__(self, upstream: str, method: str, seconds: float) -> None:
+        super().__init__(
+            f"Upstream {upstream!r} did not answer {method} within {seconds:g} s. "
+            "If it needs longer, raise `timeout` in its entry.",
+            data={"upstream": upstream, "timeout": seconds},
+        )
+
+
+class UpstreamLost(GatewayError):
+    """The connection broke while the request was in flight. Whether the upstream acted on it is unknown."""
+
+    code, outcome = -32012, "upstream_lost"
+
+    def __init__(self, upstream: str, reason: str, *, delivered: bool = True) -> None:
+        super().__init__(
+            f"Upstream {upstream!r} went away before it answered: {reason}.",
+            data={"upstream": upstream, "delivered": "unknown" if delivered else False},
+        )
+        self.delivered = delivered
+
+
+class UpstreamProtocolError(GatewayError):
+    """The upstream answered with something that is not MCP."""
+
+    code, outcome = -32013, "upstream_garbage"
+
+    def __init__(self, upstream: str, reason: str) -> None:
+        super().__init__(f"Upstream {upstream!r} answered with something that is not MCP: {reason}.")
+
+
+class UpstreamOversized(GatewayError):
+    """The upstream's answer is over the size cap."""
+
+    code, outcome = -32015, "upstream_oversized"
+
+    def __init__(self, upstream: str, cap: int) -> None:
+        super().__init__(
+            f"The answer of upstream {upstream!r} is larger than {cap} bytes. "
+            "If that is intended, raise `max_response_bytes` in its entry.",
+            data={"upstream": upstream, "cap": cap},
+        )
+
+
+class UpstreamAsked(GatewayError):
+    """The upstream asked the agent for input in a way this pair of eras cannot carry."""
+
+    code, outcome = -32017, "input_required"
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(f"Upstream {upstream!r} asked for input, which cannot be passed on to this client.")

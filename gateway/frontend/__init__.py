@@ -1,0 +1,1 @@
+"""The agents' side: Streamable HTTP, HTTP+SSE and stdio."""

@@ -1,0 +1,92 @@
+"""What travels through the rooms: the principal, the agent, and one request of theirs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gateway.jsonrpc import RequestId
+from gateway.protocol import Era
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whoever the gateway acts for. Sessions, caches and limits are keyed by `id`."""
+
+    id: str
+
+
+ANONYMOUS = Principal("anonymous")
+"""The one principal when authentication is off."""
+
+
+class Agent(Protocol):
+    """One agent's end of the gateway: a stdio pipe, an HTTP session, or a single modern request."""
+
+    @property
+    def id(self) -> str:
+        """Unguessable, unique among the agents of this process."""
+        ...
+
+    @property
+    def principal(self) -> Principal: ...
+
+    @property
+    def era(self) -> Era: ...
+
+    @property
+    def version(self) -> str:
+        """The protocol revision it speaks."""
+        ...
+
+    @property
+    def view(self) -> str | None:
+        """The upstream it sees under its own names, or None for the merged catalogue."""
+        ...
+
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        """Its client capabilities as declared."""
+        ...
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Its `clientInfo` as declared; may be empty."""
+        ...
+
+    @property
+    def log_level(self) -> str | None:
+        """The least severe level it asked to hear (`logging/setLevel`); None until it asks."""
+        ...
+
+    def notify(self, method: str, params: dict[str, Any] | None) -> None:
+        """Send a notification that belongs to no request. Never blocks; dropped when the agent cannot receive it."""
+        ...
+
+
+Notify = Callable[[str, dict[str, Any] | None], None]
+"""`(method, params)`: send a notification on one request's own stream. Never blocks."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request of an agent, as it walks through the house."""
+
+    id: RequestId
+    method: str
+    params: dict[str, Any]
+    agent: Agent
+    notify: Notify
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """`Mcp-Param-*` headers the agent sent that no schema names; forwarded as they are."""
+    upstream: str | None = None
+    """The owner, once the catalogue has found it."""
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """`params._meta`, or an empty dict."""
+        meta = self.params.get("_meta")
+        return meta if isinstance(meta, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+
+    @property
+    def progress_token(self) -> RequestId | None:
+        return self.meta.get("progressToken")

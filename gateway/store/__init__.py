@@ -1,0 +1,1 @@
+"""What must be shared between nodes or survive a restart."""

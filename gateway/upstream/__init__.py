@@ -1,0 +1,1 @@
+"""The connections to the upstreams: supervision, transports, and what each upstream offers."""

@@ -1,0 +1,29 @@
+"""What one upstream offers: its four lists as it sent them, and what the era says about keeping them."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+Item = dict[str, Any]
+"""One tool, resource, resource template or prompt, exactly as the upstream sent it."""
+
+NO_EXPIRY: Final = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One upstream's catalogue at one moment. Items stand in the upstream's own order."""
+
+    tools: tuple[Item, ...] = ()
+    resources: tuple[Item, ...] = ()
+    templates: tuple[Item, ...] = ()
+    prompts: tuple[Item, ...] = ()
+    capabilities: dict[str, Any] = field(default_factory=dict[str, Any])
+    """`ServerCapabilities` as declared."""
+    server_info: dict[str, Any] = field(default_factory=dict[str, Any])
+    instructions: str | None = None
+    version: str = ""
+    """The protocol revision negotiated."""
+    ttl_ms: int | None = NO_EXPIRY
+    """Smallest `ttlMs` of the four lists (2026-07-28); None when the upstream gave none."""
+    private: bool = False
+    """Whether any list came with `cacheScope: private`."""
