@@ -5,7 +5,7 @@ answer is owed), and words that say what to do. Codes −32000 … −32019 are 
 Foreign exceptions are mapped to these where they enter, never further in.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 from gateway import protocol
 
@@ -13,9 +13,9 @@ from gateway import protocol
 class GatewayError(Exception):
     """Base of every error the gateway answers with."""
 
-    code: ClassVar[int] = protocol.INTERNAL_ERROR
-    status: ClassVar[int] = 200
-    outcome: ClassVar[str] = "error"
+    code: int = protocol.INTERNAL_ERROR
+    status: int = 200
+    outcome: str = "error"
     """What logs and metrics call it."""
 
     def __init__(self, message: str, *, data: dict[str, Any] | None = None) -> None:
@@ -171,7 +171,7 @@ class UpstreamError(GatewayError):
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:
         super().__init__(message)
-        self.code = code  # pyright: ignore[reportIncompatibleVariableOverride] - the upstream's, not ours
+        self.code = code
         self.data = data
 
 

@@ -1,12 +1,12 @@
 """JSON in and out, and the four shapes of a JSON-RPC message. Bytes and dicts only; no model, no I/O.
 
-`orjson` is the fast path. It turns integers beyond 64 bits into floats and refuses to write them, so such documents take
-the standard library's path: what passes through a gateway must come out as it went in.
+`orjson` is the fast path. It turns integers beyond 64 bits into floats and refuses to write them, so such documents
+take the standard library's path: what passes through a gateway must come out as it went in.
 """
 
 import json
 import re
-from typing import Any, Final
+from typing import Any, Final, TypeGuard, cast
 
 import orjson
 
@@ -78,6 +78,11 @@ def error(id: RequestId | None, code: int, message: str, data: Any = None) -> Me
     return {"jsonrpc": "2.0", "id": id, "error": body}
 
 
-def is_id(value: object) -> bool:
+def as_object(value: object) -> dict[str, Any]:
+    """`value` if it is a JSON object, else an empty one."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def is_id(value: object) -> TypeGuard[RequestId]:
     """Whether `value` can be a request id. Booleans are integers to Python, not to JSON."""
     return isinstance(value, str | int) and not isinstance(value, bool)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from gateway.jsonrpc import RequestId
+from gateway.jsonrpc import RequestId, as_object
 from gateway.protocol import Era
 
 
@@ -84,8 +84,7 @@ class Request:
     @property
     def meta(self) -> dict[str, Any]:
         """`params._meta`, or an empty dict."""
-        meta = self.params.get("_meta")
-        return meta if isinstance(meta, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+        return as_object(self.params.get("_meta"))
 
     @property
     def progress_token(self) -> RequestId | None:

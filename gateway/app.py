@@ -1,0 +1,192 @@
+"""The composition root: a validated configuration in, a running gateway out. Everything is built here, only here."""
+
+import functools
+import signal
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import anyio
+import structlog
+import uvicorn
+from anyio.abc import TaskGroup
+
+from gateway.catalogue import snapshot
+from gateway.catalogue.library import Library
+from gateway.config.models import Config, ServerConfig
+from gateway.errors import ConfigError
+from gateway.frontend.guard import Guard
+from gateway.frontend.http import HttpFront
+from gateway.frontend.server import Server
+from gateway.frontend.sessions import Sessions
+from gateway.frontend.sse import LegacySse
+from gateway.frontend.stdio import serve_stdio
+from gateway.frontend.streamable import Streamable
+from gateway.request import ANONYMOUS, Request
+from gateway.telemetry.audit import audit
+from gateway.upstream.guardian import Guardian
+from gateway.upstream.upstream import Upstream
+
+log = structlog.stdlib.get_logger("gateway")
+
+Handler = Callable[[Request], Awaitable[dict[str, Any]]]
+
+SAVE_SECONDS = 1.0
+"""How long after a change of the catalogue its snapshot is written; changes come in bursts."""
+
+
+def compose(*layers: Callable[[Handler], Handler]) -> Callable[[Handler], Handler]:
+    """The layers around a handler, outermost first."""
+    return lambda handler: functools.reduce(lambda inner, layer: layer(inner), reversed(layers), handler)
+
+
+class Gateway:
+    """All that serves agents, whatever front they come through. Use `running`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.settings = config.gateway
+        self._snapshot_path = self.settings.state_dir / "catalogue.json"
+        stored, warning = snapshot.load(self._snapshot_path)
+        if warning:
+            log.warning("snapshot ignored", reason=warning)
+        self._guardian = Guardian()
+        self._dirty = anyio.Event()
+        self.upstreams: dict[str, Upstream] = {}
+        self.library = Library(config.enabled, config.prefix)
+        self.server = Server(self.settings, self.library, self.upstreams, self._on_listing)
+        for name, server in config.enabled.items():
+            known = stored.get(name)
+            listing = known.listing if known and known.fingerprint == _fingerprint(server) else None
+            self.upstreams[name] = Upstream(name, server, self.server, self._guardian, listing)
+        self.library.update((name, upstream.listing) for name, upstream in self.upstreams.items())
+        self.handle = compose(audit)(self.server.route)
+
+    @asynccontextmanager
+    async def running(self) -> "AsyncGenerator[TaskGroup]":
+        """Run the upstreams; yields the task group that fronts may use. Leaves nothing behind."""
+        try:
+            async with anyio.create_task_group() as tg:
+                for upstream in self.upstreams.values():
+                    tg.start_soon(upstream.run)
+                tg.start_soon(self._save_snapshots)
+                yield tg
+                tg.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._guardian.aclose()
+
+    async def stdio(self) -> None:
+        """Serve the one agent on stdin and stdout until it leaves or a signal ends us."""
+        async with self.running() as tg:
+
+            async def serve() -> None:
+                await serve_stdio(self.settings, self.handle, self.server.open, self.server.close)
+                stop.set()
+
+            stop = anyio.Event()
+            tg.start_soon(_set_on_signal, stop)
+            tg.start_soon(serve)
+            await stop.wait()
+
+    async def http(self, on_listening: Callable[[str], None] = lambda url: None) -> None:
+        """Serve HTTP until a signal ends us.
+
+        Args:
+            on_listening: told the base URL once connections are accepted.
+
+        Raises:
+            ConfigError: the address cannot be listened on.
+        """
+        settings = self.settings
+        listener = _listen(settings.host, settings.port)
+        port = listener.getsockname()[1]
+        async with self.running() as tg:
+            sessions = Sessions(settings.max_sessions, settings.session_idle_timeout, self.server.close)
+            streamable = Streamable(settings, self.handle, self.library, sessions, self.server.open, tg)
+            sse = LegacySse(settings, self.handle, self.server.open, self.server.close)
+            guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)
+            front = HttpFront(guard, lambda scope: ANONYMOUS, self.library, streamable, sse)
+            tg.start_soon(sessions.sweep)
+            uvicorn_server = _Uvicorn(
+                uvicorn.Config(
+                    front,
+                    lifespan="off",
+                    access_log=False,
+                    log_config=None,
+                    http="httptools",
+                    ws="none",
+                    server_header=False,
+                    date_header=False,
+                    timeout_graceful_shutdown=int(settings.drain_timeout) or 1,
+                )
+            )
+            tg.start_soon(self._until_signal, uvicorn_server)
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            on_listening(f"http://{host}:{port}")
+            await uvicorn_server.serve(sockets=[listener])
+
+    async def _until_signal(self, uvicorn_server: "_Uvicorn") -> None:
+        stop = anyio.Event()
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(_set_on_signal, stop)
+            await stop.wait()
+            log.info("stopping")
+            self.server.end_streams()
+            uvicorn_server.should_exit = True
+
+    # --- The snapshot -------------------------------------------------------------------------------------------------
+
+    def _on_listing(self, upstream: Upstream) -> None:
+        self._dirty.set()
+
+    async def _save_snapshots(self) -> None:
+        while True:
+            await self._dirty.wait()
+            await anyio.sleep(SAVE_SECONDS)
+            self._dirty = anyio.Event()
+            stored = {
+                name: snapshot.Stored(_fingerprint(upstream.config), upstream.known)
+                for name, upstream in self.upstreams.items()
+                if upstream.known is not None
+            }
+            warning = await anyio.to_thread.run_sync(snapshot.save, self._snapshot_path, stored)
+            if warning:
+                log.warning("snapshot not saved", reason=warning)
+
+
+class _Uvicorn(uvicorn.Server):
+    """Signals are ours: we drain before we stop it."""
+
+    @contextmanager
+    def capture_signals(self) -> "Generator[None]":
+        yield
+
+
+async def _set_on_signal(event: anyio.Event) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            event.set()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            f"Cannot listen on {host} port {port}: {reason}. Stop what uses it, or choose another with --port."
+        ) from None
+
+
+def _fingerprint(server: ServerConfig) -> str:
+    return snapshot.fingerprint(server.model_dump(mode="json"))
+
+
+def enabled(names: Iterable[str], config: Config) -> Config:
+    """The configuration with only these servers."""
+    wanted = set(names)
+    servers = {name: server for name, server in config.servers.items() if name in wanted}
+    return config.model_copy(update={"servers": servers})

@@ -1,0 +1,52 @@
+"""What each era wraps around a request and a result, taken off on one side and put on on the other.
+
+The envelope describes a hop: the agent's ends here, and the upstream session writes its own. Everything else in `_meta`
+(trace context, vendor keys) belongs to the request and travels on.
+"""
+
+from typing import Any
+
+from gateway import __version__
+from gateway.jsonrpc import Message
+from gateway.protocol import ENVELOPE_KEYS, META_SERVER_INFO, Era
+
+SERVER_INFO = {"name": "mcp-gateway", "title": "MCP Gateway", "version": __version__}
+
+_OWN = ENVELOPE_KEYS | {"progressToken"}
+_CACHEABLE = frozenset(
+    {"tools/list", "resources/list", "resources/templates/list", "prompts/list", "resources/read", "server/discover"}
+)
+
+
+def unwrap_params(params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters without what belongs to the agent's own hop. The input is left as it is."""
+    meta = params.get("_meta")
+    if not isinstance(meta, dict):
+        return params
+    kept = {key: value for key, value in meta.items() if key not in _OWN}  # pyright: ignore[reportUnknownVariableType]
+    rest = {key: value for key, value in params.items() if key != "_meta"}
+    return {**rest, "_meta": kept} if kept else rest
+
+
+def dress_result(result: dict[str, Any], method: str, era: Era) -> dict[str, Any]:
+    """Give a result what its agent's era requires, and nothing more. Changes `result` in place and returns it.
+
+    Modern: `resultType`, an identity, and for what may be cached how long and by whom; an upstream's own values win.
+    Handshake: no `resultType`, which did not exist.
+    """
+    if era is Era.HANDSHAKE:
+        result.pop("resultType", None)
+        return result
+    result.setdefault("resultType", "complete")
+    if method in _CACHEABLE:
+        result.setdefault("ttlMs", 0)
+        result.setdefault("cacheScope", "private")
+    meta = result.setdefault("_meta", {})
+    if isinstance(meta, dict):
+        meta.setdefault(META_SERVER_INFO, SERVER_INFO)  # pyright: ignore[reportUnknownMemberType]
+    return result
+
+
+def is_input_required(result: Message) -> bool:
+    """Whether the upstream answered with questions of its own (2026-07-28, basic/patterns/mrtr)."""
+    return result.get("resultType") == "input_required"

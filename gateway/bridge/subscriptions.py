@@ -1,0 +1,102 @@
+"""Who wants to hear of which change, in either era's words, and so what each upstream is to be asked for.
+
+A listener is a handshake-era session (it hears every list change, and the resources it subscribed to one by one) or one
+`subscriptions/listen` stream (it hears what it named). Pure bookkeeping: upstreams are subscribed once, however many
+listeners there are.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.protocol import CHANGE_NOTIFICATIONS, META_SUBSCRIPTION_ID
+from gateway.request import Notify
+
+Resource = tuple[str, str]
+"""`(upstream, its own URI)`."""
+
+
+@dataclass(eq=False, slots=True)
+class Listener:
+    """One receiver of change notifications."""
+
+    view: str | None
+    kinds: Collection[str]
+    """Which lists' changes it hears: any of `tools`, `resources`, `prompts`."""
+    notify: Notify
+    resources: dict[str, Resource] = field(default_factory=dict[str, Resource])
+    """Public URI it subscribed to → where that leads."""
+
+
+class Subscriptions:
+    """All listeners, and what they want of each upstream together."""
+
+    def __init__(self) -> None:
+        self._listeners: set[Listener] = set()
+        self._counts: Counter[Resource] = Counter()
+
+    def add(self, listener: Listener) -> None:
+        self._listeners.add(listener)
+        self._counts.update(listener.resources.values())
+
+    def remove(self, listener: Listener) -> set[str]:
+        """Returns the upstreams of which less may be wanted now."""
+        if listener not in self._listeners:
+            return set()
+        self._listeners.discard(listener)
+        for resource in listener.resources.values():
+            self._forget(resource)
+        return {upstream for upstream, _ in listener.resources.values()}
+
+    def subscribe(self, listener: Listener, uri: str, resource: Resource) -> None:
+        if uri not in listener.resources:
+            listener.resources[uri] = resource
+            self._counts[resource] += 1
+
+    def unsubscribe(self, listener: Listener, uri: str) -> str | None:
+        """Returns the upstream of which less may be wanted now."""
+        resource = listener.resources.pop(uri, None)
+        if resource is None:
+            return None
+        self._forget(resource)
+        return resource[0]
+
+    def wanted(self, upstream: str) -> frozenset[str]:
+        """The resources that upstream is to be subscribed to."""
+        return frozenset(uri for owner, uri in self._counts if owner == upstream)
+
+    # --- Deliveries ---------------------------------------------------------------------------------------------------
+
+    def lists_changed(self, changes: Mapping[str | None, Collection[str]]) -> None:
+        """Tell who sees a view that some of its lists changed."""
+        for listener in list(self._listeners):
+            for kind in changes.get(listener.view, ()):
+                if kind in listener.kinds:
+                    listener.notify(CHANGE_NOTIFICATIONS[kind], None)
+
+    def resource_updated(self, upstream: str, params: dict[str, Any]) -> None:
+        """Tell who subscribed to the resource, under the URI they know it by."""
+        own = params.get("uri")
+        if not isinstance(own, str):
+            return
+        rest = _without_subscription_id(params)
+        for listener in list(self._listeners):
+            for public, (owner, uri) in list(listener.resources.items()):
+                if owner == upstream and (own == uri or own.startswith(uri.rstrip("/") + "/")):
+                    listener.notify("notifications/resources/updated", {**rest, "uri": public + own[len(uri) :]})
+                    break
+
+    def _forget(self, resource: Resource) -> None:
+        self._counts[resource] -= 1
+        if self._counts[resource] <= 0:
+            del self._counts[resource]
+
+
+def _without_subscription_id(params: dict[str, Any]) -> dict[str, Any]:
+    meta = params.get("_meta")
+    if not isinstance(meta, dict) or META_SUBSCRIPTION_ID not in meta:
+        return params
+    kept = {key: value for key, value in meta.items() if key != META_SUBSCRIPTION_ID}  # pyright: ignore[reportUnknownVariableType]
+    rest = {key: value for key, value in params.items() if key != "_meta"}
+    return {**rest, "_meta": kept} if kept else rest

@@ -1,0 +1,146 @@
+"""What of an upstream's listing may be published: the owner's rules applied, the unusable left out and reported.
+
+One upstream's broken item must not break the list it would stand in, for it would break it for all upstreams.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import chain
+from typing import Any, Final, Literal, cast
+
+from gateway import jsonrpc
+from gateway.protocol import MODERN_VERSIONS
+from gateway.upstream.listing import Item, Listing
+
+Kind = Literal["tools", "resources", "templates", "prompts"]
+
+KEYS: Final[Mapping[Kind, str]] = {
+    "tools": "name",
+    "resources": "uri",
+    "templates": "uriTemplate",
+    "prompts": "name",
+}
+"""Kind → what identifies an item of it."""
+
+MAX_DEPTH: Final = 256
+"""Levels an item may nest. The standard library's encoder gives up at about 1,000, less its caller's own depth."""
+
+_LONGEST_REPORTED: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRules:
+    """What the owner of the gateway wants of one upstream's tools. All names are the upstream's own."""
+
+    allow: tuple[str, ...] = ("*",)
+    """Globs (case-sensitive) of the tools to offer. An empty tuple offers none."""
+    deny: tuple[str, ...] = ()
+    """Globs of the tools not to offer. Wins over `allow`."""
+    rename: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Own name → what to call it instead, before prefixing."""
+    describe: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Own name → the description agents see."""
+
+    def offers(self, tool: str) -> bool:
+        """Whether agents may see and call it."""
+        return any(fnmatchcase(tool, glob) for glob in self.allow) and not any(
+            fnmatchcase(tool, glob) for glob in self.deny
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamItems:
+    """One upstream as the catalogue sees it."""
+
+    name: str
+    listing: Listing
+    rules: ToolRules = field(default_factory=ToolRules)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An item left out because it cannot be served. What the owner's rules hide is not reported."""
+
+    upstream: str
+    kind: Kind
+    name: str
+    """The upstream's own name or URI; `#n`, counted from 0, when it has none."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One item that may be published."""
+
+    upstream: str
+    original: str
+    item: Item
+    """The upstream's item under its own name, with the owner's description if there is one."""
+    encoded: bytes
+    """`item` as JSON."""
+
+
+def admit(upstream: UpstreamItems, kind: Kind, dropped: list[Dropped]) -> list[Entry]:
+    """The items of `kind` that may be published, in the upstream's own order. Appends the others to `dropped`."""
+    items: tuple[object, ...] = getattr(upstream.listing, kind)
+    entries: dict[str, Entry] = {}
+    for position, item in enumerate(items):
+        name = _identity(item, KEYS[kind])
+        if name is None:
+            dropped.append(Dropped(upstream.name, kind, f"#{position}", f"not an object with a string {KEYS[kind]!r}"))
+            continue
+        if kind == "tools" and not upstream.rules.offers(name):
+            continue
+        entry = "listed more than once" if name in entries else _entry(upstream, kind, name, cast("Item", item))
+        if isinstance(entry, Entry):
+            entries[name] = entry
+        else:
+            dropped.append(Dropped(upstream.name, kind, name[:_LONGEST_REPORTED], entry))
+    return list(entries.values())
+
+
+def encode(value: object) -> bytes | None:
+    """`value` as JSON; None when it could not be part of an answer."""
+    try:
+        encoded = jsonrpc.dumps(value)
+    except (ValueError, RecursionError):
+        return None
+    brackets = encoded.count(b"{") + encoded.count(b"[")
+    return encoded if brackets <= MAX_DEPTH or _depth(value) <= MAX_DEPTH else None
+
+
+def _identity(item: object, key: str) -> str | None:
+    name = cast("Item", item).get(key) if isinstance(item, dict) else None
+    return name if isinstance(name, str) and name else None
+
+
+def _entry(upstream: UpstreamItems, kind: Kind, name: str, item: Item) -> Entry | str:
+    """The entry, or why there is none."""
+    if kind == "tools":
+        if not isinstance(item.get("inputSchema"), dict):
+            return "no inputSchema object"
+        if name in upstream.rules.describe:
+            item = {**item, "description": upstream.rules.describe[name]}
+    encoded = encode(item)
+    if encoded is None:
+        return f"cannot be written as JSON of at most {MAX_DEPTH} levels"
+    if kind == "tools" and upstream.listing.version in MODERN_VERSIONS and b'"x-mcp-header"' in encoded:
+        from mcp.shared.inbound import find_invalid_x_mcp_header  # costs 0.8 s, and few schemas ask for it
+
+        if reason := find_invalid_x_mcp_header(item["inputSchema"]):
+            return reason
+    return Entry(upstream.name, name, item, encoded)
+
+
+def _depth(value: object) -> int:
+    """How many arrays and objects stand inside one another. Iterative: what it guards against is deep recursion."""
+    depth, level = 0, _containers([value])
+    while level:
+        depth += 1
+        level = _containers(chain.from_iterable(node.values() if isinstance(node, dict) else node for node in level))
+    return depth
+
+
+def _containers(nodes: Iterable[object]) -> list[dict[str, Any] | list[Any]]:
+    return [cast("dict[str, Any] | list[Any]", node) for node in nodes if isinstance(node, dict | list)]

@@ -1,0 +1,135 @@
+"""The catalogue on disk, so that lists can be answered before any upstream is up. A cache: losing it costs time only.
+
+The one module of the room that does I/O; both functions block, and are to be called from a worker thread.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+from gateway import jsonrpc
+from gateway.upstream.listing import Listing
+
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Size of the file."""
+
+_HEAD: Final = b'{"format":"mcp-gateway catalogue","version":1,"upstreams":{'
+_TAIL: Final = b"}}"
+_IDENTITY: Final = ("type", "command", "args", "cwd", "url")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the snapshot knows of one upstream."""
+
+    fingerprint: str
+    """`fingerprint` of the config entry it was taken with. Another one means another server: do not use the listing."""
+    listing: Listing
+
+
+def fingerprint(entry: Mapping[str, Any], key: bytes = b"") -> str:
+    """Hash of what makes a configured server that server: type, command, args, cwd, url. 32 hexadecimal digits.
+
+    Environment and headers stay out, and so do rules: they are secrets, or change what is shown and not what is there.
+    `args` and `url` may hold a secret too; with a `key` (at most 64 bytes) that is not stored beside the snapshot, the
+    hash cannot even be used to test a guess.
+    """
+    identity = jsonrpc.dumps([entry.get(name) for name in _IDENTITY])
+    return blake2b(identity, digest_size=16, key=key, person=b"mcpgw-snapshot").hexdigest()
+
+
+def load(path: Path) -> tuple[dict[str, Stored], str | None]:
+    """What was saved, by upstream, and a warning when the file is there but cannot be used (it is then as if empty)."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            return {}, f"{path} is larger than {MAX_BYTES} bytes; ignored."
+        return _parse(data), None
+    except FileNotFoundError:
+        return {}, None
+    except OSError as error:
+        return {}, f"{path} cannot be read ({error.strerror}); ignored."
+    except (ValueError, RecursionError):
+        return {}, f"{path} is not a catalogue snapshot of this version; ignored."
+
+
+def save(path: Path, upstreams: Mapping[str, Stored]) -> str | None:
+    """Replace the file in one step, readable by its owner only. Returns a warning when it could not, or not wholly."""
+    parts: list[bytes] = []
+    left_out: list[str] = []
+    size = len(_HEAD) + len(_TAIL)
+    for name in sorted(upstreams):
+        part = _encode(name, upstreams[name])
+        if part is None or size + len(part) + 1 > MAX_BYTES:
+            left_out.append(name)
+        else:
+            parts.append(part)
+            size += len(part) + 1
+    try:
+        _replace(path, _HEAD + b",".join(parts) + _TAIL)
+    except OSError as error:
+        return f"{path} cannot be written ({error.strerror}); the next start will be slower."
+    return f"Too large or too deep for {path}, left out: {', '.join(left_out)}." if left_out else None
+
+
+def _encode(name: str, stored: Stored) -> bytes | None:
+    listing = {field.name: getattr(stored.listing, field.name) for field in fields(Listing)}
+    try:
+        return jsonrpc.dumps(name) + b":" + jsonrpc.dumps({"fingerprint": stored.fingerprint, "listing": listing})
+    except (ValueError, RecursionError):  # nested too deeply; the catalogue leaves such items out as well
+        return None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # creates it with mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _parse(data: bytes) -> dict[str, Stored]:
+    if not data.startswith(_HEAD):
+        raise ValueError("foreign, or of another version")
+    upstreams = _of(dict, jsonrpc.loads(data)["upstreams"])
+    return {name: _stored(_of(dict, entry)) for name, entry in upstreams.items()}
+
+
+def _stored(entry: dict[str, Any]) -> Stored:
+    raw = _of(dict, entry.get("listing"))
+    return Stored(
+        fingerprint=_of(str, entry.get("fingerprint")),
+        listing=Listing(
+            tools=_items(raw.get("tools")),
+            resources=_items(raw.get("resources")),
+            templates=_items(raw.get("templates")),
+            prompts=_items(raw.get("prompts")),
+            capabilities=_of(dict, raw.get("capabilities")),
+            server_info=_of(dict, raw.get("server_info")),
+            instructions=_of(str | None, raw.get("instructions")),
+            version=_of(str, raw.get("version")),
+            ttl_ms=_of(int | None, raw.get("ttl_ms")),
+            private=_of(bool, raw.get("private")),
+        ),
+    )
+
+
+def _items(value: object) -> tuple[dict[str, Any], ...]:
+    return tuple(_of(dict, item) for item in _of(list, value))
+
+
+def _of(kind: Any, value: object) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError("not what was saved")
+    return value

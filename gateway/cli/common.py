@@ -1,0 +1,78 @@
+"""What the verbs share: the options every one has, reading the configuration, and exit codes."""
+
+import sys
+from collections.abc import Callable
+from enum import IntEnum
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from gateway.config.loader import load
+from gateway.config.locate import find_config
+from gateway.config.models import Config
+from gateway.errors import ConfigError, GatewayError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Exit(IntEnum):
+    """The exit codes of every verb."""
+
+    FINE = 0
+    FOUND = 1
+    """A check found a problem, or a call failed."""
+    USAGE = 2
+    """Wrong usage, or a configuration that cannot be used."""
+    NOT_STARTED = 3
+
+
+def fail(message: str, code: Exit) -> NoReturn:
+    click.echo(f"mcp-gateway: {message}", err=True)
+    sys.exit(code)
+
+
+def with_config(verb: F) -> F:
+    """Give a verb `-c/--config`, `--log-level` and `--log-format`, and a loaded `config` as its first argument."""
+
+    @click.option("-c", "--config", "path", type=click.Path(path_type=Path), help="The configuration file.")
+    @click.option("--log-level", help="debug, info, warning, error or critical.")
+    @click.option("--log-format", type=click.Choice(["auto", "json", "console"]), help="How to write the log.")
+    @wraps(verb)
+    def wrapper(path: Path | None, log_level: str | None, log_format: str | None, **options: Any) -> Any:
+        overrides = {"log_level": log_level, "log_format": log_format}
+        overrides |= {name: options.pop(name) for name in ("host", "port") if name in options}
+        return verb(read_config(path, overrides), **options)
+
+    return wrapper  # pyright: ignore[reportReturnType]
+
+
+def read_config(path: Path | None, overrides: dict[str, Any]) -> Config:
+    """Find and read the configuration, or say all that is wrong with it and exit."""
+    try:
+        found = find_config(path)
+        return load(found.path, overrides=overrides)
+    except ConfigError as error:
+        fail(error.message, Exit.USAGE)
+
+
+def configure_logs(config: Config, *, at_least: str | None = None) -> None:
+    """Set up logging as configured; `at_least` keeps one-shot verbs quiet unless the user asked for more."""
+    from gateway.telemetry.logs import Redactor, configure
+
+    settings = config.gateway
+    level = settings.log_level if at_least is None or settings.log_level != "info" else at_least
+    configure("debug" if settings.debug else level, settings.log_format, Redactor(config.secrets))
+
+
+def run(main: Callable[..., Any], *args: Any) -> Any:
+    """Run a coroutine function on the fast loop, turning what can go wrong into an exit code."""
+    import anyio
+
+    try:
+        return anyio.run(main, *args, backend_options={"use_uvloop": sys.platform != "win32"})
+    except GatewayError as error:
+        fail(error.message, Exit.NOT_STARTED)
+    except KeyboardInterrupt:
+        sys.exit(130)

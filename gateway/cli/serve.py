@@ -1,0 +1,27 @@
+"""`mcp-gateway serve`: the HTTP front."""
+
+import click
+
+from gateway.cli.common import configure_logs, run, with_config
+from gateway.config.models import Config
+
+
+@click.command("serve")
+@click.option("--host", help="Address to listen on; anything but loopback needs authentication.")
+@click.option("--port", type=int, help="Port to listen on; 0 picks a free one.")
+@with_config
+def command(config: Config) -> None:
+    """Serve agents over HTTP: /mcp for all upstreams, /mcp/NAME for one, /sse for old clients."""
+    import structlog
+
+    from gateway.app import Gateway
+
+    configure_logs(config)
+    log = structlog.stdlib.get_logger("gateway")
+    for warning in config.warnings:
+        log.warning("configuration", warning=warning)
+
+    def on_listening(url: str) -> None:
+        log.info("listening", url=f"{url}/mcp", config=str(config.path), upstreams=len(config.enabled))
+
+    run(Gateway(config).http, on_listening)

@@ -1,0 +1,49 @@
+"""Reads `NAME=value` files: the `.env` of the working directory, and the `env_file` of a server.
+
+Values are what they say; nothing is expanded in them, so that a password may contain `${`.
+"""
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from gateway.config.source import read_text
+from gateway.errors import ConfigError
+
+
+def read(path: Path, name: str | None = None) -> tuple[dict[str, str], list[str]]:
+    """The variables of a file, and its lines that are not `NAME=value`, each as `file:line: what`.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    from dotenv.parser import parse_stream  # most configurations have no such file
+
+    name = name or str(path)
+    variables: dict[str, str] = {}
+    faults: list[str] = []
+    for binding in parse_stream(io.StringIO(read_text(path, name))):
+        if binding.error:
+            faults.append(f"{name}:{binding.original.line}: is not NAME=value; correct or remove the line")
+        elif binding.key and binding.value is not None:
+            variables[binding.key] = binding.value
+    return variables, faults
+
+
+def working_directory(path: Path | None) -> tuple[dict[str, str], list[str]]:
+    """The variables of the `.env` that happens to lie where the gateway was started, and warnings.
+
+    It may be another program's, so nothing in it is an error; `None` reads nothing.
+    """
+    if path is None or not os.path.isfile(path):
+        return {}, []
+    try:
+        return read(path)
+    except ConfigError as error:
+        return {}, [f"{error.message}; the file is ignored"]
+
+
+def beneath(environ: Mapping[str, str], path: Path | None) -> dict[str, str]:
+    """`environ` with the variables of `.env` beneath it."""
+    return {**working_directory(path)[0], **environ}

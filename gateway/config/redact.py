@@ -1,0 +1,51 @@
+"""Says which values of a configuration are secret, so that logs can leave them out.
+
+Rather too much than too little: everything a server is given through its environment or its headers counts, short of
+the few names below, and whatever came from a variable with a telling name, wherever it was put.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from gateway.config.server import ServerConfig
+
+SHORTEST: Final = 6
+"""Characters; shorter values would blot out half of every log line."""
+
+_HARMLESS: Final = frozenset(
+    {
+        *("accept", "content-type", "user-agent"),
+        *("home", "lang", "lc_all", "log_level", "node_env", "path", "pythonpath", "pythonunbuffered", "tz"),
+    }
+)
+_TELLING: Final = re.compile(r"key|token|secret|passw|pwd|credential|auth|(^|_)pat($|_)", re.IGNORECASE)
+
+
+def secrets(servers: Iterable[ServerConfig], used: Mapping[str, str]) -> frozenset[str]:
+    """Every secret value of at least `SHORTEST` characters; `used` are the variables that were expanded."""
+    found = {value for name, value in used.items() if _TELLING.search(name)}
+    for server in servers:
+        found.update(_of(server))
+    return frozenset(value for value in found if len(value) >= SHORTEST)
+
+
+def _of(server: ServerConfig) -> Iterator[str]:
+    yield from (value for name, value in server.env.items() if name.lower() not in _HARMLESS)
+    for name, value in server.headers.items():
+        if name.lower() not in _HARMLESS:
+            yield value
+            yield value.rpartition(" ")[2]  # the token without its scheme
+    if server.url and not server.disabled:
+        yield from _in_url(server.url)
+
+
+def _in_url(url: str) -> Iterator[str]:
+    parts = urlsplit(url)
+    yield parts.password or ""
+    for pair in parts.query.split("&"):
+        name, _, value = pair.partition("=")
+        if _TELLING.search(name):
+            yield value
+            yield unquote(value)

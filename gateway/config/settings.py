@@ -1,0 +1,105 @@
+"""The gateway's own settings: where it listens, whom it serves, how much, and for how long."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+
+from gateway.config.fields import Count, FilePath, Line, Model, home
+from gateway.config.quantities import Duration, PositiveDuration, Size
+
+
+class AuthSettings(Model):
+    """Who may use the gateway."""
+
+    enabled: bool = False
+    """Ask every client for a key or a token."""
+    api_keys_file: FilePath | None = None
+    """File that holds the API keys (their hashes)."""
+
+
+class RateLimitSettings(Model):
+    """How much each principal may ask."""
+
+    default_rpm: Count = 60
+    """Requests a minute."""
+    burst_allowance: Annotated[int, Field(ge=0)] = 10
+    """Requests that may come at once on top of the steady rate."""
+
+
+def state_home(environ: Mapping[str, str]) -> Path:
+    """`$XDG_STATE_HOME/mcp-gateway`, else `~/.local/state/mcp-gateway`. The XDG rules ignore a relative value."""
+    given = Path(environ.get("XDG_STATE_HOME", ""))
+    return (given if given.is_absolute() else home() / ".local" / "state") / "mcp-gateway"
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class GatewaySettings(Model):
+    """The gateway's own settings: the `gateway:` block of the file."""
+
+    auth: AuthSettings = AuthSettings()  # stands before `host`, whose validator asks for it
+    """Who may use the gateway."""
+    host: Line = "127.0.0.1"
+    """Address to listen on. Anything but loopback needs `auth.enabled`."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port to listen on; 0 picks a free one."""
+    environment: Line = "development"
+    """Name of the deployment, as logs and metrics show it."""
+    debug: bool = False
+    """Say more in logs and errors."""
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"],
+        BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+    ] = "info"
+    """The least severe level that is logged."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto` is console at a terminal and JSON elsewhere."""
+    upstream_config_file: FilePath | None = None
+    """A second file of servers, added to this one's: a `servers.yaml`, or a JSON list of named servers."""
+    rate_limit: RateLimitSettings = RateLimitSettings()
+    """How much each principal may ask."""
+    prefix: Literal["upstream", "none"] = "upstream"
+    """`upstream` publishes names as `server__name`; `none` leaves them as they are, with one enabled server only."""
+    page_size: Count = 1000
+    """Items on one page of a listing."""
+    startup_wait: Duration = 10.0
+    """How long the first listing waits for servers that are still starting."""
+    max_request_bytes: Size = 4 * 2**20
+    """The largest request accepted from a client."""
+    max_sessions: Count = 10_000
+    """Sessions open at a time."""
+    session_idle_timeout: PositiveDuration = 1800.0
+    """How long an unused session is kept."""
+    keepalive: PositiveDuration = 15.0
+    """Time between keep-alive comments on open streams."""
+    drain_timeout: Duration = 20.0
+    """How long requests in flight may go on after a stop was asked for."""
+    allowed_hosts: list[Line] = Field(default=[])
+    """`Host` values to answer to, besides the address listened on."""
+    allowed_origins: list[Line] = Field(default=[])
+    """`Origin` values to answer to, besides loopback."""
+    state_dir: FilePath = Field(default_factory=lambda: state_home(os.environ))
+    """Directory for what must outlive a restart. `$XDG_STATE_HOME/mcp-gateway`, else `~/.local/state/mcp-gateway`."""
+
+    @field_validator("host")
+    @classmethod
+    def _guard(cls, host: str, info: ValidationInfo) -> str:
+        host = host.strip("[]")  # as in a URL
+        auth = info.data.get("auth")
+        if not _is_loopback(host) and isinstance(auth, AuthSettings) and not auth.enabled:
+            raise ValueError(
+                "other machines could use every server here without a key; keep 127.0.0.1, "
+                "or set gateway.auth.enabled (GATEWAY_AUTH_ENABLED=true)"
+            )
+        return host

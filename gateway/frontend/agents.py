@@ -1,0 +1,90 @@
+"""The one kind of `Agent` there is: facts about a connection, or about a single modern request."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.errors import HeaderMismatch, InvalidParams, MethodNotFound, UnsupportedVersion
+from gateway.jsonrpc import Message, as_object
+from gateway.protocol import (
+    HEADER_MISMATCH,
+    LOG_LEVELS,
+    META_CLIENT_CAPABILITIES,
+    META_CLIENT_INFO,
+    META_LOG_LEVEL,
+    META_VERSION,
+    UNSUPPORTED_VERSION,
+    Era,
+)
+from gateway.request import Notify, Principal
+
+
+def _nowhere(method: str, params: dict[str, Any] | None) -> None:
+    """A modern request has no channel besides its own stream."""
+
+
+@dataclass(eq=False, slots=True)
+class ConnectedAgent:
+    """See `gateway.request.Agent`."""
+
+    principal: Principal
+    view: str | None
+    version: str
+    capabilities: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    info: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    log_level: str | None = None
+    outlet: Notify = _nowhere
+    """Where notifications go that belong to no request."""
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    era: Era = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.era = Era.of(self.version)
+
+    def notify(self, method: str, params: dict[str, Any] | None) -> None:
+        self.outlet(method, params)
+
+
+def carries_envelope(params: Mapping[str, Any] | None) -> bool:
+    """Whether a request speaks the modern era: only its envelope has this key."""
+    meta = (params or {}).get("_meta")
+    return isinstance(meta, dict) and META_VERSION in meta
+
+
+def modern_agent(
+    message: Message, principal: Principal, view: str | None, headers: Mapping[str, str] | None = None
+) -> ConnectedAgent:
+    """Who sent one modern request, by its envelope.
+
+    Args:
+        headers: HTTP headers by lower-case name, which must agree with the body; None where there are none.
+
+    Raises:
+        InvalidParams, HeaderMismatch, UnsupportedVersion: the envelope is incomplete, contradicted, or of a revision
+            that is not spoken here.
+    """
+    # Imported late: it costs most of a second, which a stdio client of the handshake era need not wait for.
+    from mcp.shared.inbound import InboundLadderRejection, classify_inbound_request
+
+    route = classify_inbound_request(message, headers=headers)
+    meta = as_object(as_object(message.get("params")).get("_meta"))
+    if isinstance(route, InboundLadderRejection):
+        if route.code == HEADER_MISMATCH:
+            raise HeaderMismatch(route.message)
+        if route.code == UNSUPPORTED_VERSION:
+            raise UnsupportedVersion(str(meta.get(META_VERSION)))
+        raise InvalidParams(route.message)
+    if message["method"] == "initialize":
+        raise MethodNotFound("initialize")
+    level = meta.get(META_LOG_LEVEL)
+    if level is not None and level not in LOG_LEVELS:
+        raise InvalidParams(f"{META_LOG_LEVEL} must be one of {', '.join(LOG_LEVELS)}")
+    return ConnectedAgent(
+        principal,
+        view,
+        route.protocol_version,
+        capabilities=as_object(meta.get(META_CLIENT_CAPABILITIES)),
+        info=as_object(meta.get(META_CLIENT_INFO)),
+        log_level=level,
+    )

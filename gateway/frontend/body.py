@@ -1,0 +1,68 @@
+"""Reading a request body: capped, and with a deadline."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import anyio
+
+from gateway import jsonrpc
+from gateway.errors import InvalidRequest, ParseError, PayloadTooLarge, SlowRequest, UnsupportedMediaType
+from gateway.frontend.exchange import Receive
+from gateway.jsonrpc import Message, as_object
+
+READ_SECONDS: Final = 10.0
+
+
+async def read_message(headers: Mapping[str, str], receive: Receive, cap: int) -> Message:
+    """The one JSON-RPC message a POST carries.
+
+    Raises:
+        UnsupportedMediaType, PayloadTooLarge, SlowRequest, ParseError, InvalidRequest: what it says.
+    """
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType("Content-Type must be application/json.")
+    body = await _read(headers, receive, cap)
+    try:
+        message: object = jsonrpc.loads(body)
+    except (ValueError, RecursionError):
+        raise ParseError("The body is not JSON.") from None
+    if type(message) is not dict:
+        raise InvalidRequest("The body must be one JSON-RPC message; batches are not part of MCP since 2025-06-18.")
+    return check_shape(as_object(message))
+
+
+def check_shape(message: Message) -> Message:
+    """
+    Raises:
+        InvalidRequest: not a JSON-RPC 2.0 request, notification or response.
+    """
+    method, params = message.get("method"), message.get("params")
+    is_request = isinstance(method, str) and ("id" not in message or jsonrpc.is_id(message["id"]))
+    is_response = method is None and "id" in message and ("result" in message or "error" in message)
+    if message.get("jsonrpc") != "2.0" or not (is_request or is_response):
+        raise InvalidRequest("Not a JSON-RPC 2.0 request, notification or response.")
+    if params is not None and not isinstance(params, dict):
+        raise InvalidRequest("params must be an object.")
+    return message
+
+
+async def _read(headers: Mapping[str, str], receive: Receive, cap: int) -> bytes:
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length) > cap:
+        raise PayloadTooLarge(cap)
+    pieces: list[bytes] = []
+    size = 0
+    with anyio.move_on_after(READ_SECONDS) as waited:
+        more = True
+        while more:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                raise InvalidRequest("The client left before its request was complete.")
+            pieces.append(event.get("body", b""))
+            size += len(pieces[-1])
+            more = event.get("more_body", False)
+            if size > cap:
+                raise PayloadTooLarge(cap)
+    if waited.cancelled_caught:
+        raise SlowRequest(f"The body did not arrive within {READ_SECONDS:g} s.")
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

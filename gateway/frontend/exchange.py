@@ -1,0 +1,133 @@
+"""One HTTP response to one JSON-RPC request: JSON if the answer comes first, an event stream otherwise.
+
+Most calls say nothing before they answer, and cost one `send` more than their JSON. The first notification, or a
+silence long enough for a proxy to lose patience, turns the response into `text/event-stream`.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from gateway import jsonrpc
+from gateway.jsonrpc import Message
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+MAX_BACKLOG: Final = 1024
+"""Most notifications waiting for a client that does not read. Beyond it they are dropped; the answer never is."""
+
+STREAM_HEADERS: Final = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+def event(message: Message) -> bytes:
+    """One server-sent event that carries a message."""
+    return b"event: message\ndata: %s\n\n" % jsonrpc.dumps(message)
+
+
+class EventStream:
+    """The body of a `text/event-stream` response: a queue on one side, `send` on the other."""
+
+    def __init__(self, send: Send, keepalive: float) -> None:
+        self._send = send
+        self._keepalive = keepalive
+        self._queue: deque[bytes] = deque()
+        self._filled = anyio.Event()
+        self._ended = False
+
+    def push(self, data: bytes, *, must: bool = False) -> None:
+        """Queue data; never blocks. Without `must` it is dropped when the client has stopped reading."""
+        if must or len(self._queue) < MAX_BACKLOG:
+            self._queue.append(data)
+            self._filled.set()
+
+    def end(self) -> None:
+        """What is queued is the rest of it."""
+        self._ended = True
+        self._filled.set()
+
+    async def run(self, headers: Headers) -> None:
+        """Send it all, keeping the connection alive in between, until `end`."""
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *headers]})
+        while True:
+            while self._queue:
+                data = b"".join(self._queue)
+                self._queue.clear()
+                await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            if self._ended:
+                break
+            self._filled = anyio.Event()
+            with anyio.move_on_after(self._keepalive) as waited:
+                await self._filled.wait()
+            if waited.cancelled_caught:
+                self._queue.append(b": keepalive\n\n")
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class Exchange:
+    """Answers one request.
+
+    Args:
+        tasks: where the stream's writer runs, should there be one.
+        headers: for either form of the response.
+        streams: whether the client accepts an event stream; if not, notifications have nowhere to go.
+    """
+
+    def __init__(self, send: Send, tasks: TaskGroup, keepalive: float, headers: Headers, *, streams: bool) -> None:
+        self._send = send
+        self._tasks = tasks
+        self._keepalive = keepalive
+        self._headers = list(headers)
+        self._streams = streams
+        self._stream: EventStream | None = None
+        self._written = anyio.Event()
+
+    def notify(self, method: str, params: dict[str, Any] | None) -> None:
+        """Send a notification ahead of the answer."""
+        if self._streams:
+            self._open().push(event(jsonrpc.notification(method, params)))
+
+    def open_if_silent(self) -> asyncio.TimerHandle:
+        """Turn to a stream when nothing was said for a while. The caller cancels the timer when it has its answer."""
+        return asyncio.get_running_loop().call_later(self._keepalive, self._on_silence)
+
+    async def finish(self, answer: Message | None, status: int = 200) -> None:
+        """Send the answer; None for a request that was cancelled and is owed none."""
+        if self._stream is None:
+            await self._send_json(answer, status)
+            return
+        if answer is not None:
+            self._stream.push(event(answer), must=True)
+        self._stream.end()
+        await self._written.wait()
+
+    async def _send_json(self, answer: Message | None, status: int) -> None:
+        body = jsonrpc.dumps(answer) if answer is not None else b""
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *self._headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _on_silence(self) -> None:
+        if self._streams:
+            self._open()
+
+    def _open(self) -> EventStream:
+        if self._stream is None:
+            self._stream = EventStream(self._send, self._keepalive)
+            self._tasks.start_soon(self._write, self._stream)
+        return self._stream
+
+    async def _write(self, stream: EventStream) -> None:
+        try:
+            await stream.run(self._headers)
+        finally:
+            self._written.set()

@@ -1,0 +1,106 @@
+"""The ASGI application: who is asking, may this Host and Origin, and which endpoint answers."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from gateway.catalogue.library import Library
+from gateway.errors import GatewayError, MethodNotAllowed
+from gateway.frontend.exchange import Receive, Send
+from gateway.frontend.guard import Guard
+from gateway.frontend.sse import LegacySse
+from gateway.frontend.streamable import Http, Streamable, read_headers, reply_error
+from gateway.protocol import INTERNAL_ERROR, METHOD_NOT_FOUND
+from gateway.request import Principal
+
+log = structlog.stdlib.get_logger("gateway.frontend")
+
+Scope = dict[str, Any]
+
+CORS_HEADERS: Final = (
+    (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
+    (b"access-control-allow-headers", b"*, authorization"),
+    (b"access-control-max-age", b"600"),
+)
+
+
+class HttpFront:
+    """
+    Args:
+        authenticate: who sent a request, by its ASGI scope.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        authenticate: Callable[[Scope], Principal],
+        library: Library,
+        streamable: Streamable,
+        sse: LegacySse,
+    ) -> None:
+        self._guard = guard
+        self._authenticate = authenticate
+        self._library = library
+        self._streamable = streamable
+        self._sse = sse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            headers = read_headers(scope["headers"])
+            origin = headers.get("origin")
+            self._guard.check(headers.get("host"), origin)
+            if origin is not None:
+                send = _with_cors(send, origin)
+            if scope["method"] == "OPTIONS":
+                await send({"type": "http.response.start", "status": 204, "headers": list(CORS_HEADERS)})
+                await send({"type": "http.response.body", "body": b""})
+                return
+            await self._dispatch(scope, headers, receive, send)
+        except GatewayError as error:
+            await reply_error(send, error.status, error.code, error.message, error.data)
+        except Exception:
+            log.exception("request failed", path=scope["path"])
+            await reply_error(send, 500, INTERNAL_ERROR, "Internal error")
+
+    async def _dispatch(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
+        method, path = scope["method"], scope["path"].rstrip("/")
+        http = Http(headers, receive, send, self._authenticate(scope), None, scope["query_string"])
+        if path == "/mcp" or path.startswith("/mcp/"):
+            http.view = path.removeprefix("/mcp").removeprefix("/") or None
+            if http.view not in self._library:
+                message = f"No upstream named {http.view!r} here."
+                await reply_error(send, 404, METHOD_NOT_FOUND, message)
+                return
+            endpoints = {"POST": self._streamable.post, "GET": self._streamable.get, "DELETE": self._streamable.delete}
+        elif path == "/sse":
+            endpoints = {"GET": self._sse.get}
+        elif path == "/messages":
+            endpoints = {"POST": self._sse.post}
+        else:
+            await reply_error(
+                send, 404, METHOD_NOT_FOUND, "Nothing here. MCP is served at /mcp, and at /sse for old clients."
+            )
+            return
+        endpoint = endpoints.get(method)
+        if endpoint is None:
+            raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(endpoints)}.")
+        await endpoint(http)
+
+
+def _with_cors(send: Send, origin: str) -> Send:
+    """Let the page of an allowed origin read the response."""
+    extra = [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", b"mcp-session-id, www-authenticate"),
+        (b"vary", b"origin"),
+    ]
+
+    async def send_with_cors(event: dict[str, Any]) -> None:
+        if event["type"] == "http.response.start":
+            event = {**event, "headers": [*event["headers"], *extra]}
+        await send(event)
+
+    return send_with_cors

@@ -1,0 +1,391 @@
+"""What an MCP server answers: one method table for both eras and every front.
+
+The fronts turn bytes into a `Request` and a result into bytes; the rooms behind this one do the rest. A `tools/call`
+comes in at `route`, finds its owner in the catalogue and leaves through `bridge.forward`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+import anyio
+import structlog
+
+from gateway.bridge.envelope import SERVER_INFO, dress_result
+from gateway.bridge.forward import forward
+from gateway.bridge.log_levels import is_wanted, most_verbose
+from gateway.bridge.subscriptions import Listener, Subscriptions
+from gateway.catalogue.catalogue import Ambiguous, Catalogue, Owner
+from gateway.catalogue.library import Library
+from gateway.catalogue.pages import page
+from gateway.config.models import GatewaySettings
+from gateway.errors import (
+    GatewayError,
+    InvalidParams,
+    MethodNotFound,
+    UnknownPrompt,
+    UnknownResource,
+    UnknownTool,
+    UpstreamError,
+)
+from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.param_headers import mirrored
+from gateway.jsonrpc import as_object
+from gateway.protocol import (
+    CHANGE_NOTIFICATIONS,
+    HANDSHAKE_VERSIONS,
+    INVALID_PARAMS,
+    LIST_METHODS,
+    LOG_LEVELS,
+    META_SUBSCRIPTION_ID,
+    MODERN_VERSIONS,
+    RESOURCE_NOT_FOUND,
+    Era,
+)
+from gateway.request import Agent, Request
+from gateway.upstream.calls import Call
+from gateway.upstream.upstream import Upstream
+
+log = structlog.stdlib.get_logger("gateway.frontend")
+
+Handler = Callable[[Request], Awaitable[dict[str, Any]]]
+
+FRESHEN_SECONDS = 5.0
+"""How long a listing waits for an upstream whose lists have expired, before it makes do with the old ones."""
+
+_LISTS = {
+    "tools/list": ("tools", "name"),
+    "resources/list": ("resources", "uri"),
+    "resources/templates/list": ("templates", "uriTemplate"),
+    "prompts/list": ("prompts", "name"),
+}
+"""Method → the catalogue's field, and what identifies an item in it."""
+
+
+class Server:
+    """The gateway as the MCP server its agents see. Also the observer of its upstreams.
+
+    Args:
+        on_listing: told when an upstream's lists changed, after the agents were.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        library: Library,
+        upstreams: Mapping[str, Upstream],
+        on_listing: Callable[[Upstream], None],
+    ) -> None:
+        self._settings = settings
+        self._library = library
+        self._upstreams = upstreams
+        self._notify_listing = on_listing
+        self._subscriptions = Subscriptions()
+        self._agents: dict[str, tuple[ConnectedAgent, Listener]] = {}
+        self._closing = anyio.Event()
+        everywhere: dict[str, Handler] = {
+            **dict.fromkeys(LIST_METHODS, self._list),
+            "tools/call": self._call_tool,
+            "prompts/get": self._get_prompt,
+            "resources/read": self._read_resource,
+            "completion/complete": self._complete,
+        }
+        self._methods: dict[Era, dict[str, Handler]] = {
+            Era.HANDSHAKE: everywhere
+            | {
+                "initialize": self._initialize,
+                "ping": self._ping,
+                "resources/subscribe": self._subscribe,
+                "resources/unsubscribe": self._unsubscribe,
+                "logging/setLevel": self._set_level,
+            },
+            Era.MODERN: everywhere | {"server/discover": self._discover, "subscriptions/listen": self._listen},
+        }
+
+    async def route(self, request: Request) -> dict[str, Any]:
+        """Answer one request.
+
+        Raises:
+            GatewayError: whatever the agent is to be told instead of a result.
+        """
+        handler = self._methods[request.agent.era].get(request.method)
+        if handler is None:
+            raise MethodNotFound(request.method)
+        return dress_result(await handler(request), request.method, request.agent.era)
+
+    # --- Agents come and go -----------------------------------------------------------------------------------------
+
+    def open(self, agent: ConnectedAgent) -> None:
+        """A handshake-era agent has connected: from now on it hears of changes."""
+        listener = Listener(agent.view, tuple(CHANGE_NOTIFICATIONS), agent.notify)
+        self._agents[agent.id] = agent, listener
+        self._subscriptions.add(listener)
+
+    async def close(self, agent: ConnectedAgent) -> None:
+        """It has gone: give up what was held for it alone."""
+        _, listener = self._agents.pop(agent.id, (None, None))
+        for upstream in self._upstreams.values():
+            upstream.release(agent.id)
+        if listener is not None:
+            await self._want(self._subscriptions.remove(listener))
+            if agent.log_level is not None:
+                await self._share_log_level()
+
+    def end_streams(self) -> None:
+        """The gateway is about to stop: every listen stream ends, gracefully."""
+        self._closing.set()
+
+    # --- What its upstreams say (upstream.Observer) -----------------------------------------------------------------
+
+    def on_listing(self, upstream: Upstream) -> None:
+        self._subscriptions.lists_changed(self._library.update([(upstream.name, upstream.listing)]))
+        self._notify_listing(upstream)
+
+    def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None:
+        self._subscriptions.resource_updated(upstream, params)
+
+    def on_log(self, upstream: str, params: dict[str, Any], call: Call | None) -> None:
+        """A message that names no request. If everybody connected is the same principal it is theirs; else it could
+        be about somebody else's business, and is nobody's."""
+        agents = [agent for agent, _ in self._agents.values()]
+        if len({agent.principal.id for agent in agents}) == 1:
+            for agent in agents:
+                if agent.view in (None, upstream) and is_wanted(agent, params):
+                    agent.notify("notifications/message", params)
+
+    # --- Opening ----------------------------------------------------------------------------------------------------
+
+    async def _initialize(self, request: Request) -> dict[str, Any]:
+        agent = cast(ConnectedAgent, request.agent)
+        requested = request.params.get("protocolVersion")
+        if not isinstance(requested, str):
+            raise InvalidParams("protocolVersion must be a string")
+        agent.version = requested if requested in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[-1]
+        agent.capabilities = as_object(request.params.get("capabilities"))  # lenient: absent means none
+        agent.info = as_object(request.params.get("clientInfo"))
+        await self._settle(agent.view)
+        return {"protocolVersion": agent.version, "serverInfo": self._identity(agent), **self._offer(agent.view)}
+
+    async def _discover(self, request: Request) -> dict[str, Any]:
+        view = request.agent.view
+        await self._settle(view)
+        return {"supportedVersions": list(MODERN_VERSIONS), **self._offer(view), **self._cache_hints(view)}
+
+    async def _ping(self, request: Request) -> dict[str, Any]:
+        return {}
+
+    def _offer(self, view: str | None) -> dict[str, Any]:
+        catalogue = self._library.view(view)
+        capabilities = dict(catalogue.capabilities)
+        if any(upstream.known is None for upstream in self._seen_in(view)):
+            # One of them has yet to say what it offers. What is not declared now could never be offered later.
+            for kind in CHANGE_NOTIFICATIONS:
+                capabilities.setdefault(kind, {"listChanged": True})
+        offer: dict[str, Any] = {"capabilities": capabilities}
+        if catalogue.instructions:
+            offer["instructions"] = catalogue.instructions
+        return offer
+
+    def _identity(self, agent: Agent) -> dict[str, Any]:
+        """Who answers: at `/mcp/{upstream}` the upstream, as far as it said so."""
+        known = self._upstreams[agent.view].known if agent.view is not None else None
+        return known.server_info if known is not None and known.server_info else SERVER_INFO
+
+    # --- Lists ------------------------------------------------------------------------------------------------------
+
+    async def _list(self, request: Request) -> dict[str, Any]:
+        view, method = request.agent.view, request.method
+        await self._settle(view)
+        await self._freshen(view)
+        field, key = _LISTS[method]
+        items = getattr(self._library.view(view), field)
+        cursor = request.params.get("cursor")
+        served, cursor = page(items, cursor, self._settings.page_size, key, is_sorted=view is None)
+        result: dict[str, Any] = {LIST_METHODS[method]: served}
+        if cursor is not None:
+            result["nextCursor"] = cursor
+        if request.agent.era is Era.MODERN:
+            result |= self._cache_hints(view)
+        return result
+
+    def _cache_hints(self, view: str | None) -> dict[str, Any]:
+        """The strictest of the parts; an upstream that gave no hint allows no caching."""
+        catalogue = self._library.view(view)
+        hinted = all(
+            upstream.known is not None and upstream.known.ttl_ms is not None for upstream in self._seen_in(view)
+        )
+        ttl = catalogue.ttl_ms if hinted and catalogue.ttl_ms is not None else 0
+        return {"ttlMs": ttl, "cacheScope": "private" if catalogue.private else "public"}
+
+    async def _settle(self, view: str | None) -> None:
+        """While upstreams are starting for the first time, wait a little for what they offer: many agents list once."""
+        waiting = [upstream for upstream in self._seen_in(view) if not upstream.settled.is_set()]
+        if waiting:
+            with anyio.move_on_after(self._settings.startup_wait):
+                for upstream in waiting:
+                    await upstream.settled.wait()
+
+    async def _freshen(self, view: str | None) -> None:
+        stale = [upstream for upstream in self._seen_in(view) if upstream.is_stale()]
+        if stale:
+            async with anyio.create_task_group() as tg:
+                for upstream in stale:
+                    tg.start_soon(upstream.freshen, FRESHEN_SECONDS)
+
+    def _seen_in(self, view: str | None) -> list[Upstream]:
+        return list(self._upstreams.values()) if view is None else [self._upstreams[view]]
+
+    # --- Calls, prompts, completions ----------------------------------------------------------------------------------
+
+    async def _call_tool(self, request: Request) -> dict[str, Any]:
+        name = _string(request.params, "name")
+        arguments = request.params.get("arguments")
+        if arguments is not None and not isinstance(arguments, dict):
+            raise InvalidParams("arguments must be an object")
+        owner = self._catalogue(request).tool(name)
+        if owner is None:
+            raise UnknownTool(name)
+        request.headers = {**request.headers, **mirrored(owner.item, request.params)}
+        return await self._forward(request, owner, {**request.params, "name": owner.original})
+
+    async def _get_prompt(self, request: Request) -> dict[str, Any]:
+        name = _string(request.params, "name")
+        owner = self._catalogue(request).prompt(name)
+        if owner is None:
+            raise UnknownPrompt(name)
+        return await self._forward(request, owner, {**request.params, "name": owner.original})
+
+    async def _complete(self, request: Request) -> dict[str, Any]:
+        ref = as_object(request.params.get("ref"))
+        catalogue = self._catalogue(request)
+        if ref.get("type") == "ref/prompt":
+            name = _string(ref, "name")
+            owner, key = catalogue.prompt(name), "name"
+            if owner is None:
+                raise UnknownPrompt(name)
+        elif ref.get("type") == "ref/resource":
+            uri = _string(ref, "uri")
+            found, key = catalogue.template(uri) or catalogue.resource(uri), "uri"
+            if not isinstance(found, Owner):
+                raise self._unknown_resource(request, uri, found)
+            owner = found
+        else:
+            raise InvalidParams("ref.type must be ref/prompt or ref/resource")
+        return await self._forward(request, owner, {**request.params, "ref": {**ref, key: owner.original}})
+
+    async def _forward(self, request: Request, owner: Owner, params: dict[str, Any]) -> dict[str, Any]:
+        request.upstream = owner.upstream
+        return await forward(request, self._upstreams[owner.upstream], params)
+
+    # --- Resources ----------------------------------------------------------------------------------------------------
+
+    async def _read_resource(self, request: Request) -> dict[str, Any]:
+        uri = _string(request.params, "uri")
+        owners = self._owners(request, uri)
+        for owner in owners[:-1]:
+            try:
+                return await self._forward(request, owner, {**request.params, "uri": owner.original})
+            except UpstreamError as error:
+                if error.code not in (RESOURCE_NOT_FOUND, INVALID_PARAMS):
+                    raise
+        return await self._forward(request, owners[-1], {**request.params, "uri": owners[-1].original})
+
+    async def _subscribe(self, request: Request) -> dict[str, Any]:
+        uri = _string(request.params, "uri")
+        owner = self._owners(request, uri)[0]
+        _, listener = self._agents[request.agent.id]
+        request.upstream = owner.upstream
+        self._subscriptions.subscribe(listener, uri, (owner.upstream, owner.original))
+        try:
+            await self._want({owner.upstream})
+        except GatewayError:
+            self._subscriptions.unsubscribe(listener, uri)
+            raise
+        return {}
+
+    async def _unsubscribe(self, request: Request) -> dict[str, Any]:
+        _, listener = self._agents[request.agent.id]
+        request.upstream = self._subscriptions.unsubscribe(listener, _string(request.params, "uri"))
+        if request.upstream is not None:
+            await self._want({request.upstream})
+        return {}
+
+    async def _listen(self, request: Request) -> dict[str, Any]:
+        """Acknowledge, then pass on what was asked for until the agent leaves or the gateway stops."""
+        wanted = as_object(request.params.get("notifications"))
+        kinds = [kind for kind in CHANGE_NOTIFICATIONS if wanted.get(f"{kind}ListChanged") is True]
+        tag = {META_SUBSCRIPTION_ID: request.id}
+
+        def notify(method: str, params: dict[str, Any] | None) -> None:
+            rest = params or {}
+            request.notify(method, {**rest, "_meta": {**as_object(rest.get("_meta")), **tag}})
+
+        listener = Listener(request.agent.view, kinds, notify)
+        for uri in cast("list[Any]", wanted.get("resourceSubscriptions") or []):
+            owners = self._owners(request, uri, strict=False) if isinstance(uri, str) else []
+            if owners:
+                listener.resources[uri] = owners[0].upstream, owners[0].original
+        honoured: dict[str, Any] = {f"{kind}ListChanged": True for kind in kinds}
+        if listener.resources:
+            honoured["resourceSubscriptions"] = list(listener.resources)
+        notify("notifications/subscriptions/acknowledged", {"notifications": honoured})
+        self._subscriptions.add(listener)
+        try:
+            await self._want({upstream for upstream, _ in listener.resources.values()})
+            await self._closing.wait()
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+                await self._want(self._subscriptions.remove(listener))
+        return {"_meta": tag}
+
+    def _owners(self, request: Request, uri: str, *, strict: bool = True) -> list[Owner]:
+        """Who may serve a URI, likeliest first. With `strict`, at least one or an error."""
+        catalogue = self._catalogue(request)
+        found = catalogue.resource(uri) or catalogue.templates_for(uri)
+        if isinstance(found, Owner):
+            return [found]
+        if isinstance(found, list) and found:
+            return found
+        if not isinstance(found, Ambiguous) and request.agent.view is not None:
+            return [Owner(request.agent.view, uri, {})]  # there is only one who can know it
+        if strict:
+            raise self._unknown_resource(request, uri, found if isinstance(found, Ambiguous) else None)
+        return []
+
+    def _unknown_resource(self, request: Request, uri: str, found: Ambiguous | None) -> UnknownResource:
+        hint = f". Several upstreams have it; use one of {', '.join(found.choices)}" if found is not None else ""
+        error = UnknownResource(uri, hint)
+        if request.agent.era is Era.MODERN:
+            error.code = INVALID_PARAMS
+        return error
+
+    async def _want(self, upstreams: set[str]) -> None:
+        for name in upstreams:
+            await self._upstreams[name].want(self._subscriptions.wanted(name))
+
+    # --- Logging ------------------------------------------------------------------------------------------------------
+
+    async def _set_level(self, request: Request) -> dict[str, Any]:
+        level = request.params.get("level")
+        if level not in LOG_LEVELS:
+            raise InvalidParams(f"level must be one of {', '.join(LOG_LEVELS)}")
+        cast(ConnectedAgent, request.agent).log_level = level
+        await self._share_log_level()
+        return {}
+
+    async def _share_log_level(self) -> None:
+        level = most_verbose(agent.log_level for agent, _ in self._agents.values())
+        for upstream in self._upstreams.values():
+            try:
+                await upstream.set_log_level(level)
+            except GatewayError as error:
+                log.warning("log level not set", upstream=upstream.name, reason=error.message)
+
+    def _catalogue(self, request: Request) -> Catalogue:
+        return self._library.view(request.agent.view)
+
+
+def _string(params: Mapping[str, Any], key: str) -> str:
+    value = params.get(key)
+    if not isinstance(value, str):
+        raise InvalidParams(f"{key} must be a string")
+    return value

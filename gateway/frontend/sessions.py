@@ -1,0 +1,131 @@
+"""Handshake-era sessions over HTTP: who owns them, what is in flight in them, and their one standing stream."""
+
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import anyio
+
+from gateway import jsonrpc
+from gateway.errors import InvalidRequest, SessionNotFound, TooManySessions
+from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.exchange import EventStream, event
+from gateway.jsonrpc import RequestId
+from gateway.request import Principal
+
+MAX_MISSED: Final = 64
+"""Most notifications kept for a standing stream that is not open right now."""
+
+
+class Session:
+    """One session. `agent.id` is its id."""
+
+    def __init__(self, agent: ConnectedAgent) -> None:
+        self.agent = agent
+        self.in_flight: dict[RequestId, anyio.CancelScope] = {}
+        self.used_at = time.monotonic()
+        self._stream: EventStream | None = None
+        self._missed: deque[bytes] = deque(maxlen=MAX_MISSED)
+        agent.outlet = self._say
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.in_flight) or self._stream is not None
+
+    def begin(self, id: RequestId, scope: anyio.CancelScope) -> None:
+        """A request begins.
+
+        Raises:
+            InvalidRequest: another of the same id is in flight; answers could not be told apart.
+        """
+        if id in self.in_flight:
+            raise InvalidRequest(f"Request id {id!r} is already in use; give every request an id of its own.")
+        self.in_flight[id] = scope
+
+    def end(self, id: RequestId) -> None:
+        self.in_flight.pop(id, None)
+        self.used_at = time.monotonic()
+
+    def cancel(self, id: object) -> None:
+        """The agent no longer waits for that request."""
+        if jsonrpc.is_id(id) and (scope := self.in_flight.get(id)) is not None:
+            scope.cancel()
+
+    def attach(self, stream: EventStream) -> bool:
+        """Make `stream` the standing one; False when there is one already."""
+        if self._stream is not None:
+            return False
+        self._stream = stream
+        while self._missed:
+            stream.push(self._missed.popleft())
+        return True
+
+    def detach(self) -> None:
+        self._stream = None
+        self.used_at = time.monotonic()
+
+    def shut(self) -> None:
+        """The session is over: cancel what is in flight and end its stream."""
+        for scope in list(self.in_flight.values()):
+            scope.cancel()
+        if self._stream is not None:
+            self._stream.end()
+
+    def _say(self, method: str, params: dict[str, Any] | None) -> None:
+        data = event(jsonrpc.notification(method, params))
+        if self._stream is not None:
+            self._stream.push(data)
+        elif data not in self._missed:
+            self._missed.append(data)
+
+
+class Sessions:
+    """All open sessions.
+
+    Args:
+        idle_timeout: seconds without a request or a stream after which a session ends.
+        on_close: told when one has ended.
+    """
+
+    def __init__(self, cap: int, idle_timeout: float, on_close: Callable[[ConnectedAgent], Awaitable[None]]) -> None:
+        self._cap = cap
+        self._idle_timeout = idle_timeout
+        self._on_close = on_close
+        self._open: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, session: Session) -> None:
+        """
+        Raises:
+            TooManySessions: the cap is reached.
+        """
+        if len(self._open) >= self._cap:
+            raise TooManySessions(self._cap)
+        self._open[session.agent.id] = session
+
+    def get(self, id: str, principal: Principal, view: str | None) -> Session:
+        """
+        Raises:
+            SessionNotFound: it does not exist, or is another principal's or another view's: to the caller, the same.
+        """
+        session = self._open.get(id)
+        if session is None or session.agent.principal != principal or session.agent.view != view:
+            raise SessionNotFound
+        session.used_at = time.monotonic()
+        return session
+
+    async def close(self, session: Session) -> None:
+        if self._open.pop(session.agent.id, None) is not None:
+            session.shut()
+            await self._on_close(session.agent)
+
+    async def sweep(self) -> None:
+        """End idle sessions, for ever."""
+        while True:
+            await anyio.sleep(min(self._idle_timeout / 4, 30))
+            latest = time.monotonic() - self._idle_timeout
+            for session in [s for s in self._open.values() if not s.busy and s.used_at < latest]:
+                await self.close(session)

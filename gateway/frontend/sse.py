@@ -1,0 +1,71 @@
+"""The legacy HTTP+SSE transport, for clients that know no other: a standing event stream, and POSTs beside it.
+
+Source: 2024-11-05, basic/transports.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import anyio
+import structlog
+
+from gateway.config.models import GatewaySettings
+from gateway.errors import SessionNotFound
+from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.body import read_message
+from gateway.frontend.duplex import Duplex
+from gateway.frontend.exchange import EventStream, event
+from gateway.frontend.streamable import Handler, Http, reply_empty
+from gateway.protocol import HANDSHAKE_VERSIONS
+
+log = structlog.stdlib.get_logger("gateway.frontend")
+
+
+class LegacySse:
+    """The endpoints `/sse` and `/messages`."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        handle: Handler,
+        on_open: Callable[[ConnectedAgent], None],
+        on_close: Callable[[ConnectedAgent], Awaitable[None]],
+    ) -> None:
+        self._settings = settings
+        self._handle = handle
+        self._on_open = on_open
+        self._on_close = on_close
+        self._open: dict[str, Duplex] = {}
+
+    async def get(self, http: Http) -> None:
+        """One connection, from its first event to its last."""
+        agent = ConnectedAgent(http.principal, http.view, HANDSHAKE_VERSIONS[0])
+        stream = EventStream(http.send, self._settings.keepalive)
+        stream.push(b"event: endpoint\ndata: /messages?session_id=%s\n\n" % agent.id.encode())
+        try:
+            async with anyio.create_task_group() as tg:
+                self._open[agent.id] = Duplex(agent, self._handle, lambda message: stream.push(event(message)), tg)
+                self._on_open(agent)
+                tg.start_soon(stream.run, ())
+                while (await http.receive())["type"] != "http.disconnect":
+                    pass
+                tg.cancel_scope.cancel()
+        finally:
+            del self._open[agent.id]
+            with anyio.CancelScope(shield=True):
+                await self._on_close(agent)
+
+    async def post(self, http: Http) -> None:
+        """One message of a connection's agent.
+
+        Raises:
+            SessionNotFound: there is no such connection, or it is another principal's.
+        """
+        parameters: dict[str, Any] = parse_qs(http.query.decode("latin-1"))
+        duplex = self._open.get(parameters.get("session_id", [""])[0])
+        if duplex is None or duplex.agent.principal != http.principal:
+            raise SessionNotFound
+        message = await read_message(http.headers, http.receive, self._settings.max_request_bytes)
+        duplex.take(message)
+        await reply_empty(http.send, 202)

@@ -1,0 +1,114 @@
+"""The stdio front: the gateway as a child process of a desktop client. One agent, one message a line.
+
+Stdout carries MCP alone: the real one is kept here, and whatever else in this process prints goes to stderr.
+"""
+
+import asyncio
+import os
+import stat
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+
+from gateway import jsonrpc
+from gateway.config.models import GatewaySettings
+from gateway.errors import PayloadTooLarge
+from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.duplex import Duplex
+from gateway.frontend.streamable import Handler
+from gateway.jsonrpc import Message
+from gateway.protocol import HANDSHAKE_VERSIONS
+from gateway.request import ANONYMOUS
+from gateway.upstream.lines import LineSplitter, Overlong
+
+CHUNK: Final = 64 * 1024
+
+
+async def serve_stdio(
+    settings: GatewaySettings,
+    handle: Handler,
+    on_open: Callable[[ConnectedAgent], None],
+    on_close: Callable[[ConnectedAgent], Awaitable[None]],
+) -> None:
+    """Serve until stdin ends, then finish what is in flight."""
+    agent = ConnectedAgent(ANONYMOUS, None, HANDSHAKE_VERSIONS[-1])
+    lines = LineSplitter(settings.max_request_bytes)
+    ended = anyio.Event()
+    output = await _open_output()
+
+    def write(message: Message) -> None:
+        output(jsonrpc.dumps(message) + b"\n")
+
+    def feed(data: bytes) -> None:
+        for line in lines.feed(data):
+            if isinstance(line, Overlong):
+                error = PayloadTooLarge(settings.max_request_bytes)
+                write(jsonrpc.error(None, error.code, error.message))
+            elif line.strip():
+                duplex.receive(line)
+        if not data:
+            ended.set()
+
+    async with anyio.create_task_group() as tg:
+        duplex = Duplex(agent, handle, write, tg)
+        on_open(agent)
+        try:
+            await _open_input(feed)
+            await ended.wait()
+            await duplex.drain(settings.drain_timeout)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await on_close(agent)
+
+
+class _Pipe(asyncio.Protocol):
+    """Passes on what comes in; an empty chunk is the end."""
+
+    def __init__(self, feed: Callable[[bytes], None]) -> None:
+        self._feed = feed
+
+    def data_received(self, data: bytes) -> None:
+        self._feed(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._feed(b"")
+
+
+async def _open_input(feed: Callable[[bytes], None]) -> None:
+    """Have stdin delivered to `feed`."""
+    loop = asyncio.get_running_loop()
+    if _is_pipe(0):
+        await loop.connect_read_pipe(lambda: _Pipe(feed), os.fdopen(os.dup(0), "rb", buffering=0))
+        return
+
+    def read() -> None:  # a file or a console: the loop cannot wait for it
+        data = b"-"
+        while data:
+            data = os.read(0, CHUNK)
+            loop.call_soon_threadsafe(feed, data)
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+
+
+async def _open_output() -> Callable[[bytes], None]:
+    """Keep stdout for ourselves; returns what writes to it."""
+    private = os.dup(1)
+    os.dup2(2, 1)
+    if _is_pipe(private):
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(private, "wb", buffering=0))
+        return transport.write
+
+    def write(data: bytes) -> None:
+        while data:
+            data = data[os.write(private, data) :]
+
+    return write
+
+
+def _is_pipe(fd: int) -> bool:
+    mode = os.fstat(fd).st_mode
+    return sys.platform != "win32" and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))

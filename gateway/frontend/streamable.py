@@ -1,0 +1,312 @@
+"""Streamable HTTP: one POST a message, in both eras; GET and DELETE for the handshake era's sessions.
+
+Source: 2026-07-28 and 2025-11-25, basic/transports/streamable-http. The request's own header decides the era; the body
+has to agree. Nothing here knows what a method means, except for `initialize`, which opens a session.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from gateway import jsonrpc
+from gateway.catalogue.library import Library
+from gateway.config.models import GatewaySettings
+from gateway.errors import (
+    GatewayError,
+    HeaderMismatch,
+    InvalidParams,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotAcceptable,
+    UnsupportedVersion,
+)
+from gateway.frontend import param_headers
+from gateway.frontend.agents import ConnectedAgent, carries_envelope, modern_agent
+from gateway.frontend.body import read_message
+from gateway.frontend.exchange import EventStream, Exchange, Receive, Send
+from gateway.frontend.sessions import Session, Sessions
+from gateway.jsonrpc import Message, RequestId, as_object
+from gateway.protocol import (
+    DEFAULT_VERSION,
+    HANDSHAKE_VERSIONS,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    REQUEST_CANCELLED,
+    Era,
+)
+from gateway.request import Principal, Request
+
+log = structlog.stdlib.get_logger("gateway.frontend")
+
+Handler = Callable[[Request], Awaitable[dict[str, Any]]]
+
+WATCH_SECONDS: Final = 0.05
+"""A modern request that takes longer than this is watched for its client leaving, which cancels it."""
+
+MODERN_STATUSES: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400, INVALID_PARAMS: 400, METHOD_NOT_FOUND: 404}
+"""HTTP status by error code, for answers of the modern era; all others are 200. Codes of the specification's own range
+(−32020 …) are 400."""
+
+ROUTING_HEADERS: Final = frozenset({b"mcp-protocol-version", b"mcp-method", b"mcp-name", b"mcp-session-id"})
+
+
+@dataclass(slots=True)
+class Http:
+    """One HTTP request."""
+
+    headers: dict[str, str]
+    """By lower-case name."""
+    receive: Receive
+    send: Send
+    principal: Principal
+    view: str | None
+    query: bytes = b""
+
+    def accepts(self, kind: str) -> bool:
+        accept = self.headers.get("accept", "*/*").lower()
+        return kind in accept or "*/*" in accept or kind.partition("/")[0] + "/*" in accept
+
+
+def read_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """ASGI headers as a mapping.
+
+    Raises:
+        HeaderMismatch: a routing header stands there twice, so that two readers might read two things.
+    """
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        key = name.decode("latin-1")
+        if name in ROUTING_HEADERS and key in headers:
+            raise HeaderMismatch(f"{key} header appears more than once")
+        headers[key] = value.decode("latin-1")
+    return headers
+
+
+class Streamable:
+    """The endpoint behind `/mcp` and `/mcp/{upstream}`.
+
+    Args:
+        handle: answers a request (the whole chain).
+        on_open: told of every handshake-era agent once it is initialized.
+        tasks: outlives any one request.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        handle: Handler,
+        library: Library,
+        sessions: Sessions,
+        on_open: Callable[[ConnectedAgent], None],
+        tasks: TaskGroup,
+    ) -> None:
+        self._settings = settings
+        self._handle = handle
+        self._library = library
+        self._sessions = sessions
+        self._on_open = on_open
+        self._tasks = tasks
+
+    async def post(self, http: Http) -> None:
+        """
+        Raises:
+            GatewayError: the exchange itself failed; answered with the error's own HTTP status.
+        """
+        if not http.accepts("application/json"):
+            raise NotAcceptable("Accept must include application/json and text/event-stream.")
+        message = await read_message(http.headers, http.receive, self._settings.max_request_bytes)
+        version = http.headers.get("mcp-protocol-version")
+        if (version is not None and version not in HANDSHAKE_VERSIONS) or carries_envelope(message.get("params")):
+            await self._post_modern(http, message, version or "")
+        elif message.get("method") == "initialize" and "id" in message:
+            await self._open_session(http, message)
+        elif "mcp-session-id" in http.headers:
+            await self._post_in_session(http, message, self._session(http))
+        else:
+            await self._post_alone(http, message, version)
+
+    async def get(self, http: Http) -> None:
+        """The standing stream of a session."""
+        if http.headers.get("mcp-protocol-version", DEFAULT_VERSION) not in HANDSHAKE_VERSIONS:
+            raise MethodNotAllowed("2026-07-28 has no GET; use subscriptions/listen.")
+        if not http.accepts("text/event-stream"):
+            raise NotAcceptable("Accept must include text/event-stream.")
+        session = self._session(http)
+        stream = EventStream(http.send, self._settings.keepalive)
+        if not session.attach(stream):
+            await reply_error(http.send, 409, INVALID_REQUEST, "This session has a standing stream already.")
+            return
+        try:
+            async with anyio.create_task_group() as tg:
+                tg.start_soon(_until_disconnect, http.receive, stream.end)
+                await stream.run(_session_header(session.agent))
+                tg.cancel_scope.cancel()
+        finally:
+            session.detach()
+
+    async def delete(self, http: Http) -> None:
+        """End a session."""
+        if http.headers.get("mcp-protocol-version", DEFAULT_VERSION) not in HANDSHAKE_VERSIONS:
+            raise MethodNotAllowed("2026-07-28 has no sessions to DELETE.")
+        await self._sessions.close(self._session(http))
+        await reply_empty(http.send, 200)
+
+    # --- Handshake era ----------------------------------------------------------------------------------------------
+
+    def _session(self, http: Http) -> Session:
+        id = http.headers.get("mcp-session-id")
+        if id is None:
+            raise InvalidRequest("Mcp-Session-Id is missing. Open a session with initialize.")
+        return self._sessions.get(id, http.principal, http.view)
+
+    async def _open_session(self, http: Http, message: Message) -> None:
+        agent = ConnectedAgent(http.principal, http.view, DEFAULT_VERSION)
+        session = Session(agent)
+        self._sessions.add(session)
+        self._on_open(agent)
+        opened = False
+        try:
+            opened = await self._answer(http, message, agent, session, _session_header(agent))
+        finally:
+            if not opened:
+                with anyio.CancelScope(shield=True):
+                    await self._sessions.close(session)
+
+    async def _post_in_session(self, http: Http, message: Message, session: Session) -> None:
+        if "id" not in message or "method" not in message:
+            self._take(message, session)
+            await reply_empty(http.send, 202)
+        else:
+            await self._answer(http, message, session.agent, session, _session_header(session.agent))
+
+    def _take(self, message: Message, session: Session) -> None:
+        """A notification or a response; nobody is owed an answer."""
+        if message.get("method") == "notifications/cancelled":
+            session.cancel(as_object(message.get("params")).get("requestId"))
+
+    async def _post_alone(self, http: Http, message: Message, version: str | None) -> None:
+        """A message that belongs to no session, as plain HTTP tools send it: served on its own."""
+        if version is not None:
+            raise InvalidRequest("Mcp-Session-Id is missing. Open a session with initialize.")
+        if "id" not in message or "method" not in message:
+            await reply_empty(http.send, 202)
+        else:
+            await self._answer(http, message, ConnectedAgent(http.principal, http.view, DEFAULT_VERSION), None, [])
+
+    # --- Modern era -------------------------------------------------------------------------------------------------
+
+    async def _post_modern(self, http: Http, message: Message, version: str) -> None:
+        if "method" not in message:
+            raise InvalidRequest("A response cannot be posted in 2026-07-28.")
+        if "id" not in message:
+            if Era.of(version) is not Era.MODERN:
+                raise UnsupportedVersion(version)
+            await reply_empty(http.send, 202)  # the era has no client notifications; closing the stream cancels
+            return
+        try:
+            agent = modern_agent(message, http.principal, http.view, http.headers)
+            extra = self._check_param_headers(http, message)
+        except GatewayError as error:
+            await reply_error(http.send, error.status, error.code, error.message, error.data, message["id"])
+            return
+        if message["method"] == "subscriptions/listen" and not http.accepts("text/event-stream"):
+            raise NotAcceptable("Accept must include text/event-stream.")
+        await self._answer(http, message, agent, None, [], extra)
+
+    def _check_param_headers(self, http: Http, message: Message) -> dict[str, str]:
+        """Check mirrored arguments; returns the headers to forward unchecked."""
+        params = as_object(message.get("params"))
+        if message["method"] != "tools/call":
+            return {}
+        owner = self._library.view(http.view).tool(str(params.get("name")))
+        if owner is None:
+            return {}
+        if not isinstance(params.get("arguments", {}), dict):
+            raise InvalidParams("arguments must be an object")
+        param_headers.check(owner.item, params, http.headers)
+        return param_headers.unrecognised(owner.item, http.headers)
+
+    # --- Both -------------------------------------------------------------------------------------------------------
+
+    async def _answer(
+        self,
+        http: Http,
+        message: Message,
+        agent: ConnectedAgent,
+        session: Session | None,
+        headers: list[tuple[bytes, bytes]],
+        extra: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Handle one request and send what comes of it. Returns whether it succeeded."""
+        id: RequestId = message["id"]
+        streams = http.accepts("text/event-stream")
+        exchange = Exchange(http.send, self._tasks, self._settings.keepalive, headers, streams=streams)
+        request = Request(id, message["method"], as_object(message.get("params")), agent, exchange.notify, extra or {})
+        silence = exchange.open_if_silent()
+        watch: asyncio.TimerHandle | None = None
+        answer, status, succeeded = None, 200, False
+        with anyio.CancelScope() as scope:
+            if agent.era is Era.MODERN:
+                watch = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch, http.receive, scope)
+            try:
+                if session is not None:
+                    session.begin(id, scope)
+                try:
+                    answer = jsonrpc.result(id, await self._handle(request))
+                    succeeded = True
+                finally:
+                    if session is not None:
+                        session.end(id)
+            except GatewayError as error:
+                answer = jsonrpc.error(id, error.code, error.message, error.data)
+                status = _status(error.code) if agent.era is Era.MODERN else 200
+            except Exception:
+                log.exception("request failed", method=request.method)
+                answer = jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
+        silence.cancel()
+        if watch is not None:
+            watch.cancel()
+        if answer is None and session is not None:
+            answer = jsonrpc.error(id, REQUEST_CANCELLED, "Request cancelled")
+        await exchange.finish(answer, status)
+        return succeeded
+
+    def _watch(self, receive: Receive, scope: anyio.CancelScope) -> None:
+        self._tasks.start_soon(_until_disconnect, receive, scope.cancel)
+
+
+def _status(code: int) -> int:
+    return MODERN_STATUSES.get(code, 400 if -32099 <= code <= -32020 else 200)
+
+
+def _session_header(agent: ConnectedAgent) -> list[tuple[bytes, bytes]]:
+    return [(b"mcp-session-id", agent.id.encode())]
+
+
+async def _until_disconnect(receive: Receive, then: Callable[[], object]) -> None:
+    """Wait for the client to leave."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    then()
+
+
+async def reply_empty(send: Send, status: int) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def reply_error(
+    send: Send, status: int, code: int, message: str, data: Any = None, id: RequestId | None = None
+) -> None:
+    body = jsonrpc.dumps(jsonrpc.error(id, code, message, data))
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

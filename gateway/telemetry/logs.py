@@ -1,0 +1,97 @@
+"""What the gateway logs and how: JSON lines for machines, a readable form for a terminal, both on stderr.
+
+Nothing that the configuration holds as a secret gets through: every rendered line is searched for those values last of
+all, whoever wrote it and in whatever field.
+"""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Collection, MutableMapping
+from typing import Any, Final, Literal, TextIO
+
+import orjson
+import structlog
+
+MASK: Final = "***"
+_QUIET: Final = ("httpx2", "httpcore2", "uvicorn.access", "mcp", "client", "asyncio", "watchfiles")
+"""Loggers of libraries that say more than an operator wants at `info`."""
+
+
+class Redactor:
+    """Replaces secret values in text.
+
+    Args:
+        secrets: values to hide; short ones would hide half the log and are left alone by whoever collects them.
+    """
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        forms = {form for secret in secrets for form in (secret, orjson.dumps(secret).decode()[1:-1]) if form}
+        longest_first = sorted(forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def __call__(self, text: str) -> str:
+        return self._pattern.sub(MASK, text) if self._pattern is not None else text
+
+
+def configure(
+    level: str, form: Literal["auto", "json", "console"], redact: Redactor, stream: TextIO | None = None
+) -> None:
+    """Set up logging for the process. The last call counts."""
+    out = stream or sys.stderr
+    console = form == "console" or (form == "auto" and out.isatty())
+    number = getattr(logging, level.upper())
+    colours = out.isatty() and not os.environ.get("NO_COLOR")
+    render = structlog.dev.ConsoleRenderer(colors=colours) if console else _render_json
+
+    def write(_: Any, __: str, event: Any) -> str:
+        return redact(event)
+
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
+            _drop_nothings,
+            structlog.processors.format_exc_info if not console else _as_is,
+            render,
+            write,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=_LoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    handler = _Forward()
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR if number > logging.DEBUG else logging.DEBUG)
+
+
+class _LoggerFactory:
+    """Loggers that know their name and all write to one stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, *args: Any) -> structlog.WriteLogger:
+        return structlog.WriteLogger(self._stream)
+
+
+class _Forward(logging.Handler):
+    """Brings what libraries log through the standard library into the same form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger = structlog.get_logger()
+        logger.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or None)
+
+
+def _drop_nothings(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: value for key, value in event.items() if value is not None}
+
+
+def _as_is(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return event
+
+
+def _render_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+    return orjson.dumps(event, default=str).decode()

@@ -1,0 +1,99 @@
+"""An incremental parser of server-sent events, linear in its input and bounded.
+
+Pure: bytes in, events out. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One dispatched event. `data` is what the `data:` lines held, joined by newlines; it may be empty."""
+
+    data: bytes
+    name: bytes = b"message"
+    id: bytes | None = None
+    retry: int | None = None
+    """Milliseconds to wait before reconnecting, when this event carried `retry:`."""
+
+
+class EventTooLarge(Exception):
+    """An event grew over the cap."""
+
+
+class EventParser:
+    """Feed it the body of a `text/event-stream` as it arrives.
+
+    Args:
+        cap: most bytes one event may have, field names and line ends included.
+    """
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._size = 0
+        self._line: list[bytes] = []
+        self._after_cr = False
+        self._started = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._data: list[bytes] = []
+        self._name = b"message"
+        self._id: bytes | None = None
+        self._retry: int | None = None
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Yield the events that `chunk` completes.
+
+        Raises:
+            EventTooLarge: the event under way is over the cap.
+        """
+        for line in self._lines(chunk):
+            if line:
+                self._field(line)
+            elif (event := self._dispatch()) is not None:
+                yield event
+
+    def _lines(self, chunk: bytes) -> Iterator[bytes]:
+        """Complete lines; LF, CRLF and CR all end one. Pieces of a line are joined once, so the cost stays linear."""
+        if self._after_cr and chunk.startswith(b"\n"):
+            chunk = chunk[1:]
+        if chunk:
+            self._after_cr = chunk.endswith(b"\r")
+        pieces = (
+            chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n") if b"\r" in chunk else chunk.split(b"\n")
+        )
+        last = len(pieces) - 1
+        for index, piece in enumerate(pieces):
+            self._size += len(piece) + 1
+            if self._size > self._cap:
+                raise EventTooLarge
+            self._line.append(piece)
+            if index < last:
+                line = b"".join(self._line)
+                self._line = []
+                if not self._started:
+                    self._started = True
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                yield line
+
+    def _field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._name = value
+        elif name == b"id":
+            if b"\0" not in value:
+                self._id = value
+        elif name == b"retry" and value.isdigit() and len(value) < 10:
+            self._retry = int(value)
+
+    def _dispatch(self) -> Event | None:
+        empty = not self._data and self._id is None and self._retry is None
+        event = None if empty else Event(b"\n".join(self._data), self._name or b"message", self._id, self._retry)
+        self._reset()
+        return event

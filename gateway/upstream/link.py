@@ -1,0 +1,299 @@
+"""One supervised connection to an upstream: connect, negotiate, serve, reconnect, close, all in one owner task.
+
+Callers never touch a transport. They ask for the session, or wait for it; when it breaks, their call fails, and the
+owner alone mends it.
+"""
+
+import random
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from gateway.config.models import ServerConfig
+from gateway.errors import GatewayError, UpstreamLost, UpstreamUnavailable
+from gateway.upstream.backoff import Backoff
+from gateway.upstream.guardian import Guardian
+from gateway.upstream.process import Program, SpawnError
+
+if TYPE_CHECKING:
+    from gateway.upstream.calls import CallTable, Peer
+    from gateway.upstream.http import Endpoint
+    from gateway.upstream.session import Negotiated, Session
+    from gateway.upstream.stderr import StderrLog
+
+LEGACY_STATUSES: Final = frozenset({400, 404, 405, 406, 415})
+"""HTTP statuses with which a server that only knows HTTP+SSE answers a POST to its stream's address."""
+
+
+class State(Enum):
+    """What a user can see of a connection."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DEGRADED = "degraded"
+    BACKING_OFF = "backing off"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A state, why, and what comes next."""
+
+    state: State
+    reason: str = ""
+    next_try: float | None = None
+    """When the next attempt is made, in the event loop's time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How a connection ended."""
+
+    reason: str
+    lived: float
+    """Seconds it was up."""
+    at_once: bool
+    """Whether to connect again without waiting: the upstream is there, it only forgot the session."""
+
+
+class Link:
+    """A connection that is kept up.
+
+    Args:
+        upstream: its name.
+        capabilities: what we declare to be able to do for the upstream.
+        peer: hears what the upstream says unasked.
+        serve: runs while the connection is up; may use the session.
+        on_status: told of every change of state.
+        stderr: makes the log for a child's stderr.
+        lazy: connect only once somebody needs it.
+    """
+
+    def __init__(
+        self,
+        upstream: str,
+        config: ServerConfig,
+        *,
+        capabilities: Mapping[str, Any],
+        peer: "Peer",
+        serve: Callable[["Session", "Negotiated"], Coroutine[Any, Any, None]],
+        on_status: Callable[[Status], None],
+        stderr: Callable[[], "StderrLog"],
+        guardian: Guardian,
+        lazy: bool = False,
+    ) -> None:
+        self.upstream = upstream
+        self.session: Session | None = None
+        """The session while it is up. The hot path reads it and nothing else."""
+        self.called = False
+        """Whether anybody ever needed it, other than to learn what the upstream offers."""
+        self._config = config
+        self._capabilities = capabilities
+        self._peer = peer
+        self._serve = serve
+        self._on_status = on_status
+        self._stderr = stderr
+        self._guardian = guardian
+        self._wanted = not lazy
+        self._status = Status(State.STOPPED, "it starts with the first call" if lazy else "")
+        self._changed = anyio.Event()
+        self._wake = anyio.Event()
+        self._probe = True
+        self._legacy_sse = config.type == "sse"
+
+    @property
+    def status(self) -> Status:
+        return self._status
+
+    async def run(self) -> None:
+        """The owner task. Ends only by cancellation; leaves nothing behind."""
+        backoff = Backoff()
+        try:
+            while True:
+                await self._until_wanted()
+                self._set(Status(State.STARTING))
+                ended = await self._live()
+                if self._wanted and not ended.at_once:
+                    delay = backoff.after(ended.lived, random.random())  # noqa: S311 - jitter is no secret
+                    self._set(Status(State.BACKING_OFF, ended.reason, anyio.current_time() + delay))
+                    with anyio.move_on_after(delay):
+                        await self._wake.wait()
+        finally:
+            self.session = None
+            self._set(Status(State.STOPPED))
+
+    def wake(self) -> None:
+        """Connect now, whatever the back-off says (an operator asked for it)."""
+        self._wanted = True
+        self._wake.set()
+        self._wake = anyio.Event()
+
+    def rest(self, reason: str) -> None:
+        """Disconnect until somebody needs it again."""
+        self._wanted = False
+        self.drop(UpstreamLost(self.upstream, reason, delivered=False))
+
+    def drop(self, reason: GatewayError) -> None:
+        """Give the present connection up."""
+        if self.session is not None:
+            self.session.connection.close(reason)
+
+    async def ready(self, patience: float, *, after: "Session | None" = None) -> "Session":
+        """The session, waiting for it if it is just being made.
+
+        Args:
+            patience: seconds to wait at most.
+            after: a session known to be dead, which is not to be returned again.
+
+        Raises:
+            UpstreamUnavailable: there is none, and none is about to be.
+        """
+        self.called = True
+        if not self._wanted:
+            self.wake()
+        with anyio.move_on_after(patience):
+            while True:
+                if self.session is not None and self.session is not after and self.session.connection.closed is None:
+                    return self.session
+                if self._status.state is State.BACKING_OFF:
+                    break
+                await self._changed.wait()
+        next_try = self._status.next_try
+        wait = max(0.0, next_try - anyio.current_time()) if next_try is not None else None
+        raise UpstreamUnavailable(self.upstream, self._status.state.value, self._status.reason, wait)
+
+    def degrade(self, reason: str) -> None:
+        """It is up, but not all of it works; an empty reason says that all of it does."""
+        if self.session is not None:
+            self._set(Status(State.DEGRADED, reason) if reason else Status(State.READY))
+
+    # --- Inside -----------------------------------------------------------------------------------------------------
+
+    async def _until_wanted(self) -> None:
+        while not self._wanted:
+            self._set(Status(State.STOPPED, "it starts with the first call"))
+            await self._wake.wait()
+
+    async def _live(self) -> "_Ended":
+        """One connection from beginning to end."""
+        ready_at: float | None = None
+        error: BaseException = UpstreamLost(self.upstream, "it ended")
+        try:
+            async with self._connected() as (session, agreed):
+                ready_at = anyio.current_time()
+                self.session = session
+                self._set(Status(State.READY))
+                async with anyio.create_task_group() as tg:
+                    tg.start_soon(self._serve, session, agreed)
+                    error = await session.connection.wait_closed()
+                    self.session = None
+                    tg.cancel_scope.cancel()
+        except Exception as failure:
+            error = failure
+        finally:
+            self.session = None
+        lived = anyio.current_time() - ready_at if ready_at is not None else 0.0
+        refused = isinstance(error, UpstreamLost) and not error.delivered
+        return _Ended(_reason(error), lived, at_once=refused and lived > 1)
+
+    @asynccontextmanager
+    async def _connected(self) -> "AsyncGenerator[tuple[Session, Negotiated]]":
+        # The SDK takes most of a second to import; in a thread, so that nobody has to wait for it.
+        await anyio.to_thread.run_sync(_import_sdk)
+        from gateway.upstream.http import Refused
+
+        async with AsyncExitStack() as stack:
+            try:
+                connected = await self._connect(stack)
+            except Refused as error:
+                if self._legacy_sse or not self._config.fallback_sse or error.status not in LEGACY_STATUSES:
+                    raise
+                await stack.aclose()
+                connected = await self._connect_legacy(stack)
+            yield connected
+
+    async def _connect_legacy(self, stack: AsyncExitStack) -> "tuple[Session, Negotiated]":
+        self._legacy_sse = True
+        try:
+            return await self._connect(stack)
+        except Exception:
+            self._legacy_sse = False
+            raise
+
+    async def _connect(self, stack: AsyncExitStack) -> "tuple[Session, Negotiated]":
+        from gateway.upstream.session import Session
+
+        dispatcher = await self._open(stack)
+        session = await stack.enter_async_context(Session(dispatcher, self._capabilities))
+        try:
+            agreed = await session.negotiate(self._config.connect_timeout, probe=self._probe and not self._legacy_sse)
+        except UpstreamLost:
+            self._probe = False  # some servers of the handshake era leave when their first request is not `initialize`
+            raise
+        self._probe = agreed.era.value == "modern"
+        return session, agreed
+
+    async def _open(self, stack: AsyncExitStack) -> "CallTable":
+        """A dispatcher over the configured transport, closed with the stack."""
+        config = self._config
+        if config.type == "stdio":
+            return await self._open_stdio(stack)
+        if self._legacy_sse:
+            from gateway.upstream.sse import SseDispatcher
+
+            dispatcher = SseDispatcher(self.upstream, self._endpoint(), self._peer)
+            stack.push_async_callback(dispatcher.aclose)
+            await dispatcher.start()
+            return dispatcher
+        from gateway.upstream.http import HttpDispatcher
+
+        dispatcher = HttpDispatcher(self.upstream, self._endpoint(), self._peer)
+        stack.push_async_callback(dispatcher.aclose)
+        return dispatcher
+
+    async def _open_stdio(self, stack: AsyncExitStack) -> "CallTable":
+        from gateway.upstream.stdio import StdioDispatcher
+
+        config = self._config
+        dispatcher = StdioDispatcher(self.upstream, self._peer, self._stderr(), config.max_response_bytes)
+        cwd = Path(config.cwd) if config.cwd else None
+        pid = await dispatcher.start(Program(config.command or "", config.args, config.env, cwd))
+        self._guardian.watch(pid)
+        stack.callback(self._guardian.release, pid)
+        stack.push_async_callback(dispatcher.aclose)
+        return dispatcher
+
+    def _endpoint(self) -> "Endpoint":
+        from gateway.upstream.http import Endpoint
+
+        config = self._config
+        return Endpoint(config.url or "", config.headers, config.connect_timeout, config.max_response_bytes)
+
+    def _set(self, status: Status) -> None:
+        if status != self._status:
+            self._status = status
+            self._changed.set()
+            self._changed = anyio.Event()
+            self._on_status(status)
+
+
+def _import_sdk() -> None:
+    for module in ("session", "sse", "lister"):
+        import_module(f"gateway.upstream.{module}")
+
+
+def _reason(error: BaseException) -> str:
+    """Why a connection failed, in words for its owner."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    if isinstance(error, GatewayError):
+        return error.message.removesuffix(".")
+    if isinstance(error, SpawnError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"  # pyright: ignore[reportUnknownArgumentType]

@@ -1,0 +1,132 @@
+"""Fetches an upstream's lists: follows `nextCursor` as far as is reasonable, and no further."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
+
+import orjson
+
+from gateway.errors import GatewayError, UpstreamError
+from gateway.protocol import METHOD_NOT_FOUND
+from gateway.upstream.listing import Item, Listing
+from gateway.upstream.session import Negotiated, Session
+
+MAX_PAGES: Final = 1000
+MAX_ITEMS: Final = 20_000
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Most bytes of one list, all pages together. One page is bounded by the upstream's `max_response_bytes`."""
+
+KINDS: Final = {
+    "tools": ("tools/list", "tools", "tools"),
+    "resources": ("resources/list", "resources", "resources"),
+    "templates": ("resources/templates/list", "resourceTemplates", "resources"),
+    "prompts": ("prompts/list", "prompts", "prompts"),
+}
+"""Field of `Listing` → the method that lists it, the key the items stand under, the capability it belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A fresh listing, and what went wrong on the way (one sentence each)."""
+
+    listing: Listing
+    problems: tuple[str, ...]
+
+
+async def fetch(
+    session: Session,
+    agreed: Negotiated,
+    timeout: float,
+    previous: Listing | None,
+    kinds: Collection[str] = tuple(KINDS),
+) -> Fetched:
+    """Fetch the lists the upstream declares a capability for.
+
+    Args:
+        timeout: seconds for each page.
+        previous: what stands in for a list that could not be fetched, and for those not in `kinds`.
+    """
+    listing = replace(
+        previous or Listing(),
+        capabilities=agreed.capabilities,
+        server_info=agreed.server_info,
+        instructions=agreed.instructions,
+        version=agreed.version,
+    )
+    if len(kinds) == len(KINDS):
+        listing = replace(listing, ttl_ms=None, private=False)
+    problems: list[str] = []
+    for kind in kinds:
+        method, key, capability = KINDS[kind]
+        if capability not in agreed.capabilities:
+            listing = replace(listing, **{kind: ()})
+            continue
+        try:
+            pages = await _pages(session, method, key, timeout)
+        except GatewayError as error:
+            if kind == "templates" and isinstance(error, UpstreamError) and error.code == METHOD_NOT_FOUND:
+                pages = _Pages()
+            else:
+                problems.append(f"{method} failed: {error.message}")
+                continue
+        if pages.problem:
+            problems.append(f"{method}: {pages.problem}")
+        listing = replace(
+            listing,
+            **{kind: tuple(pages.items)},
+            ttl_ms=_smaller(listing.ttl_ms, pages.ttl_ms),
+            private=listing.private or pages.private,
+        )
+    return Fetched(listing, tuple(problems))
+
+
+class _Pages:
+    """The items of one list, as its pages come in."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.ttl_ms: int | None = None
+        self.private = False
+        self.problem = ""
+        self._bytes = 0
+
+    def add(self, result: dict[str, Any], key: str) -> None:
+        items = result.get(key)
+        if not isinstance(items, list):
+            self.problem = f"the result has no {key!r} array"
+            return
+        self.items.extend(cast("list[Item]", [item for item in cast("list[Any]", items) if isinstance(item, dict)]))
+        self._bytes += len(orjson.dumps(items, default=str))
+        ttl = result.get("ttlMs")
+        if isinstance(ttl, int) and not isinstance(ttl, bool):
+            self.ttl_ms = _smaller(self.ttl_ms, max(ttl, 0))
+        self.private = self.private or result.get("cacheScope") == "private"
+        if len(self.items) > MAX_ITEMS:
+            del self.items[MAX_ITEMS:]
+            self.problem = f"more than {MAX_ITEMS} items; the rest is left out"
+        elif self._bytes > MAX_BYTES:
+            self.problem = f"more than {MAX_BYTES} bytes; the rest is left out"
+
+
+async def _pages(session: Session, method: str, key: str, timeout: float) -> _Pages:
+    pages = _Pages()
+    cursor: str | None = None
+    seen: set[str] = set()
+    for _ in range(MAX_PAGES):
+        params = {} if cursor is None else {"cursor": cursor}
+        result = await session.forward(method, params, {"timeout": timeout})
+        pages.add(result, key)
+        following = result.get("nextCursor")
+        if pages.problem or not isinstance(following, str):
+            return pages
+        if following in seen:
+            pages.problem = "its pages repeat"
+            return pages
+        seen.add(following)
+        cursor = following
+    pages.problem = f"more than {MAX_PAGES} pages; the rest is left out"
+    return pages
+
+
+def _smaller(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else min(a, b)

@@ -1,0 +1,181 @@
+"""A child process that speaks over its standard streams, and its orderly end.
+
+Every child leads a process group of its own, so that what it starts (npx → node) ends with it. The end is a bounded
+sequence: close its stdin, wait; SIGTERM to the group, wait; SIGKILL to the group. A small guardian process outlives the
+gateway by a moment and does the same to every group if the gateway dies without a chance to (SIGKILL, out of memory).
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+import anyio
+
+EXIT_SECONDS: Final = 2.0
+"""How long a child may take to leave after its stdin closed, and again after SIGTERM."""
+
+LAST_WORDS_SECONDS: Final = 0.1
+"""Between the exit of a child and the failure of its calls: the time to read what it still said."""
+
+MAX_UNREAD: Final = 32 * 1024 * 1024
+"""Most bytes written to a child that it has not read."""
+
+INHERITED: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
+INHERITED_ON_WINDOWS: Final = (
+    *("APPDATA", "COMSPEC", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "PATH", "PATHEXT", "PROCESSOR_ARCHITECTURE"),
+    *("PROGRAMFILES", "SYSTEMDRIVE", "SYSTEMROOT", "TEMP", "TMP", "USERNAME", "USERPROFILE"),
+)
+"""The only variables a child gets of the gateway's own environment: whatever else is in there may be a secret."""
+
+
+class SpawnError(Exception):
+    """The program could not be started."""
+
+
+class Output(Protocol):
+    """Hears what a child says. Called on the loop; must not block."""
+
+    def on_stdout(self, data: bytes) -> None: ...
+
+    def on_stderr(self, data: bytes) -> None: ...
+
+    def on_exit(self, reason: str) -> None:
+        """The child has gone, or closed its stdout; nothing more will be heard."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to start."""
+
+    command: str
+    args: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    cwd: Path | None = None
+
+    def environment(self) -> dict[str, str]:
+        names = INHERITED_ON_WINDOWS if sys.platform == "win32" else INHERITED
+        return {name: os.environ[name] for name in names if name in os.environ} | dict(self.env)
+
+
+class Child(asyncio.SubprocessProtocol):
+    """One running child. Made by `spawn`."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._stdin: asyncio.WriteTransport | None = None
+        self._said_exit = False
+        self.exited = anyio.Event()
+
+    @property
+    def pid(self) -> int:
+        assert self._transport is not None
+        return self._transport.get_pid()
+
+    def write(self, data: bytes) -> bool:
+        """Queue bytes for its stdin. False when it has gone, or has stopped reading."""
+        if self._stdin is None or self._stdin.is_closing() or self._stdin.get_write_buffer_size() > MAX_UNREAD:
+            return False
+        self._stdin.write(data)
+        return True
+
+    async def end(self) -> None:
+        """End it and everything it started; returns when the group is gone or has been sent SIGKILL."""
+        assert self._transport is not None
+        if self._stdin is not None:
+            self._stdin.close()
+        for number in (signal.SIGTERM, _SIGKILL):
+            with anyio.move_on_after(EXIT_SECONDS):
+                await self.exited.wait()
+                break
+            signal_group(self.pid, number)
+        signal_group(self.pid, _SIGKILL)  # whatever it started and left behind
+        with anyio.move_on_after(EXIT_SECONDS):
+            await self.exited.wait()
+        self._transport.close()
+
+    # --- asyncio.SubprocessProtocol -------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.SubprocessTransport, transport)  # uvloop's own does not inherit from it
+        self._stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
+
+    def pipe_data_received(self, fd: int, data: bytes | str) -> None:
+        assert isinstance(data, bytes)
+        (self._output.on_stdout if fd == 1 else self._output.on_stderr)(data)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if fd == 1:
+            # Its last words are read. How it ended is known in a moment, and says more than that it did.
+            asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self._leave, "it closed its stdout")
+
+    def process_exited(self) -> None:
+        assert self._transport is not None
+        self.exited.set()
+        # What it wrote last may still be in the pipe; what it started may hold the pipe open for ever.
+        reason = _describe(self._transport.get_returncode())
+        asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self._leave, reason)
+
+    def _leave(self, reason: str) -> None:
+        if not self._said_exit:
+            self._said_exit = True
+            self._output.on_exit(reason)
+
+
+async def spawn(program: Program, output: Output) -> Child:
+    """Start a program; its streams go to `output`.
+
+    Raises:
+        SpawnError: there is no such program, or it may not be run. The message says which and why.
+    """
+    environment = program.environment()
+    command = shutil.which(program.command, path=environment.get("PATH"))
+    if command is None:
+        raise SpawnError(f"{program.command!r} is not an executable on PATH; install it or give its full path")
+    if program.cwd is not None and not program.cwd.is_dir():
+        raise SpawnError(f"its working directory {str(program.cwd)!r} does not exist")
+    try:
+        _, child = await asyncio.get_running_loop().subprocess_exec(
+            lambda: Child(output),
+            command,
+            *program.args,
+            env=environment,
+            cwd=program.cwd,
+            start_new_session=sys.platform != "win32",
+            creationflags=_NEW_GROUP_ON_WINDOWS,
+        )
+    except OSError as error:
+        raise SpawnError(f"{program.command!r} could not be started: {error.strerror}") from None
+    return child
+
+
+_SIGKILL: Final = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
+_NEW_GROUP_ON_WINDOWS: Final = subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0
+
+
+def signal_group(pid: int, number: int) -> None:
+    """Signal the group that `pid` leads; a group that has gone is fine."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if sys.platform == "win32":
+            os.kill(pid, number)
+        else:
+            os.killpg(pid, number)
+
+
+def _describe(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"it exited with status {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"it was ended by {name}"

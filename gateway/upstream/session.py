@@ -1,0 +1,152 @@
+"""The one place that touches the SDK's `ClientSession`: negotiation, version rules and stamping, over raw dicts.
+
+The SDK's session decides which revision is spoken and what every message of that revision must carry; results are
+never run through its models. Its two private names used here (`_stamp`, `_dispatcher`) are why this is one module.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mcp_types as types
+from mcp.client.session import ClientSession
+from pydantic import ValidationError
+
+from gateway import __version__
+from gateway.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout
+from gateway.jsonrpc import as_object
+from gateway.protocol import (
+    HANDSHAKE_VERSIONS,
+    META_CLIENT_CAPABILITIES,
+    META_LOG_LEVEL,
+    META_SERVER_INFO,
+    MODERN_VERSIONS,
+    UNSUPPORTED_VERSION,
+    Era,
+)
+from gateway.upstream.calls import CallOptions, CallTable
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """What the two sides agreed on, and what the upstream said about itself."""
+
+    version: str
+    era: Era
+    capabilities: dict[str, Any]
+    server_info: dict[str, Any]
+    instructions: str | None
+
+
+class Session(ClientSession):
+    """A `ClientSession` that forwards raw requests."""
+
+    def __init__(self, dispatcher: CallTable, capabilities: Mapping[str, Any]) -> None:
+        info = types.Implementation(name="mcp-gateway", version=__version__)
+        super().__init__(dispatcher=dispatcher, client_info=info)
+        self.connection = dispatcher
+        self._capabilities = dict(capabilities)
+        self.era = Era.HANDSHAKE
+
+    async def negotiate(self, timeout: float, *, probe: bool = True) -> Negotiated:
+        """Agree on a revision: `server/discover` first, unless `probe` is off, then `initialize`.
+
+        Args:
+            timeout: seconds for `initialize`; the probe has the SDK's 10.
+
+        Raises:
+            GatewayError: the upstream failed, or shares no revision with us.
+        """
+        agreed = await self._discover() if probe else None
+        if agreed is None:
+            try:
+                agreed = await self._initialize(timeout)
+            except UpstreamError as error:
+                if error.code != UNSUPPORTED_VERSION:
+                    raise
+                # It was still starting when we probed, and has since settled for the modern era.
+                agreed = await self._discover()
+                if agreed is None:
+                    raise
+        self.era = agreed.era
+        self.connection.negotiated(agreed.version, agreed.era)
+        if agreed.era is Era.HANDSHAKE:
+            await self.connection.notify("notifications/initialized", None)
+        return agreed
+
+    async def forward(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        options: CallOptions,
+        *,
+        capabilities: Mapping[str, Any] | None = None,
+        log_level: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Send one request, stamped for this upstream's revision, and return the raw result.
+
+        Args:
+            capabilities: what this one request's client can do (modern only); default: what the session declared.
+            log_level: least severe log message wanted (modern only).
+            headers: extra HTTP headers (modern only).
+        """
+        data: dict[str, Any] = {"method": method, "params": dict(params)}
+        if self.era is Era.MODERN:
+            meta = data["params"]["_meta"] = dict(params.get("_meta") or {})
+            self._stamp(data, options)
+            meta[META_CLIENT_CAPABILITIES] = dict(self._capabilities if capabilities is None else capabilities)
+            if log_level is not None:
+                meta[META_LOG_LEVEL] = log_level
+            if headers:
+                options.setdefault("headers", {}).update(headers)
+        return await self.connection.send_raw_request(method, data["params"], options)
+
+    # --- Negotiation ------------------------------------------------------------------------------------------------
+
+    async def _discover(self) -> Negotiated | None:
+        """Probe for the modern era; None when there is no evidence of it."""
+        version = MODERN_VERSIONS[-1]
+        try:
+            raw = await self.send_discover(version)
+            result = types.DiscoverResult.model_validate(raw, by_name=False)
+        except UpstreamError as error:
+            if error.code == UNSUPPORTED_VERSION and not _supports_handshake(error.data):
+                raise
+            return None
+        except (UpstreamTimeout, UpstreamProtocolError, ValidationError):
+            return None
+        if version not in result.supported_versions:
+            return None
+        self.adopt(result)
+        server_info = (result.meta or {}).get(META_SERVER_INFO)
+        return Negotiated(
+            version, Era.MODERN, raw.get("capabilities") or {}, as_object(server_info), result.instructions
+        )
+
+    async def _initialize(self, timeout: float) -> Negotiated:
+        params = types.InitializeRequestParams(
+            protocol_version=HANDSHAKE_VERSIONS[-1],
+            capabilities=types.ClientCapabilities(),
+            client_info=self._client_info,
+        ).model_dump(by_alias=True, mode="json", exclude_none=True)
+        options: CallOptions = {"timeout": timeout, "cancel_on_abandon": False}
+        raw = await self.connection.send_raw_request(
+            "initialize", {**params, "capabilities": self._capabilities}, options
+        )
+        version = raw.get("protocolVersion")
+        if version not in HANDSHAKE_VERSIONS:
+            raise UpstreamProtocolError(self.connection.upstream, f"protocol version {version!r}, which is not known")
+        try:
+            self.adopt(types.InitializeResult.model_validate(raw, by_name=False))
+        except ValidationError:
+            raise UpstreamProtocolError(self.connection.upstream, "an initialize result without its fields") from None
+        return Negotiated(
+            version, Era.HANDSHAKE, raw.get("capabilities") or {}, raw.get("serverInfo") or {}, raw.get("instructions")
+        )
+
+
+def _supports_handshake(data: Any) -> bool:
+    """Whether a `-32022` error leaves room for `initialize`: it names a revision of that era, or names none."""
+    supported = as_object(data).get("supported")
+    return not supported or not set(HANDSHAKE_VERSIONS).isdisjoint(supported)

@@ -1,0 +1,61 @@
+"""An upstream's stderr as log lines: under its name, bounded in length and rate."""
+
+from collections.abc import Callable
+from typing import Final
+
+from gateway.upstream.lines import LineSplitter, Overlong
+
+MAX_LINE: Final = 4096
+LINES_PER_SECOND: Final = 50
+BURST: Final = 200
+
+
+class StderrLog:
+    """Passes lines to `emit` at no more than `LINES_PER_SECOND` after a burst; counts and reports the rest.
+
+    Args:
+        emit: `(line, suppressed)`; `suppressed` lines were dropped before this one.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, emit: Callable[[str, int], None], clock: Callable[[], float]) -> None:
+        self._emit = emit
+        self._clock = clock
+        self._lines = LineSplitter(MAX_LINE)
+        self._tokens = float(BURST)
+        self._at = clock()
+        self._suppressed = 0
+
+    def feed(self, data: bytes) -> None:
+        self._refill()
+        if self._tokens < 1:
+            self._suppressed += data.count(b"\n")  # not worth splitting: a flood must cost next to nothing
+            self._lines.rest()
+            return
+        for line in self._lines.feed(data):
+            self._line(line.head if isinstance(line, Overlong) else line)
+
+    def finish(self) -> None:
+        """The stream is over: what stood on its last line, and what was suppressed, is said."""
+        self._line(self._lines.rest())
+        if self._suppressed:
+            self._say("(end of stderr)")
+
+    def _line(self, line: bytes) -> None:
+        text = line[:MAX_LINE].decode("utf-8", "replace").strip()
+        if not text:
+            return
+        if self._tokens < 1:
+            self._suppressed += 1
+            return
+        self._tokens -= 1
+        self._say("".join(c if c.isprintable() or c == "\t" else "�" for c in text))
+
+    def _say(self, text: str) -> None:
+        suppressed, self._suppressed = self._suppressed, 0
+        self._emit(text, suppressed)
+
+    def _refill(self) -> None:
+        now = self._clock()
+        self._tokens = min(float(BURST), self._tokens + (now - self._at) * LINES_PER_SECOND)
+        self._at = now

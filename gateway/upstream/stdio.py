@@ -1,0 +1,112 @@
+"""Stdio as a client: one JSON-RPC message a line, to and from a child process.
+
+What the SDK's transport gets wrong for a gateway, and this does not: the reader is linear and bounded (32 MB took it
+9 s), and a line that is not UTF-8 or not JSON fails the call it answers at once instead of hanging it and the next
+(python-sdk#2454, #2456). Lines that are no messages at all are noted and skipped: many servers print to stdout.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway import jsonrpc
+from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError
+from gateway.jsonrpc import Message
+from gateway.upstream.calls import Call, CallTable, Peer
+from gateway.upstream.lines import KEPT_OF_OVERLONG, LineSplitter, Overlong
+from gateway.upstream.process import Child, Program, spawn
+from gateway.upstream.stderr import StderrLog
+
+if TYPE_CHECKING:
+    from mcp.shared.dispatcher import CallOptions as SdkCallOptions
+
+    from gateway.upstream.calls import CallOptions
+
+_ID: Final = re.compile(rb'"id"\s*:\s*(\d{1,18})\b')
+"""Our own ids are integers; the one in a broken answer tells which call it was for."""
+
+
+class StdioDispatcher(CallTable):
+    """A `Dispatcher` over a child process's stdin and stdout. Made by `open_stdio`."""
+
+    def __init__(self, upstream: str, peer: Peer, stderr: StderrLog, max_response_bytes: int) -> None:
+        super().__init__(upstream, peer)
+        self._cap = max_response_bytes
+        self._lines = LineSplitter(max_response_bytes)
+        self._stderr = stderr
+        self._child: Child | None = None
+
+    async def start(self, program: Program) -> int:
+        """Start the program; returns its process id.
+
+        Raises:
+            SpawnError: it could not be started.
+        """
+        self._child = await spawn(program, self)
+        return self._child.pid
+
+    async def aclose(self) -> None:
+        """End the child, in order and within bounds."""
+        if self._child is not None:
+            await self._child.end()
+        self._stderr.finish()
+
+    # --- CallTable ------------------------------------------------------------------------------------------------
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None, opts: "SdkCallOptions | None" = None) -> None:
+        self._write(jsonrpc.notification(method, dict(params) if params is not None else None))
+
+    async def _transmit(self, message: Message, call: Call, options: "CallOptions") -> None:
+        if not self._write(message):
+            call.fail(UpstreamLost(self.upstream, "it does not read its stdin", delivered=False))
+
+    def _withdraw(self, call: Call, *, tell: bool) -> None:
+        if tell:  # on a pipe, this notification is the way of both eras
+            params = {"requestId": call.id, "reason": "no longer awaited"}
+            self._write(jsonrpc.notification("notifications/cancelled", params))
+
+    async def _answer(self, message: Message) -> None:
+        self._write(message)
+
+    def _write(self, message: Message) -> bool:
+        return self._child is not None and self._child.write(jsonrpc.dumps(message) + b"\n")
+
+    # --- Output -----------------------------------------------------------------------------------------------------
+
+    def on_stdout(self, data: bytes) -> None:
+        for line in self._lines.feed(data):
+            if isinstance(line, Overlong):
+                self._broken(line.head, UpstreamOversized(self.upstream, self._cap))
+            elif line and not line.isspace():
+                self._on_line(line)
+
+    def on_stderr(self, data: bytes) -> None:
+        self._stderr.feed(data)
+
+    def on_exit(self, reason: str) -> None:
+        self._lines.rest()
+        self.close(UpstreamLost(self.upstream, reason))
+
+    def _on_line(self, line: bytes) -> None:
+        try:
+            message = jsonrpc.loads(line)
+        except ValueError:
+            self._broken(line, UpstreamProtocolError(self.upstream, "a line that is not JSON"))
+            return
+        if isinstance(message, dict):
+            self.receive(message)
+        else:
+            self._peer.on_noise(f"a line on stdout that is no message: {_excerpt(line)}")
+
+    def _broken(self, line: bytes, error: GatewayError) -> None:
+        """Fail the call the line was meant to answer, if it still says so; else it is noise, and deadlines answer."""
+        match = _ID.search(line[:KEPT_OF_OVERLONG]) or _ID.search(line[-KEPT_OF_OVERLONG:])
+        call = self.calls.get(int(match.group(1))) if match and line.lstrip().startswith(b"{") else None
+        if call is not None:
+            call.fail(error)
+        else:
+            self._peer.on_noise(f"a line on stdout that is no message: {_excerpt(line)}")
+
+
+def _excerpt(line: bytes) -> str:
+    return line[:200].decode("utf-8", "replace")

@@ -1,0 +1,261 @@
+"""One upstream: its connections, what it offers, and the one way to ask it something."""
+
+import time
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from gateway.config.models import ServerConfig
+from gateway.errors import MethodNotFound, UpstreamLost, UpstreamUnavailable
+from gateway.protocol import CHANGE_NOTIFICATIONS
+from gateway.request import Agent
+from gateway.upstream.guardian import Guardian
+from gateway.upstream.link import Link, State, Status
+from gateway.upstream.listing import Listing
+from gateway.upstream.stderr import StderrLog
+from gateway.upstream.watch import Watch
+
+if TYPE_CHECKING:
+    from gateway.upstream.calls import Call, CallOptions
+    from gateway.upstream.session import Negotiated, Session
+
+log = structlog.stdlib.get_logger("gateway.upstream")
+
+MAX_PRIVATE_LINKS: Final = 256
+"""Most connections of their own (`isolation`) that agents may have to one upstream."""
+MIN_TTL_SECONDS: Final = 1.0
+"""Lists are not fetched more often than this, however small the upstream's `ttlMs`."""
+
+
+class Observer(Protocol):
+    """Who is told what happens at an upstream. Called on the loop; must not block."""
+
+    def on_listing(self, upstream: "Upstream") -> None:
+        """What it offers changed, or began or ceased to count."""
+        ...
+
+    def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None: ...
+
+    def on_log(self, upstream: str, params: dict[str, Any], call: "Call | None") -> None:
+        """A log message that belongs to no call we could tell."""
+        ...
+
+
+class Upstream:
+    """A supervised upstream.
+
+    Args:
+        listing: what it offered when last seen (the snapshot), or None.
+    """
+
+    def __init__(
+        self, name: str, config: ServerConfig, observer: Observer, guardian: Guardian, listing: Listing | None = None
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.agreed: Negotiated | None = None
+        self.settled = anyio.Event()
+        """Set once it is known what the upstream offers, or that it cannot be known now."""
+        self._observer = observer
+        self._guardian = guardian
+        self._listing = listing
+        self._lost_at: float | None = None
+        self._private: dict[str, Link] = {}
+        self._tasks: TaskGroup | None = None
+        self._main = self._link(lazy=config.lazy and listing is not None, serve=self._serve)
+        self._watch = Watch(self)
+        if listing is not None:
+            self.settled.set()
+
+    # --- What it offers ---------------------------------------------------------------------------------------------
+
+    @property
+    def listing(self) -> Listing | None:
+        """What it offers now; None when nothing is known, or it has been away for longer than `grace`."""
+        if self._lost_at is not None and time.monotonic() - self._lost_at >= self.config.grace:
+            return None
+        return self._listing
+
+    @property
+    def known(self) -> Listing | None:
+        """What it offered when last seen, however long ago."""
+        return self._listing
+
+    @property
+    def status(self) -> Status:
+        return self._main.status
+
+    def is_stale(self) -> bool:
+        """Whether its lists have outlived the `ttlMs` they came with, and it would not have told us of a change."""
+        ttl_ms = self._listing.ttl_ms if self._listing is not None else None
+        if ttl_ms is None or self._main.session is None:
+            return False
+        return self._watch.is_older_than(max(ttl_ms / 1000, MIN_TTL_SECONDS))
+
+    async def freshen(self, patience: float) -> None:
+        """Have the lists fetched again; waits for that at most `patience` seconds."""
+        await self._watch.freshen(patience)
+
+    def publish(self, listing: Listing, problems: Collection[str]) -> None:
+        """A fresh listing is there."""
+        changed = listing != self._listing
+        self._listing = listing
+        self._main.degrade("; ".join(problems))
+        for problem in problems:
+            log.warning("upstream list incomplete", upstream=self.name, problem=problem)
+        self.settled.set()
+        if changed:
+            self._observer.on_listing(self)
+
+    # --- Asking it --------------------------------------------------------------------------------------------------
+
+    async def request(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        agent: Agent | None = None,
+        *,
+        options: "CallOptions | None" = None,
+        log_level: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Send one request and return the raw result. `options` take defaults from the configuration.
+
+        Raises:
+            UpstreamUnavailable: it is not connected; nothing was sent.
+            UpstreamError: it answered with an error.
+            GatewayError: the other ways to fail, each its own leaf.
+        """
+        config = self.config
+        given: CallOptions = {"timeout": config.timeout, "max_timeout": config.max_timeout, **(options or {})}
+        link = self._link_for(agent)
+        session = link.session or await link.ready(config.connect_timeout)
+        try:
+            return await session.forward(method, params, {**given}, log_level=log_level, headers=headers)
+        except UpstreamLost as error:
+            if error.delivered:
+                raise
+            if session.connection.closed is None:
+                self._watch.suspect()
+                raise
+        # The session was refused, so the request was not acted on: open a new one and send it there.
+        session = await link.ready(config.connect_timeout, after=session)
+        return await session.forward(method, params, given, log_level=log_level, headers=headers)
+
+    def in_flight(self) -> int:
+        """How many requests await an answer."""
+        sessions = [link.session for link in (self._main, *self._private.values())]
+        return sum(len(session.connection.calls) for session in sessions if session is not None)
+
+    # --- Subscriptions and log level (the bridge counts; we keep what it wants across reconnects) -------------------
+
+    async def want(self, uris: frozenset[str]) -> None:
+        """Be subscribed to exactly these resources, now and after every reconnect.
+
+        Raises:
+            GatewayError: the upstream refused one of them.
+        """
+        await self._watch.want(uris)
+
+    async def set_log_level(self, level: str | None) -> None:
+        """Ask for log messages from that level on (handshake era), now and after every reconnect."""
+        await self._watch.set_log_level(level)
+
+    # --- Life -------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """The owner of all its connections. Ends by cancellation."""
+        async with anyio.create_task_group() as self._tasks:
+            for link in (self._main, *self._private.values()):
+                self._tasks.start_soon(link.run)
+
+    def wake(self) -> None:
+        self._main.wake()
+
+    def release(self, agent_id: str) -> None:
+        """That agent has gone: close what was its own."""
+        link = self._private.pop(agent_id, None)
+        if link is not None:
+            link.rest("its agent has gone")
+
+    # --- Inside -----------------------------------------------------------------------------------------------------
+
+    def _link(self, *, lazy: bool, serve: Any) -> Link:
+        return Link(
+            self.name,
+            self.config,
+            capabilities={},
+            peer=self,
+            serve=serve,
+            on_status=self._on_status,
+            stderr=lambda: StderrLog(self._on_stderr, time.monotonic),
+            guardian=self._guardian,
+            lazy=lazy,
+        )
+
+    def _link_for(self, agent: Agent | None) -> Link:
+        isolation = self.config.isolation
+        if agent is None or isolation in (None, "shared"):
+            return self._main
+        key = agent.principal.id if isolation == "identity" else agent.id
+        link = self._private.get(key)
+        if link is None:
+            if len(self._private) >= MAX_PRIVATE_LINKS or self._tasks is None:
+                reason = f"{MAX_PRIVATE_LINKS} agents have connections of their own to it"
+                raise UpstreamUnavailable(self.name, "busy", reason)
+            link = self._private[key] = self._link(lazy=True, serve=_nothing)
+            self._tasks.start_soon(link.run)
+        return link
+
+    async def _serve(self, session: "Session", agreed: "Negotiated") -> None:
+        """While the main connection is up: keep the lists fresh and the subscriptions alive."""
+        self.agreed = agreed
+        self._lost_at = None
+        await self._watch.load(session, agreed)
+        if self.config.lazy and not self._main.called:
+            self._main.rest("only its lists were wanted")
+        else:
+            await self._watch.run(session, agreed)
+
+    def _on_status(self, status: Status) -> None:
+        log.info("upstream " + status.state.value, upstream=self.name, reason=status.reason or None)
+        if status.state is State.BACKING_OFF:
+            self.settled.set()
+            if self._lost_at is None:
+                self._lost_at = time.monotonic()
+                if self._tasks is not None:
+                    self._tasks.start_soon(self._expire)
+
+    async def _expire(self) -> None:
+        """Withdraw its items once it has been away for longer than the grace period."""
+        await anyio.sleep(self.config.grace)
+        if self.listing is None and self._listing is not None:
+            self._observer.on_listing(self)
+
+    def _on_stderr(self, line: str, suppressed: int) -> None:
+        log.info("stderr", upstream=self.name, line=line, suppressed=suppressed or None)
+
+    # --- Peer -------------------------------------------------------------------------------------------------------
+
+    def on_notification(self, method: str, params: dict[str, Any] | None, call: "Call | None") -> None:
+        if method in CHANGE_NOTIFICATIONS.values():
+            self._watch.on_changed(method)
+        elif method == "notifications/resources/updated":
+            self._observer.on_resource_updated(self.name, params or {})
+        elif method == "notifications/message":
+            self._observer.on_log(self.name, params or {}, call)
+
+    async def on_request(self, method: str, params: dict[str, Any] | None, call: "Call | None") -> dict[str, Any]:
+        if method == "ping":
+            return {}
+        raise MethodNotFound(method)
+
+    def on_noise(self, text: str) -> None:
+        log.warning("upstream noise", upstream=self.name, noise=text)
+
+
+async def _nothing(session: "Session", agreed: "Negotiated") -> None:
+    """What runs beside a connection that serves one agent only."""

@@ -1,0 +1,250 @@
+"""Keeps what is known of an upstream fresh while its main connection is up: lists, subscriptions, log level.
+
+Changes are heard in the era's own way (`list_changed` notifications, or one `subscriptions/listen` stream); what an
+upstream neither announces nor lets expire is fetched once per connection.
+"""
+
+import time
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import anyio
+import structlog
+from anyio.abc import TaskStatus
+
+from gateway.errors import GatewayError, UpstreamError
+from gateway.protocol import CHANGE_NOTIFICATIONS, Era
+from gateway.upstream.backoff import Backoff
+
+if TYPE_CHECKING:
+    from gateway.upstream.calls import CallOptions
+    from gateway.upstream.session import Negotiated, Session
+    from gateway.upstream.upstream import Upstream
+
+log = structlog.stdlib.get_logger("gateway.upstream")
+
+DEBOUNCE_SECONDS: Final = 0.05
+"""Changes that come in a burst are fetched once."""
+RETRY_SECONDS: Final = 30.0
+"""How soon a list that could not be fetched is asked for again."""
+CHECK_SECONDS: Final = 5.0
+"""How long an upstream we have reason to doubt may take to show that it is there."""
+ACKNOWLEDGE_SECONDS: Final = 10.0
+
+LISTS_OF: Final = {"tools": ("tools",), "resources": ("resources", "templates"), "prompts": ("prompts",)}
+"""Capability → the lists that belong to it."""
+LISTEN_KEYS: Final = {
+    "tools": "toolsListChanged",
+    "resources": "resourcesListChanged",
+    "prompts": "promptsListChanged",
+}
+
+
+class Watch:
+    """What is to be kept fresh at one upstream; outlives its connections."""
+
+    def __init__(self, upstream: "Upstream") -> None:
+        self._upstream = upstream
+        self._session: Session | None = None
+        self._agreed: Negotiated | None = None
+        self._stale: set[str] = set()
+        self._wake = anyio.Event()
+        self._fetched = anyio.Event()
+        self._fetched_at = float("-inf")
+        self._wanted: frozenset[str] = frozenset()
+        self._relisten = anyio.Event()
+        self._acknowledged = anyio.Event()
+        self._log_level: str | None = None
+        self._suspected = anyio.Event()
+
+    async def load(self, session: "Session", agreed: "Negotiated") -> None:
+        """A new connection is up: fetch everything."""
+        self._session, self._agreed = session, agreed
+        self._stale.clear()
+        await self._fetch([kind for kinds in LISTS_OF.values() for kind in kinds])
+
+    async def run(self, session: "Session", agreed: "Negotiated") -> None:
+        """Keep fresh what was loaded, until cancelled."""
+        try:
+            async with anyio.create_task_group() as tg:
+                tg.start_soon(self._keep_fresh)
+                tg.start_soon(self._check_suspicions, session)
+                if agreed.era is Era.MODERN:
+                    tg.start_soon(self._listen, session)
+                else:
+                    await self._restore(session)
+        finally:
+            self._session = None
+
+    # --- Lists ------------------------------------------------------------------------------------------------------
+
+    def on_changed(self, method: str) -> None:
+        """The upstream said that one of its lists changed."""
+        for capability, notification in CHANGE_NOTIFICATIONS.items():
+            if method == notification:
+                self._stale.update(LISTS_OF[capability])
+        self._wake.set()
+
+    def is_older_than(self, seconds: float) -> bool:
+        """Whether the lists may have changed unheard since they were fetched, that long ago."""
+        return not self._announced() and time.monotonic() - self._fetched_at >= seconds
+
+    async def freshen(self, patience: float) -> None:
+        """Fetch all lists again. Whoever asks meanwhile waits for the same fetch."""
+        fetched = self._fetched
+        self._all_stale()
+        with anyio.move_on_after(patience):
+            await fetched.wait()
+
+    def _announced(self) -> bool:
+        """Whether the upstream says by itself when any of its lists changes."""
+        if self._agreed is None:
+            return True
+        offered = [self._agreed.capabilities.get(name) for name in LISTS_OF]
+        return all(capability is None or _announces(capability) for capability in offered)
+
+    def _all_stale(self) -> None:
+        self._stale.update(kind for kinds in LISTS_OF.values() for kind in kinds)
+        self._wake.set()
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            with anyio.move_on_after(RETRY_SECONDS if self._stale else float("inf")):
+                await self._wake.wait()
+            self._wake = anyio.Event()
+            await anyio.sleep(DEBOUNCE_SECONDS)
+            stale, self._stale = self._stale, set()
+            await self._fetch(sorted(stale))
+
+    async def _fetch(self, kinds: list[str]) -> None:
+        from gateway.upstream.lister import fetch  # needs the SDK; see Link
+
+        assert self._session is not None
+        assert self._agreed is not None
+        upstream = self._upstream
+        fetched = await fetch(self._session, self._agreed, upstream.config.timeout, upstream.known, kinds)
+        self._fetched_at = time.monotonic()
+        self._fetched.set()
+        self._fetched = anyio.Event()
+        if fetched.problems:
+            self._stale.update(kinds)
+        upstream.publish(fetched.listing, fetched.problems)
+
+    # --- Is it still there? -----------------------------------------------------------------------------------------
+
+    def suspect(self) -> None:
+        """A request could not be delivered: find out whether the upstream is gone. HTTP has no other way to tell."""
+        self._suspected.set()
+
+    async def _check_suspicions(self, session: "Session") -> None:
+        while True:
+            await self._suspected.wait()
+            self._suspected = anyio.Event()
+            method = "ping" if session.era is Era.HANDSHAKE else "server/discover"
+            try:
+                await session.forward(method, {}, {"timeout": CHECK_SECONDS})
+            except UpstreamError:
+                pass  # an answer, whatever it says
+            except GatewayError as error:
+                session.connection.close(error)
+
+    # --- Subscriptions ----------------------------------------------------------------------------------------------
+
+    async def want(self, uris: frozenset[str]) -> None:
+        before, self._wanted = self._wanted, uris
+        session = self._session
+        if session is None or before == uris:
+            return  # taken up by the next connection
+        if session.era is Era.MODERN:
+            acknowledged = self._acknowledged
+            self._relisten.set()
+            with anyio.move_on_after(ACKNOWLEDGE_SECONDS):
+                await acknowledged.wait()
+            return
+        options: CallOptions = {"timeout": self._upstream.config.timeout}
+        for uri in sorted(uris - before):
+            try:
+                await session.forward("resources/subscribe", {"uri": uri}, options)
+            except GatewayError:
+                self._wanted -= {uri}
+                raise
+        for uri in sorted(before - uris):
+            await session.forward("resources/unsubscribe", {"uri": uri}, options)
+
+    async def set_log_level(self, level: str | None) -> None:
+        self._log_level = level
+        if self._session is not None and self._session.era is Era.HANDSHAKE:
+            await self._send_log_level(self._session)
+
+    async def _restore(self, session: "Session") -> None:
+        """Tell a new handshake-era connection what the last one knew."""
+        options: CallOptions = {"timeout": self._upstream.config.timeout}
+        try:
+            await self._send_log_level(session)
+            for uri in sorted(self._wanted):
+                await session.forward("resources/subscribe", {"uri": uri}, options)
+        except GatewayError as error:
+            log.warning("subscriptions not restored", upstream=self._upstream.name, reason=error.message)
+
+    async def _send_log_level(self, session: "Session") -> None:
+        if self._log_level is not None and self._agreed is not None and "logging" in self._agreed.capabilities:
+            options: CallOptions = {"timeout": self._upstream.config.timeout}
+            await session.forward("logging/setLevel", {"level": self._log_level}, options)
+
+    # --- subscriptions/listen ---------------------------------------------------------------------------------------
+
+    async def _listen(self, session: "Session") -> None:
+        """One listen stream at a time; when what is wanted changes, the next is open before the last is closed."""
+        last: anyio.CancelScope | None = None
+        async with anyio.create_task_group() as tg:
+            while True:
+                self._relisten = anyio.Event()
+                wanted = self._filter()
+                scope = await tg.start(self._stream, session, wanted) if wanted else None
+                self._acknowledged.set()
+                self._acknowledged = anyio.Event()
+                if last is not None:
+                    last.cancel()
+                last = scope
+                await self._relisten.wait()
+
+    def _filter(self) -> dict[str, Any]:
+        assert self._agreed is not None
+        capabilities = self._agreed.capabilities
+        wanted: dict[str, Any] = {key: True for name, key in LISTEN_KEYS.items() if _announces(capabilities.get(name))}
+        if self._wanted:
+            wanted["resourceSubscriptions"] = sorted(self._wanted)
+        return wanted
+
+    async def _stream(
+        self, session: "Session", wanted: dict[str, Any], *, task_status: TaskStatus[anyio.CancelScope]
+    ) -> None:
+        """Keep one listen stream open. Reports itself started when it is acknowledged, or cannot be opened."""
+        backoff, started = Backoff(), False
+
+        def on_frame(method: str, params: dict[str, Any] | None) -> None:
+            nonlocal started
+            if method != "notifications/subscriptions/acknowledged":
+                self._upstream.on_notification(method, params, None)
+            elif not started:
+                started = True
+                task_status.started(scope)
+
+        with anyio.CancelScope() as scope:
+            while True:
+                opened_at = anyio.current_time()
+                try:
+                    options: CallOptions = {"on_notification": on_frame}
+                    await session.forward("subscriptions/listen", {"notifications": wanted}, options)
+                except UpstreamError as error:
+                    log.warning("listen refused", upstream=self._upstream.name, reason=error.message)
+                    break
+                except GatewayError:
+                    self.suspect()
+                await anyio.sleep(backoff.after(anyio.current_time() - opened_at, 1.0))
+                self._all_stale()  # whatever changed in between was not heard
+        if not started:
+            task_status.started(scope)
+
+
+def _announces(capability: Any) -> bool:
+    return isinstance(capability, dict) and cast("dict[str, Any]", capability).get("listChanged") is True

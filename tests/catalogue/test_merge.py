@@ -1,0 +1,377 @@
+"""Many upstreams, one catalogue: what is published, under which rules, and what is left out and why."""
+
+from dataclasses import replace
+from random import Random
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import jsonrpc
+from gateway.catalogue.catalogue import Ambiguous, Catalogue, Owner, changed
+from gateway.catalogue.intake import KEYS, MAX_DEPTH, Dropped, Kind, ToolRules, UpstreamItems
+from gateway.catalogue.merge import Prefix, merge
+from gateway.upstream.listing import Item, Listing
+from tests.catalogue.listings import prompt, resource, tool, upstream, upstreams
+
+KINDS: tuple[Kind, ...] = ("tools", "resources", "templates", "prompts")
+
+
+def published(catalogue: Catalogue, kind: Kind) -> list[str]:
+    items: tuple[Item, ...] = getattr(catalogue, kind)
+    return [item[KEYS[kind]] for item in items]
+
+
+def routes(catalogue: Catalogue, kind: Literal["tools", "prompts"]) -> dict[tuple[str, str], str]:
+    """`(upstream, own name)` → public name, as the index knows it."""
+    lookup = catalogue.tool if kind == "tools" else catalogue.prompt
+    owners = [(lookup(public), public) for public in published(catalogue, kind)]
+    return {(owner.upstream, owner.original): public for owner, public in owners if owner is not None}
+
+
+def nested(levels: int) -> Item:
+    value: Item = {}
+    for _ in range(levels - 1):
+        value = {"properties": value}
+    return value
+
+
+# --- Properties ---------------------------------------------------------------------------------------------------
+
+
+@given(upstreams, st.sampled_from(["upstream", "none"]))
+def test_nothing_is_lost_and_everything_leads_back(many: list[UpstreamItems], prefix: Prefix) -> None:
+    catalogue = merge(many, prefix)
+    assert catalogue.dropped == ()
+    for kind in KINDS:
+        names = published(catalogue, kind)
+        assert names == sorted(set(names))
+        assert len(names) == sum(len(getattr(one.listing, kind)) for one in many)
+    for one in many:
+        for item in one.listing.tools:
+            public = routes(catalogue, "tools")[one.name, item["name"]]
+            assert catalogue.tool(public) == Owner(one.name, item["name"], item)
+        for item in one.listing.prompts:
+            public = routes(catalogue, "prompts")[one.name, item["name"]]
+            assert catalogue.prompt(public) == Owner(one.name, item["name"], item)
+        for item in one.listing.resources:
+            public = catalogue.listed_uris[one.name, item["uri"]]
+            assert catalogue.resource(public) == Owner(one.name, item["uri"], item)
+
+
+@given(upstreams, st.sampled_from(["upstream", "none"]))
+def test_items_differ_from_the_upstreams_in_their_name_only(many: list[UpstreamItems], prefix: Prefix) -> None:
+    catalogue = merge(many, prefix)
+    for kind in KINDS:
+        key = KEYS[kind]
+        lookup: Any = getattr(catalogue, kind.removesuffix("s"))
+        for item in getattr(catalogue, kind):
+            owner: Owner = lookup(item[key])
+            assert jsonrpc.dumps({**item, key: owner.original}) == jsonrpc.dumps(owner.item)
+
+
+@given(upstreams, st.sampled_from(["upstream", "none"]), st.randoms(use_true_random=False))
+def test_the_order_of_upstreams_and_items_does_not_matter(
+    many: list[UpstreamItems], prefix: Prefix, random: Random
+) -> None:
+    def shuffled(one: UpstreamItems) -> UpstreamItems:
+        lists = {kind: list[Item](getattr(one.listing, kind)) for kind in KINDS}
+        for items in lists.values():
+            random.shuffle(items)
+        return replace(one, listing=replace(one.listing, **{kind: tuple(items) for kind, items in lists.items()}))
+
+    catalogue = merge(many, prefix)
+    assert merge([shuffled(one) for one in random.sample(many, len(many))], prefix) == catalogue
+
+
+@given(upstreams)
+def test_adding_an_upstream_changes_no_route(many: list[UpstreamItems]) -> None:
+    for count in range(1, len(many)):
+        before, after = merge(many[:count], "upstream"), merge(many[: count + 1], "upstream")
+        assert routes(before, "tools").items() <= routes(after, "tools").items()
+        assert routes(before, "prompts").items() <= routes(after, "prompts").items()
+
+
+@given(upstreams.filter(bool))
+def test_an_upstream_seen_alone_is_as_it_is(many: list[UpstreamItems]) -> None:
+    one = many[0]
+    catalogue = merge([one], "own")
+    for kind in KINDS:
+        assert getattr(catalogue, kind) == getattr(one.listing, kind)
+        assert [jsonrpc.dumps(item) for item in getattr(catalogue, kind)] == [
+            jsonrpc.dumps(item) for item in getattr(one.listing, kind)
+        ]
+    for item in one.listing.tools:
+        assert catalogue.tool(item["name"]) == Owner(one.name, item["name"], item)
+
+
+@given(upstreams)
+def test_a_uri_of_several_upstreams_is_nobodys_and_every_choice_leads_to_one_of_them(many: list[UpstreamItems]) -> None:
+    catalogue = merge(many, "upstream")
+    originals = {item["uri"] for one in many for item in one.listing.resources}
+    for uri in originals:
+        owners = {one.name for one in many if any(item["uri"] == uri for item in one.listing.resources)}
+        found = catalogue.resource(uri)
+        if len(owners) == 1:
+            assert isinstance(found, Owner)
+            assert {found.upstream} == owners
+        else:
+            assert isinstance(found, Ambiguous)
+            chosen = [catalogue.resource(choice) for choice in found.choices]
+            assert [owner.original for owner in chosen if isinstance(owner, Owner)] == [uri] * len(owners)
+            assert {owner.upstream for owner in chosen if isinstance(owner, Owner)} == owners
+
+
+JUNK: list[Any] = [None, 1, "x", [], {}, {"name": 1}, {"name": ""}, {"uri": None}, {"name": "x", "inputSchema": []}]
+
+
+@given(st.lists(st.sampled_from([*JUNK, tool("a"), tool("b"), resource("a:"), resource("b:")]), max_size=8))
+def test_every_item_is_either_published_or_reported(items: list[Any]) -> None:
+    some = tuple(items)
+    listing = Listing(tools=some, resources=some, templates=some, prompts=some)
+    catalogue = merge([UpstreamItems("up", listing)], "upstream")
+    for kind in KINDS:
+        reported = [one for one in catalogue.dropped if one.kind == kind]
+        assert len(getattr(catalogue, kind)) + len(reported) == len(items)
+
+
+# --- Rules --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rules", "names"),
+    [
+        (ToolRules(), ["gh__Issue", "gh__issue_get", "gh__issue_list", "gh__repo_get"]),
+        (ToolRules(allow=("issue_*",)), ["gh__issue_get", "gh__issue_list"]),
+        (ToolRules(allow=("issue_*", "repo_?et")), ["gh__issue_get", "gh__issue_list", "gh__repo_get"]),
+        (ToolRules(deny=("*_get",)), ["gh__Issue", "gh__issue_list"]),
+        (ToolRules(allow=("issue_*",), deny=("*_get",)), ["gh__issue_list"]),
+        (ToolRules(allow=()), []),
+        # globs are about the upstream's names, not about the new ones
+        (ToolRules(allow=("repo_get",), rename={"repo_get": "fetch"}), ["gh__fetch"]),
+        (ToolRules(allow=("fetch",), rename={"repo_get": "fetch"}), []),
+        # a hidden tool holds no name
+        (ToolRules(deny=("Issue",), rename={"repo_get": "Issue"}), ["gh__Issue", "gh__issue_get", "gh__issue_list"]),
+    ],
+)
+def test_the_owner_decides_which_tools_are_offered(rules: ToolRules, names: list[str]) -> None:
+    one = upstream("gh", tools=("issue_list", "issue_get", "repo_get", "Issue"), rules=rules)
+    catalogue = merge([one], "upstream")
+    assert published(catalogue, "tools") == names
+    assert catalogue.dropped == ()
+
+
+def test_what_the_owner_hides_cannot_be_called() -> None:
+    catalogue = merge([upstream("gh", tools=("a", "b"), rules=ToolRules(deny=("b",)))], "upstream")
+    assert catalogue.tool("gh__a") is not None
+    assert catalogue.tool("gh__b") is None
+    assert catalogue.tool("a") is None
+
+
+def test_rules_are_about_tools_only() -> None:
+    rules = ToolRules(allow=(), rename={"p": "q"}, describe={"p": "new"})
+    catalogue = merge([upstream("gh", prompts=("p",), resources=("r:",), rules=rules)], "upstream")
+    assert catalogue.prompts == (prompt("gh__p"),)
+    assert catalogue.resources == (resource("r:"),)
+
+
+def test_rename_and_describe() -> None:
+    rules = ToolRules(rename={"a": "search", "gone": "x"}, describe={"a": "Finds things.", "b": "Does b."})
+    one = UpstreamItems("gh", Listing(tools=({"description": "old", **tool("a")}, tool("b"))), rules)
+    catalogue = merge([one], "upstream")
+    assert jsonrpc.dumps(list(catalogue.tools)) == (
+        b'[{"name":"gh__b","inputSchema":{"type":"object"},"description":"Does b."},'
+        b'{"description":"Finds things.","name":"gh__search","inputSchema":{"type":"object"}}]'
+    )
+    owner = catalogue.tool("gh__search")
+    assert owner is not None
+    assert (owner.upstream, owner.original) == ("gh", "a")
+    assert one.listing.tools[0]["description"] == "old"
+
+
+def test_renaming_onto_another_tool_loses_neither() -> None:
+    rules = ToolRules(rename={"a": "b"})
+    one = upstream("gh", tools=("a", "b"), rules=rules)
+    assert published(merge([one], "upstream"), "tools") == ["gh__b", "gh__b_ca234c55"]
+    assert published(merge([one], "own"), "tools") == ["b_ca234c55", "b"]
+
+
+# --- Prefixes -----------------------------------------------------------------------------------------------------
+
+
+def test_the_merged_catalogue_is_sorted_and_the_own_view_is_not() -> None:
+    one = upstream("gh", tools=("b", "a"), prompts=("d", "c"), resources=("z:", "y:"), templates=("z{x}", "y{x}"))
+    merged, own = merge([one], "upstream"), merge([one], "own")
+    assert published(merged, "tools") == ["gh__a", "gh__b"]
+    assert published(merged, "prompts") == ["gh__c", "gh__d"]
+    assert published(merged, "resources") == ["y:", "z:"]
+    assert published(merged, "templates") == ["y{x}", "z{x}"]
+    assert published(own, "tools") == ["b", "a"]
+    assert published(own, "prompts") == ["d", "c"]
+    assert published(own, "resources") == ["z:", "y:"]
+    assert published(own, "templates") == ["z{x}", "y{x}"]
+
+
+def test_without_prefix_names_are_still_valid() -> None:
+    assert published(merge([upstream("gh", tools=("a b", "c"))], "none"), "tools") == ["a_b", "c"]
+
+
+def test_without_prefix_two_upstreams_still_lose_nothing() -> None:
+    catalogue = merge([upstream("a", tools=("x",)), upstream("b", tools=("x",))], "none")
+    assert len(catalogue.tools) == 2
+    assert routes(catalogue, "tools").keys() == {("a", "x"), ("b", "x")}
+    assert routes(catalogue, "tools")["a", "x"] == "x"
+
+
+def test_a_prefix_that_looks_like_another_ones_hash_still_loses_nothing() -> None:
+    catalogue = merge([upstream("my server", tools=("x",)), upstream("my_server-e606ef", tools=("x",))], "upstream")
+    assert routes(catalogue, "tools").keys() == {("my server", "x"), ("my_server-e606ef", "x")}
+
+
+def test_two_upstreams_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="share a name"):
+        merge([upstream("a"), upstream("a")], "upstream")
+
+
+@pytest.mark.parametrize("names", [(), ("a", "b")])
+def test_only_one_upstream_can_be_seen_alone(names: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="own names"):
+        merge([upstream(name) for name in names], "own")
+
+
+# --- Left out -----------------------------------------------------------------------------------------------------
+
+
+def left_out(kind: Kind, *items: Any, version: str = "2025-11-25") -> tuple[list[str], list[Dropped]]:
+    """What `kind` publishes of these items, and what it reports."""
+    listing = replace(Listing(version=version), **{kind: items})
+    catalogue = merge([UpstreamItems("up", listing)], "own")
+    return published(catalogue, kind), list(catalogue.dropped)
+
+
+@pytest.mark.parametrize(
+    ("kind", "item", "name", "reason"),
+    [
+        ("tools", "a string", "#1", "not an object with a string 'name'"),
+        ("tools", {"inputSchema": {}}, "#1", "not an object with a string 'name'"),
+        ("tools", {"name": 7, "inputSchema": {}}, "#1", "not an object with a string 'name'"),
+        ("tools", {"name": "", "inputSchema": {}}, "#1", "not an object with a string 'name'"),
+        ("tools", {"name": "t"}, "t", "no inputSchema object"),
+        ("tools", {"name": "t", "inputSchema": True}, "t", "no inputSchema object"),
+        ("tools", {"name": "t" * 999}, "t" * 200, "no inputSchema object"),
+        ("resources", {"name": "r"}, "#1", "not an object with a string 'uri'"),
+        ("templates", {"uri": "r"}, "#1", "not an object with a string 'uriTemplate'"),
+        ("prompts", None, "#1", "not an object with a string 'name'"),
+        ("prompts", {"name": "good"}, "good", "listed more than once"),
+    ],
+)
+def test_a_malformed_item_is_reported_and_breaks_nothing(kind: Kind, item: Any, name: str, reason: str) -> None:
+    good: Item = {KEYS[kind]: "good", "inputSchema": {}}
+    assert left_out(kind, good, item) == (["good"], [Dropped("up", kind, name, reason)])
+
+
+def test_of_two_items_with_one_name_the_first_usable_one_wins() -> None:
+    listing = Listing(tools=({"name": "t"}, tool("t", title="1"), tool("t", title="2")))
+    catalogue = merge([UpstreamItems("up", listing)], "own")
+    assert catalogue.tools == (tool("t", title="1"),)
+    assert [one.reason for one in catalogue.dropped] == ["no inputSchema object", "listed more than once"]
+
+
+def test_an_item_too_deep_for_an_answer_does_not_break_the_list_for_all() -> None:
+    fits = {"name": "deep", "inputSchema": nested(MAX_DEPTH - 1)}
+    wide: Item = {"name": "wide", "inputSchema": {"enum": [[]] * (2 * MAX_DEPTH)}}
+    deeper = {"name": "deeper", "inputSchema": nested(MAX_DEPTH)}
+    deepest: Item = {"name": "deepest", "inputSchema": nested(2000)}
+    names, dropped = left_out("tools", fits, wide, deeper, deepest)
+    assert names == ["deep", "wide"]
+    assert [(one.name, one.reason) for one in dropped] == [
+        ("deeper", f"cannot be written as JSON of at most {MAX_DEPTH} levels"),
+        ("deepest", f"cannot be written as JSON of at most {MAX_DEPTH} levels"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "valid"),
+    [({"type": "string", "x-mcp-header": "Region"}, True), ({"type": "object", "x-mcp-header": "Region"}, False)],
+)
+def test_invalid_header_annotations_matter_to_modern_upstreams_only(annotation: Item, valid: bool) -> None:
+    annotated = {"name": "t", "inputSchema": {"type": "object", "properties": {"region": annotation}}}
+    assert left_out("tools", annotated, version="2025-11-25") == (["t"], [])
+    names, dropped = left_out("tools", annotated, version="2026-07-28")
+    assert names == (["t"] if valid else [])
+    assert ["x-mcp-header" in one.reason for one in dropped] == ([] if valid else [True])
+
+
+def test_the_text_of_an_annotation_elsewhere_is_none() -> None:
+    mentions = {"name": "t", "x-mcp-header": 1, "inputSchema": {"type": "object", "default": {"x-mcp-header": 1}}}
+    assert left_out("tools", mentions, version="2026-07-28") == (["t"], [])
+
+
+# --- The rest -----------------------------------------------------------------------------------------------------
+
+
+def test_the_smallest_ttl_and_the_strictest_scope() -> None:
+    assert merge([], "upstream").ttl_ms is None
+    assert not merge([upstream("a"), upstream("b")], "upstream").private
+    catalogue = merge([upstream("a", ttl_ms=500, private=True), upstream("b", ttl_ms=0), upstream("c")], "upstream")
+    assert catalogue.ttl_ms == 0
+    assert catalogue.private
+
+
+def test_no_upstreams_make_the_empty_catalogue() -> None:
+    assert merge([], "upstream") == Catalogue()
+
+
+def test_capabilities_are_merged() -> None:
+    one = upstream("a", capabilities={"tools": {}})
+    other = upstream("b", capabilities={"prompts": {}})
+    assert merge([one, other], "upstream").capabilities == {
+        "tools": {"listChanged": True},
+        "prompts": {"listChanged": True},
+    }
+
+
+def test_instructions_say_whose_they_are_and_what_its_tools_are_called() -> None:
+    many = [upstream("my server", instructions="Use b first."), upstream("a", instructions="Be kind."), upstream("c")]
+    assert merge(many, "upstream").instructions == (
+        "## a (`a__*`)\n\nBe kind.\n\n## my server (`my_server-e606ef__*`)\n\nUse b first."
+    )
+    assert merge(many, "none").instructions == "## a\n\nBe kind.\n\n## my server\n\nUse b first."
+    assert merge([upstream("c", instructions="")], "upstream").instructions is None
+
+
+def test_instructions_of_an_upstream_seen_alone_are_verbatim_but_bounded() -> None:
+    assert merge([upstream("a", instructions="Be kind.")], "own").instructions == "Be kind."
+    assert merge([upstream("a")], "own").instructions is None
+    bounded = merge([upstream("a", instructions="é" * 100_000)], "own").instructions
+    assert bounded is not None
+    assert len(bounded.encode()) <= 16 * 1024
+
+
+BEFORE = upstream("a", tools=("t", "u"), resources=("r:",), templates=("s{x}",), prompts=("p",))
+
+
+@pytest.mark.parametrize(
+    ("after", "differs"),
+    [
+        (BEFORE, set[str]()),
+        (upstream("a", tools=("u", "t"), resources=("r:",), templates=("s{x}",), prompts=("p",)), set[str]()),
+        (upstream("a", tools=("t",), resources=("r:",), templates=("s{x}",), prompts=("p",)), {"tools"}),
+        (upstream("a", tools=("t", "u"), resources=("r2:",), templates=("s{x}",), prompts=("p",)), {"resources"}),
+        (upstream("a", tools=("t", "u"), resources=("r:",), prompts=("p",)), {"resources"}),
+        (upstream("a", tools=("t", "u"), resources=("r:", "s{x}"), prompts=("p",)), {"resources"}),
+        (upstream("a", tools=("t", "u"), resources=("r:",), templates=("s{x}",)), {"prompts"}),
+        (upstream("a"), {"tools", "resources", "prompts"}),
+        (replace(BEFORE, name="b"), {"tools", "prompts"}),
+        (replace(BEFORE, rules=ToolRules(rename={"t": "v"})), {"tools"}),
+        (replace(BEFORE, rules=ToolRules(describe={"t": "new"})), {"tools"}),
+    ],
+)
+def test_what_changed_for_an_agent(after: UpstreamItems, differs: set[str]) -> None:
+    assert changed(merge([BEFORE], "upstream"), merge([after], "upstream")) == differs
+
+
+def test_a_new_order_is_a_change_where_it_can_be_seen() -> None:
+    reordered = replace(BEFORE, listing=replace(BEFORE.listing, tools=BEFORE.listing.tools[::-1]))
+    assert changed(merge([BEFORE], "own"), merge([reordered], "own")) == {"tools"}

@@ -1,0 +1,1 @@
+"""Small real MCP servers for the tests to talk to."""

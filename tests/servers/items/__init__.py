@@ -1,0 +1,1 @@
+"""What the everything server offers, one module for each kind."""
