@@ -76,6 +76,8 @@ class Gateway:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._guardian.aclose()
+                if self._dirty.is_set():
+                    await self._save_snapshot()
 
     async def stdio(self) -> None:
         """Serve the one agent on stdin and stdout until it leaves or a signal ends us."""
@@ -145,15 +147,18 @@ class Gateway:
         while True:
             await self._dirty.wait()
             await anyio.sleep(SAVE_SECONDS)
-            self._dirty = anyio.Event()
-            stored = {
-                name: snapshot.Stored(_fingerprint(upstream.config), upstream.known)
-                for name, upstream in self.upstreams.items()
-                if upstream.known is not None
-            }
-            warning = await anyio.to_thread.run_sync(snapshot.save, self._snapshot_path, stored)
-            if warning:
-                log.warning("snapshot not saved", reason=warning)
+            await self._save_snapshot()
+
+    async def _save_snapshot(self) -> None:
+        self._dirty = anyio.Event()
+        stored = {
+            name: snapshot.Stored(_fingerprint(upstream.config), upstream.known)
+            for name, upstream in self.upstreams.items()
+            if upstream.known is not None
+        }
+        warning = await anyio.to_thread.run_sync(snapshot.save, self._snapshot_path, stored)
+        if warning:
+            log.warning("snapshot not saved", reason=warning)
 
 
 class _Uvicorn(uvicorn.Server):

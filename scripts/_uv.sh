@@ -12,7 +12,7 @@ find_python() { # CONDITION NAME...: the first interpreter that runs and whose s
     condition=$1
     shift
     for name in "$@"; do
-        "$name" -c "import sys; v = sys.version_info; sys.exit(not ($condition)); " 2>/dev/null &&
+        "$name" -c "import sys; v = sys.version_info; sys.exit(not ($condition))" >/dev/null 2>&1 &&
             "$name" -c 'import sys; print(sys.executable)' && return
     done
     return 1
@@ -20,23 +20,23 @@ find_python() { # CONDITION NAME...: the first interpreter that runs and whose s
 
 bring_uv() {
     home=${XDG_CACHE_HOME:-${HOME:?is not set, and neither is XDG_CACHE_HOME}/.cache}/mcp-gateway/uv
-    if ! "$home/uv" --version >/dev/null 2>&1; then
-        echo "uv is not installed; fetching a private copy into $home" >&2
-        mkdir -p -- "$home"
-        work=$(mktemp -d "$home/new.XXXXXX")
-        trap 'rm -rf -- "$work"' EXIT HUP INT TERM
-        install_uv >"$work/log" 2>&1 || {
-            cat "$work/log" >&2
-            echo "Could not fetch uv. Install it yourself (https://docs.astral.sh/uv), then try again." >&2
-            exit 3
-        }
-        # Only the two programs are kept; they need neither the Python nor the folder they came with.
-        mv -f -- "$bin/uv" "$bin/uvx" "$home/"
-        rm -rf -- "$work"
-        trap - EXIT HUP INT TERM
-    fi
+    "$home/uv" --version >/dev/null 2>&1 || fetch_uv || exit 3
     export PATH="$home:$PATH"
 }
+
+fetch_uv() (
+    echo "uv is not installed; fetching a private copy into $home" >&2
+    mkdir -p -- "$home" && work=$(mktemp -d "$home/new.XXXXXX") || exit
+    trap 'rm -rf -- "$work"' EXIT
+    trap 'exit 130' HUP INT TERM
+    if ! install_uv >"$work/log" 2>&1; then
+        cat "$work/log" >&2
+        echo "Could not fetch uv. Install it yourself (https://docs.astral.sh/uv), then try again." >&2
+        exit 3
+    fi
+    # Only the two programs are kept; they need neither the Python nor the folder they came with.
+    mv -f -- "$bin/uv" "$bin/uvx" "$home/"
+)
 
 # A virtual environment works where pip refuses to touch the system's Python (PEP 668); some Debians ship Python
 # without venv, and there pip may still install into a folder.
@@ -52,10 +52,12 @@ install_uv() {
     fi
 }
 
-# An environment that is there already keeps its Python.
 python=$(find_python 'v >= (3, 11)' "$root/.venv/bin/python" python3.13 python3.12 python3.11 python3 python) || {
     echo "mcp-gateway needs Python 3.11 or newer, and there is none on PATH." >&2
     exit 3
 }
-export UV_PYTHON="${UV_PYTHON:-$python}"
+case $python in
+"$root/.venv/"*) ;; # an environment that is there already keeps its Python
+*) export UV_PYTHON="${UV_PYTHON:-$python}" ;;
+esac
 uv --version >/dev/null 2>&1 || bring_uv

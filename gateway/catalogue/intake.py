@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Any, Final, Literal, cast
 
-from gateway import jsonrpc
+from gateway import jsonrpc, sdk
 from gateway.protocol import MODERN_VERSIONS
 from gateway.upstream.listing import Item, Listing
 
@@ -126,7 +126,8 @@ def _entry(upstream: UpstreamItems, kind: Kind, name: str, item: Item) -> Entry 
     if encoded is None:
         return f"cannot be written as JSON of at most {MAX_DEPTH} levels"
     if kind == "tools" and upstream.listing.version in MODERN_VERSIONS and b'"x-mcp-header"' in encoded:
-        from mcp.shared.inbound import find_invalid_x_mcp_header  # costs 0.8 s, and few schemas ask for it
+        sdk.load()
+        from mcp.shared.inbound import find_invalid_x_mcp_header
 
         if reason := find_invalid_x_mcp_header(item["inputSchema"]):
             return reason

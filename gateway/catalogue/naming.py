@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from hashlib import blake2b
-from itertools import count
+from itertools import chain, count
 from typing import Final
 
 MAX_NAME: Final = 64
@@ -132,9 +132,8 @@ def _slug_with_mark(slug: str, upstream: str) -> str:
 
 def _uri_forms(upstream: str) -> Iterator[str]:
     prefix = uri_prefix(upstream)
-    yield prefix
-    for salt in count():
-        yield f"{prefix[:-1]}-{_digest(upstream, _PREFIX_MARK, salt)}+"
+    marked = (f"{prefix[:-1]}-{_digest(upstream, _PREFIX_MARK, salt)}+" for salt in count())
+    return chain([prefix], marked)
 
 
 def _digest(text: str, digits: int, salt: int = 0) -> str:

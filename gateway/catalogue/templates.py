@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from gateway import sdk
 from gateway.upstream.listing import Item
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Template:
     @cached_property
     def parsed(self) -> "UriTemplate | None":
         """None when the SDK cannot match such a template (two adjacent variables, `{var:3}`, …)."""
-        from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate  # costs 0.8 s at start
+        sdk.load()
+        from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
         try:
             return UriTemplate.parse(self.original)

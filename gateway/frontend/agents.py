@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway import sdk
 from gateway.errors import HeaderMismatch, InvalidParams, MethodNotFound, UnsupportedVersion
 from gateway.jsonrpc import Message, as_object
 from gateway.protocol import (
@@ -64,7 +65,7 @@ def modern_agent(
         InvalidParams, HeaderMismatch, UnsupportedVersion: the envelope is incomplete, contradicted, or of a revision
             that is not spoken here.
     """
-    # Imported late: it costs most of a second, which a stdio client of the handshake era need not wait for.
+    sdk.load()
     from mcp.shared.inbound import InboundLadderRejection, classify_inbound_request
 
     route = classify_inbound_request(message, headers=headers)

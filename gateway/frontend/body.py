@@ -1,7 +1,7 @@
 """Reading a request body: capped, and with a deadline."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import anyio
 

@@ -54,8 +54,6 @@ class Duplex:
             self._refuse(None, ParseError("Not JSON."))
             return
         try:
-            if type(message) is not dict:
-                raise InvalidRequest("Not one JSON-RPC message.")
             self.take(check_shape(as_object(message)))
         except GatewayError as error:
             id = as_object(message).get("id")

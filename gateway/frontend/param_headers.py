@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gateway import sdk
 from gateway.errors import HeaderMismatch
 from gateway.upstream.listing import Item
 
@@ -17,6 +18,7 @@ def mirrored(tool: Item, params: Mapping[str, Any]) -> dict[str, str]:
     schema = tool.get("inputSchema")
     if not _mentions(schema):
         return {}
+    sdk.load()
     from mcp.shared.inbound import mcp_param_headers, x_mcp_header_map
 
     return mcp_param_headers(x_mcp_header_map(schema), params.get("arguments") or {})
@@ -31,6 +33,7 @@ def check(tool: Item, params: Mapping[str, Any], headers: Mapping[str, str]) -> 
     schema = tool.get("inputSchema")
     if not _mentions(schema):
         return
+    sdk.load()
     from mcp.shared.inbound import validate_mcp_param_headers
 
     rejection: InboundLadderRejection | None = validate_mcp_param_headers(
@@ -45,6 +48,7 @@ def unrecognised(tool: Item, headers: Mapping[str, str]) -> dict[str, str]:
     given = {name: value for name, value in headers.items() if name.startswith(PREFIX)}
     if not given:
         return given
+    sdk.load()
     from mcp.shared.inbound import x_mcp_header_map
 
     named = {f"{PREFIX}{token.lower()}" for token in x_mcp_header_map(tool.get("inputSchema")).values()}

@@ -239,7 +239,9 @@ class CallTable(ABC):
 
     def _receive_answer(self, body: Message, id: object, via: Call | None) -> None:
         call = self._call(id) or (via if id is None else None)
-        if call is None:
+        if call is None and isinstance(id, int) and id <= self._next_id:
+            pass  # it comes too late: the caller gave up
+        elif call is None:
             self._peer.on_noise(f"an answer to a request that is not waiting (id {str(id)[:64]!r})")
         elif isinstance(result := body.get("result"), dict):
             call.succeed(cast("dict[str, Any]", result))

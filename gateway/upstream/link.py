@@ -9,12 +9,12 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from gateway import sdk
 from gateway.config.models import ServerConfig
 from gateway.errors import GatewayError, UpstreamLost, UpstreamUnavailable
 from gateway.upstream.backoff import Backoff
@@ -205,7 +205,7 @@ class Link:
     @asynccontextmanager
     async def _connected(self) -> "AsyncGenerator[tuple[Session, Negotiated]]":
         # The SDK takes most of a second to import; in a thread, so that nobody has to wait for it.
-        await anyio.to_thread.run_sync(_import_sdk)
+        await anyio.to_thread.run_sync(sdk.load)
         from gateway.upstream.http import Refused
 
         async with AsyncExitStack() as stack:
@@ -281,11 +281,6 @@ class Link:
             self._changed.set()
             self._changed = anyio.Event()
             self._on_status(status)
-
-
-def _import_sdk() -> None:
-    for module in ("session", "sse", "lister"):
-        import_module(f"gateway.upstream.{module}")
 
 
 def _reason(error: BaseException) -> str:

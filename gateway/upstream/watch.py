@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 import structlog
-from anyio.abc import TaskStatus
 
 from gateway.errors import GatewayError, UpstreamError
 from gateway.protocol import CHANGE_NOTIFICATIONS, Era
@@ -194,16 +193,17 @@ class Watch:
 
     async def _listen(self, session: "Session") -> None:
         """One listen stream at a time; when what is wanted changes, the next is open before the last is closed."""
-        last: anyio.CancelScope | None = None
+        last = anyio.CancelScope()
         async with anyio.create_task_group() as tg:
             while True:
                 self._relisten = anyio.Event()
-                wanted = self._filter()
-                scope = await tg.start(self._stream, session, wanted) if wanted else None
+                settled, scope = anyio.Event(), anyio.CancelScope()
+                if wanted := self._filter():
+                    tg.start_soon(self._stream, session, wanted, settled, scope)
+                    await settled.wait()
                 self._acknowledged.set()
                 self._acknowledged = anyio.Event()
-                if last is not None:
-                    last.cancel()
+                last.cancel()
                 last = scope
                 await self._relisten.wait()
 
@@ -216,20 +216,18 @@ class Watch:
         return wanted
 
     async def _stream(
-        self, session: "Session", wanted: dict[str, Any], *, task_status: TaskStatus[anyio.CancelScope]
+        self, session: "Session", wanted: dict[str, Any], settled: anyio.Event, scope: anyio.CancelScope
     ) -> None:
-        """Keep one listen stream open. Reports itself started when it is acknowledged, or cannot be opened."""
-        backoff, started = Backoff(), False
+        """Keep one listen stream open. `settled` is set when it is acknowledged, or cannot be opened."""
+        backoff = Backoff()
 
         def on_frame(method: str, params: dict[str, Any] | None) -> None:
-            nonlocal started
-            if method != "notifications/subscriptions/acknowledged":
+            if method == "notifications/subscriptions/acknowledged":
+                settled.set()
+            else:
                 self._upstream.on_notification(method, params, None)
-            elif not started:
-                started = True
-                task_status.started(scope)
 
-        with anyio.CancelScope() as scope:
+        with scope:
             while True:
                 opened_at = anyio.current_time()
                 try:
@@ -240,10 +238,10 @@ class Watch:
                     break
                 except GatewayError:
                     self.suspect()
+                settled.set()
                 await anyio.sleep(backoff.after(anyio.current_time() - opened_at, 1.0))
                 self._all_stale()  # whatever changed in between was not heard
-        if not started:
-            task_status.started(scope)
+        settled.set()
 
 
 def _announces(capability: Any) -> bool:

@@ -1,15 +1,8 @@
 """The fixtures do what the other tests rely on: everything over each transport in each era, and raw byte for byte."""
 
-import http.client
 import json
-import os
-import select
-import subprocess
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import AsyncGenerator, Generator
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import anyio
 import mcp_types as types
@@ -21,7 +14,8 @@ from mcp.client.sse import sse_client
 
 from tests.servers import raw
 from tests.servers.items import asking, content, gateway, reading
-from tests.support import ROOT, command, http_server, run_process, wait_until
+from tests.servers.peers import ENVELOPE, OPENING, calling, open_session, post, posted, request, stdio_server
+from tests.support import ROOT, command, http_server, wait_until
 
 EVERYTHING = "tests.servers.everything"
 TOOLS = {tool.name for tool in (*content.TOOLS, *asking.TOOLS, *gateway.TOOLS)}
@@ -166,46 +160,47 @@ async def test_everything_notices_cancellation(agent: Agent) -> None:
     await wait_until(cancelled)
 
 
-# --- One era only ---------------------------------------------------------------------------------------------------
+def test_everything_keeps_events_for_those_who_come_back(http_url: str) -> None:
+    sessions: list[dict[str, str]] = []
+    for _ in range(2):
+        with posted(http_url, request("initialize", OPENING)) as response:
+            sessions.append({"Mcp-Session-Id": response.headers["Mcp-Session-Id"]})
+            assert b"id: 1\r\n" in response.read(), "each session counts from one"
+    session = sessions[0] | {"MCP-Protocol-Version": "2025-11-25"}
+    post(http_url, {"jsonrpc": "2.0", "method": "notifications/initialized", "params": {}}, **session)
+    status, body = post(http_url, request("tools/call", {"name": "test_reconnection"}), **session)
+    assert (status, b"result" in body) == (200, False), "the stream ends before the reply"
+    back = {"Last-Event-ID": body.split(b"id: ")[1].split()[0].decode()}
+    with posted(http_url, None, **session, **back) as response:
+        assert any(b"Reconnection test completed" in line for line in response)
 
-ENVELOPE: dict[str, Any] = {
-    "_meta": {
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }
-}
-OPENING: dict[str, Any] = {
-    "protocolVersion": "2025-11-25",
-    "capabilities": {},
-    "clientInfo": {"name": "test", "version": "1"},
-}
+
+# --- One era only ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("module", [EVERYTHING, "tests.servers.raw"])
 def test_handshake_server_knows_no_discovery(module: str) -> None:
-    with stdio_peer(module, "--era", "handshake") as ask:
-        assert json.loads(ask(request("server/discover", ENVELOPE)))["error"]["code"] == -32601
-        assert json.loads(ask(request("initialize", OPENING)))["result"]["protocolVersion"] == "2025-11-25"
+    with stdio_server(module, "--era", "handshake") as pipe:
+        assert pipe.ask(request("server/discover", ENVELOPE))["error"]["code"] == -32601
+        assert pipe.ask(request("initialize", OPENING))["result"]["protocolVersion"] == "2025-11-25"
     with http_server(module, "--era", "handshake") as url:
-        status, body, _ = post(url, request("server/discover", ENVELOPE))
+        status, body = post(url, request("server/discover", ENVELOPE))
         assert (status, json.loads(body)["error"]["code"]) == (400, -32600)
-        status, body, headers = post(url, request("initialize", OPENING))
-        assert status == 200
-        assert headers["mcp-session-id"]
+        assert open_session(url)
 
 
 @pytest.mark.parametrize("module", [EVERYTHING, "tests.servers.raw"])
 def test_modern_server_knows_no_handshake(module: str) -> None:
-    with stdio_peer(module, "--era", "modern") as ask:
-        assert json.loads(ask(request("initialize", OPENING)))["error"]["data"]["supported"] == ["2026-07-28"]
-        assert json.loads(ask(request("server/discover", ENVELOPE)))["result"]["supportedVersions"] == ["2026-07-28"]
+    with stdio_server(module, "--era", "modern") as pipe:
+        assert pipe.ask(request("initialize", OPENING))["error"]["data"]["supported"] == ["2026-07-28"]
+        assert pipe.ask(request("server/discover", ENVELOPE))["result"]["supportedVersions"] == ["2026-07-28"]
     with http_server(module, "--era", "modern") as url:
-        status, body, _ = post(url, request("initialize", OPENING))
+        status, body = post(url, request("initialize", OPENING))
         assert (status, json.loads(body)["error"]["code"]) == (400, -32022)
         assert post(url, request("server/discover", ENVELOPE))[0] == 200
 
 
-# --- Raw ------------------------------------------------------------------------------------------------------------
+# --- Raw -----------------------------------------------------------------------------------------------------------
 
 
 def assert_odd(wire: bytes) -> None:
@@ -218,15 +213,15 @@ def assert_odd(wire: bytes) -> None:
     assert "☃ 𝄞".encode() in wire
 
 
-@pytest.mark.parametrize("envelope", [{}, ENVELOPE], ids=["handshake", "modern"])
-def test_raw_sends_every_byte(envelope: dict[str, Any]) -> None:
-    call = request("tools/call", envelope | {"name": "raw"})
-    with stdio_peer("tests.servers.raw") as ask:
-        assert_odd(ask(call))
-    for how in ((), ("--stream",)):
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+def test_raw_sends_every_byte(era: str) -> None:
+    call = calling("raw") if era == "modern" else request("tools/call", {"name": "raw"})
+    with stdio_server("tests.servers.raw") as pipe:
+        pipe.send(call)
+        assert_odd(pipe.receive())
+    for how, kind in (((), "application/json"), (("--stream",), "text/event-stream")):
         with http_server("tests.servers.raw", *how) as url:
-            session = "" if envelope else post(url, request("initialize", OPENING))[2]["mcp-session-id"]
-            status, body, headers = post(url, call, **{"Mcp-Session-Id": session})
-            assert status == 200
-            assert headers["content-type"] == ("text/event-stream" if how else "application/json")
-            assert_odd(body)
+            session = {"Mcp-Session-Id": open_session(url)} if era == "handshake" else {}
+            with posted(url, call, **session) as response:
+                assert (response.status, response.headers["Content-Type"]) == (200, kind)
+                assert_odd(response.read())

@@ -19,12 +19,10 @@ from mcp.server.streamable_http import (
 )
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
-from mcp.shared._stream_protocols import ReadStream, WriteStream
 from mcp.shared.dispatcher import DispatchContext
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import InboundLadderRejection, classify_inbound_request
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
-from mcp.shared.message import SessionMessage
 from mcp.shared.transport_context import TransportContext
 from mcp_types import JSONRPCMessage
 from starlette.applications import Starlette
@@ -35,8 +33,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.servers.wire import MODERN, Refusal, error_body, unsupported
 
-Read = ReadStream[SessionMessage | Exception]
-Write = WriteStream[SessionMessage]
+Read = Write = Any
+"""The SDK keeps its protocols for these streams to itself."""
 
 
 async def serve(server: Server[Any], transport: str, port: int, era: str) -> None:
@@ -154,7 +152,7 @@ class Sessions(StreamableHTTPSessionManager):
 
 
 def _http_app(server: Server[Any], era: str) -> ASGIApp:
-    sessions = Sessions(server, retry_interval=100, security_settings=_security())
+    sessions = Sessions(server, EventLog(), retry_interval=100, security_settings=_security())
     app = Starlette(routes=[Route("/mcp", endpoint=StreamableHTTPASGIApp(sessions))], lifespan=lambda _: sessions.run())
     return app if era == "both" else _one_era(app, era)
 

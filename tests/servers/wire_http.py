@@ -49,7 +49,7 @@ class Exchange:
         self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None, type: str = "application/json"
     ) -> None:
         """A whole response."""
-        fields = {"Content-Type": type, "Content-Length": str(len(body))} | dict(headers or {})
+        fields = ({"Content-Type": type} if body else {}) | {"Content-Length": str(len(body))} | dict(headers or {})
         await self.head(status, fields)
         await self.write(body)
 
