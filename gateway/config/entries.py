@@ -191,16 +191,18 @@ def canonical(entry: Entry, problems: Problems) -> None:
 def _nest(entry: Entry, key: str, outer: str, inner: str, value: Any, problems: Problems) -> None:
     group = mapping(entry.values.get(outer, {}))
     if group is None:
-        return  # whatever stands there, validation will object to it
+        return  # whatever stands there instead, validation will object to it; so below
     if key == "upstream_token":
         value = _bearer(value)
     taken = next((name for name in group if name.lower() == inner.lower()), None)
+    if taken and outer == "headers":
+        _says_it_twice(entry, key, (outer, taken), problems)
+        return
     if taken:
         before, after = sequence(group[taken]), sequence(value)
-        if before is None or after is None:
-            _says_it_twice(entry, key, (outer, taken), problems)
+        if before is None:
             return
-        value = [*before, *after]
+        value = value if after is None else [*before, *after]
     entry.values[outer] = {**group, inner: value}
     entry.written[outer, inner] = (key,)
 

@@ -107,7 +107,9 @@ def unknown(key: str, known: Iterable[str]) -> str:
 
 
 def details(error: ValidationError) -> list[ErrorDetails]:
-    return error.errors(include_url=False, include_input=False)
+    """The single errors, without those that only follow from others."""
+    every = error.errors(include_url=False, include_input=False)
+    return [each for each in every if each["type"] != "default_factory_not_called"]
 
 
 def explain(error: ErrorDetails, model: type[BaseModel], written: Any, aliases: Iterable[str] = ()) -> str:

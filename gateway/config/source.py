@@ -126,8 +126,6 @@ def parse(text: str, name: str) -> Document:
         raise ConfigError(f"{name}:{line}: contains a character that YAML forbids; remove it") from None
     except (ValueError, OverflowError):
         raise ConfigError(f"{name}: contains an escape or number that YAML does not know") from None
-    except RecursionError:
-        raise ConfigError(f"{name}: is nested more than {MAX_DEPTH} deep") from None
     return Document(name, data, builder.lines, is_json)
 
 
@@ -146,6 +144,17 @@ def _yaml_message(name: str, error: yaml.MarkedYAMLError) -> str:
 
 class _Loader(yaml.SafeLoader):
     """Composes nodes. Of YAML 1.1's implicit types it keeps booleans spelt `true`/`false`, null, and merge keys."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH + 1:  # before the parser's own recursion, which is slow in finding its end
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem=f"nested more than {MAX_DEPTH} deep", problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {}

@@ -26,7 +26,7 @@ async def read_message(headers: Mapping[str, str], receive: Receive, cap: int) -
         message: object = jsonrpc.loads(body)
     except (ValueError, RecursionError):
         raise ParseError("The body is not JSON.") from None
-    if type(message) is not dict:
+    if isinstance(message, list):
         raise InvalidRequest("The body must be one JSON-RPC message; batches are not part of MCP since 2025-06-18.")
     return check_shape(as_object(message))
 

@@ -4,7 +4,7 @@ The fronts turn bytes into a `Request` and a result into bytes; the rooms behind
 comes in at `route`, finds its owner in the catalogue and leaves through `bridge.forward`.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, cast
 
 import anyio
@@ -136,8 +136,13 @@ class Server:
 
     # --- What its upstreams say (upstream.Observer) -----------------------------------------------------------------
 
-    def on_listing(self, upstream: Upstream) -> None:
-        self._subscriptions.lists_changed(self._library.update([(upstream.name, upstream.listing)]))
+    def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None:
+        """Who sees the merged catalogue hears of what changed in it; who sees the upstream alone, what it announced."""
+        changes: dict[str | None, set[str]] = {
+            view: set(kinds) for view, kinds in self._library.update([(upstream.name, upstream.listing)]).items()
+        }
+        changes.setdefault(upstream.name, set()).update(announced)
+        self._subscriptions.lists_changed(changes)
         self._notify_listing(upstream)
 
     def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None:

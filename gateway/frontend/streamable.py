@@ -86,7 +86,7 @@ def read_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
         key = name.decode("latin-1")
         if name in ROUTING_HEADERS and key in headers:
             raise HeaderMismatch(f"{key} header appears more than once")
-        headers[key] = value.decode("latin-1")
+        headers[key] = value.decode("latin-1").strip(" \t")  # RFC 9110, 5.5: not part of the value
     return headers
 
 

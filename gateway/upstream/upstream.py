@@ -33,8 +33,9 @@ MIN_TTL_SECONDS: Final = 1.0
 class Observer(Protocol):
     """Who is told what happens at an upstream. Called on the loop; must not block."""
 
-    def on_listing(self, upstream: "Upstream") -> None:
-        """What it offers changed, or began or ceased to count."""
+    def on_listing(self, upstream: "Upstream", announced: Collection[str]) -> None:
+        """What it offers changed, or began or ceased to count; `announced` are the kinds of lists (`tools`, …) it said
+        had changed, which need not be true."""
         ...
 
     def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None: ...
@@ -99,16 +100,16 @@ class Upstream:
         """Have the lists fetched again; waits for that at most `patience` seconds."""
         await self._watch.freshen(patience)
 
-    def publish(self, listing: Listing, problems: Collection[str]) -> None:
-        """A fresh listing is there."""
+    def publish(self, listing: Listing, problems: Collection[str], announced: Collection[str] = ()) -> None:
+        """A fresh listing is there. `announced`: the kinds of lists the upstream said had changed."""
         changed = listing != self._listing
         self._listing = listing
         self._main.degrade("; ".join(problems))
         for problem in problems:
             log.warning("upstream list incomplete", upstream=self.name, problem=problem)
         self.settled.set()
-        if changed:
-            self._observer.on_listing(self)
+        if changed or announced:
+            self._observer.on_listing(self, announced)
 
     # --- Asking it --------------------------------------------------------------------------------------------------
 
@@ -233,7 +234,7 @@ class Upstream:
         """Withdraw its items once it has been away for longer than the grace period."""
         await anyio.sleep(self.config.grace)
         if self.listing is None and self._listing is not None:
-            self._observer.on_listing(self)
+            self._observer.on_listing(self, ())
 
     def _on_stderr(self, line: str, suppressed: int) -> None:
         log.info("stderr", upstream=self.name, line=line, suppressed=suppressed or None)

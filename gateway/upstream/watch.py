@@ -46,6 +46,7 @@ class Watch:
         self._session: Session | None = None
         self._agreed: Negotiated | None = None
         self._stale: set[str] = set()
+        self._announced_kinds: set[str] = set()
         self._wake = anyio.Event()
         self._fetched = anyio.Event()
         self._fetched_at = float("-inf")
@@ -81,6 +82,7 @@ class Watch:
         for capability, notification in CHANGE_NOTIFICATIONS.items():
             if method == notification:
                 self._stale.update(LISTS_OF[capability])
+                self._announced_kinds.add(capability)
         self._wake.set()
 
     def is_older_than(self, seconds: float) -> bool:
@@ -126,7 +128,8 @@ class Watch:
         self._fetched = anyio.Event()
         if fetched.problems:
             self._stale.update(kinds)
-        upstream.publish(fetched.listing, fetched.problems)
+        announced, self._announced_kinds = self._announced_kinds, set()
+        upstream.publish(fetched.listing, fetched.problems, announced)
 
     # --- Is it still there? -----------------------------------------------------------------------------------------
 
