@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from gateway.config.fields import settle
-from gateway.config.problems import Problems, details, dotted, explain, printable
+from gateway.config.problems import Problems, details, dotted, explain
 from gateway.config.settings import GatewaySettings
 from gateway.config.source import Document, Place, mapping
 
@@ -73,7 +73,7 @@ def _layer(values: Mapping[str, Any], name: Callable[[Place], str]) -> Layer:
     """A layer outside any file; `name` says what messages call a place."""
 
     def report(problems: Problems, place: Place, what: str) -> None:
-        problems.add_line(printable(f"{name(place)}: {what}"))
+        problems.add_line(f"{name(place)}: {what}")
 
     return Layer(values, Path.cwd(), report, lambda place: _at(values, place))
 

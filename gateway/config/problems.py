@@ -54,7 +54,7 @@ class Problems:
 
     def add_line(self, text: str) -> None:
         """A problem that has no place in a file, or names its own."""
-        self._found[-1, 0, text] = None
+        self._found[-1, 0, printable(text)] = None
 
     def _rank(self, name: str) -> int:
         return self._files.setdefault(name, len(self._files))

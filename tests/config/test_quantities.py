@@ -46,8 +46,9 @@ def test_durations(written: Any, expected: float) -> None:
         [],
         "9000h",
         10**400,
-    ]
-    + ["٣s", "9" * 5000],
+        "٣s",
+        "9" * 5000,
+    ],
 )
 def test_not_a_duration(written: Any) -> None:
     with pytest.raises(ValueError, match=r"must be (a duration such as|between)"):

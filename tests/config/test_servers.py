@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from gateway.config import BreakerConfig, Config, ServerConfig, ToolRules
 
-from .conftest import Complain, Load
+from .conftest import Load
 
 
 def one(config: Config) -> ServerConfig:
@@ -100,7 +100,7 @@ def test_which_tools_are_offered(rules: ToolRules, offered: list[str]) -> None:
         (
             {"env": {"A": 1, "B": False, "C": 1.5, "D": "x", "E": ""}},
             "env",
-            dict(A="1", B="false", C="1.5", D="x", E=""),
+            {"A": "1", "B": "false", "C": "1.5", "D": "x", "E": ""},
         ),
         ({"tags": ["a", 1]}, "tags", ["a", "1"]),
         ({"description": "What it is for"}, "description", "What it is for"),
@@ -285,7 +285,7 @@ def test_extension_keys_at_the_root_are_silent(config: Load) -> None:
     assert (loaded.warnings, one(loaded).timeout) == ([], 5.0)
 
 
-@pytest.mark.parametrize("name", ["a", "My Server", "io.github/x".replace("/", "."), "ünï", "on", "1", "a__b", "--x"])
+@pytest.mark.parametrize("name", ["a", "My Server", "io.github.x", "ünï", "on", "1", "a__b", "--x"])
 def test_names(config: Load, name: str) -> None:
     assert list(config(json.dumps({"servers": {name: {"command": "x"}}})).servers) == [name]
 
@@ -315,7 +315,7 @@ def test_prefix(config: Load, text: str, prefix: str) -> None:
     assert config(text).prefix == prefix
 
 
-def test_no_error_message_of_the_model_itself_has_a_value(complaints: Complain) -> None:
+def test_no_error_message_of_the_model_itself_has_a_value() -> None:
     with pytest.raises(ValidationError) as caught:
         ServerConfig.model_validate({"command": "x", "headers": {"Authorization": "Bearer canary\n"}})
     assert "canary" not in str(caught.value)

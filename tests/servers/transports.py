@@ -33,8 +33,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.servers.wire import MODERN, Refusal, error_body, unsupported
 
-Read = Write = Any
-"""The SDK keeps its protocols for these streams to itself."""
+Stream = Any
+"""One of a pair; the SDK keeps its protocols for them to itself."""
 
 
 async def serve(server: Server[Any], transport: str, port: int, era: str) -> None:
@@ -49,7 +49,7 @@ async def serve(server: Server[Any], transport: str, port: int, era: str) -> Non
             await _serve_asgi(_http_app(server, era), port)
 
 
-async def _serve_streams(server: Server[Any], read: Read, write: Write, era: str) -> None:
+async def _serve_streams(server: Server[Any], read: Stream, write: Stream, era: str) -> None:
     options = server.create_initialization_options()
     async with server.lifespan(server) as state:
         match era:
@@ -61,7 +61,7 @@ async def _serve_streams(server: Server[Any], read: Read, write: Write, era: str
                 await serve_dual_era_loop(server, read, write, lifespan_state=state, init_options=options)
 
 
-async def _serve_modern_loop(server: Server[Any], read: Read, write: Write, state: Any) -> None:
+async def _serve_modern_loop(server: Server[Any], read: Stream, write: Stream, state: Any) -> None:
     handle = modern_on_request(server, state)
 
     async def on_request(

@@ -1,0 +1,268 @@
+"""The gateway's own settings: every one from the file, from the environment, and which of the sources wins."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from gateway.config import Config, GatewaySettings, load
+from gateway.config.environment import known_names
+
+from .conftest import Load
+
+SERVERS = "\nservers: {a: {command: x}}\n"
+
+CASES: list[tuple[str, str, Any]] = [
+    ("host", "::1", "::1"),
+    ("port", "9090", 9090),
+    ("environment", "production", "production"),
+    ("debug", "true", True),
+    ("log_level", "WARNING", "warning"),
+    ("log_format", "json", "json"),
+    ("auth.enabled", "true", True),
+    ("auth.api_keys_file", "/etc/keys.json", Path("/etc/keys.json")),
+    ("upstream_config_file", "upstreams.json", Path("upstreams.json")),
+    ("rate_limit.default_rpm", "7", 7),
+    ("rate_limit.burst_allowance", "3", 3),
+    ("prefix", "none", "none"),
+    ("page_size", "50", 50),
+    ("startup_wait", "2s", 2.0),
+    ("max_request_bytes", "1MiB", 2**20),
+    ("max_sessions", "5", 5),
+    ("session_idle_timeout", "1h", 3600.0),
+    ("keepalive", "500ms", 0.5),
+    ("drain_timeout", "0", 0.0),
+    ("allowed_hosts", "a.example, b.example:8080", ["a.example", "b.example:8080"]),
+    ("allowed_origins", '["https://a.example"]', ["https://a.example"]),
+    ("state_dir", "/var/lib/gateway", Path("/var/lib/gateway")),
+]
+
+
+def leaves(model: type[BaseModel], outer: str = "") -> list[str]:
+    found: list[str] = []
+    for name, info in model.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found += leaves(inner, f"{outer}{name}.")
+        else:
+            found.append(outer + name)
+    return found
+
+
+def value_at(config: Config, place: str) -> Any:
+    group, _, name = place.rpartition(".")
+    value: Any = getattr(getattr(config.gateway, group) if group else config.gateway, name)
+    return Path(os.path.relpath(str(value))) if place == "upstream_config_file" else value
+
+
+def variable(place: str) -> str:
+    return "GATEWAY_" + place.replace(".", "__").upper()
+
+
+@pytest.fixture(autouse=True)
+def upstreams(folder: Path) -> None:
+    (folder / "upstreams.json").write_text("[]")
+
+
+def test_the_table_has_every_setting() -> None:
+    assert sorted(place for place, _, _ in CASES) == sorted(leaves(GatewaySettings))
+    assert {variable(place) for place, _, _ in CASES} <= known_names()
+
+
+@pytest.mark.parametrize(("place", "written", "expected"), CASES)
+def test_from_the_environment(config: Load, place: str, written: str, expected: Any) -> None:
+    loaded = config(SERVERS, environ={variable(place): written})
+    assert value_at(loaded, place) == expected
+    assert loaded.warnings == []
+
+
+@pytest.mark.parametrize(("place", "written", "expected"), CASES)
+def test_from_the_file(config: Load, place: str, written: str, expected: Any) -> None:
+    *outer, name = place.split(".")
+    text = written if written.startswith("[") else f"[{written}]" if isinstance(expected, list) else f'"{written}"'
+    block = f"{{{name}: {text}}}"
+    for step in outer:
+        block = f"{{{step}: {block}}}"
+    assert value_at(config(f"gateway: {block}{SERVERS}"), place) == expected
+
+
+@pytest.mark.parametrize(("place", "written", "expected"), CASES)
+def test_from_the_command_line(config: Load, place: str, written: str, expected: Any) -> None:
+    value: Any = expected if place.startswith("allowed") else written
+    assert value_at(config(SERVERS, overrides={place: value}), place) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "place", "expected"),
+    [
+        ("GATEWAY_PORT", "1", "port", 1),
+        ("GATEWAY_ENVIRONMENT", "staging", "environment", "staging"),
+        ("GATEWAY_DEBUG", "1", "debug", True),
+        ("GATEWAY_AUTH_ENABLED", "true", "auth.enabled", True),
+        ("GATEWAY_API_KEYS_FILE", "/k.json", "auth.api_keys_file", Path("/k.json")),
+        ("GATEWAY_RATE_LIMIT__DEFAULT_RPM", "600", "rate_limit.default_rpm", 600),
+        ("GATEWAY_RATE_LIMIT__BURST_ALLOWANCE", "100", "rate_limit.burst_allowance", 100),
+        ("GATEWAY_RATE_LIMIT", '{"default_rpm": 5}', "rate_limit.default_rpm", 5),
+        ("gateway_port", "2", "port", 2),
+        ("GATEWAY_PORT", "", "port", 8080),
+    ],
+)
+def test_names_that_users_know(config: Load, name: str, value: str, place: str, expected: Any) -> None:
+    assert value_at(config(SERVERS, environ={name: value}), place) == expected
+
+
+def test_defaults(config: Load) -> None:
+    gateway = config(SERVERS).gateway
+    assert (gateway.host, gateway.port, gateway.environment, gateway.debug) == ("127.0.0.1", 8080, "development", False)
+    assert (gateway.log_level, gateway.log_format, gateway.prefix) == ("info", "auto", "upstream")
+    assert (gateway.auth.enabled, gateway.auth.api_keys_file) == (False, None)
+    assert (gateway.rate_limit.default_rpm, gateway.rate_limit.burst_allowance) == (60, 10)
+    assert (gateway.page_size, gateway.max_sessions, gateway.max_request_bytes) == (1000, 10_000, 4 * 2**20)
+    assert (gateway.startup_wait, gateway.session_idle_timeout) == (10.0, 1800.0)
+    assert (gateway.keepalive, gateway.drain_timeout) == (15.0, 20.0)
+    assert (gateway.allowed_hosts, gateway.allowed_origins, gateway.upstream_config_file) == ([], [], None)
+
+
+def test_precedence(config: Load, folder: Path) -> None:
+    text = (
+        "gateway: {port: 1, page_size: 1, max_sessions: 1, rate_limit: {default_rpm: 1, burst_allowance: 1}}" + SERVERS
+    )
+    (folder / ".env").write_text(
+        "GATEWAY_PORT=2\nGATEWAY_PAGE_SIZE=2\nGATEWAY_MAX_SESSIONS=2\nGATEWAY_RATE_LIMIT__DEFAULT_RPM=2\n"
+    )
+    environ = {"GATEWAY_PORT": "3", "GATEWAY_PAGE_SIZE": "3"}
+    gateway = config(text, environ=environ, overrides={"port": 4, "page_size": None}).gateway
+    assert (gateway.port, gateway.page_size, gateway.max_sessions) == (4, 3, 2)
+    assert (gateway.rate_limit.default_rpm, gateway.rate_limit.burst_allowance) == (2, 1)
+
+
+def test_a_flat_name_in_the_environment_beats_a_nested_one_in_dotenv(config: Load, folder: Path) -> None:
+    (folder / ".env").write_text("GATEWAY_AUTH__ENABLED=true")
+    assert not config(SERVERS, environ={"GATEWAY_AUTH_ENABLED": "false"}).gateway.auth.enabled
+
+
+def test_dotenv_fills_variables_below_the_environment(config: Load, folder: Path) -> None:
+    (folder / ".env").write_text("A=dotenv\nB=dotenv\n")
+    loaded = config("servers: {a: {command: x, env: {A: '${A}', B: '${B}'}}}", environ={"A": "environ"})
+    assert loaded.servers["a"].env == {"A": "environ", "B": "dotenv"}
+    assert loaded.files == [folder / "servers.yaml", folder / ".env"]
+
+
+def test_dotenv_can_be_left_alone(folder: Path) -> None:
+    (folder / ".env").write_text("GATEWAY_PORT=1")
+    (folder / "servers.yaml").write_text(SERVERS)
+    assert load(Path("servers.yaml"), environ={}, dotenv=None).gateway.port == 8080
+    assert load(Path("servers.yaml"), environ={}, dotenv=Path("none.env")).gateway.port == 8080
+
+
+def test_someone_elses_dotenv_does_no_harm(config: Load, folder: Path) -> None:
+    (folder / ".env").write_text("what is this\nGATEWAY_PORT=1\n")
+    loaded = config(SERVERS)
+    assert loaded.gateway.port == 1
+    assert loaded.warnings == [".env:1: is not NAME=value; correct or remove the line"]
+
+    (folder / ".env").write_bytes(b"A=\xff")
+    assert config(SERVERS).warnings == [".env:1: is not UTF-8; save the file as UTF-8; the file is ignored"]
+
+    (folder / ".env").unlink()
+    (folder / ".env").mkdir()
+    assert config(SERVERS).warnings == []
+
+
+def test_paths(config: Load, folder: Path) -> None:
+    """From the file, relative to the file; from elsewhere, relative to the working directory."""
+    (folder / "etc").mkdir()
+    text = "gateway: {auth: {api_keys_file: keys.json}, state_dir: ~/state}" + SERVERS
+    gateway = config(text, "etc/servers.yaml").gateway
+    assert gateway.auth.api_keys_file == folder / "etc" / "keys.json"
+    assert gateway.state_dir == Path.home() / "state"
+    environ = {"GATEWAY_API_KEYS_FILE": "keys.json"}
+    assert config(text, "etc/servers.yaml", environ).gateway.auth.api_keys_file == folder / "keys.json"
+    overrides = {"state_dir": Path("state")}
+    assert config(text, "etc/servers.yaml", overrides=overrides).gateway.state_dir == folder / "state"
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"XDG_STATE_HOME": "/var/state"}, Path("/var/state/mcp-gateway")),
+        ({"XDG_STATE_HOME": "relative"}, Path.home() / ".local/state/mcp-gateway"),
+        ({}, Path.home() / ".local/state/mcp-gateway"),
+    ],
+)
+def test_state_dir(config: Load, environ: Mapping[str, str], expected: Path) -> None:
+    assert config(SERVERS, environ=environ).gateway.state_dir == expected
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "LOCALHOST", "::1", "[::1]"])
+def test_loopback_needs_no_auth(config: Load, host: str) -> None:
+    assert config(SERVERS, environ={"GATEWAY_HOST": host}).gateway.host == host.strip("[]")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "gateway.example", ""])
+def test_other_hosts_need_auth(config: Load, host: str) -> None:
+    text = f'gateway: {{host: "{host}", auth: {{enabled: true}}}}{SERVERS}'
+    assert config(text).gateway.host == host
+
+
+def test_a_second_file_of_servers(config: Load, folder: Path) -> None:
+    (folder / "etc").mkdir()
+    (folder / "etc" / "more.json").write_text('[{"name": "b", "url": "http://b", "upstream_token": "tok-12345"}]')
+    loaded = config("gateway: {upstream_config_file: more.json}\nservers: {a: {command: x}}", "etc/servers.yaml")
+    assert list(loaded.servers) == ["a", "b"]
+    assert loaded.files == [folder / "etc" / "servers.yaml", folder / "etc" / "more.json"]
+    assert "tok-12345" in loaded.secrets
+
+
+def test_a_second_file_may_be_all_there_is(config: Load, folder: Path) -> None:
+    (folder / "more.yaml").write_text("gateway: {port: 1}\nservers: {b: {command: x}}")
+    loaded = config("gateway: {upstream_config_file: more.yaml}")
+    assert list(loaded.servers) == ["b"]
+    assert loaded.gateway.port == 8080
+    assert loaded.warnings == [f"{folder / 'more.yaml'}:1: gateway: ignored; settings belong into servers.yaml"]
+
+
+def test_a_file_that_names_itself_is_read_once(config: Load) -> None:
+    text = '[{"name": "b", "url": "http://b"}]'
+    loaded = config(text, "up.json", environ={"GATEWAY_UPSTREAM_CONFIG_FILE": "up.json"})
+    assert list(loaded.servers) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GATEWAY_PROT", "GATEWAY_PORT"),
+        ("GATEWAY_RATE_LIMIT_DEFAULT_RPM", "GATEWAY_RATE_LIMIT__DEFAULT_RPM"),
+        ("GATEWAY_API_KEY_FILE", "GATEWAY_API_KEYS_FILE"),
+    ],
+)
+def test_misspelt_variables_are_warned_of(config: Load, name: str, meant: str) -> None:
+    (said,) = config(SERVERS, environ={name: "1"}).warnings
+    assert said == f"{name} (environment): ignored, not a setting; did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    "name", ["GATEWAY_SERVICE_HOST", "GATEWAY_PORT_8080_TCP_ADDR", "GATEWAY_PYTHON", "GATEWAY_CONFIG"]
+)
+def test_other_peoples_variables_are_not(config: Load, name: str) -> None:
+    assert config(SERVERS, environ={name: "1"}).warnings == []
+
+
+def test_nothing_slow_is_imported(folder: Path) -> None:
+    """A stdio client waits for this import: neither the SDK nor, unless it is needed, pydantic-settings."""
+    (folder / "servers.yaml").write_text(SERVERS)
+    program = (
+        "import sys, pathlib, gateway.config as c\n"
+        "c.load(pathlib.Path('servers.yaml'), environ={})\n"
+        "print(*{name.partition('.')[0] for name in sys.modules} & {'mcp', 'mcp_types', 'pydantic_settings', 'anyio'})"
+    )
+    root = str(Path(__file__).parents[2])
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONPATH": root}
+    )
+    assert run.stdout.split() == []
