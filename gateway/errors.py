@@ -5,6 +5,8 @@ answer is owed), and words that say what to do. Codes −32000 … −32019 are 
 Foreign exceptions are mapped to these where they enter, never further in.
 """
 
+import math
+from collections.abc import Collection
 from typing import Any
 
 from gateway import protocol
@@ -17,11 +19,15 @@ class GatewayError(Exception):
     status: int = 200
     outcome: str = "error"
     """What logs and metrics call it."""
+    ends_exchange: bool = False
+    """Whether over HTTP it is answered with its own `status` and `headers` even where a JSON-RPC answer is owed."""
 
     def __init__(self, message: str, *, data: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.data = data
+        self.headers: dict[str, str] = {}
+        """Further HTTP headers of the answer."""
 
 
 class ConfigError(GatewayError):
@@ -117,6 +123,36 @@ class Forbidden(GatewayError):
     """A Host or Origin this gateway was not told to answer to (DNS rebinding)."""
 
     code, status, outcome = protocol.INVALID_REQUEST, 403, "forbidden"
+
+
+class Unauthenticated(GatewayError):
+    """No credential, or one that is not good. Over HTTP it says how to get one (RFC 9728)."""
+
+    code, status, outcome, ends_exchange = -32018, 401, "unauthenticated", True
+
+
+class InsufficientScope(GatewayError):
+    """The principal lacks a scope that the request needs."""
+
+    code, status, outcome, ends_exchange = -32019, 403, "forbidden", True
+
+    def __init__(self, needed: Collection[str]) -> None:
+        scopes = " ".join(sorted(needed))
+        super().__init__(f"This needs the scope {scopes}, which your credential lacks.", data={"scope": scopes})
+        self.needed = frozenset(needed)
+
+
+class RateLimited(GatewayError):
+    """The principal asks too much."""
+
+    code, status, outcome, ends_exchange = -32003, 429, "rate_limited", True
+
+    def __init__(self, retry_after: float, what: str) -> None:
+        super().__init__(
+            f"Too many requests: the limit {what} is used up. Try again in {math.ceil(retry_after)} s.",
+            data={"retryAfter": round(retry_after, 3)},
+        )
+        self.headers["retry-after"] = str(math.ceil(retry_after))
 
 
 class MethodNotAllowed(GatewayError):

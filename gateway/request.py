@@ -2,21 +2,40 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from gateway.jsonrpc import RequestId, as_object
 from gateway.protocol import Era
 
+READ, WRITE, ADMIN = "read", "write", "admin"
+SCOPES = frozenset({READ, WRITE, ADMIN})
+"""`read` lists and reads, `write` calls tools, `admin` sees and manages what is other people's."""
+
+Method = Literal["none", "api_key", "agent_token", "oauth"]
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever the gateway acts for. Sessions, caches and limits are keyed by `id`."""
+    """Whoever the gateway acts for. Sessions, caches and limits are keyed by `id`; equal means the same one."""
 
     id: str
+    """Unique among all ways to authenticate, e.g. `key:3f9c…`, `agent:…`, `oauth:issuer|subject`. Safe to log."""
+    method: Method = "none"
+    owner: str = ""
+    """The person or team behind it, as the credential says."""
+    scopes: frozenset[str] = SCOPES
+    upstreams: frozenset[str] | None = None
+    """The upstreams it may use; None means all."""
+    groups: frozenset[str] = frozenset()
+    """Groups its identity provider puts it in."""
+    agent_name: str = ""
+    """The agent's name, for an agent token."""
+    rate_limit_rpm: int | None = None
+    """Requests a minute; None means the gateway's default, -1 no limit."""
 
 
-ANONYMOUS = Principal("anonymous")
-"""The one principal when authentication is off."""
+ANONYMOUS = Principal("anonymous", owner="anonymous", rate_limit_rpm=-1)
+"""The one principal when authentication is off: somebody on this machine."""
 
 
 class Agent(Protocol):
@@ -80,6 +99,8 @@ class Request:
     """`Mcp-Param-*` headers the agent sent that no schema names; forwarded as they are."""
     upstream: str | None = None
     """The owner, once the catalogue has found it."""
+    response_headers: dict[str, str] = field(default_factory=dict[str, str])
+    """HTTP headers that the layers want the answer to carry; ignored on other fronts."""
 
     @property
     def meta(self) -> dict[str, Any]:

@@ -1,0 +1,83 @@
+"""Who may use what: allowed upstreams, scopes, and the rules of the configuration. Pure, and able to say why.
+
+Rules are globs over public names (tools, prompts) and public URIs (resources), case-sensitive. Of those that concern a
+principal: any `deny` that matches decides; else, if any of them has an `allow`, one of those must match; else it is
+allowed. Whom no rule concerns may use whatever its credential lets it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from gateway.request import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of `gateway.policy`."""
+
+    who: tuple[str, ...]
+    """Globs over principal ids, owners, `group:NAME` and `agent:NAME`; `*` is everybody."""
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+
+    def concerns(self, principal: Principal) -> bool:
+        names = [principal.id, principal.owner, *(f"group:{group}" for group in principal.groups)]
+        if principal.agent_name:
+            names.append(f"agent:{principal.agent_name}")
+        return any(fnmatchcase(name, glob) for glob in self.who for name in names if name)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision and its reason, in words for the owner of the gateway (agents never see it)."""
+
+    allowed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Everything about a principal that decides what it sees. Equal grants see equal catalogues."""
+
+    upstreams: frozenset[str] | None = None
+    rules: tuple[tuple[int, Rule], ...] = ()
+    """Those that concern it, with their place in the configuration, from 1."""
+
+    @property
+    def unrestricted(self) -> bool:
+        return self.upstreams is None and not self.rules
+
+    def sees_upstream(self, upstream: str) -> bool:
+        return self.upstreams is None or upstream in self.upstreams
+
+    def explain(self, upstream: str, public: str) -> Verdict:
+        """Whether the item of that public name or URI may be used, and why."""
+        if not self.sees_upstream(upstream):
+            return Verdict(False, f"its credential does not include upstream {upstream!r}")
+        for number, rule in self.rules:
+            for glob in rule.deny:
+                if fnmatchcase(public, glob):
+                    return Verdict(False, f"policy rule {number} denies {glob!r}")
+        allowing = [(number, rule.allow) for number, rule in self.rules if rule.allow is not None]
+        for number, allow in allowing:
+            for glob in allow:
+                if fnmatchcase(public, glob):
+                    return Verdict(True, f"policy rule {number} allows {glob!r}")
+        if allowing:
+            numbers = ", ".join(str(number) for number, _ in allowing)
+            return Verdict(False, f"no `allow` of policy rule {numbers} matches it")
+        return Verdict(True, "nothing forbids it")
+
+    def admits(self, upstream: str, public: str) -> bool:
+        return self.explain(upstream, public).allowed
+
+
+class Policy:
+    """The rules of the configuration."""
+
+    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+        self._rules = tuple(enumerate(rules, 1))
+
+    def grant(self, principal: Principal) -> Grant:
+        return Grant(principal.upstreams, tuple((n, rule) for n, rule in self._rules if rule.concerns(principal)))

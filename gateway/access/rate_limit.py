@@ -1,0 +1,105 @@
+"""How often a principal may ask: a token bucket, and the interface behind which the buckets live.
+
+The bucket is pure; time is passed in. It refills `rpm / 60` tokens a second and holds `rpm + burst`.
+"""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+MAX_BUCKETS: Final = 100_000
+"""Most principals remembered. Who has been quiet longest is forgotten first, and starts with a full bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many requests a minute, and so many more at once."""
+
+    rpm: int
+    burst: int = 0
+
+    @property
+    def capacity(self) -> int:
+        return self.rpm + self.burst
+
+    @property
+    def per_second(self) -> float:
+        return self.rpm / 60
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a limit says to one request."""
+
+    allowed: bool
+    limit: Limit
+    remaining: int
+    """Whole requests left."""
+    reset: float
+    """Seconds until the bucket is full again."""
+    retry_after: float
+    """Seconds until the next request is allowed; 0 if this one was."""
+
+
+@dataclass(slots=True)
+class Bucket:
+    """One principal's tokens at one moment."""
+
+    tokens: float
+    at: float
+
+    @classmethod
+    def full(cls, limit: Limit, now: float) -> "Bucket":
+        return cls(limit.capacity, now)
+
+    def take(self, limit: Limit, now: float) -> Decision:
+        """Take one token if there is one. A clock that steps back is taken to have stood still."""
+        elapsed = max(0.0, now - self.at)
+        self.tokens = min(limit.capacity, self.tokens + elapsed * limit.per_second)
+        self.at = max(self.at, now)
+        allowed = self.tokens >= 1
+        if allowed:
+            self.tokens -= 1
+        wait = 0.0 if allowed else (1 - self.tokens) / limit.per_second
+        reset = (limit.capacity - self.tokens) / limit.per_second
+        return Decision(allowed, limit, math.floor(self.tokens), reset, wait)
+
+
+class Limiter(Protocol):
+    """Where buckets live: in this process, or shared between nodes."""
+
+    async def take(self, key: str, limit: Limit) -> Decision:
+        """Take one token of the bucket called `key`."""
+        ...
+
+
+class MemoryLimiter:
+    """Buckets in this process."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, cap: int = MAX_BUCKETS) -> None:
+        self._clock = clock
+        self._cap = cap
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    async def take(self, key: str, limit: Limit) -> Decision:
+        now = self._clock()
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = Bucket.full(limit, now)
+            if len(self._buckets) > self._cap:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(key)
+        return bucket.take(limit, now)
+
+
+def headers(decision: Decision) -> dict[str, str]:
+    """The `RateLimit` and `RateLimit-Policy` fields (draft-ietf-httpapi-ratelimit-headers)."""
+    window = math.ceil(decision.limit.capacity / decision.limit.per_second)
+    return {
+        "ratelimit-policy": f'"default";q={decision.limit.capacity};w={window}',
+        "ratelimit": f'"default";r={decision.remaining};t={math.ceil(decision.reset)}',
+    }
