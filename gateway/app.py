@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 from anyio.abc import TaskGroup
 
+from gateway.access.authentication import anybody
 from gateway.catalogue import snapshot
 from gateway.catalogue.library import Library
 from gateway.config.models import Config, ServerConfig
@@ -23,7 +24,7 @@ from gateway.frontend.sessions import Sessions
 from gateway.frontend.sse import LegacySse
 from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
-from gateway.request import ANONYMOUS, Request
+from gateway.request import Request
 from gateway.telemetry.audit import audit
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.upstream import Upstream
@@ -109,7 +110,7 @@ class Gateway:
             streamable = Streamable(settings, self.handle, self.library, sessions, self.server.open, tg)
             sse = LegacySse(settings, self.handle, self.server.open, self.server.close)
             guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)
-            front = HttpFront(guard, lambda scope: ANONYMOUS, self.library, streamable, sse)
+            front = HttpFront(guard, anybody, self.library, streamable, sse)
             tg.start_soon(sessions.sweep)
             uvicorn_server = _Uvicorn(
                 uvicorn.Config(

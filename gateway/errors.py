@@ -155,6 +155,27 @@ class RateLimited(GatewayError):
         self.headers["retry-after"] = str(math.ceil(retry_after))
 
 
+class NotFound(GatewayError):
+    """Nothing at that address."""
+
+    code, status, outcome = protocol.METHOD_NOT_FOUND, 404, "malformed"
+
+
+class StreamExists(GatewayError):
+    """A session has one standing stream."""
+
+    code, status, outcome = protocol.INVALID_REQUEST, 409, "malformed"
+
+
+class InternalError(GatewayError):
+    """A defect of the gateway; its log has the details."""
+
+    code, status, outcome = protocol.INTERNAL_ERROR, 500, "error"
+
+    def __init__(self) -> None:
+        super().__init__("Internal error")
+
+
 class MethodNotAllowed(GatewayError):
     """An HTTP method this endpoint does not have."""
 

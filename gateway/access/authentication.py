@@ -1,4 +1,4 @@
-"""Who sent an HTTP request: the first credential it carries decides, and a bad one is an error, never a fall-through."""
+"""Who sent an HTTP request: the first credential it carries decides; a bad one is an error, not a fall-through."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol

@@ -6,7 +6,7 @@ silence long enough for a proxy to lose patience, turns the response into `text/
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 import anyio
@@ -32,6 +32,11 @@ STREAM_HEADERS: Final = (
 def event(message: Message) -> bytes:
     """One server-sent event that carries a message."""
     return b"event: message\ndata: %s\n\n" % jsonrpc.dumps(message)
+
+
+def encode(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI wants them."""
+    return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
 
 
 class EventStream:
@@ -78,15 +83,17 @@ class Exchange:
 
     Args:
         tasks: where the stream's writer runs, should there be one.
-        headers: for either form of the response.
+        headers: for either form of the response; may be added to until it begins.
         streams: whether the client accepts an event stream; if not, notifications have nowhere to go.
     """
 
-    def __init__(self, send: Send, tasks: TaskGroup, keepalive: float, headers: Headers, *, streams: bool) -> None:
+    def __init__(
+        self, send: Send, tasks: TaskGroup, keepalive: float, headers: dict[str, str], *, streams: bool
+    ) -> None:
         self._send = send
         self._tasks = tasks
         self._keepalive = keepalive
-        self._headers = list(headers)
+        self._headers = headers
         self._streams = streams
         self._stream: EventStream | None = None
         self._written = anyio.Event()
@@ -112,7 +119,8 @@ class Exchange:
 
     async def _send_json(self, answer: Message | None, status: int) -> None:
         body = jsonrpc.dumps(answer) if answer is not None else b""
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *self._headers]
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        headers += encode(self._headers)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
@@ -128,6 +136,6 @@ class Exchange:
 
     async def _write(self, stream: EventStream) -> None:
         try:
-            await stream.run(self._headers)
+            await stream.run(encode(self._headers))
         finally:
             self._written.set()

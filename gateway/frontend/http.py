@@ -1,17 +1,16 @@
 """The ASGI application: who is asking, may this Host and Origin, and which endpoint answers."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import structlog
 
 from gateway.catalogue.library import Library
-from gateway.errors import GatewayError, MethodNotAllowed
+from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
 from gateway.frontend.exchange import Receive, Send
 from gateway.frontend.guard import Guard
 from gateway.frontend.sse import LegacySse
-from gateway.frontend.streamable import Http, Streamable, read_headers, reply_error
-from gateway.protocol import INTERNAL_ERROR, METHOD_NOT_FOUND
+from gateway.frontend.streamable import Http, Streamable, read_headers, reply_failure
 from gateway.request import Principal
 
 log = structlog.stdlib.get_logger("gateway.frontend")
@@ -28,13 +27,13 @@ CORS_HEADERS: Final = (
 class HttpFront:
     """
     Args:
-        authenticate: who sent a request, by its ASGI scope.
+        authenticate: who sent a request, by its headers and the address it came from.
     """
 
     def __init__(
         self,
         guard: Guard,
-        authenticate: Callable[[Scope], Principal],
+        authenticate: Callable[[Mapping[str, str], str], Awaitable[Principal]],
         library: Library,
         streamable: Streamable,
         sse: LegacySse,
@@ -60,30 +59,27 @@ class HttpFront:
                 return
             await self._dispatch(scope, headers, receive, send)
         except GatewayError as error:
-            await reply_error(send, error.status, error.code, error.message, error.data)
+            await reply_failure(send, error)
         except Exception:
             log.exception("request failed", path=scope["path"])
-            await reply_error(send, 500, INTERNAL_ERROR, "Internal error")
+            await reply_failure(send, InternalError())
 
     async def _dispatch(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"].rstrip("/")
-        http = Http(headers, receive, send, self._authenticate(scope), None, scope["query_string"])
+        principal = await self._authenticate(headers, (scope.get("client") or ("",))[0])
+        scope["user"] = principal
+        http = Http(headers, receive, send, principal, None, scope["query_string"])
         if path == "/mcp" or path.startswith("/mcp/"):
             http.view = path.removeprefix("/mcp").removeprefix("/") or None
             if http.view not in self._library:
-                message = f"No upstream named {http.view!r} here."
-                await reply_error(send, 404, METHOD_NOT_FOUND, message)
-                return
+                raise NotFound(f"No upstream named {http.view!r} here.")
             endpoints = {"POST": self._streamable.post, "GET": self._streamable.get, "DELETE": self._streamable.delete}
         elif path == "/sse":
             endpoints = {"GET": self._sse.get}
         elif path == "/messages":
             endpoints = {"POST": self._sse.post}
         else:
-            await reply_error(
-                send, 404, METHOD_NOT_FOUND, "Nothing here. MCP is served at /mcp, and at /sse for old clients."
-            )
-            return
+            raise NotFound("Nothing here. MCP is served at /mcp, and at /sse for old clients.")
         endpoint = endpoints.get(method)
         if endpoint is None:
             raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(endpoints)}.")

@@ -23,12 +23,13 @@ from gateway.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotAcceptable,
+    StreamExists,
     UnsupportedVersion,
 )
 from gateway.frontend import param_headers
 from gateway.frontend.agents import ConnectedAgent, carries_envelope, modern_agent
 from gateway.frontend.body import read_message
-from gateway.frontend.exchange import EventStream, Exchange, Receive, Send
+from gateway.frontend.exchange import EventStream, Exchange, Receive, Send, encode
 from gateway.frontend.sessions import Session, Sessions
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import (
@@ -142,12 +143,11 @@ class Streamable:
         session = self._session(http)
         stream = EventStream(http.send, self._settings.keepalive)
         if not session.attach(stream):
-            await reply_error(http.send, 409, INVALID_REQUEST, "This session has a standing stream already.")
-            return
+            raise StreamExists("This session has a standing stream already.")
         try:
             async with anyio.create_task_group() as tg:
                 tg.start_soon(_until_disconnect, http.receive, stream.end)
-                await stream.run(_session_header(session.agent))
+                await stream.run(encode(_session_header(session.agent)))
                 tg.cancel_scope.cancel()
         finally:
             session.detach()
@@ -199,7 +199,7 @@ class Streamable:
         if "id" not in message or "method" not in message:
             await reply_empty(http.send, 202)
         else:
-            await self._answer(http, message, ConnectedAgent(http.principal, http.view, DEFAULT_VERSION), None, [])
+            await self._answer(http, message, ConnectedAgent(http.principal, http.view, DEFAULT_VERSION), None, {})
 
     # --- Modern era -------------------------------------------------------------------------------------------------
 
@@ -215,11 +215,11 @@ class Streamable:
             agent = modern_agent(message, http.principal, http.view, http.headers)
             extra = self._check_param_headers(http, message)
         except GatewayError as error:
-            await reply_error(http.send, error.status, error.code, error.message, error.data, message["id"])
+            await reply_failure(http.send, error, message["id"])
             return
         if message["method"] == "subscriptions/listen" and not http.accepts("text/event-stream"):
             raise NotAcceptable("Accept must include text/event-stream.")
-        await self._answer(http, message, agent, None, [], extra)
+        await self._answer(http, message, agent, None, {}, extra)
 
     def _check_param_headers(self, http: Http, message: Message) -> dict[str, str]:
         """Check mirrored arguments; returns the headers to forward unchecked."""
@@ -242,14 +242,15 @@ class Streamable:
         message: Message,
         agent: ConnectedAgent,
         session: Session | None,
-        headers: list[tuple[bytes, bytes]],
+        headers: dict[str, str],
         extra: Mapping[str, str] | None = None,
     ) -> bool:
         """Handle one request and send what comes of it. Returns whether it succeeded."""
         id: RequestId = message["id"]
         streams = http.accepts("text/event-stream")
         exchange = Exchange(http.send, self._tasks, self._settings.keepalive, headers, streams=streams)
-        request = Request(id, message["method"], as_object(message.get("params")), agent, exchange.notify, extra or {})
+        params = as_object(message.get("params"))
+        request = Request(id, message["method"], params, agent, exchange.notify, extra or {}, response_headers=headers)
         silence = exchange.open_if_silent()
         watch: asyncio.TimerHandle | None = None
         answer, status, succeeded = None, 200, False
@@ -267,7 +268,8 @@ class Streamable:
                         session.end(id)
             except GatewayError as error:
                 answer = jsonrpc.error(id, error.code, error.message, error.data)
-                status = _status(error.code) if agent.era is Era.MODERN else 200
+                status = error.status if error.ends_exchange else _status(error.code, agent.era)
+                headers.update(error.headers)
             except Exception:
                 log.exception("request failed", method=request.method)
                 answer = jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
@@ -283,12 +285,15 @@ class Streamable:
         self._tasks.start_soon(_until_disconnect, receive, scope.cancel)
 
 
-def _status(code: int) -> int:
+def _status(code: int, era: Era) -> int:
+    """HTTP status of a JSON-RPC error that answers a request."""
+    if era is Era.HANDSHAKE:
+        return 200
     return MODERN_STATUSES.get(code, 400 if -32099 <= code <= -32020 else 200)
 
 
-def _session_header(agent: ConnectedAgent) -> list[tuple[bytes, bytes]]:
-    return [(b"mcp-session-id", agent.id.encode())]
+def _session_header(agent: ConnectedAgent) -> dict[str, str]:
+    return {"mcp-session-id": agent.id}
 
 
 async def _until_disconnect(receive: Receive, then: Callable[[], object]) -> None:
@@ -303,10 +308,9 @@ async def reply_empty(send: Send, status: int) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def reply_error(
-    send: Send, status: int, code: int, message: str, data: Any = None, id: RequestId | None = None
-) -> None:
-    body = jsonrpc.dumps(jsonrpc.error(id, code, message, data))
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def reply_failure(send: Send, error: GatewayError, id: RequestId | None = None) -> None:
+    """End the exchange with an error, its HTTP status and its headers."""
+    body = jsonrpc.dumps(jsonrpc.error(id, error.code, error.message, error.data))
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *encode(error.headers)]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
