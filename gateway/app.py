@@ -13,6 +13,7 @@ import uvicorn
 from anyio.abc import TaskGroup
 
 from gateway.access.authentication import anybody
+from gateway.access.policy import Policy
 from gateway.catalogue import snapshot
 from gateway.catalogue.library import Library
 from gateway.config.models import Config, ServerConfig
@@ -55,8 +56,9 @@ class Gateway:
         self._guardian = Guardian()
         self._dirty = anyio.Event()
         self.upstreams: dict[str, Upstream] = {}
+        self.policy = Policy()
         self.library = Library(config.enabled, config.prefix)
-        self.server = Server(self.settings, self.library, self.upstreams, self._on_listing)
+        self.server = Server(self.settings, self.policy, self.library, self.upstreams, self._on_listing)
         for name, server in config.enabled.items():
             known = stored.get(name)
             listing = known.listing if known and known.fingerprint == _fingerprint(server) else None
@@ -110,7 +112,7 @@ class Gateway:
             streamable = Streamable(settings, self.handle, self.library, sessions, self.server.open, tg)
             sse = LegacySse(settings, self.handle, self.server.open, self.server.close)
             guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)
-            front = HttpFront(guard, anybody, self.library, streamable, sse)
+            front = HttpFront(guard, anybody, self.policy, self.library, streamable, sse)
             tg.start_soon(sessions.sweep)
             uvicorn_server = _Uvicorn(
                 uvicorn.Config(

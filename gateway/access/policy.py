@@ -8,6 +8,7 @@ allowed. Whom no rule concerns may use whatever its credential lets it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Final
 
 from gateway.request import Principal
 
@@ -73,11 +74,23 @@ class Grant:
         return self.explain(upstream, public).allowed
 
 
+MAX_REMEMBERED: Final = 4096
+
+
 class Policy:
     """The rules of the configuration."""
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self._rules = tuple(enumerate(rules, 1))
+        self._grants: dict[Principal, Grant] = {}
 
     def grant(self, principal: Principal) -> Grant:
-        return Grant(principal.upstreams, tuple((n, rule) for n, rule in self._rules if rule.concerns(principal)))
+        """What a principal may see. Remembered: it is asked for several times a request."""
+        grant = self._grants.get(principal)
+        if grant is None:
+            rules = tuple((number, rule) for number, rule in self._rules if rule.concerns(principal))
+            grant = Grant(principal.upstreams, rules)
+            if len(self._grants) >= MAX_REMEMBERED:
+                self._grants.clear()
+            self._grants[principal] = grant
+        return grant

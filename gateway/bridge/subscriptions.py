@@ -6,7 +6,7 @@ listeners there are.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,8 @@ Resource = tuple[str, str]
 class Listener:
     """One receiver of change notifications."""
 
-    view: str | None
+    key: Hashable
+    """What it sees: listeners with equal keys see the same lists."""
     kinds: Collection[str]
     """Which lists' changes it hears: any of `tools`, `resources`, `prompts`."""
     notify: Notify
@@ -68,10 +69,14 @@ class Subscriptions:
 
     # --- Deliveries ---------------------------------------------------------------------------------------------------
 
-    def lists_changed(self, changes: Mapping[str | None, Collection[str]]) -> None:
-        """Tell who sees a view that some of its lists changed."""
+    def keys(self) -> set[Hashable]:
+        """What the listeners see, each once."""
+        return {listener.key for listener in self._listeners}
+
+    def lists_changed(self, changes: Mapping[Hashable, Collection[str]]) -> None:
+        """Tell everybody which of the lists they see changed."""
         for listener in list(self._listeners):
-            for kind in changes.get(listener.view, ()):
+            for kind in changes.get(listener.key, ()):
                 if kind in listener.kinds:
                     listener.notify(CHANGE_NOTIFICATIONS[kind], None)
 

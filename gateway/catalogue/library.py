@@ -1,13 +1,19 @@
-"""The catalogue of every view, rebuilt when an upstream's lists change: merged under public names, and each upstream's
-own at `/mcp/{upstream}`."""
+"""The catalogue of every view, as each principal sees it; rebuilt when an upstream's lists change.
 
+A view is the merged catalogue under public names, or one upstream's own at `/mcp/{upstream}`. Most principals see all
+of it and share one catalogue; a restricted one gets its own, made when first asked for.
+"""
+
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
 
 import structlog
 
-from gateway.catalogue.catalogue import Catalogue, ChangeKind, changed
-from gateway.catalogue.intake import ToolRules, UpstreamItems
+from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner, changed
+from gateway.catalogue.intake import Kind, ToolRules, UpstreamItems
 from gateway.catalogue.merge import Prefix, merge
+from gateway.catalogue.restrict import restrict
 from gateway.config.models import ServerConfig
 from gateway.upstream.listing import Listing
 
@@ -16,9 +22,27 @@ log = structlog.stdlib.get_logger("gateway.catalogue")
 View = str | None
 """An upstream's name, or None for the merged catalogue."""
 
+MAX_RESTRICTED: Final = 512
+"""Most catalogues of restricted principals kept; the one unused for longest is made anew when needed."""
+
+
+class Sight(Protocol):
+    """What somebody may see. Equal ones share catalogues, so they must be hashable by what they allow."""
+
+    @property
+    def unrestricted(self) -> bool: ...
+
+    def sees_upstream(self, upstream: str) -> bool: ...
+
+    def admits(self, upstream: str, public: str) -> bool:
+        """Whether the item of that public name (tools, prompts) or URI (resources, templates) may be used."""
+        ...
+
+    def __hash__(self) -> int: ...
+
 
 class Library:
-    """Holds one `Catalogue` a view.
+    """Holds the catalogues.
 
     Args:
         prefix: how names are made in the merged view.
@@ -28,23 +52,51 @@ class Library:
         self._rules = {name: _rules(server) for name, server in servers.items()}
         self._prefix: Prefix = prefix
         self._listings: dict[str, Listing] = {}
-        self._views: dict[View, Catalogue] = {None: Catalogue(), **dict.fromkeys(servers, Catalogue())}
+        self._whole: dict[View, Catalogue] = {None: Catalogue(), **dict.fromkeys(servers, Catalogue())}
+        self._changes: dict[View, set[ChangeKind]] = {}
+        self._public: dict[tuple[Kind, str, str], str] = {}
+        self._restricted: OrderedDict[tuple[View, Sight], Catalogue] = OrderedDict()
+        self._outdated: dict[tuple[View, Sight], Catalogue] = {}
 
-    def __contains__(self, view: View) -> bool:
-        return view in self._views
+    def has(self, view: View, sight: Sight) -> bool:
+        """Whether there is such a view for somebody of that sight."""
+        return view is None or (view in self._whole and sight.sees_upstream(view))
 
-    def view(self, view: View) -> Catalogue:
-        return self._views[view]
+    def view(self, view: View, sight: Sight) -> Catalogue:
+        if sight.unrestricted:
+            return self._whole[view]
+        key = view, sight
+        catalogue = self._restricted.get(key)
+        if catalogue is None:
+            catalogue = self._restricted[key] = self._restrict(view, sight)
+            if len(self._restricted) > MAX_RESTRICTED:
+                self._restricted.popitem(last=False)
+        else:
+            self._restricted.move_to_end(key)
+        return catalogue
 
-    def update(self, listings: Iterable[tuple[str, Listing | None]]) -> dict[View, set[ChangeKind]]:
-        """Take new listings (None: the upstream offers nothing now); returns which lists changed in which views."""
-        names = [name for name, _ in listings if self._take(name, _)]
+    def whole(self, view: View) -> Catalogue:
+        """The view of somebody who may see everything."""
+        return self._whole[view]
+
+    def public_form(self, kind: Kind, upstream: str, original: str) -> str:
+        """The name or URI by which the merged catalogue, and so the policy, knows an item; a URI nobody listed keeps
+        its own form."""
+        return self._public.get((kind, upstream, original), original)
+
+    def update(self, listings: Iterable[tuple[str, Listing | None]]) -> set[View]:
+        """Take new listings (None: the upstream offers nothing now); returns the views that may have changed."""
+        names = [name for name, listing in listings if self._take(name, listing)]
         if not names:
-            return {}
+            return set()
         rebuilt: dict[View, Catalogue] = {name: self._build([name], "own") for name in names}
         rebuilt[None] = self._build(list(self._listings), self._prefix)
-        changes = {view: kinds for view, new in rebuilt.items() if (kinds := changed(self._views[view], new))}
-        self._views.update(rebuilt)
+        self._changes = {view: changed(self._whole[view], new) for view, new in rebuilt.items()}
+        self._whole.update(rebuilt)
+        self._public = _public_forms(rebuilt[None])
+        self._outdated = {key: old for key, old in self._restricted.items() if key[0] in rebuilt}
+        for key in self._outdated:
+            del self._restricted[key]
         for dropped in rebuilt[None].dropped:
             if dropped.upstream in names:
                 log.warning(
@@ -54,7 +106,14 @@ class Library:
                     name=dropped.name,
                     reason=dropped.reason,
                 )
-        return changes
+        return set(rebuilt)
+
+    def changes(self, view: View, sight: Sight) -> set[ChangeKind]:
+        """Which lists the last `update` changed for somebody."""
+        if sight.unrestricted:
+            return self._changes.get(view, set())
+        old = self._outdated.get((view, sight))
+        return changed(old, self.view(view, sight)) if old is not None else set()
 
     def _take(self, name: str, listing: Listing | None) -> bool:
         if listing == self._listings.get(name):
@@ -65,11 +124,34 @@ class Library:
             self._listings[name] = listing
         return True
 
-    def _build(self, names: list[str], prefix: Prefix) -> Catalogue:
+    def _build(self, names: Iterable[str], prefix: Prefix) -> Catalogue:
         known = [
             UpstreamItems(name, self._listings[name], self._rules[name]) for name in names if name in self._listings
         ]
         return merge(known, prefix) if known else Catalogue()
+
+    def _restrict(self, view: View, sight: Sight) -> Catalogue:
+        names = [name for name in self._listings if view in (None, name) and sight.sees_upstream(name)]
+
+        def admits(kind: Kind, owner: Owner) -> bool:
+            return sight.admits(owner.upstream, self.public_form(kind, owner.upstream, owner.original))
+
+        return restrict(self._build(names, self._prefix if view is None else "own"), admits)
+
+
+def _public_forms(merged: Catalogue) -> dict[tuple[Kind, str, str], str]:
+    forms: dict[tuple[Kind, str, str], str] = {}
+    owners: tuple[tuple[Kind, Mapping[str, object]], ...] = (
+        ("tools", merged.tool_owners),
+        ("prompts", merged.prompt_owners),
+        ("resources", merged.resource_owners),
+        ("templates", merged.template_owners),
+    )
+    for kind, some in owners:
+        forms |= {
+            (kind, owner.upstream, owner.original): form for form, owner in some.items() if isinstance(owner, Owner)
+        }
+    return forms
 
 
 def _rules(server: ServerConfig) -> ToolRules:

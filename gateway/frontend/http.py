@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import structlog
 
+from gateway.access.policy import Policy
 from gateway.catalogue.library import Library
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
 from gateway.frontend.exchange import Receive, Send
@@ -34,12 +35,14 @@ class HttpFront:
         self,
         guard: Guard,
         authenticate: Callable[[Mapping[str, str], str], Awaitable[Principal]],
+        policy: Policy,
         library: Library,
         streamable: Streamable,
         sse: LegacySse,
     ) -> None:
         self._guard = guard
         self._authenticate = authenticate
+        self._policy = policy
         self._library = library
         self._streamable = streamable
         self._sse = sse
@@ -71,7 +74,7 @@ class HttpFront:
         http = Http(headers, receive, send, principal, None, scope["query_string"])
         if path == "/mcp" or path.startswith("/mcp/"):
             http.view = path.removeprefix("/mcp").removeprefix("/") or None
-            if http.view not in self._library:
+            if not self._library.has(http.view, self._policy.grant(principal)):
                 raise NotFound(f"No upstream named {http.view!r} here.")
             endpoints = {"POST": self._streamable.post, "GET": self._streamable.get, "DELETE": self._streamable.delete}
         elif path == "/sse":

@@ -4,12 +4,13 @@ The fronts turn bytes into a `Request` and a result into bytes; the rooms behind
 comes in at `route`, finds its owner in the catalogue and leaves through `bridge.forward`.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+from typing import Any, TypeVar, cast
 
 import anyio
 import structlog
 
+from gateway.access.policy import Grant, Policy
 from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.forward import forward
 from gateway.bridge.log_levels import is_wanted, most_verbose
@@ -49,6 +50,8 @@ log = structlog.stdlib.get_logger("gateway.frontend")
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 
+T = TypeVar("T")
+
 FRESHEN_SECONDS = 5.0
 """How long a listing waits for an upstream whose lists have expired, before it makes do with the old ones."""
 
@@ -71,11 +74,13 @@ class Server:
     def __init__(
         self,
         settings: GatewaySettings,
+        policy: Policy,
         library: Library,
         upstreams: Mapping[str, Upstream],
         on_listing: Callable[[Upstream], None],
     ) -> None:
         self._settings = settings
+        self._policy = policy
         self._library = library
         self._upstreams = upstreams
         self._notify_listing = on_listing
@@ -116,7 +121,7 @@ class Server:
 
     def open(self, agent: ConnectedAgent) -> None:
         """A handshake-era agent has connected: from now on it hears of changes."""
-        listener = Listener(agent.view, tuple(CHANGE_NOTIFICATIONS), agent.notify)
+        listener = Listener(self._key(agent), tuple(CHANGE_NOTIFICATIONS), agent.notify)
         self._agents[agent.id] = agent, listener
         self._subscriptions.add(listener)
 
@@ -138,10 +143,13 @@ class Server:
 
     def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None:
         """Who sees the merged catalogue hears of what changed in it; who sees the upstream alone, what it announced."""
-        changes: dict[str | None, set[str]] = {
-            view: set(kinds) for view, kinds in self._library.update([(upstream.name, upstream.listing)]).items()
-        }
-        changes.setdefault(upstream.name, set()).update(announced)
+        affected = self._library.update([(upstream.name, upstream.listing)])
+        changes: dict[Hashable, set[str]] = {}
+        for key in cast("set[tuple[str | None, Grant]]", self._subscriptions.keys()):
+            view, grant = key
+            changes[key] = set(self._library.changes(view, grant)) if view in affected else set()
+            if view == upstream.name and grant.unrestricted:
+                changes[key].update(announced)
         self._subscriptions.lists_changed(changes)
         self._notify_listing(upstream)
 
@@ -167,21 +175,21 @@ class Server:
         agent.version = requested if requested in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[-1]
         agent.capabilities = as_object(request.params.get("capabilities"))  # lenient: absent means none
         agent.info = as_object(request.params.get("clientInfo"))
-        await self._settle(agent.view)
-        return {"protocolVersion": agent.version, "serverInfo": self._identity(agent), **self._offer(agent.view)}
+        await self._settle(agent)
+        return {"protocolVersion": agent.version, "serverInfo": self._identity(agent), **self._offer(agent)}
 
     async def _discover(self, request: Request) -> dict[str, Any]:
-        view = request.agent.view
-        await self._settle(view)
-        return {"supportedVersions": list(MODERN_VERSIONS), **self._offer(view), **self._cache_hints(view)}
+        agent = request.agent
+        await self._settle(agent)
+        return {"supportedVersions": list(MODERN_VERSIONS), **self._offer(agent), **self._cache_hints(agent)}
 
     async def _ping(self, request: Request) -> dict[str, Any]:
         return {}
 
-    def _offer(self, view: str | None) -> dict[str, Any]:
-        catalogue = self._library.view(view)
+    def _offer(self, agent: Agent) -> dict[str, Any]:
+        catalogue = self._catalogue(agent)
         capabilities = dict(catalogue.capabilities)
-        if any(upstream.known is None for upstream in self._seen_in(view)):
+        if any(upstream.known is None for upstream in self._seen_by(agent)):
             # One of them has yet to say what it offers. What is not declared now could never be offered later.
             for kind in CHANGE_NOTIFICATIONS:
                 capabilities.setdefault(kind, {"listChanged": True})
@@ -198,46 +206,53 @@ class Server:
     # --- Lists ------------------------------------------------------------------------------------------------------
 
     async def _list(self, request: Request) -> dict[str, Any]:
-        view, method = request.agent.view, request.method
-        await self._settle(view)
-        await self._freshen(view)
+        agent, method = request.agent, request.method
+        await self._settle(agent)
+        await self._freshen(agent)
         field, key = _LISTS[method]
-        items = getattr(self._library.view(view), field)
+        items = getattr(self._catalogue(agent), field)
         cursor = request.params.get("cursor")
-        served, cursor = page(items, cursor, self._settings.page_size, key, is_sorted=view is None)
+        served, cursor = page(items, cursor, self._settings.page_size, key, is_sorted=agent.view is None)
         result: dict[str, Any] = {LIST_METHODS[method]: served}
         if cursor is not None:
             result["nextCursor"] = cursor
-        if request.agent.era is Era.MODERN:
-            result |= self._cache_hints(view)
+        if agent.era is Era.MODERN:
+            result |= self._cache_hints(agent)
         return result
 
-    def _cache_hints(self, view: str | None) -> dict[str, Any]:
+    def _cache_hints(self, agent: Agent) -> dict[str, Any]:
         """The strictest of the parts; an upstream that gave no hint allows no caching."""
-        catalogue = self._library.view(view)
+        catalogue = self._catalogue(agent)
         hinted = all(
-            upstream.known is not None and upstream.known.ttl_ms is not None for upstream in self._seen_in(view)
+            upstream.known is not None and upstream.known.ttl_ms is not None for upstream in self._seen_by(agent)
         )
         ttl = catalogue.ttl_ms if hinted and catalogue.ttl_ms is not None else 0
         return {"ttlMs": ttl, "cacheScope": "private" if catalogue.private else "public"}
 
-    async def _settle(self, view: str | None) -> None:
-        """While upstreams are starting for the first time, wait a little for what they offer: many agents list once."""
-        waiting = [upstream for upstream in self._seen_in(view) if not upstream.settled.is_set()]
+    async def _settle(self, agent: Agent) -> bool:
+        """While upstreams are starting for the first time, wait a little for what they offer: many agents list once.
+        Returns whether there was anything to wait for."""
+        waiting = [upstream for upstream in self._seen_by(agent) if not upstream.settled.is_set()]
         if waiting:
             with anyio.move_on_after(self._settings.startup_wait):
                 for upstream in waiting:
                     await upstream.settled.wait()
+        return bool(waiting)
 
-    async def _freshen(self, view: str | None) -> None:
-        stale = [upstream for upstream in self._seen_in(view) if upstream.is_stale()]
+    async def _freshen(self, agent: Agent) -> None:
+        stale = [upstream for upstream in self._seen_by(agent) if upstream.is_stale()]
         if stale:
             async with anyio.create_task_group() as tg:
                 for upstream in stale:
                     tg.start_soon(upstream.freshen, FRESHEN_SECONDS)
 
-    def _seen_in(self, view: str | None) -> list[Upstream]:
-        return list(self._upstreams.values()) if view is None else [self._upstreams[view]]
+    def _seen_by(self, agent: Agent) -> list[Upstream]:
+        grant = self._policy.grant(agent.principal)
+        return [
+            upstream
+            for name, upstream in self._upstreams.items()
+            if agent.view in (None, name) and grant.sees_upstream(name)
+        ]
 
     # --- Calls, prompts, completions ----------------------------------------------------------------------------------
 
@@ -246,7 +261,7 @@ class Server:
         arguments = request.params.get("arguments")
         if arguments is not None and not isinstance(arguments, dict):
             raise InvalidParams("arguments must be an object")
-        owner = self._catalogue(request).tool(name)
+        owner = await self._find(request.agent, lambda catalogue: catalogue.tool(name))
         if owner is None:
             raise UnknownTool(name)
         request.headers = {**request.headers, **mirrored(owner.item, request.params)}
@@ -254,28 +269,36 @@ class Server:
 
     async def _get_prompt(self, request: Request) -> dict[str, Any]:
         name = _string(request.params, "name")
-        owner = self._catalogue(request).prompt(name)
+        owner = await self._find(request.agent, lambda catalogue: catalogue.prompt(name))
         if owner is None:
             raise UnknownPrompt(name)
         return await self._forward(request, owner, {**request.params, "name": owner.original})
 
     async def _complete(self, request: Request) -> dict[str, Any]:
         ref = as_object(request.params.get("ref"))
-        catalogue = self._catalogue(request)
         if ref.get("type") == "ref/prompt":
-            name = _string(ref, "name")
-            owner, key = catalogue.prompt(name), "name"
+            name, key = _string(ref, "name"), "name"
+            owner = await self._find(request.agent, lambda catalogue: catalogue.prompt(name))
             if owner is None:
                 raise UnknownPrompt(name)
         elif ref.get("type") == "ref/resource":
-            uri = _string(ref, "uri")
-            found, key = catalogue.template(uri) or catalogue.resource(uri), "uri"
+            uri, key = _string(ref, "uri"), "uri"
+            found = await self._find(
+                request.agent, lambda catalogue: catalogue.template(uri) or catalogue.resource(uri)
+            )
             if not isinstance(found, Owner):
                 raise self._unknown_resource(request, uri, found)
             owner = found
         else:
             raise InvalidParams("ref.type must be ref/prompt or ref/resource")
         return await self._forward(request, owner, {**request.params, "ref": {**ref, key: owner.original}})
+
+    async def _find(self, agent: Agent, look_up: Callable[[Catalogue], T | None]) -> T | None:
+        """Look something up; if it is not there because its upstream is only just starting, wait for that."""
+        found = look_up(self._catalogue(agent))
+        if found is None and await self._settle(agent):
+            found = look_up(self._catalogue(agent))
+        return found
 
     async def _forward(self, request: Request, owner: Owner, params: dict[str, Any]) -> dict[str, Any]:
         request.upstream = owner.upstream
@@ -285,7 +308,7 @@ class Server:
 
     async def _read_resource(self, request: Request) -> dict[str, Any]:
         uri = _string(request.params, "uri")
-        owners = self._owners(request, uri)
+        owners = await self._owners(request, uri)
         for owner in owners[:-1]:
             try:
                 return await self._forward(request, owner, {**request.params, "uri": owner.original})
@@ -296,7 +319,7 @@ class Server:
 
     async def _subscribe(self, request: Request) -> dict[str, Any]:
         uri = _string(request.params, "uri")
-        owner = self._owners(request, uri)[0]
+        owner = (await self._owners(request, uri))[0]
         _, listener = self._agents[request.agent.id]
         request.upstream = owner.upstream
         self._subscriptions.subscribe(listener, uri, (owner.upstream, owner.original))
@@ -324,9 +347,9 @@ class Server:
             rest = params or {}
             request.notify(method, {**rest, "_meta": {**as_object(rest.get("_meta")), **tag}})
 
-        listener = Listener(request.agent.view, kinds, notify)
+        listener = Listener(self._key(request.agent), kinds, notify)
         for uri in cast("list[Any]", wanted.get("resourceSubscriptions") or []):
-            owners = self._owners(request, uri, strict=False) if isinstance(uri, str) else []
+            owners = await self._owners(request, uri, strict=False) if isinstance(uri, str) else []
             if owners:
                 listener.resources[uri] = owners[0].upstream, owners[0].original
         honoured: dict[str, Any] = {f"{kind}ListChanged": True for kind in kinds}
@@ -342,18 +365,20 @@ class Server:
                 await self._want(self._subscriptions.remove(listener))
         return {"_meta": tag}
 
-    def _owners(self, request: Request, uri: str, *, strict: bool = True) -> list[Owner]:
+    async def _owners(self, request: Request, uri: str, *, strict: bool = True) -> list[Owner]:
         """Who may serve a URI, likeliest first. With `strict`, at least one or an error."""
-        catalogue = self._catalogue(request)
-        found = catalogue.resource(uri) or catalogue.templates_for(uri)
+        agent = request.agent
+        found = await self._find(
+            agent, lambda catalogue: catalogue.resource(uri) or catalogue.templates_for(uri) or None
+        )
         if isinstance(found, Owner):
             return [found]
-        if isinstance(found, list) and found:
+        if isinstance(found, list):
             return found
-        if not isinstance(found, Ambiguous) and request.agent.view is not None:
-            return [Owner(request.agent.view, uri, {})]  # there is only one who can know it
+        if found is None and agent.view is not None and self._policy.grant(agent.principal).admits(agent.view, uri):
+            return [Owner(agent.view, uri, {})]  # there is only one who can know it
         if strict:
-            raise self._unknown_resource(request, uri, found if isinstance(found, Ambiguous) else None)
+            raise self._unknown_resource(request, uri, found)
         return []
 
     def _unknown_resource(self, request: Request, uri: str, found: Ambiguous | None) -> UnknownResource:
@@ -385,8 +410,13 @@ class Server:
             except GatewayError as error:
                 log.warning("log level not set", upstream=upstream.name, reason=error.message)
 
-    def _catalogue(self, request: Request) -> Catalogue:
-        return self._library.view(request.agent.view)
+    # --- Who sees what ------------------------------------------------------------------------------------------------
+
+    def _catalogue(self, agent: Agent) -> Catalogue:
+        return self._library.view(agent.view, self._policy.grant(agent.principal))
+
+    def _key(self, agent: Agent) -> tuple[str | None, Grant]:
+        return agent.view, self._policy.grant(agent.principal)
 
 
 def _string(params: Mapping[str, Any], key: str) -> str:

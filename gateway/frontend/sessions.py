@@ -112,8 +112,9 @@ class Sessions:
             SessionNotFound: it does not exist, or is another principal's or another view's: to the caller, the same.
         """
         session = self._open.get(id)
-        if session is None or session.agent.principal != principal or session.agent.view != view:
+        if session is None or session.agent.principal.id != principal.id or session.agent.view != view:
             raise SessionNotFound
+        session.agent.principal = principal  # the same one, with what it may do by now
         session.used_at = time.monotonic()
         return session
 

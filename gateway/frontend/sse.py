@@ -64,7 +64,7 @@ class LegacySse:
         """
         parameters: dict[str, Any] = parse_qs(http.query.decode("latin-1"))
         duplex = self._open.get(parameters.get("session_id", [""])[0])
-        if duplex is None or duplex.agent.principal != http.principal:
+        if duplex is None or duplex.agent.principal.id != http.principal.id:
             raise SessionNotFound
         message = await read_message(http.headers, http.receive, self._settings.max_request_bytes)
         duplex.take(message)

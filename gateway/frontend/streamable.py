@@ -226,7 +226,7 @@ class Streamable:
         params = as_object(message.get("params"))
         if message["method"] != "tools/call":
             return {}
-        owner = self._library.view(http.view).tool(str(params.get("name")))
+        owner = self._library.whole(http.view).tool(str(params.get("name")))
         if owner is None:
             return {}
         if not isinstance(params.get("arguments", {}), dict):

@@ -88,30 +88,6 @@ async def test_notes_are_resources(connect: Connect) -> None:
             assert caught.value.error.data == {"uri": uri}
 
 
-async def test_the_prompt_carries_the_notes_and_completes_tags(connect: Connect) -> None:
-    async with connect("notes") as client:
-        with pytest.raises(MCPError, match="There are no notes"):
-            await client.get_prompt("summarise_notes")
-        await call(client, "add", title="A", text="a", tags=["home"])
-        await call(client, "add", title="B", text="b", tags=["work"])
-        result = await client.get_prompt("summarise_notes", {"tag": "Home"})
-        ask, note = [message.content for message in result.messages]
-        assert isinstance(ask, TextContent)
-        assert isinstance(note, EmbeddedResource)
-        assert note.resource.uri == "note://1"
-        with pytest.raises(MCPError, match="There are no notes tagged 'play'"):
-            await client.get_prompt("summarise_notes", {"tag": "play"})
-
-        tags = await client.complete(
-            ref=PromptReference(name="summarise_notes"), argument={"name": "tag", "value": "H"}
-        )
-        assert tags.completion.values == ["home"]
-        ids = await client.complete(
-            ref=ResourceTemplateReference(uri="note://{id}"), argument={"name": "id", "value": ""}
-        )
-        assert ids.completion.values == ["2", "1"]
-
-
 async def test_a_handshake_era_client_hears_of_changes(tmp_path: Path) -> None:
     tell, told = anyio.create_memory_object_stream[str](100)
 
@@ -216,6 +192,30 @@ async def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         assert "at most 50 characters" in await refusal(client, "add", title="x", text="x", tags=["x" * 51])
         assert "at most 200 characters" in await refusal(client, "search", query="x" * 201)
         assert titles(await call(client, "list")) == []
+
+
+async def test_the_prompt_carries_the_notes_and_completes_tags(tmp_path: Path) -> None:
+    async with server(tmp_path / "notes.json") as client:
+        with pytest.raises(MCPError, match="There are no notes"):
+            await client.get_prompt("summarise_notes")
+        await call(client, "add", title="A", text="a", tags=["home"])
+        await call(client, "add", title="B", text="b", tags=["work"])
+        result = await client.get_prompt("summarise_notes", {"tag": "Home"})
+        ask, note = [message.content for message in result.messages]
+        assert isinstance(ask, TextContent)
+        assert isinstance(note, EmbeddedResource)
+        assert note.resource.uri == "note://1"
+        with pytest.raises(MCPError, match="There are no notes tagged 'play'"):
+            await client.get_prompt("summarise_notes", {"tag": "play"})
+
+        tags = await client.complete(
+            ref=PromptReference(name="summarise_notes"), argument={"name": "tag", "value": "H"}
+        )
+        assert tags.completion.values == ["home"]
+        ids = await client.complete(
+            ref=ResourceTemplateReference(uri="note://{id}"), argument={"name": "id", "value": ""}
+        )
+        assert ids.completion.values == ["2", "1"]
 
 
 async def test_a_long_notebook_does_not_overflow_the_prompt(tmp_path: Path) -> None:

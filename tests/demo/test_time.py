@@ -93,16 +93,13 @@ async def test_now_is_now(connect_modern: Connect) -> None:
         assert before <= dt.datetime.fromisoformat(result.structured_content["time"]) <= dt.datetime.now(dt.UTC)
 
 
-async def test_the_zones_are_a_resource(connect: Connect) -> None:
+async def test_it_offers_a_resource_and_a_prompt_that_completes(connect: Connect) -> None:
     async with connect("time") as client:
         assert [resource.uri for resource in (await client.list_resources()).resources] == ["time://zones"]
         contents = (await client.read_resource("time://zones")).contents[0]
         assert isinstance(contents, TextResourceContents)
         assert "Europe/Berlin" in contents.text.splitlines()
 
-
-async def test_the_prompt_and_the_completion_of_its_argument(connect: Connect) -> None:
-    async with connect("time") as client:
         assert [item.name for item in (await client.list_prompts()).prompts] == ["plan_meeting"]
         ref = PromptReference(name="plan_meeting")
         completed = await client.complete(ref=ref, argument={"name": "cities", "value": "Europe/Berl"})

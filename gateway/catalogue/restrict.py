@@ -1,0 +1,59 @@
+"""A catalogue as somebody sees it who may not use all of it. What is hidden is not there, in any list or look-up."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from hashlib import blake2b
+from typing import TypeVar
+
+from gateway import jsonrpc
+from gateway.catalogue.catalogue import Ambiguous, Catalogue, ChangeKind, Owner
+from gateway.catalogue.intake import Kind
+from gateway.upstream.listing import Item
+
+Admits = Callable[[Kind, Owner], bool]
+
+K = TypeVar("K")
+
+
+def restrict(catalogue: Catalogue, admits: Admits) -> Catalogue:
+    """The same catalogue without what `admits` refuses."""
+
+    def visible(kind: Kind, owners: Mapping[str, Owner | Ambiguous]) -> dict[str, Owner | Ambiguous]:
+        kept = {public: owner for public, owner in owners.items() if isinstance(owner, Owner) and admits(kind, owner)}
+        contested: dict[str, Owner | Ambiguous] = {}
+        for public, owner in owners.items():
+            if isinstance(owner, Ambiguous) and (choices := tuple(form for form in owner.choices if form in kept)):
+                contested[public] = Ambiguous(choices)
+        return {**kept, **contested}
+
+    tools = {public: owner for public, owner in catalogue.tool_owners.items() if admits("tools", owner)}
+    prompts = {public: owner for public, owner in catalogue.prompt_owners.items() if admits("prompts", owner)}
+    resources = visible("resources", catalogue.resource_owners)
+    templates = visible("templates", catalogue.template_owners)
+    items: dict[Kind, tuple[Item, ...]] = {
+        "tools": tuple(item for item in catalogue.tools if item["name"] in tools),
+        "prompts": tuple(item for item in catalogue.prompts if item["name"] in prompts),
+        "resources": tuple(item for item in catalogue.resources if item["uri"] in resources),
+        "templates": tuple(item for item in catalogue.templates if item["uriTemplate"] in templates),
+    }
+    return replace(
+        catalogue,
+        **items,
+        tool_owners=tools,
+        prompt_owners=prompts,
+        resource_owners=resources,
+        template_owners=templates,
+        matchers=tuple(template for template in catalogue.matchers if template.prefix + template.original in templates),
+        listed_uris={key: public for key, public in catalogue.listed_uris.items() if public in resources},
+        fingerprints=_fingerprints(items),
+        private=True,
+    )
+
+
+def _fingerprints(items: Mapping[Kind, tuple[Item, ...]]) -> dict[ChangeKind, str]:
+    parts: dict[ChangeKind, tuple[Item, ...]] = {
+        "tools": items["tools"],
+        "resources": items["resources"] + items["templates"],
+        "prompts": items["prompts"],
+    }
+    return {kind: blake2b(jsonrpc.dumps(some), digest_size=16).hexdigest() for kind, some in parts.items() if some}
