@@ -148,7 +148,6 @@ def _fingerprints(published: dict[Kind, list[_Published]]) -> dict[ChangeKind, s
         if any(published[kind] for kind in kinds):
             digest = blake2b(digest_size=16)
             for kind in kinds:
-                digest.update(kind.encode())
                 for one in published[kind]:
                     digest.update(jsonrpc.dumps(one.public) + one.entry.encoded)
             digests[name] = digest.hexdigest()

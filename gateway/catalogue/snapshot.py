@@ -66,11 +66,11 @@ def save(path: Path, upstreams: Mapping[str, Stored]) -> str | None:
     size = len(_HEAD) + len(_TAIL)
     for name in sorted(upstreams):
         part = _encode(name, upstreams[name])
-        if part is None or size + len(part) + 1 > MAX_BYTES:
+        if part is None or size + len(part) > MAX_BYTES:
             left_out.append(name)
         else:
             parts.append(part)
-            size += len(part) + 1
+            size += len(part) + len(b",")
     try:
         _replace(path, _HEAD + b",".join(parts) + _TAIL)
     except OSError as error:

@@ -24,4 +24,7 @@ def command(config: Config) -> None:
     def on_listening(url: str) -> None:
         log.info("listening", url=f"{url}/mcp", config=str(config.path), upstreams=len(config.enabled))
 
-    run(Gateway(config).http, on_listening)
+    async def serve() -> None:
+        await Gateway(config).http(on_listening)
+
+    run(serve)

@@ -13,4 +13,8 @@ def command(config: Config) -> None:
     from gateway.app import Gateway
 
     configure_logs(config)
-    run(Gateway(config).stdio)
+
+    async def serve() -> None:
+        await Gateway(config).stdio()
+
+    run(serve)

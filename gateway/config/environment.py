@@ -7,6 +7,7 @@ global) and remembers which of them each value came from, for messages.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final
 
 from pydantic.fields import FieldInfo
@@ -41,10 +42,10 @@ class Environment:
     """Variables that look like misspelt settings."""
 
     def name(self, place: Place) -> str:
-        """The variable that set `place` or something around it."""
-        while place not in self.names and place:
-            place = place[:-1]
-        return self.names.get(place, "environment")
+        """The variable that set `place`, or something in it or around it."""
+        inside = (name for set_by, name in self.names.items() if set_by[: len(place)] == place)
+        around = (self.names[place[:length]] for length in range(len(place), 0, -1) if place[:length] in self.names)
+        return next(chain(around, inside), "environment")
 
 
 class _Settings(BaseSettings, GatewaySettings):  # pyright: ignore[reportIncompatibleVariableOverride]

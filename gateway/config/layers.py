@@ -24,8 +24,7 @@ class Layer:
     """One source of settings."""
 
     values: Mapping[str, Any]
-    folder: Path
-    """What relative paths in it are relative to."""
+    """What it gives; paths are absolute."""
     report: Callable[[Problems, Place, str], None]
     """Say that something is wrong with the value at a place."""
     written: Callable[[Place], Any]
@@ -43,7 +42,7 @@ def from_file(document: Document, values: Mapping[str, Any]) -> Layer:
     def report(problems: Problems, place: Place, what: str) -> None:
         problems.add(document, (ROOT, *place), dotted((ROOT, *place)), what)
 
-    return Layer(_given(values), document.folder, report, lambda place: document.written((ROOT, *place)))
+    return Layer(_settled(values, document.folder), report, lambda place: document.written((ROOT, *place)))
 
 
 def from_environment(variables: Mapping[str, str], layer: str, warnings: list[str]) -> Layer:
@@ -75,14 +74,14 @@ def _layer(values: Mapping[str, Any], name: Callable[[Place], str]) -> Layer:
     def report(problems: Problems, place: Place, what: str) -> None:
         problems.add_line(f"{name(place)}: {what}")
 
-    return Layer(values, Path.cwd(), report, lambda place: _at(values, place))
+    return Layer(_settled(values, Path.cwd()), report, lambda place: _at(values, place))
 
 
 def merge(layers: Iterable[Layer]) -> dict[str, Any]:
-    """All settings that were given; paths are absolute."""
+    """All settings that were given."""
     merged: dict[str, Any] = {}
     for layer in layers:
-        merged = _over(merged, _with_absolute_paths(layer))
+        merged = _over(merged, layer.values)
     return merged
 
 
@@ -117,13 +116,19 @@ def _at(values: Any, place: Place) -> Any:
     return values
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the keys that have no value."""
-    return {
-        key: _given(inner) if (inner := mapping(value)) is not None else value
-        for key, value in values.items()
-        if value is not None
-    }
+def _settled(values: Mapping[str, Any], folder: Path, outer: Place = ()) -> dict[str, Any]:
+    """With paths relative to `folder` made absolute; without what has no value, such as a path `${NAME:-}`."""
+    settled: dict[str, Any] = {}
+    for key, value in values.items():
+        place = (*outer, key)
+        if (inner := mapping(value)) is not None:
+            settled[key] = _settled(inner, folder, place)
+        elif place in _PATHS and isinstance(value, str | Path):
+            if str(value):
+                settled[key] = settle(str(value), folder)
+        elif value is not None:
+            settled[key] = value
+    return settled
 
 
 def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,15 +137,3 @@ def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
         below, above = mapping(merged.get(key)), mapping(value)
         merged[key] = _over(below, above) if below is not None and above is not None else value
     return merged
-
-
-def _with_absolute_paths(layer: Layer) -> dict[str, Any]:
-    values = dict(layer.values)
-    for place in _PATHS:
-        path = _at(values, place)
-        if isinstance(path, str | Path) and str(path):
-            value: Any = settle(str(path), layer.folder)
-            for step in reversed(place):
-                value = {step: value}
-            values = _over(values, value)
-    return values

@@ -181,7 +181,9 @@ class _Loading:
     def _settle_paths(self, entry: Entry, values: dict[str, Any]) -> None:
         """Make paths absolute, and put the variables of `env_file` beneath `env`."""
         for key in ("cwd", "env_file"):
-            if isinstance(values.get(key), str) and values[key]:
+            if values.get(key) == "":  # as `${NAME:-}` leaves it
+                del values[key]
+            elif isinstance(values.get(key), str):
                 values[key] = settle(values[key], entry.document.folder)
         env, path = mapping(values.get("env", {})), values.get("env_file")
         if not isinstance(path, str) or env is None or entries.is_disabled(entry):

@@ -57,7 +57,7 @@ class GatewaySettings(Model):
     environment: Line = "development"
     """Name of the deployment, as logs and metrics show it."""
     debug: bool = False
-    """Say more in logs and errors."""
+    """Log at level `debug`."""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical"],
         BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),

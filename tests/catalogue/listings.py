@@ -1,10 +1,11 @@
-"""Upstreams to merge: the short forms the tables use, and the strategies the property tests draw from."""
+"""Upstreams to merge, in the short forms the tables use, and the strategies the property tests draw from."""
 
-from typing import Any
+from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from gateway.catalogue.intake import ToolRules, UpstreamItems
+from gateway.catalogue.catalogue import Catalogue
+from gateway.catalogue.intake import KEYS, Kind, ToolRules, UpstreamItems
 from gateway.upstream.listing import Item, Listing
 
 
@@ -46,6 +47,21 @@ def upstream(
         ),
         rules or ToolRules(),
     )
+
+
+KINDS: tuple[Kind, ...] = ("tools", "resources", "templates", "prompts")
+
+
+def published(catalogue: Catalogue, kind: Kind) -> list[str]:
+    items: tuple[Item, ...] = getattr(catalogue, kind)
+    return [item[KEYS[kind]] for item in items]
+
+
+def routes(catalogue: Catalogue, kind: Literal["tools", "prompts"]) -> dict[tuple[str, str], str]:
+    """`(upstream, own name)` → public name, as the index knows it."""
+    lookup = catalogue.tool if kind == "tools" else catalogue.prompt
+    owners = [(lookup(public), public) for public in published(catalogue, kind)]
+    return {(owner.upstream, owner.original): public for owner, public in owners if owner is not None}
 
 
 names = st.one_of(

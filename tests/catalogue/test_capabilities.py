@@ -49,7 +49,7 @@ def test_no_instructions() -> None:
 
 
 def test_short_instructions_are_kept_whole_and_long_ones_share_what_is_left() -> None:
-    text = merged_instructions([("a", "x" * 100_000), ("b", "short"), ("c", "y" * 100_000)])
+    text = merged_instructions([("a", "x" * 200_000), ("b", "short"), ("c", "y" * 100_000)])
     assert text is not None
     assert len(text.encode()) <= MAX_INSTRUCTIONS
     assert len(text.encode()) > MAX_INSTRUCTIONS - 10

@@ -110,6 +110,8 @@ def test_a_public_form_is_tried_before_a_template_that_takes_everything() -> Non
         upstream("c", templates=("{+all}",)),
     ]
     assert found(merge(many, "upstream"), "a+f:1") == [("a", "f:1"), ("c", "a+f:1")]
+    literal = upstream("c", templates=("a+f:{+rest}",))
+    assert found(merge([*many[:2], literal], "upstream"), "a+f:1") == [("a", "f:1"), ("c", "a+f:1")]
 
 
 @pytest.mark.parametrize("unsupported", ["f:{x}{y}", "f:{x:3}", "f:{", "f:{?x*}"])

@@ -1,33 +1,16 @@
 """Many upstreams, one catalogue: what is published, under which rules, and what is left out and why."""
 
 from dataclasses import replace
-from random import Random
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gateway import jsonrpc
-from gateway.catalogue.catalogue import Ambiguous, Catalogue, Owner, changed
+from gateway.catalogue.catalogue import Catalogue, changed
 from gateway.catalogue.intake import KEYS, MAX_DEPTH, Dropped, Kind, ToolRules, UpstreamItems
-from gateway.catalogue.merge import Prefix, merge
+from gateway.catalogue.merge import merge
 from gateway.upstream.listing import Item, Listing
-from tests.catalogue.listings import prompt, resource, tool, upstream, upstreams
-
-KINDS: tuple[Kind, ...] = ("tools", "resources", "templates", "prompts")
-
-
-def published(catalogue: Catalogue, kind: Kind) -> list[str]:
-    items: tuple[Item, ...] = getattr(catalogue, kind)
-    return [item[KEYS[kind]] for item in items]
-
-
-def routes(catalogue: Catalogue, kind: Literal["tools", "prompts"]) -> dict[tuple[str, str], str]:
-    """`(upstream, own name)` → public name, as the index knows it."""
-    lookup = catalogue.tool if kind == "tools" else catalogue.prompt
-    owners = [(lookup(public), public) for public in published(catalogue, kind)]
-    return {(owner.upstream, owner.original): public for owner, public in owners if owner is not None}
+from tests.catalogue.listings import prompt, published, resource, routes, tool, upstream
 
 
 def nested(levels: int) -> Item:
@@ -35,105 +18,6 @@ def nested(levels: int) -> Item:
     for _ in range(levels - 1):
         value = {"properties": value}
     return value
-
-
-# --- Properties ---------------------------------------------------------------------------------------------------
-
-
-@given(upstreams, st.sampled_from(["upstream", "none"]))
-def test_nothing_is_lost_and_everything_leads_back(many: list[UpstreamItems], prefix: Prefix) -> None:
-    catalogue = merge(many, prefix)
-    assert catalogue.dropped == ()
-    for kind in KINDS:
-        names = published(catalogue, kind)
-        assert names == sorted(set(names))
-        assert len(names) == sum(len(getattr(one.listing, kind)) for one in many)
-    for one in many:
-        for item in one.listing.tools:
-            public = routes(catalogue, "tools")[one.name, item["name"]]
-            assert catalogue.tool(public) == Owner(one.name, item["name"], item)
-        for item in one.listing.prompts:
-            public = routes(catalogue, "prompts")[one.name, item["name"]]
-            assert catalogue.prompt(public) == Owner(one.name, item["name"], item)
-        for item in one.listing.resources:
-            public = catalogue.listed_uris[one.name, item["uri"]]
-            assert catalogue.resource(public) == Owner(one.name, item["uri"], item)
-
-
-@given(upstreams, st.sampled_from(["upstream", "none"]))
-def test_items_differ_from_the_upstreams_in_their_name_only(many: list[UpstreamItems], prefix: Prefix) -> None:
-    catalogue = merge(many, prefix)
-    for kind in KINDS:
-        key = KEYS[kind]
-        lookup: Any = getattr(catalogue, kind.removesuffix("s"))
-        for item in getattr(catalogue, kind):
-            owner: Owner = lookup(item[key])
-            assert jsonrpc.dumps({**item, key: owner.original}) == jsonrpc.dumps(owner.item)
-
-
-@given(upstreams, st.sampled_from(["upstream", "none"]), st.randoms(use_true_random=False))
-def test_the_order_of_upstreams_and_items_does_not_matter(
-    many: list[UpstreamItems], prefix: Prefix, random: Random
-) -> None:
-    def shuffled(one: UpstreamItems) -> UpstreamItems:
-        lists = {kind: list[Item](getattr(one.listing, kind)) for kind in KINDS}
-        for items in lists.values():
-            random.shuffle(items)
-        return replace(one, listing=replace(one.listing, **{kind: tuple(items) for kind, items in lists.items()}))
-
-    catalogue = merge(many, prefix)
-    assert merge([shuffled(one) for one in random.sample(many, len(many))], prefix) == catalogue
-
-
-@given(upstreams)
-def test_adding_an_upstream_changes_no_route(many: list[UpstreamItems]) -> None:
-    for count in range(1, len(many)):
-        before, after = merge(many[:count], "upstream"), merge(many[: count + 1], "upstream")
-        assert routes(before, "tools").items() <= routes(after, "tools").items()
-        assert routes(before, "prompts").items() <= routes(after, "prompts").items()
-
-
-@given(upstreams.filter(bool))
-def test_an_upstream_seen_alone_is_as_it_is(many: list[UpstreamItems]) -> None:
-    one = many[0]
-    catalogue = merge([one], "own")
-    for kind in KINDS:
-        assert getattr(catalogue, kind) == getattr(one.listing, kind)
-        assert [jsonrpc.dumps(item) for item in getattr(catalogue, kind)] == [
-            jsonrpc.dumps(item) for item in getattr(one.listing, kind)
-        ]
-    for item in one.listing.tools:
-        assert catalogue.tool(item["name"]) == Owner(one.name, item["name"], item)
-
-
-@given(upstreams)
-def test_a_uri_of_several_upstreams_is_nobodys_and_every_choice_leads_to_one_of_them(many: list[UpstreamItems]) -> None:
-    catalogue = merge(many, "upstream")
-    originals = {item["uri"] for one in many for item in one.listing.resources}
-    for uri in originals:
-        owners = {one.name for one in many if any(item["uri"] == uri for item in one.listing.resources)}
-        found = catalogue.resource(uri)
-        if len(owners) == 1:
-            assert isinstance(found, Owner)
-            assert {found.upstream} == owners
-        else:
-            assert isinstance(found, Ambiguous)
-            chosen = [catalogue.resource(choice) for choice in found.choices]
-            assert [owner.original for owner in chosen if isinstance(owner, Owner)] == [uri] * len(owners)
-            assert {owner.upstream for owner in chosen if isinstance(owner, Owner)} == owners
-
-
-JUNK: list[Any] = [None, 1, "x", [], {}, {"name": 1}, {"name": ""}, {"uri": None}, {"name": "x", "inputSchema": []}]
-
-
-@given(st.lists(st.sampled_from([*JUNK, tool("a"), tool("b"), resource("a:"), resource("b:")]), max_size=8))
-def test_every_item_is_either_published_or_reported(items: list[Any]) -> None:
-    some = tuple(items)
-    listing = Listing(tools=some, resources=some, templates=some, prompts=some)
-    catalogue = merge([UpstreamItems("up", listing)], "upstream")
-    for kind in KINDS:
-        reported = [one for one in catalogue.dropped if one.kind == kind]
-        assert len(getattr(catalogue, kind)) + len(reported) == len(items)
 
 
 # --- Rules --------------------------------------------------------------------------------------------------------

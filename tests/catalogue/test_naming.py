@@ -66,6 +66,12 @@ def test_prefixes_are_injective(one: str, other: str) -> None:
         ("gh", ["a.b", "a/b"], {"a.b": "gh__a_b_31d1e1bc", "a/b": "gh__a_b_82badf67"}),
         # the hash itself is taken, by a name that needs no change
         ("gh", ["a.b", "a_b", "a_b_31d1e1bc"], {"a_b": "gh__a_b", "a_b_31d1e1bc": "gh__a_b_31d1e1bc"}),
+        # … or by one that did, whichever comes first
+        (
+            "gh",
+            ["a.b", "a/b", "a.b_31d1e1bc"],
+            {"a.b": "gh__a_b_31d1e1bc", "a.b_31d1e1bc": "gh__a_b_31d1e1bc_fb6e096c"},
+        ),
         ("gh", ["n" * 60], {"n" * 60: "gh__" + "n" * 60}),
         ("gh", ["n" * 61], {"n" * 61: "gh__" + "n" * 51 + "_6ee6208d"}),
         (None, ["search", "c d"], {"search": "search", "c d": "c_d"}),

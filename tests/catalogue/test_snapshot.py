@@ -161,6 +161,16 @@ def test_an_upstream_that_does_not_fit_leaves_the_others_theirs(path: Path, monk
     assert path.stat().st_size <= 1500
 
 
+def test_upstreams_are_saved_until_the_file_is_full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = {name: Stored("1", LISTING) for name in "abcd"}
+    save(path, {name: many[name] for name in "abc"})
+    monkeypatch.setattr(snapshot, "MAX_BYTES", path.stat().st_size)
+    warning = save(path, many)
+    assert warning is not None
+    assert warning.endswith("left out: d.")
+    assert load(path)[0].keys() == {"a", "b", "c"}
+
+
 def test_an_upstream_nested_too_deeply_leaves_the_others_theirs(path: Path) -> None:
     deep: dict[str, Any] = {}
     for _ in range(2000):

@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.config.expand import Expander, Fault, Unset
@@ -96,6 +96,7 @@ def test_all_faults_are_kept() -> None:
     assert isinstance(expander.faults[0], Fault)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("${}:-AB env"), max_size=30))
 def test_it_never_raises(text: str) -> None:
     expander = Expander({"A": "1"})
@@ -103,6 +104,7 @@ def test_it_never_raises(text: str) -> None:
     assert isinstance(value, Unset) == bool(expander.faults)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_a_value_arrives_exactly(before: str, value: str) -> None:
     before = before.replace("$", "")

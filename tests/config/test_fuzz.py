@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.config import Config, GatewaySettings, ServerConfig, entries, load
@@ -41,11 +41,13 @@ scraps = (
 )
 
 
+@settings(deadline=None)
 @given(names, st.lists(scraps).map("".join))
 def test_any_text(name: str, text: str) -> None:
     outcome(text.encode(), name)
 
 
+@settings(deadline=None)
 @given(names, st.binary(max_size=60))
 def test_any_bytes(name: str, data: bytes) -> None:
     outcome(data, name)
@@ -113,6 +115,7 @@ documents = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(documents, st.booleans())
 @example({"servers": {"a": {"disabled": True, "url": "http://["}}}, False)
 @example({"servers": {"a": {"command": "x", "env_file": "9" * 400}}}, False)
@@ -135,16 +138,18 @@ variables = st.sampled_from([f"GATEWAY_{name.upper()}" for name in GatewaySettin
         "A",
     ]
 )
-settings = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6) | words.map(
+contents = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6) | words.map(
     lambda word: word.replace("\0", "")
 )
 
 
-@given(st.dictionaries(variables, settings | st.sampled_from(["{}", "[]", "[" * 9999, '{"a": 1}', "1,2"]), max_size=4))
+@settings(deadline=None)
+@given(st.dictionaries(variables, contents | st.sampled_from(["{}", "[]", "[" * 9999, '{"a": 1}', "1,2"]), max_size=4))
 def test_any_environment(environ: dict[str, str]) -> None:
     outcome(b"servers: {a: {command: x, env: {A: '${A:-1}'}}}", environ=environ)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from([*GatewaySettings.model_fields, "auth.enabled", "a.b", ""]), anything, max_size=3)
 )

@@ -128,6 +128,7 @@ def test_which_tools_are_offered(rules: ToolRules, offered: list[str]) -> None:
         ({}, "breaker", BreakerConfig(failures=5, cooldown=30.0)),
         ({"breaker": {"failures": 2, "cooldown": "1m"}}, "breaker", BreakerConfig(failures=2, cooldown=60.0)),
         ({"prefix": "none"}, "prefix", "none"),
+        ({"env_file": "${NOPE:-}", "cwd": ""}, "env_file", None),
         ({"env": None, "args": None, "timeout": None}, "env", {}),
     ],
 )
@@ -162,7 +163,7 @@ def test_what_a_disabled_server_lacks_is_no_error(config: Load) -> None:
             timeout: ${NOPE}
             env_file: ${NOPE}
             args: [a, "${input:b}"]
-          empty: {disabled: true}
+          empty: {disabled: true, env_file: missing.env}
           on: {command: x}
         """)
     off = loaded.servers["off"]

@@ -187,6 +187,15 @@ def test_paths(config: Load, folder: Path) -> None:
     assert config(text, "etc/servers.yaml", overrides=overrides).gateway.state_dir == folder / "state"
 
 
+def test_an_empty_path_is_none(config: Load) -> None:
+    gateway = config(
+        "gateway: {auth: {api_keys_file: '${A:-}'}, upstream_config_file: '', state_dir:}" + SERVERS,
+        environ={"XDG_STATE_HOME": "/state"},
+    ).gateway
+    assert (gateway.auth.api_keys_file, gateway.upstream_config_file) == (None, None)
+    assert gateway.state_dir == Path("/state/mcp-gateway")
+
+
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [

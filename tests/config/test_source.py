@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.config.source import MAX_BYTES, parse, read
@@ -298,12 +298,14 @@ def _with_noise(draw: st.DrawFn, value: Any) -> str:
     return draw(noise) + text + draw(noise)
 
 
+@settings(deadline=None)
 @given(noisy())
 def test_comments_and_trailing_commas_change_nothing(case: tuple[str, Any]) -> None:
     text, value = case
     assert parse(text, "x.json").data == json.loads(json.dumps(value), parse_int=str, parse_float=str)
 
 
+@settings(deadline=None)
 @given(documents(printable))
 def test_yaml_reads_json_the_same_way(value: Any) -> None:
     text = json.dumps(value, ensure_ascii=False)

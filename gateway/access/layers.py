@@ -1,0 +1,112 @@
+"""What stands between a request and its handler: has the principal the scope for it, and has it asked too often?"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from gateway.access.rate_limit import Decision, Limit, Limiter, headers
+from gateway.errors import InsufficientScope, RateLimited
+from gateway.request import READ, WRITE, Request
+
+Handler = Callable[[Request], Awaitable[dict[str, Any]]]
+Observe = Callable[[str, bool], None]
+"""`(limit, allowed)`: told of every decision, for the metrics."""
+
+FREE: Final = frozenset({"ping"})
+"""Requests that cost nothing and need nothing."""
+
+SCOPES: Final = {"initialize": None, "ping": None, "tools/call": WRITE}
+"""Method → the scope it needs; every other needs `read`."""
+
+
+def authorize(following: Handler) -> Handler:
+    """Let a request pass if its principal has the scope for it. What it may use is the catalogue's matter: what it may
+    not is not there."""
+
+    async def handle(request: Request) -> dict[str, Any]:
+        needed = SCOPES.get(request.method, READ)
+        if needed is not None and needed not in request.agent.principal.scopes:
+            raise InsufficientScope({needed})
+        return await following(request)
+
+    return handle
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamLimits:
+    """Limits of one upstream, for each principal."""
+
+    whole: Limit | None = None
+    """On all requests to it."""
+    tools: Mapping[str, Limit] = field(default_factory=dict[str, Limit])
+    """Glob over its own tool names → limit on calls of each tool that matches; the first glob counts."""
+
+    def of_tool(self, name: str) -> Limit | None:
+        return next((limit for glob, limit in self.tools.items() if fnmatchcase(name, glob)), None)
+
+
+class Limits:
+    """
+    Args:
+        default: for principals whose credential does not say.
+        upstreams: further limits, by upstream.
+    """
+
+    def __init__(
+        self, limiter: Limiter, default: Limit, upstreams: Mapping[str, UpstreamLimits], observe: Observe
+    ) -> None:
+        self._limiter = limiter
+        self._default = default
+        self._upstreams = upstreams
+        self._observe = observe
+
+    def layer(self, following: Handler) -> Handler:
+        """Count a request against its principal's limit.
+
+        Raises:
+            RateLimited: it is used up.
+        """
+
+        async def handle(request: Request) -> dict[str, Any]:
+            limit = self._of(request)
+            if limit is not None and request.method not in FREE:
+                principal = request.agent.principal.id
+                decision = await self._take("principal", f"principal:{principal}", limit, f"of {limit.rpm} a minute")
+                request.response_headers.update(headers(decision))
+            return await following(request)
+
+        return handle
+
+    async def count_upstream(self, request: Request, upstream: str, tool: str | None) -> None:
+        """Count a request against the limits of its upstream and tool, if there are any.
+
+        Raises:
+            RateLimited: one of them is used up.
+        """
+        limits = self._upstreams.get(upstream)
+        if limits is None:
+            return
+        principal = request.agent.principal.id
+        if limits.whole is not None:
+            what = f"of {limits.whole.rpm} a minute for upstream {upstream!r}"
+            await self._take("upstream", f"upstream:{upstream}:{principal}", limits.whole, what)
+        limit = limits.of_tool(tool) if tool is not None else None
+        if limit is not None:
+            what = f"of {limit.rpm} a minute for this tool"
+            await self._take("tool", f"tool:{upstream}:{tool}:{principal}", limit, what)
+
+    def _of(self, request: Request) -> Limit | None:
+        rpm = request.agent.principal.rate_limit_rpm
+        if rpm is None:
+            return self._default
+        return None if rpm < 0 else Limit(rpm, self._default.burst)
+
+    async def _take(self, kind: str, key: str, limit: Limit, what: str) -> Decision:
+        decision = await self._limiter.take(key, limit)
+        self._observe(kind, decision.allowed)
+        if not decision.allowed:
+            error = RateLimited(decision.retry_after, what)
+            error.headers.update(headers(decision))
+            raise error
+        return decision

@@ -1,0 +1,100 @@
+"""Prometheus metrics: what is asked, what comes of it, how long it takes; upstreams' states; limits' decisions.
+
+Labels have few values by construction: methods and outcomes are closed sets, upstreams are the configured ones.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from gateway.errors import GatewayError
+from gateway.request import Request
+
+Handler = Callable[[Request], Awaitable[dict[str, Any]]]
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+"""Seconds."""
+
+METHODS: Final = frozenset(
+    {
+        *("initialize", "ping", "server/discover", "tools/list", "tools/call", "prompts/list", "prompts/get"),
+        *("resources/list", "resources/templates/list", "resources/read", "resources/subscribe"),
+        *("resources/unsubscribe", "completion/complete", "logging/setLevel", "subscriptions/listen"),
+    }
+)
+
+
+class Metrics:
+    """All metrics of one gateway, in a registry of its own.
+
+    Args:
+        states: the upstreams' states now, as `(upstream, state)`; asked for when the metrics are read.
+    """
+
+    def __init__(self, states: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        self._registry = CollectorRegistry()
+        labels = ("method", "upstream", "outcome")
+        self._requests = Counter("mcp_gateway_requests", "MCP requests answered.", labels, registry=self._registry)
+        self._seconds = Histogram(
+            "mcp_gateway_request_seconds",
+            "Time from a request to its answer.",
+            ("method", "upstream"),
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+        self._limits = Counter(
+            "mcp_gateway_limit_decisions", "Decisions of rate limits.", ("limit", "decision"), registry=self._registry
+        )
+        self._registry.register(_States(states))
+
+    def layer(self, following: Handler) -> Handler:
+        """Count and time each request."""
+
+        async def handle(request: Request) -> dict[str, Any]:
+            started = time.perf_counter()
+            outcome = "cancelled"
+            try:
+                result = await following(request)
+                outcome = "tool_error" if result.get("isError") is True else "ok"
+                return result
+            except GatewayError as error:
+                outcome = error.outcome
+                raise
+            except Exception:
+                outcome = "error"
+                raise
+            finally:
+                method = request.method if request.method in METHODS else "other"
+                upstream = request.upstream or ""
+                self._requests.labels(method, upstream, outcome).inc()
+                if method != "subscriptions/listen":  # it lasts as long as its client wants
+                    self._seconds.labels(method, upstream).observe(time.perf_counter() - started)
+
+        return handle
+
+    def limit_decided(self, limit: str, allowed: bool) -> None:
+        self._limits.labels(limit, "allowed" if allowed else "refused").inc()
+
+    def render(self) -> bytes:
+        """The text form (`CONTENT_TYPE`)."""
+        return generate_latest(self._registry)
+
+
+class _States(Collector):
+    """One gauge per upstream and state: 1 for the state it is in."""
+
+    def __init__(self, states: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        self._states = states
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "mcp_gateway_upstream_state", "1 for the state an upstream is in.", labels=("upstream", "state")
+        )
+        for upstream, state in self._states():
+            family.add_metric((upstream, state), 1)
+        yield family
