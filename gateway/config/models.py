@@ -9,19 +9,23 @@ from typing import Literal
 
 from pydantic import Field
 
+from gateway.config.access import AuthSettings, OAuthSettings, RateLimitSettings, RuleSettings, UpstreamRateLimit
 from gateway.config.fields import Model
 from gateway.config.server import BreakerConfig, ServerConfig, ToolRules, Transport
-from gateway.config.settings import AuthSettings, GatewaySettings, RateLimitSettings
+from gateway.config.settings import GatewaySettings
 
 __all__ = [
     "AuthSettings",
     "BreakerConfig",
     "Config",
     "GatewaySettings",
+    "OAuthSettings",
     "RateLimitSettings",
+    "RuleSettings",
     "ServerConfig",
     "ToolRules",
     "Transport",
+    "UpstreamRateLimit",
 ]
 
 

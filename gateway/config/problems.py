@@ -136,7 +136,9 @@ def explain(error: ErrorDetails, model: type[BaseModel], written: Any, aliases: 
 
 def _model_at(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
     for step in place:
-        annotation = model.model_fields[str(step)].annotation
+        if isinstance(step, int):
+            continue  # an item of the list whose model is known already
+        annotation = model.model_fields[step].annotation
         for candidate in (annotation, *get_args(annotation)):
             if isinstance(candidate, type) and issubclass(candidate, BaseModel):
                 model = candidate

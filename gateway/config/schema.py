@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from gateway.config import entries, models, server, settings
+from gateway.config import access, entries, models, server, settings
 from gateway.config.source import Place
 
 Schema = dict[str, Any]
@@ -134,7 +134,7 @@ def _or_variable(schema: Schema) -> Schema:
 
 def _described(schema: Schema) -> Schema:
     """Put the string under each field of a model into the schema."""
-    documented = {**_strings_below(server), **_strings_below(settings)}
+    documented = {**_strings_below(server), **_strings_below(settings), **_strings_below(access)}
     for title, part in {**schema.get("$defs", {}), schema["title"]: schema}.items():
         for name, description in documented[title].items():
             part["properties"][name]["description"] = description

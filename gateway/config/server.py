@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from gateway.config.access import UpstreamRateLimit
 from gateway.config.fields import Argument, Count, FilePath, HeaderName, HeaderValue, Line, Model, Text, VariableName
 from gateway.config.quantities import Duration, PositiveDuration, Size
 
@@ -106,6 +107,14 @@ class ServerConfig(Model):
     """The largest answer accepted from it."""
     trust_annotations: bool = False
     """Believe its `readOnlyHint` and `idempotentHint`, so that such calls may be repeated after a failure."""
+    rate_limit: UpstreamRateLimit = UpstreamRateLimit()
+    """How much each principal may ask of it."""
+    max_concurrency: Count | None = None
+    """Requests in flight to it at a time; further ones wait. When absent, there is no limit."""
+    max_queue: Annotated[int, Field(ge=0)] = 100
+    """Requests that may wait; one more fails at once."""
+    required: bool = False
+    """Whether the gateway is ready only while this server is."""
     breaker: BreakerConfig = BreakerConfig()
     """When to stop calling it because it keeps failing."""
     prefix: Literal["none"] | None = None

@@ -8,26 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from gateway.config.access import AuthSettings, MetricsSettings, RateLimitSettings, RuleSettings
 from gateway.config.fields import Count, FilePath, Line, Model, home
 from gateway.config.quantities import Duration, PositiveDuration, Size
-
-
-class AuthSettings(Model):
-    """Who may use the gateway."""
-
-    enabled: bool = False
-    """Ask every client for a key or a token."""
-    api_keys_file: FilePath | None = None
-    """File that holds the API keys (their hashes)."""
-
-
-class RateLimitSettings(Model):
-    """How much each principal may ask."""
-
-    default_rpm: Count = 60
-    """Requests a minute."""
-    burst_allowance: Annotated[int, Field(ge=0)] = 10
-    """Requests that may come at once on top of the steady rate."""
 
 
 def state_home(environ: Mapping[str, str]) -> Path:
@@ -69,6 +52,10 @@ class GatewaySettings(Model):
     """A second file of servers, added to this one's: a `servers.yaml`, or a JSON list of named servers."""
     rate_limit: RateLimitSettings = RateLimitSettings()
     """How much each principal may ask."""
+    policy: list[RuleSettings] = Field(default=[])
+    """Who may use which tools, prompts and resources."""
+    metrics: MetricsSettings = MetricsSettings()
+    """Where `/metrics` is served."""
     prefix: Literal["upstream", "none"] = "upstream"
     """`upstream` publishes names as `server__name`; `none` leaves them as they are, with one enabled server only."""
     page_size: Count = 1000

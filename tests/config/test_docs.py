@@ -35,6 +35,14 @@ def in_code(text: str) -> set[str]:
     return set(re.findall(r"`([^`]+)`", text))
 
 
+def loadable(place: str) -> Any:
+    """The default of a setting."""
+    value: Any = GatewaySettings()
+    for step in place.split("."):
+        value = getattr(value, step)
+    return value
+
+
 @pytest.mark.parametrize("place", leaves(GatewaySettings))
 def test_every_setting_has_a_row(config: Load, place: str) -> None:
     _, default, variable, meaning = row(ABOUT_GATEWAY, place)
@@ -47,7 +55,7 @@ def test_every_setting_has_a_row(config: Load, place: str) -> None:
         plain, told = config("servers: {}"), config("servers: {}", overrides={place: written})
         assert told.gateway == plain.gateway
     else:
-        assert place in ("auth.api_keys_file", "upstream_config_file", "state_dir")
+        assert loadable(place) is None or place == "state_dir"
 
 
 @pytest.mark.parametrize("name", ServerConfig.model_fields)

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from gateway.config import Config, GatewaySettings, load
 from gateway.config.environment import known_names
+from gateway.config.models import OAuthSettings, RuleSettings
 
 from .conftest import Load
 
 SERVERS = "\nservers: {a: {command: x}}\n"
+
+OAUTH = '{"issuer": "https://id.example", "resource": "https://mcp.example/mcp"}'
 
 CASES: list[tuple[str, str, Any]] = [
     ("host", "::1", "::1"),
@@ -26,6 +30,14 @@ CASES: list[tuple[str, str, Any]] = [
     ("log_format", "json", "json"),
     ("auth.enabled", "true", True),
     ("auth.api_keys_file", "/etc/keys.json", Path("/etc/keys.json")),
+    ("auth.agent_tokens.lifetime", "1h", 3600.0),
+    ("auth.agent_tokens.max_per_principal", "7", 7),
+    ("auth.agent_tokens.signing_key", "k" * 32, "k" * 32),
+    ("auth.agent_tokens.previous_signing_key", "p" * 32, "p" * 32),
+    ("auth.oauth", OAUTH, OAuthSettings(issuer="https://id.example", resource="https://mcp.example/mcp")),
+    ("policy", '[{"who": ["*"], "deny": ["*_delete"]}]', [RuleSettings(who=["*"], deny=["*_delete"])]),
+    ("metrics.host", "127.0.0.1", "127.0.0.1"),
+    ("metrics.port", "9100", 9100),
     ("upstream_config_file", "upstreams.json", Path("upstreams.json")),
     ("rate_limit.default_rpm", "7", 7),
     ("rate_limit.burst_allowance", "3", 3),
@@ -55,8 +67,9 @@ def leaves(model: type[BaseModel], outer: str = "") -> list[str]:
 
 
 def value_at(config: Config, place: str) -> Any:
-    group, _, name = place.rpartition(".")
-    value: Any = getattr(getattr(config.gateway, group) if group else config.gateway, name)
+    value: Any = config.gateway
+    for step in place.split("."):
+        value = getattr(value, step)
     return Path(os.path.relpath(str(value))) if place == "upstream_config_file" else value
 
 
@@ -84,16 +97,19 @@ def test_from_the_environment(config: Load, place: str, written: str, expected: 
 @pytest.mark.parametrize(("place", "written", "expected"), CASES)
 def test_from_the_file(config: Load, place: str, written: str, expected: Any) -> None:
     *outer, name = place.split(".")
-    text = written if written.startswith("[") else f"[{written}]" if isinstance(expected, list) else f'"{written}"'
+    text = f"[{written}]" if isinstance(expected, list) else f'"{written}"'
+    if written.startswith(("[", "{")):
+        text = written
     block = f"{{{name}: {text}}}"
-    for step in outer:
+    for step in reversed(outer):
         block = f"{{{step}: {block}}}"
     assert value_at(config(f"gateway: {block}{SERVERS}"), place) == expected
 
 
 @pytest.mark.parametrize(("place", "written", "expected"), CASES)
 def test_from_the_command_line(config: Load, place: str, written: str, expected: Any) -> None:
-    value: Any = expected if place.startswith("allowed") else written
+    value: Any = yaml.safe_load(written) if written.startswith(("[", "{")) else written
+    value = expected if place.startswith("allowed") else value
     assert value_at(config(SERVERS, overrides={place: value}), place) == expected
 
 
