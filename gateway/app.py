@@ -13,11 +13,13 @@ import uvicorn
 from anyio.abc import TaskGroup
 
 from gateway.access.authentication import anybody
-from gateway.access.policy import Policy
+from gateway.access.layers import Limits, UpstreamLimits, authorize
+from gateway.access.policy import Policy, Rule
+from gateway.access.rate_limit import Limit, Limiter, MemoryLimiter
 from gateway.catalogue import snapshot
 from gateway.catalogue.library import Library
 from gateway.config.models import Config, ServerConfig
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, NotFound
 from gateway.frontend.guard import Guard
 from gateway.frontend.http import HttpFront
 from gateway.frontend.server import Server
@@ -27,6 +29,7 @@ from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
 from gateway.request import Request
 from gateway.telemetry.audit import audit
+from gateway.telemetry.metrics import Metrics
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.upstream import Upstream
 
@@ -56,15 +59,18 @@ class Gateway:
         self._guardian = Guardian()
         self._dirty = anyio.Event()
         self.upstreams: dict[str, Upstream] = {}
-        self.policy = Policy()
+        self.policy = _policy(config)
+        self.metrics = Metrics(lambda: [(name, each.status.state.value) for name, each in self.upstreams.items()])
+        self._limiter = MemoryLimiter()
+        limits = _limits(config, self._limiter, self.metrics)
         self.library = Library(config.enabled, config.prefix)
-        self.server = Server(self.settings, self.policy, self.library, self.upstreams, self._on_listing)
+        self.server = Server(self.settings, self.policy, limits, self.library, self.upstreams, self._on_listing)
         for name, server in config.enabled.items():
             known = stored.get(name)
             listing = known.listing if known and known.fingerprint == _fingerprint(server) else None
             self.upstreams[name] = Upstream(name, server, self.server, self._guardian, listing)
         self.library.update((name, upstream.listing) for name, upstream in self.upstreams.items())
-        self.handle = compose(audit)(self.server.route)
+        self.handle = compose(self.metrics.layer, audit, authorize, limits.layer)(self.server.route)
 
     @asynccontextmanager
     async def running(self) -> "AsyncGenerator[TaskGroup]":
@@ -112,7 +118,7 @@ class Gateway:
             streamable = Streamable(settings, self.handle, self.library, sessions, self.server.open, tg)
             sse = LegacySse(settings, self.handle, self.server.open, self.server.close)
             guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)
-            front = HttpFront(guard, anybody, self.policy, self.library, streamable, sse)
+            front = HttpFront(guard, anybody, self.policy, self.library, streamable, sse, _nothing)
             tg.start_soon(sessions.sweep)
             uvicorn_server = _Uvicorn(
                 uvicorn.Config(
@@ -187,6 +193,28 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigError(
             f"Cannot listen on {host} port {port}: {reason}. Stop what uses it, or choose another with --port."
         ) from None
+
+
+async def _nothing(scope: Any, receive: Any, send: Any) -> None:
+    raise NotFound("Nothing here. MCP is served at /mcp, and at /sse for old clients.")
+
+
+def _policy(config: Config) -> Policy:
+    rules = config.gateway.policy
+    return Policy([Rule(tuple(r.who), None if r.allow is None else tuple(r.allow), tuple(r.deny)) for r in rules])
+
+
+def _limits(config: Config, limiter: Limiter, metrics: Metrics) -> Limits:
+    settings = config.gateway.rate_limit
+    upstreams: dict[str, UpstreamLimits] = {}
+    for name, server in config.enabled.items():
+        given = server.rate_limit
+        whole = Limit(given.rpm, given.burst) if given.rpm is not None else None
+        tools = {glob: Limit(rpm, given.burst) for glob, rpm in given.tools.items()}
+        if whole is not None or tools:
+            upstreams[name] = UpstreamLimits(whole, tools)
+    default = Limit(settings.default_rpm, settings.burst_allowance)
+    return Limits(limiter, default, upstreams, metrics.limit_decided)
 
 
 def _fingerprint(server: ServerConfig) -> str:

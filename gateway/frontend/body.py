@@ -28,7 +28,12 @@ async def read_message(headers: Mapping[str, str], receive: Receive, cap: int) -
         raise ParseError("The body is not JSON.") from None
     if isinstance(message, list):
         raise InvalidRequest("The body must be one JSON-RPC message; batches are not part of MCP since 2025-06-18.")
-    return check_shape(as_object(message))
+    return check_shape(_unwrap(as_object(message)))
+
+
+def _unwrap(message: Message) -> Message:
+    """The request inside `{"version": …, "request": {…}}`, the envelope that clients of an older gateway send."""
+    return message if "jsonrpc" in message else as_object(message.get("request"))
 
 
 def check_shape(message: Message) -> Message:

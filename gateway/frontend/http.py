@@ -18,6 +18,11 @@ log = structlog.stdlib.get_logger("gateway.frontend")
 
 Scope = dict[str, Any]
 
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PUBLIC: Final = ("/health", "/readyz", "/metrics", "/docs", "/openapi.json", "/.well-known/oauth-protected-resource")
+"""Paths, with all below them, that ask nobody who they are."""
+
 CORS_HEADERS: Final = (
     (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
     (b"access-control-allow-headers", b"*, authorization"),
@@ -29,6 +34,7 @@ class HttpFront:
     """
     Args:
         authenticate: who sent a request, by its headers and the address it came from.
+        rest: answers whatever is not MCP.
     """
 
     def __init__(
@@ -39,6 +45,7 @@ class HttpFront:
         library: Library,
         streamable: Streamable,
         sse: LegacySse,
+        rest: App,
     ) -> None:
         self._guard = guard
         self._authenticate = authenticate
@@ -46,6 +53,7 @@ class HttpFront:
         self._library = library
         self._streamable = streamable
         self._sse = sse
+        self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -69,7 +77,12 @@ class HttpFront:
 
     async def _dispatch(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"].rstrip("/")
-        principal = await self._authenticate(headers, (scope.get("client") or ("",))[0])
+        if not _is_mcp(path):
+            if not path.startswith(PUBLIC):
+                scope["user"] = await self._authenticate(headers, _address(scope))
+            await self._rest(scope, receive, send)
+            return
+        principal = await self._authenticate(headers, _address(scope))
         scope["user"] = principal
         http = Http(headers, receive, send, principal, None, scope["query_string"])
         if path == "/mcp" or path.startswith("/mcp/"):
@@ -79,14 +92,22 @@ class HttpFront:
             endpoints = {"POST": self._streamable.post, "GET": self._streamable.get, "DELETE": self._streamable.delete}
         elif path == "/sse":
             endpoints = {"GET": self._sse.get}
-        elif path == "/messages":
-            endpoints = {"POST": self._sse.post}
         else:
-            raise NotFound("Nothing here. MCP is served at /mcp, and at /sse for old clients.")
+            endpoints = {"POST": self._sse.post}
         endpoint = endpoints.get(method)
         if endpoint is None:
             raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(endpoints)}.")
         await endpoint(http)
+
+
+def _is_mcp(path: str) -> bool:
+    return path in ("/mcp", "/sse", "/messages") or path.startswith("/mcp/")
+
+
+def _address(scope: Scope) -> str:
+    """Where the request came from."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def _with_cors(send: Send, origin: str) -> Send:

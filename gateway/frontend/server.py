@@ -5,11 +5,13 @@ comes in at `route`, finds its owner in the catalogue and leaves through `bridge
 """
 
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import anyio
 import structlog
 
+from gateway.access.layers import Limits
 from gateway.access.policy import Grant, Policy
 from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.forward import forward
@@ -55,6 +57,9 @@ T = TypeVar("T")
 FRESHEN_SECONDS = 5.0
 """How long a listing waits for an upstream whose lists have expired, before it makes do with the old ones."""
 
+SUBSCRIBE_SECONDS = 5.0
+"""How long a listen stream's acknowledgement waits for an upstream to take up the subscriptions."""
+
 _LISTS = {
     "tools/list": ("tools", "name"),
     "resources/list": ("resources", "uri"),
@@ -75,12 +80,14 @@ class Server:
         self,
         settings: GatewaySettings,
         policy: Policy,
+        limits: Limits,
         library: Library,
         upstreams: Mapping[str, Upstream],
         on_listing: Callable[[Upstream], None],
     ) -> None:
         self._settings = settings
         self._policy = policy
+        self._limits = limits
         self._library = library
         self._upstreams = upstreams
         self._notify_listing = on_listing
@@ -302,6 +309,8 @@ class Server:
 
     async def _forward(self, request: Request, owner: Owner, params: dict[str, Any]) -> dict[str, Any]:
         request.upstream = owner.upstream
+        tool = owner.original if request.method == "tools/call" else None
+        await self._limits.count_upstream(request, owner.upstream, tool)
         return await forward(request, self._upstreams[owner.upstream], params)
 
     # --- Resources ----------------------------------------------------------------------------------------------------
@@ -339,7 +348,7 @@ class Server:
 
     async def _listen(self, request: Request) -> dict[str, Any]:
         """Acknowledge, then pass on what was asked for until the agent leaves or the gateway stops."""
-        wanted = as_object(request.params.get("notifications"))
+        wanted, uris = _listen_filter(request.params)
         kinds = [kind for kind in CHANGE_NOTIFICATIONS if wanted.get(f"{kind}ListChanged") is True]
         tag = {META_SUBSCRIPTION_ID: request.id}
 
@@ -347,23 +356,34 @@ class Server:
             rest = params or {}
             request.notify(method, {**rest, "_meta": {**as_object(rest.get("_meta")), **tag}})
 
-        listener = Listener(self._key(request.agent), kinds, notify)
-        for uri in cast("list[Any]", wanted.get("resourceSubscriptions") or []):
-            owners = await self._owners(request, uri, strict=False) if isinstance(uri, str) else []
-            if owners:
+        # Mute until acknowledged: that comes first on the stream, and only once nothing can be missed any more.
+        listener = Listener(self._key(request.agent), kinds, lambda method, params: None)
+        for uri in uris:
+            if owners := await self._owners(request, uri, strict=False):
                 listener.resources[uri] = owners[0].upstream, owners[0].original
-        honoured: dict[str, Any] = {f"{kind}ListChanged": True for kind in kinds}
-        if listener.resources:
-            honoured["resourceSubscriptions"] = list(listener.resources)
-        notify("notifications/subscriptions/acknowledged", {"notifications": honoured})
         self._subscriptions.add(listener)
         try:
-            await self._want({upstream for upstream, _ in listener.resources.values()})
+            async with anyio.create_task_group() as tg:
+                for upstream in {upstream for upstream, _ in listener.resources.values()}:
+                    tg.start_soon(self._take_up, listener, upstream)
+            honoured: dict[str, Any] = {f"{kind}ListChanged": True for kind in kinds}
+            if listener.resources:
+                honoured["resourceSubscriptions"] = list(listener.resources)
+            notify("notifications/subscriptions/acknowledged", {"notifications": honoured})
+            listener.notify = notify
             await self._closing.wait()
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):
                 await self._want(self._subscriptions.remove(listener))
         return {"_meta": tag}
+
+    async def _take_up(self, listener: Listener, upstream: str) -> None:
+        """Subscribe to the listener's resources at one upstream; those it refuses, or is too slow for, are dropped."""
+        with anyio.move_on_after(SUBSCRIBE_SECONDS), suppress(GatewayError):
+            await self._want({upstream})
+            return
+        for uri in [uri for uri, (owner, _) in listener.resources.items() if owner == upstream]:
+            self._subscriptions.unsubscribe(listener, uri)
 
     async def _owners(self, request: Request, uri: str, *, strict: bool = True) -> list[Owner]:
         """Who may serve a URI, likeliest first. With `strict`, at least one or an error."""
@@ -417,6 +437,17 @@ class Server:
 
     def _key(self, agent: Agent) -> tuple[str | None, Grant]:
         return agent.view, self._policy.grant(agent.principal)
+
+
+def _listen_filter(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What a listen stream asks for: the whole filter, and the URIs in it."""
+    wanted: object = params.get("notifications")
+    if not isinstance(wanted, dict):
+        raise InvalidParams("notifications must be an object")
+    uris: object = as_object(wanted).get("resourceSubscriptions") or []
+    if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in cast("list[object]", uris)):
+        raise InvalidParams("resourceSubscriptions must be a list of URIs")
+    return as_object(wanted), cast("list[str]", uris)
 
 
 def _string(params: Mapping[str, Any], key: str) -> str:
