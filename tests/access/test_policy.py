@@ -1,0 +1,75 @@
+"""Who may use what, as tables; and what a restricted principal sees of the catalogue."""
+
+import pytest
+
+from gateway.access.policy import Policy, Rule
+from gateway.request import Principal
+
+ALICE = Principal("key:a1", method="api_key", owner="alice")
+DEV = Principal("oauth:x|bob", method="oauth", owner="bob", groups=frozenset({"dev"}))
+BOT = Principal("agent:j1", method="agent_token", owner="alice", agent_name="nightly-bot")
+FEW = Principal("key:f", method="api_key", owner="eve", upstreams=frozenset({"git"}))
+
+
+@pytest.mark.parametrize(
+    ("who", "principal", "concerns"),
+    [
+        ("alice", ALICE, True),
+        ("alice", BOT, True),
+        ("al*", ALICE, True),
+        ("key:a1", ALICE, True),
+        ("key:*", DEV, False),
+        ("group:dev", DEV, True),
+        ("group:*", ALICE, False),
+        ("agent:nightly-*", BOT, True),
+        ("agent:*", ALICE, False),
+        ("*", DEV, True),
+        ("Alice", ALICE, False),
+        ("", ALICE, False),
+    ],
+)
+def test_whom_a_rule_concerns(who: str, principal: Principal, concerns: bool) -> None:
+    assert Rule((who,)).concerns(principal) is concerns
+
+
+@pytest.mark.parametrize(
+    ("rules", "principal", "item", "allowed", "because"),
+    [
+        ([], ALICE, "git__log", True, "nothing forbids it"),
+        ([Rule(("bob",), deny=("*",))], ALICE, "git__log", True, "nothing forbids it"),
+        ([Rule(("alice",), deny=("git__*",))], ALICE, "git__log", False, "policy rule 1 denies 'git__*'"),
+        ([Rule(("alice",), allow=("git__*",))], ALICE, "git__log", True, "policy rule 1 allows 'git__*'"),
+        ([Rule(("alice",), allow=("time__*",))], ALICE, "git__log", False, "no `allow` of policy rule 1 matches it"),
+        ([Rule(("alice",), allow=())], ALICE, "git__log", False, "no `allow` of policy rule 1 matches it"),
+        (
+            [Rule(("*",), deny=("*_delete",)), Rule(("alice",), allow=("git__*",))],
+            ALICE,
+            "git__deleted",
+            True,
+            "policy rule 2 allows 'git__*'",
+        ),
+        (
+            [Rule(("alice",), allow=("git__*",)), Rule(("*",), deny=("*_delete",))],
+            ALICE,
+            "git__branch_delete",
+            False,
+            "policy rule 2 denies '*_delete'",
+        ),
+        ([Rule(("*",), allow=("time__*",)), Rule(("alice",), allow=("git__*",))], ALICE, "git__log", True, "rule 2"),
+        ([], FEW, "time__now", False, "its credential does not include upstream 'time'"),
+        ([Rule(("eve",), allow=("*",))], FEW, "time__now", False, "its credential does not include"),
+    ],
+)
+def test_decisions(rules: list[Rule], principal: Principal, item: str, allowed: bool, because: str) -> None:
+    verdict = Policy(rules).grant(principal).explain(item.partition("__")[0], item)
+    assert verdict.allowed is allowed
+    assert because in verdict.reason
+
+
+def test_grants_are_shared_by_those_who_see_the_same() -> None:
+    policy = Policy([Rule(("group:dev",), deny=("x",))])
+    other = Principal("oauth:x|carol", method="oauth", owner="carol", groups=frozenset({"dev", "ops"}))
+    assert policy.grant(DEV) == policy.grant(other)
+    assert hash(policy.grant(DEV)) == hash(policy.grant(other))
+    assert policy.grant(ALICE).unrestricted
+    assert not policy.grant(DEV).unrestricted

@@ -1,0 +1,107 @@
+"""The catalogue of each view, as each principal sees it, and who is told of which change."""
+
+import pytest
+
+from gateway.access.policy import Grant, Policy, Rule
+from gateway.catalogue.catalogue import Owner
+from gateway.catalogue.library import Library
+from gateway.config.models import ServerConfig
+from gateway.request import Principal
+from gateway.upstream.listing import Listing
+
+from .listings import prompt, published, resource, template, tool
+
+EVERYTHING = Grant()
+SERVER = ServerConfig(command="x")
+
+
+def listing(*tools: str) -> Listing:
+    return Listing(
+        tools=tuple(map(tool, tools)),
+        resources=(resource("file:///shared"), resource(f"file:///{tools[0]}")),
+        templates=(template("file:///{name}"),),
+        prompts=(prompt("ask"),),
+        instructions=f"Use {tools[0]}.",
+        capabilities={"tools": {}, "resources": {}, "prompts": {}},
+    )
+
+
+@pytest.fixture
+def library() -> Library:
+    library = Library({"git": SERVER, "time": SERVER}, "upstream")
+    library.update([("git", listing("log", "log_delete")), ("time", listing("now"))])
+    return library
+
+
+def sight(*rules: Rule, upstreams: set[str] | None = None) -> Grant:
+    principal = Principal("key:1", owner="alice", upstreams=None if upstreams is None else frozenset(upstreams))
+    return Policy(rules).grant(principal)
+
+
+def test_everybody_unrestricted_shares_one_catalogue(library: Library) -> None:
+    assert library.view(None, EVERYTHING) is library.view(None, sight())
+    assert published(library.view(None, EVERYTHING), "tools") == ["git__log", "git__log_delete", "time__now"]
+    assert published(library.view("git", EVERYTHING), "tools") == ["log", "log_delete"]
+
+
+def test_what_is_hidden_is_not_there(library: Library) -> None:
+    hidden = sight(Rule(("alice",), deny=("*_delete", "git__ask", "file:///log")))
+    for view, names in ((None, ["git__log", "time__now"]), ("git", ["log"])):
+        seen = library.view(view, hidden)
+        assert published(seen, "tools") == names
+        assert seen.tool("git__log_delete") is None
+        assert seen.tool("log_delete") is None
+        assert seen.resource("file:///log") is None
+        assert seen.private
+    assert library.view("git", hidden).prompt("ask") is None
+    assert library.view(None, hidden).prompt("git__ask") is None
+    assert library.view(None, hidden).prompt("time__ask") is not None
+
+
+def test_an_upstream_that_is_not_included_might_as_well_not_exist(library: Library) -> None:
+    git_only = sight(upstreams={"git"})
+    assert not library.has("time", git_only)
+    assert library.has("git", git_only)
+    assert library.has(None, git_only)
+    seen = library.view(None, git_only)
+    assert published(seen, "tools") == ["git__log", "git__log_delete"]
+    assert "now" not in (seen.instructions or "")
+    # With one publisher left, a shared URI is nobody else's any more and keeps its form.
+    assert published(seen, "resources") == ["file:///log", "file:///shared"]
+    owner = seen.resource("file:///shared")
+    assert isinstance(owner, Owner)
+    assert owner.upstream == "git"
+
+
+def test_equal_sights_share_catalogues(library: Library) -> None:
+    assert library.view(None, sight(upstreams={"git"})) is library.view(None, sight(upstreams={"git"}))
+
+
+def test_a_change_is_one_only_for_those_who_can_see_it(library: Library) -> None:
+    hidden = sight(Rule(("alice",), deny=("*_delete",)))
+    git_only = sight(upstreams={"git"})
+    for view in (None, "git"):
+        library.view(view, hidden)
+        library.view(view, git_only)
+
+    affected = library.update([("git", listing("log"))])
+    assert affected == {None, "git"}
+    assert library.changes(None, EVERYTHING) == {"tools"}
+    assert library.changes("git", git_only) == {"tools"}
+    assert library.changes(None, hidden) == set()
+
+    library.update([("time", listing("now", "then"))])
+    assert library.changes(None, hidden) == {"tools"}
+    assert library.changes(None, git_only) == set()
+    assert library.changes("git", EVERYTHING) == set()
+
+
+def test_an_upstream_that_is_gone_takes_its_items_along(library: Library) -> None:
+    library.update([("git", None)])
+    assert published(library.view(None, EVERYTHING), "tools") == ["time__now"]
+    assert published(library.view("git", EVERYTHING), "tools") == []
+    assert library.changes(None, EVERYTHING) == {"tools", "resources", "prompts"}
+
+
+def test_nothing_changed_is_nothing_affected(library: Library) -> None:
+    assert library.update([("git", listing("log", "log_delete"))]) == set()
