@@ -4,13 +4,14 @@ The envelope describes a hop: the agent's ends here, and the upstream session wr
 (trace context, vendor keys) belongs to the request and travels on.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from gateway import __version__
 from gateway.jsonrpc import Message
 from gateway.protocol import ENVELOPE_KEYS, META_SERVER_INFO, Era
 
-SERVER_INFO = {"name": "mcp-gateway", "title": "MCP Gateway", "version": __version__}
+SERVER_INFO: Final[Mapping[str, Any]] = {"name": "mcp-gateway", "title": "MCP Gateway", "version": __version__}
 
 _OWN = ENVELOPE_KEYS | {"progressToken"}
 _CACHEABLE = frozenset(
@@ -28,7 +29,9 @@ def unwrap_params(params: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "_meta": kept} if kept else rest
 
 
-def dress_result(result: dict[str, Any], method: str, era: Era) -> dict[str, Any]:
+def dress_result(
+    result: dict[str, Any], method: str, era: Era, server_info: Mapping[str, Any] = SERVER_INFO
+) -> dict[str, Any]:
     """Give a result what its agent's era requires, and nothing more. Changes `result` in place and returns it.
 
     Modern: `resultType`, an identity, and for what may be cached how long and by whom; an upstream's own values win.
@@ -43,7 +46,7 @@ def dress_result(result: dict[str, Any], method: str, era: Era) -> dict[str, Any
         result.setdefault("cacheScope", "private")
     meta = result.setdefault("_meta", {})
     if isinstance(meta, dict):
-        meta.setdefault(META_SERVER_INFO, SERVER_INFO)  # pyright: ignore[reportUnknownMemberType]
+        meta.setdefault(META_SERVER_INFO, server_info)  # pyright: ignore[reportUnknownMemberType]
     return result
 
 

@@ -1,10 +1,12 @@
 """Who hears which log messages. Levels are per agent; a shared upstream runs at the most verbose one asked for."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import Any
 
 from gateway.protocol import LOG_LEVELS, Era
-from gateway.request import Agent
+from gateway.request import Agent, Request
 
 _RANK = {level: rank for rank, level in enumerate(LOG_LEVELS)}
 
@@ -25,3 +27,38 @@ def most_verbose(levels: Iterable[str | None]) -> str | None:
     """The least severe of the levels asked for; None when nobody asked."""
     asked = [level for level in levels if level is not None]
     return min(asked, key=lambda level: _RANK.get(level, 0)) if asked else None
+
+
+class LogRequests:
+    """The modern era's part: requests that ask for log messages of their own, and what that makes of each upstream.
+
+    An upstream of the handshake era knows one level for all. What a request asks for stays in force: the next will ask
+    for the same, and every change costs the upstream a round trip.
+    """
+
+    def __init__(self) -> None:
+        self._levels: dict[str, str] = {}
+        self._at_work: defaultdict[str, list[Request]] = defaultdict(list)
+
+    @contextmanager
+    def at_work(self, upstream: str, request: Request) -> Generator[None]:
+        """The upstream is working on the request while this lasts."""
+        self._at_work[upstream].append(request)
+        try:
+            yield
+        finally:
+            self._at_work[upstream] = [other for other in self._at_work[upstream] if other is not request]
+
+    def asks(self, upstream: str, level: str) -> bool:
+        """Whether the upstream has to become more verbose for this level than for any before it."""
+        known = self._levels.get(upstream)
+        self._levels[upstream] = most_verbose([known, level]) or level
+        return self._levels[upstream] != known
+
+    def level(self, upstream: str, sessions: Iterable[str | None]) -> str | None:
+        """The level the upstream is to run at, with what the sessions asked for."""
+        return most_verbose([*sessions, self._levels.get(upstream)])
+
+    def hearing(self, upstream: str) -> list[Request]:
+        """The requests at work there."""
+        return self._at_work[upstream]

@@ -1,5 +1,6 @@
 """The command line. Each verb is a module of its own, imported when it is called: `--help` is instant."""
 
+import os
 import sys
 from importlib import import_module
 from typing import Any, Final
@@ -17,6 +18,7 @@ VERBS: Final = {
     "call": "Call one tool.",
     "import": "Take over servers from another client's configuration.",
     "client-config": "Print what to put into a client's configuration.",
+    "keys": "Create, list, revoke and hash API keys.",
     "schema": "Print the JSON Schema of servers.yaml.",
 }
 """Verb → its one line in `--help`. The verb's module has the rest."""
@@ -47,6 +49,8 @@ def cli(ctx: click.Context) -> None:
 
     Without a command it serves one agent on stdin and stdout, which is how desktop clients start it.
     """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False  # click does not know of it; subcommands inherit this
     if ctx.invoked_subcommand is None:
         if sys.stdin.isatty():
             click.echo(_WELCOME)

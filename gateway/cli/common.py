@@ -1,18 +1,21 @@
-"""What the verbs share: the options every one has, reading the configuration, and exit codes."""
+"""What the verbs share: the options every one has, reading the configuration, and exit codes.
+
+Imports of weight stand inside the functions that need them: `VERB --help` loads neither pydantic nor the SDK.
+"""
 
 import sys
 from collections.abc import Callable
 from enum import IntEnum
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from gateway.config.loader import load
-from gateway.config.locate import find_config
-from gateway.config.models import Config
 from gateway.errors import ConfigError, GatewayError
+
+if TYPE_CHECKING:
+    from gateway.config.models import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,6 +29,7 @@ class Exit(IntEnum):
     USAGE = 2
     """Wrong usage, or a configuration that cannot be used."""
     NOT_STARTED = 3
+    INTERRUPTED = 130
 
 
 def fail(message: str, code: Exit) -> NoReturn:
@@ -33,10 +37,16 @@ def fail(message: str, code: Exit) -> NoReturn:
     sys.exit(code)
 
 
+config_option = click.option("-c", "--config", "path", type=click.Path(path_type=Path), help="The configuration file.")
+"""For a verb that finds and reads the configuration in its own way; `with_config` brings it along."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
 def with_config(verb: F) -> F:
     """Give a verb `-c/--config`, `--log-level` and `--log-format`, and a loaded `config` as its first argument."""
 
-    @click.option("-c", "--config", "path", type=click.Path(path_type=Path), help="The configuration file.")
+    @config_option
     @click.option("--log-level", help="debug, info, warning, error or critical.")
     @click.option("--log-format", type=click.Choice(["auto", "json", "console"]), help="How to write the log.")
     @wraps(verb)
@@ -48,8 +58,11 @@ def with_config(verb: F) -> F:
     return wrapper  # pyright: ignore[reportReturnType]
 
 
-def read_config(path: Path | None, overrides: dict[str, Any]) -> Config:
+def read_config(path: Path | None, overrides: dict[str, Any]) -> "Config":
     """Find and read the configuration, or say all that is wrong with it and exit."""
+    from gateway.config.loader import load
+    from gateway.config.locate import find_config
+
     try:
         found = find_config(path)
         return load(found.path, overrides=overrides)
@@ -57,7 +70,7 @@ def read_config(path: Path | None, overrides: dict[str, Any]) -> Config:
         fail(error.message, Exit.USAGE)
 
 
-def configure_logs(config: Config, *, at_least: str | None = None) -> None:
+def configure_logs(config: "Config", *, at_least: str | None = None) -> None:
     """Set up logging as configured; `at_least` keeps one-shot verbs quiet unless the user asked for more."""
     from gateway.telemetry.logs import Redactor, configure
 
@@ -75,4 +88,4 @@ def run(main: Callable[..., Any], *args: Any) -> Any:
     except GatewayError as error:
         fail(error.message, Exit.NOT_STARTED)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(Exit.INTERRUPTED)

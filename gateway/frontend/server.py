@@ -15,7 +15,7 @@ from gateway.access.layers import Limits
 from gateway.access.policy import Grant, Policy
 from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.forward import forward
-from gateway.bridge.log_levels import is_wanted, most_verbose
+from gateway.bridge.log_levels import LogRequests, is_wanted
 from gateway.bridge.subscriptions import Listener, Subscriptions
 from gateway.catalogue.catalogue import Ambiguous, Catalogue, Owner
 from gateway.catalogue.library import Library
@@ -58,7 +58,7 @@ FRESHEN_SECONDS = 5.0
 """How long a listing waits for an upstream whose lists have expired, before it makes do with the old ones."""
 
 SUBSCRIBE_SECONDS = 5.0
-"""How long a listen stream's acknowledgement waits for an upstream to take up the subscriptions."""
+"""How long an answer waits for upstreams to take up the subscriptions or the log level it is about."""
 
 _LISTS = {
     "tools/list": ("tools", "name"),
@@ -93,6 +93,7 @@ class Server:
         self._notify_listing = on_listing
         self._subscriptions = Subscriptions()
         self._agents: dict[str, tuple[ConnectedAgent, Listener]] = {}
+        self._log_requests = LogRequests()
         self._closing = anyio.Event()
         everywhere: dict[str, Handler] = {
             **dict.fromkeys(LIST_METHODS, self._list),
@@ -122,7 +123,8 @@ class Server:
         handler = self._methods[request.agent.era].get(request.method)
         if handler is None:
             raise MethodNotFound(request.method)
-        return dress_result(await handler(request), request.method, request.agent.era)
+        agent = request.agent
+        return dress_result(await handler(request), request.method, agent.era, self._identity(agent))
 
     # --- Agents come and go -----------------------------------------------------------------------------------------
 
@@ -165,12 +167,16 @@ class Server:
 
     def on_log(self, upstream: str, params: dict[str, Any], call: Call | None) -> None:
         """A message that names no request. If everybody connected is the same principal it is theirs; else it could
-        be about somebody else's business, and is nobody's."""
+        be about somebody else's business, and is nobody's. A modern request gets it only if no other can be meant."""
         agents = [agent for agent, _ in self._agents.values()]
-        if len({agent.principal.id for agent in agents}) == 1:
-            for agent in agents:
-                if agent.view in (None, upstream) and is_wanted(agent, params):
-                    agent.notify("notifications/message", params)
+        requests = self._log_requests.hearing(upstream)
+        if len({agent.principal.id for agent in (*agents, *(request.agent for request in requests))}) != 1:
+            return
+        for agent in agents:
+            if agent.view in (None, upstream) and is_wanted(agent, params):
+                agent.notify("notifications/message", params)
+        if len(requests) == 1 and is_wanted(requests[0].agent, params):
+            requests[0].notify("notifications/message", params)
 
     # --- Opening ----------------------------------------------------------------------------------------------------
 
@@ -205,7 +211,7 @@ class Server:
             offer["instructions"] = catalogue.instructions
         return offer
 
-    def _identity(self, agent: Agent) -> dict[str, Any]:
+    def _identity(self, agent: Agent) -> Mapping[str, Any]:
         """Who answers: at `/mcp/{upstream}` the upstream, as far as it said so."""
         known = self._upstreams[agent.view].known if agent.view is not None else None
         return known.server_info if known is not None and known.server_info else SERVER_INFO
@@ -311,7 +317,13 @@ class Server:
         request.upstream = owner.upstream
         tool = owner.original if request.method == "tools/call" else None
         await self._limits.count_upstream(request, owner.upstream, tool)
-        return await forward(request, self._upstreams[owner.upstream], params)
+        upstream, agent = self._upstreams[owner.upstream], request.agent
+        if agent.era is Era.HANDSHAKE or agent.log_level is None:
+            return await forward(request, upstream, params)
+        if self._log_requests.asks(upstream.name, agent.log_level):
+            await self._share_log_level(upstream)
+        with self._log_requests.at_work(upstream.name, request):
+            return await forward(request, upstream, params)
 
     # --- Resources ----------------------------------------------------------------------------------------------------
 
@@ -422,13 +434,20 @@ class Server:
         await self._share_log_level()
         return {}
 
-    async def _share_log_level(self) -> None:
-        level = most_verbose(agent.log_level for agent, _ in self._agents.values())
-        for upstream in self._upstreams.values():
-            try:
-                await upstream.set_log_level(level)
-            except GatewayError as error:
-                log.warning("log level not set", upstream=upstream.name, reason=error.message)
+    async def _share_log_level(self, *upstreams: Upstream) -> None:
+        """Have these upstreams, or all, run at the most verbose level asked for; waits a little for them to agree."""
+        levels = [agent.log_level for agent, _ in self._agents.values()]
+        with anyio.move_on_after(SUBSCRIBE_SECONDS):
+            async with anyio.create_task_group() as tg:
+                for upstream in upstreams or self._upstreams.values():
+                    level = self._log_requests.level(upstream.name, levels)
+                    tg.start_soon(self._set_log_level, upstream, level)
+
+    async def _set_log_level(self, upstream: Upstream, level: str | None) -> None:
+        try:
+            await upstream.set_log_level(level)
+        except GatewayError as error:
+            log.warning("log level not set", upstream=upstream.name, reason=error.message)
 
     # --- Who sees what ------------------------------------------------------------------------------------------------
 
@@ -441,13 +460,13 @@ class Server:
 
 def _listen_filter(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """What a listen stream asks for: the whole filter, and the URIs in it."""
-    wanted: object = params.get("notifications")
-    if not isinstance(wanted, dict):
+    if not isinstance(params.get("notifications"), dict):
         raise InvalidParams("notifications must be an object")
-    uris: object = as_object(wanted).get("resourceSubscriptions") or []
+    wanted = as_object(params["notifications"])
+    uris: object = wanted.get("resourceSubscriptions") or []
     if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in cast("list[object]", uris)):
         raise InvalidParams("resourceSubscriptions must be a list of URIs")
-    return as_object(wanted), cast("list[str]", uris)
+    return wanted, cast("list[str]", uris)
 
 
 def _string(params: Mapping[str, Any], key: str) -> str:

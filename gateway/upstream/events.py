@@ -14,6 +14,7 @@ class Event:
     data: bytes
     name: bytes = b"message"
     id: bytes | None = None
+    """None when the event carried no `id:`; empty when it carried one to say that the last no longer counts."""
     retry: int | None = None
     """Milliseconds to wait before reconnecting, when this event carried `retry:`."""
 
@@ -31,8 +32,7 @@ class EventParser:
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
-        self._size = 0
-        self._line: list[bytes] = []
+        self._line = bytearray()
         self._after_cr = False
         self._started = False
         self._reset()
@@ -57,27 +57,32 @@ class EventParser:
                 yield event
 
     def _lines(self, chunk: bytes) -> Iterator[bytes]:
-        """Complete lines; LF, CRLF and CR all end one. Pieces of a line are joined once, so the cost stays linear."""
+        """Complete lines; LF, CRLF and CR all end one."""
         if self._after_cr and chunk.startswith(b"\n"):
-            chunk = chunk[1:]
-        if chunk:
-            self._after_cr = chunk.endswith(b"\r")
-        pieces = (
-            chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n") if b"\r" in chunk else chunk.split(b"\n")
-        )
-        last = len(pieces) - 1
-        for index, piece in enumerate(pieces):
-            self._size += len(piece) + 1
-            if self._size > self._cap:
-                raise EventTooLarge
-            self._line.append(piece)
-            if index < last:
-                line = b"".join(self._line)
-                self._line = []
-                if not self._started:
-                    self._started = True
-                    line = line.removeprefix(b"\xef\xbb\xbf")
-                yield line
+            chunk, self._after_cr = chunk[1:], False
+        if not chunk:
+            return
+        self._after_cr = chunk.endswith(b"\r")
+        if b"\r" in chunk:
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *ended, rest = chunk.split(b"\n")
+        for piece in ended:
+            self._count(len(piece) + 1)
+            if self._line:
+                self._line += piece
+                piece = bytes(self._line)
+                self._line.clear()
+            if not self._started:
+                self._started = True
+                piece = piece.removeprefix(b"\xef\xbb\xbf")
+            yield piece
+        self._count(len(rest))
+        self._line += rest
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        if self._size > self._cap:
+            raise EventTooLarge
 
     def _field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")

@@ -4,7 +4,6 @@ A process of its own, told over a pipe which process groups exist. When the pipe
 did not take back are ended. It runs on the bare standard library (`python -I -S`): 7 MB, started with the first child.
 """
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -21,12 +20,38 @@ class Guardian:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._groups: set[int] = set()
 
     def watch(self, pid: int) -> None:
         """From now on, the group `pid` leads must not outlive us."""
         if sys.platform == "win32":
             return
-        if self._process is None:
+        self._groups.add(pid)
+        if self._process is not None and self._process.poll() is None:
+            self._tell(f"+{pid}\n")
+        else:
+            self._start()
+
+    def release(self, pid: int) -> None:
+        """The group has ended in order."""
+        self._groups.discard(pid)
+        self._tell(f"-{pid}\n")
+
+    async def aclose(self) -> None:
+        """Let the guardian go. It ends what has not been released, and then itself."""
+        from anyio import to_thread  # not above: the guardian process has no use for it, nor the path to it
+
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+            await to_thread.run_sync(process.wait)
+
+    def _start(self) -> None:
+        """Start it, or one in place of one that died. Should that fail, children still end in order when we do."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+        with contextlib.suppress(OSError):
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter on our own file
                 [sys.executable, "-I", "-S", __file__],
                 stdin=subprocess.PIPE,
@@ -34,25 +59,14 @@ class Guardian:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
                 env={},
+                bufsize=0,
             )
-        self._tell(f"+{pid}\n")
+        self._tell("".join(f"+{pid}\n" for pid in self._groups))
 
-    def release(self, pid: int) -> None:
-        """The group has ended in order."""
-        self._tell(f"-{pid}\n")
-
-    async def aclose(self) -> None:
-        """Let the guardian go; every group it watches must have been released."""
-        process, self._process = self._process, None
-        if process is not None and process.stdin is not None:
-            process.stdin.close()
-            await asyncio.to_thread(process.wait)
-
-    def _tell(self, line: str) -> None:
+    def _tell(self, text: str) -> None:
         if self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.write(line.encode())
-                self._process.stdin.flush()
+            with contextlib.suppress(OSError, ValueError):
+                self._process.stdin.write(text.encode())
 
 
 def _guard() -> None:

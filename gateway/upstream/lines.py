@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Final
 
 KEPT_OF_OVERLONG: Final = 4096
-"""How much of a line over the cap is kept: enough to find the request id in."""
+"""How much of either end of a line over the cap is kept: enough to find the request id in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlong:
-    """A line over the cap, of which only the head was kept."""
+    """A line over the cap, of which only the ends were kept."""
 
     head: bytes
+    tail: bytes
 
 
 class LineSplitter:
@@ -20,15 +21,19 @@ class LineSplitter:
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
-        self._pieces: list[bytes] = []
+        self._line = bytearray()
         self._size = 0
-        self._head: bytes | None = None
+        self._tail: bytes | None = None
+        """The last bytes of a line over the cap, of which `_line` has the first."""
 
     def feed(self, chunk: bytes) -> Iterator[bytes | Overlong]:
         start = 0
         while (end := chunk.find(b"\n", start)) >= 0:
-            self._push(chunk[start:end])
-            yield self._take()
+            if not self._size and end - start <= self._cap:
+                yield chunk[start:end]  # whole, as nearly all are
+            else:
+                self._push(chunk[start:end])
+                yield self._take()
             start = end + 1
         if start < len(chunk):
             self._push(chunk[start:] if start else chunk)
@@ -41,12 +46,15 @@ class LineSplitter:
     def _push(self, piece: bytes) -> None:
         self._size += len(piece)
         if self._size <= self._cap:
-            self._pieces.append(piece)
-        elif self._head is None:
-            self._head = b"".join([*self._pieces, piece[:KEPT_OF_OVERLONG]])[:KEPT_OF_OVERLONG]
-            self._pieces = []
+            self._line += piece
+            return
+        if self._tail is None:
+            self._tail = bytes(self._line[-KEPT_OF_OVERLONG:])
+            del self._line[KEPT_OF_OVERLONG:]
+        self._line += piece[: KEPT_OF_OVERLONG - len(self._line)]
+        self._tail = (self._tail + piece[-KEPT_OF_OVERLONG:])[-KEPT_OF_OVERLONG:]
 
     def _take(self) -> bytes | Overlong:
-        line = b"".join(self._pieces) if self._head is None else Overlong(self._head)
-        self._pieces, self._size, self._head = [], 0, None
-        return line
+        head, tail = bytes(self._line), self._tail
+        self._line, self._size, self._tail = bytearray(), 0, None
+        return head if tail is None else Overlong(head, tail)

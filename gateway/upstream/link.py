@@ -17,18 +17,28 @@ import anyio
 from gateway import sdk
 from gateway.config.models import ServerConfig
 from gateway.errors import GatewayError, UpstreamLost, UpstreamUnavailable
+from gateway.protocol import Era
 from gateway.upstream.backoff import Backoff
+from gateway.upstream.calls import Peer, SessionLost
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.process import Program, SpawnError
+from gateway.upstream.stderr import StderrLog
 
 if TYPE_CHECKING:
-    from gateway.upstream.calls import CallTable, Peer
     from gateway.upstream.http import Endpoint
     from gateway.upstream.session import Negotiated, Session
-    from gateway.upstream.stderr import StderrLog
+    from gateway.upstream.table import CallTable
 
 LEGACY_STATUSES: Final = frozenset({400, 404, 405, 406, 415})
 """HTTP statuses with which a server that only knows HTTP+SSE answers a POST to its stream's address."""
+
+RENEW_SECONDS: Final = 1.0
+"""How often at most a lost session is opened anew without waiting: an upstream that loses each at once must not be
+dialled in a tight loop."""
+
+
+SOON_SECONDS: Final = 1.0
+"""An attempt to connect that is due within this time is worth waiting for."""
 
 
 class State(Enum):
@@ -51,15 +61,17 @@ class Status:
     """When the next attempt is made, in the event loop's time."""
 
 
+class _Rested(UpstreamLost):
+    """It was disconnected because nobody needs it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Ended:
     """How a connection ended."""
 
-    reason: str
+    error: BaseException
     lived: float
     """Seconds it was up."""
-    at_once: bool
-    """Whether to connect again without waiting: the upstream is there, it only forgot the session."""
 
 
 class Link:
@@ -81,16 +93,16 @@ class Link:
         config: ServerConfig,
         *,
         capabilities: Mapping[str, Any],
-        peer: "Peer",
+        peer: Peer,
         serve: Callable[["Session", "Negotiated"], Coroutine[Any, Any, None]],
         on_status: Callable[[Status], None],
-        stderr: Callable[[], "StderrLog"],
+        stderr: Callable[[], StderrLog],
         guardian: Guardian,
         lazy: bool = False,
     ) -> None:
         self.upstream = upstream
         self.session: Session | None = None
-        """The session while it is up. The hot path reads it and nothing else."""
+        """The session while it is up. The hot path reads it and little else."""
         self.called = False
         """Whether anybody ever needed it, other than to learn what the upstream offers."""
         self._config = config
@@ -104,6 +116,7 @@ class Link:
         self._status = Status(State.STOPPED, "it starts with the first call" if lazy else "")
         self._changed = anyio.Event()
         self._wake = anyio.Event()
+        self._life = anyio.CancelScope()
         self._probe = True
         self._legacy_sse = config.type == "sse"
 
@@ -112,18 +125,22 @@ class Link:
         return self._status
 
     async def run(self) -> None:
-        """The owner task. Ends only by cancellation; leaves nothing behind."""
-        backoff = Backoff()
+        """The owner task. Ends by cancellation or `stop`; leaves nothing behind."""
+        backoff, renewed_at = Backoff(), float("-inf")
         try:
-            while True:
-                await self._until_wanted()
-                self._set(Status(State.STARTING))
-                ended = await self._live()
-                if self._wanted and not ended.at_once:
-                    delay = backoff.after(ended.lived, random.random())  # noqa: S311 - jitter is no secret
-                    self._set(Status(State.BACKING_OFF, ended.reason, anyio.current_time() + delay))
-                    with anyio.move_on_after(delay):
-                        await self._wake.wait()
+            with self._life:
+                while True:
+                    await self._until_wanted()
+                    self._set(Status(State.STARTING))
+                    ended = await self._live()
+                    if isinstance(ended.error, SessionLost) and anyio.current_time() - renewed_at >= RENEW_SECONDS:
+                        renewed_at = anyio.current_time()  # it is there, it only forgot us
+                    elif not isinstance(ended.error, _Rested):
+                        delay = backoff.after(ended.lived, random.random())  # noqa: S311 - jitter is no secret
+                        reason = self._reason(ended.error)
+                        self._set(Status(State.BACKING_OFF, reason, anyio.current_time() + delay))
+                        with anyio.move_on_after(delay):
+                            await self._wake.wait()
         finally:
             self.session = None
             self._set(Status(State.STOPPED))
@@ -137,7 +154,11 @@ class Link:
     def rest(self, reason: str) -> None:
         """Disconnect until somebody needs it again."""
         self._wanted = False
-        self.drop(UpstreamLost(self.upstream, reason, delivered=False))
+        self.drop(_Rested(self.upstream, reason))
+
+    def stop(self) -> None:
+        """Disconnect for good: `run` ends."""
+        self._life.cancel()
 
     def drop(self, reason: GatewayError) -> None:
         """Give the present connection up."""
@@ -154,19 +175,25 @@ class Link:
         Raises:
             UpstreamUnavailable: there is none, and none is about to be.
         """
-        self.called = True
         if not self._wanted:
             self.wake()
         with anyio.move_on_after(patience):
             while True:
-                if self.session is not None and self.session is not after and self.session.connection.closed is None:
-                    return self.session
-                if self._status.state is State.BACKING_OFF:
+                session = self.current()
+                if session is not None and session is not after:
+                    return session
+                if (self._status.next_try or 0.0) > anyio.current_time() + SOON_SECONDS:
                     break
                 await self._changed.wait()
         next_try = self._status.next_try
         wait = max(0.0, next_try - anyio.current_time()) if next_try is not None else None
         raise UpstreamUnavailable(self.upstream, self._status.state.value, self._status.reason, wait)
+
+    def current(self) -> "Session | None":
+        """The session, if it is up."""
+        self.called = True
+        session = self.session
+        return session if session is not None and session.connection.closed is None else None
 
     def degrade(self, reason: str) -> None:
         """It is up, but not all of it works; an empty reason says that all of it does."""
@@ -198,33 +225,30 @@ class Link:
             error = failure
         finally:
             self.session = None
-        lived = anyio.current_time() - ready_at if ready_at is not None else 0.0
-        refused = isinstance(error, UpstreamLost) and not error.delivered
-        return _Ended(_reason(error), lived, at_once=refused and lived > 1)
+        return _Ended(error, anyio.current_time() - ready_at if ready_at is not None else 0.0)
 
     @asynccontextmanager
     async def _connected(self) -> "AsyncGenerator[tuple[Session, Negotiated]]":
         # The SDK takes most of a second to import; in a thread, so that nobody has to wait for it.
         await anyio.to_thread.run_sync(sdk.load)
-        from gateway.upstream.http import Refused
-
         async with AsyncExitStack() as stack:
             try:
                 connected = await self._connect(stack)
-            except Refused as error:
-                if self._legacy_sse or not self._config.fallback_sse or error.status not in LEGACY_STATUSES:
+            except GatewayError as error:
+                was_legacy, self._legacy_sse = self._legacy_sse, self._config.type == "sse"
+                if was_legacy or not self._config.fallback_sse or not _may_be_legacy(error):
                     raise
                 await stack.aclose()
-                connected = await self._connect_legacy(stack)
+                connected = await self._connect_legacy(stack, error)
             yield connected
 
-    async def _connect_legacy(self, stack: AsyncExitStack) -> "tuple[Session, Negotiated]":
+    async def _connect_legacy(self, stack: AsyncExitStack, refusal: GatewayError) -> "tuple[Session, Negotiated]":
         self._legacy_sse = True
         try:
             return await self._connect(stack)
         except Exception:
             self._legacy_sse = False
-            raise
+            raise refusal from None
 
     async def _connect(self, stack: AsyncExitStack) -> "tuple[Session, Negotiated]":
         from gateway.upstream.session import Session
@@ -233,10 +257,13 @@ class Link:
         session = await stack.enter_async_context(Session(dispatcher, self._capabilities))
         try:
             agreed = await session.negotiate(self._config.connect_timeout, probe=self._probe and not self._legacy_sse)
-        except UpstreamLost:
-            self._probe = False  # some servers of the handshake era leave when their first request is not `initialize`
+        except UpstreamLost as error:
+            if error.delivered:
+                # Some servers of the handshake era leave when their first request is not `initialize`. Should that
+                # not be why, the next attempt is with the probe again.
+                self._probe = not self._probe
             raise
-        self._probe = agreed.era.value == "modern"
+        self._probe = agreed.era is Era.MODERN
         return session, agreed
 
     async def _open(self, stack: AsyncExitStack) -> "CallTable":
@@ -249,7 +276,6 @@ class Link:
 
             dispatcher = SseDispatcher(self.upstream, self._endpoint(), self._peer)
             stack.push_async_callback(dispatcher.aclose)
-            await dispatcher.start()
             return dispatcher
         from gateway.upstream.http import HttpDispatcher
 
@@ -263,10 +289,8 @@ class Link:
         config = self._config
         dispatcher = StdioDispatcher(self.upstream, self._peer, self._stderr(), config.max_response_bytes)
         cwd = Path(config.cwd) if config.cwd else None
-        pid = await dispatcher.start(Program(config.command or "", config.args, config.env, cwd))
-        self._guardian.watch(pid)
-        stack.callback(self._guardian.release, pid)
         stack.push_async_callback(dispatcher.aclose)
+        await dispatcher.start(Program(config.command or "", config.args, config.env, cwd), self._guardian)
         return dispatcher
 
     def _endpoint(self) -> "Endpoint":
@@ -282,13 +306,21 @@ class Link:
             self._changed = anyio.Event()
             self._on_status(status)
 
+    def _reason(self, error: BaseException) -> str:
+        """Why the connection failed, in words for its owner that may follow the upstream's name."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        if isinstance(error, GatewayError):
+            name = f"Upstream {self.upstream!r} "
+            text = error.message.removesuffix(".")
+            return f"it {text.removeprefix(name)}" if text.startswith(name) else text
+        if isinstance(error, SpawnError):
+            return str(error)
+        return f"{type(error).__name__}: {error}"  # pyright: ignore[reportUnknownArgumentType]
 
-def _reason(error: BaseException) -> str:
-    """Why a connection failed, in words for its owner."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    if isinstance(error, GatewayError):
-        return error.message.removesuffix(".")
-    if isinstance(error, SpawnError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"  # pyright: ignore[reportUnknownArgumentType]
+
+def _may_be_legacy(error: GatewayError) -> bool:
+    """Whether we were refused in a way that leaves the older HTTP+SSE transport to try."""
+    from gateway.upstream.reply import Refused, RefusedError
+
+    return isinstance(error, Refused | RefusedError) and error.status in LEGACY_STATUSES

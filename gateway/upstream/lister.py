@@ -4,9 +4,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
-import orjson
+import anyio
 
-from gateway.errors import GatewayError, UpstreamError
+from gateway import jsonrpc
+from gateway.errors import GatewayError, UpstreamError, UpstreamProtocolError
 from gateway.protocol import METHOD_NOT_FOUND
 from gateway.upstream.listing import Item, Listing
 from gateway.upstream.session import Negotiated, Session
@@ -15,6 +16,8 @@ MAX_PAGES: Final = 1000
 MAX_ITEMS: Final = 20_000
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Most bytes of one list, all pages together. One page is bounded by the upstream's `max_response_bytes`."""
+MAX_SECONDS: Final = 120.0
+"""How long the pages of one list may take to fetch."""
 
 KINDS: Final = {
     "tools": ("tools/list", "tools", "tools"),
@@ -31,6 +34,8 @@ class Fetched:
 
     listing: Listing
     problems: tuple[str, ...]
+    failed: frozenset[str]
+    """The lists that could not be fetched, so that what was known of them stands."""
 
 
 async def fetch(
@@ -56,6 +61,7 @@ async def fetch(
     if len(kinds) == len(KINDS):
         listing = replace(listing, ttl_ms=None, private=False)
     problems: list[str] = []
+    failed: set[str] = set()
     for kind in kinds:
         method, key, capability = KINDS[kind]
         if capability not in agreed.capabilities:
@@ -68,6 +74,7 @@ async def fetch(
                 pages = _Pages()
             else:
                 problems.append(f"{method} failed: {error.message}")
+                failed.add(kind)
                 continue
         if pages.problem:
             problems.append(f"{method}: {pages.problem}")
@@ -77,7 +84,7 @@ async def fetch(
             ttl_ms=_smaller(listing.ttl_ms, pages.ttl_ms),
             private=listing.private or pages.private,
         )
-    return Fetched(listing, tuple(problems))
+    return Fetched(listing, tuple(problems), frozenset(failed))
 
 
 class _Pages:
@@ -90,13 +97,9 @@ class _Pages:
         self.problem = ""
         self._bytes = 0
 
-    def add(self, result: dict[str, Any], key: str) -> None:
-        items = result.get(key)
-        if not isinstance(items, list):
-            self.problem = f"the result has no {key!r} array"
-            return
-        self.items.extend(cast("list[Item]", [item for item in cast("list[Any]", items) if isinstance(item, dict)]))
-        self._bytes += len(orjson.dumps(items, default=str))
+    def add(self, items: list[Any], result: dict[str, Any]) -> None:
+        self.items.extend(cast("list[Item]", [item for item in items if isinstance(item, dict)]))
+        self._bytes += len(jsonrpc.dumps(items))
         ttl = result.get("ttlMs")
         if isinstance(ttl, int) and not isinstance(ttl, bool):
             self.ttl_ms = _smaller(self.ttl_ms, max(ttl, 0))
@@ -112,15 +115,22 @@ async def _pages(session: Session, method: str, key: str, timeout: float) -> _Pa
     pages = _Pages()
     cursor: str | None = None
     seen: set[str] = set()
+    give_up_at = anyio.current_time() + MAX_SECONDS
     for _ in range(MAX_PAGES):
         params = {} if cursor is None else {"cursor": cursor}
         result = await session.forward(method, params, {"timeout": timeout})
-        pages.add(result, key)
+        items = result.get(key)
+        if not isinstance(items, list):
+            raise UpstreamProtocolError(session.connection.upstream, f"a result without {key!r}")
+        pages.add(cast("list[Any]", items), result)
         following = result.get("nextCursor")
         if pages.problem or not isinstance(following, str):
             return pages
         if following in seen:
             pages.problem = "its pages repeat"
+            return pages
+        if anyio.current_time() > give_up_at:
+            pages.problem = f"more than {MAX_SECONDS:g} s of pages; the rest is left out"
             return pages
         seen.add(following)
         cursor = following

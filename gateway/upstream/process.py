@@ -19,11 +19,13 @@ from typing import Final, Protocol, cast
 
 import anyio
 
+from gateway.upstream.guardian import Guardian
+
 EXIT_SECONDS: Final = 2.0
 """How long a child may take to leave after its stdin closed, and again after SIGTERM."""
 
 LAST_WORDS_SECONDS: Final = 0.1
-"""Between the exit of a child and the failure of its calls: the time to read what it still said."""
+"""Between the exit of a child and the failure of its calls: the time to hear what it still said."""
 
 MAX_UNREAD: Final = 32 * 1024 * 1024
 """Most bytes written to a child that it has not read."""
@@ -69,12 +71,13 @@ class Program:
 class Child(asyncio.SubprocessProtocol):
     """One running child. Made by `spawn`."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, guardian: Guardian) -> None:
         self._output = output
+        self._guardian = guardian
         self._transport: asyncio.SubprocessTransport | None = None
         self._stdin: asyncio.WriteTransport | None = None
         self._said_exit = False
-        self.exited = anyio.Event()
+        self._exited = anyio.Event()
 
     @property
     def pid(self) -> int:
@@ -89,19 +92,22 @@ class Child(asyncio.SubprocessProtocol):
         return True
 
     async def end(self) -> None:
-        """End it and everything it started; returns when the group is gone or has been sent SIGKILL."""
+        """End it and everything it started; returns when the group is gone or has been sent SIGKILL. Runs to its end
+        even when cancelled: who stops the gateway wants no child left behind."""
         assert self._transport is not None
-        if self._stdin is not None:
-            self._stdin.close()
-        for number in (signal.SIGTERM, _SIGKILL):
+        with anyio.CancelScope(shield=True):
+            if self._stdin is not None:
+                self._stdin.close()
+            for number in (signal.SIGTERM, _SIGKILL):
+                with anyio.move_on_after(EXIT_SECONDS):
+                    await self._exited.wait()
+                    break
+                signal_group(self.pid, number)
+            signal_group(self.pid, _SIGKILL)  # whatever it started and left behind
             with anyio.move_on_after(EXIT_SECONDS):
-                await self.exited.wait()
-                break
-            signal_group(self.pid, number)
-        signal_group(self.pid, _SIGKILL)  # whatever it started and left behind
-        with anyio.move_on_after(EXIT_SECONDS):
-            await self.exited.wait()
+                await self._exited.wait()
         self._transport.close()
+        self._guardian.release(self.pid)
 
     # --- asyncio.SubprocessProtocol -------------------------------------------------------------------------------
 
@@ -115,37 +121,43 @@ class Child(asyncio.SubprocessProtocol):
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         if fd == 1:
-            # Its last words are read. How it ended is known in a moment, and says more than that it did.
-            asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self._leave, "it closed its stdout")
+            self._leave_soon()
 
     def process_exited(self) -> None:
-        assert self._transport is not None
-        self.exited.set()
-        # What it wrote last may still be in the pipe; what it started may hold the pipe open for ever.
-        reason = _describe(self._transport.get_returncode())
-        asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self._leave, reason)
+        self._exited.set()
+        self._leave_soon()
 
-    def _leave(self, reason: str) -> None:
+    def _leave_soon(self) -> None:
+        """Not at once: what it wrote last may still be in the pipe, or how it ended not yet known. Not when the pipe
+        closes either: what it started may hold that open for ever."""
+        asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self._leave)
+
+    def _leave(self) -> None:
+        assert self._transport is not None
         if not self._said_exit:
             self._said_exit = True
-            self._output.on_exit(reason)
+            code = self._transport.get_returncode()
+            self._output.on_exit("it closed its stdout" if code is None else _describe(code))
 
 
-async def spawn(program: Program, output: Output) -> Child:
-    """Start a program; its streams go to `output`.
+async def spawn(program: Program, output: Output, guardian: Guardian) -> Child:
+    """Start a program; its streams go to `output`, and `guardian` ends it should we not get to it.
 
     Raises:
         SpawnError: there is no such program, or it may not be run. The message says which and why.
     """
     environment = program.environment()
-    command = shutil.which(program.command, path=environment.get("PATH"))
-    if command is None:
-        raise SpawnError(f"{program.command!r} is not an executable on PATH; install it or give its full path")
     if program.cwd is not None and not program.cwd.is_dir():
         raise SpawnError(f"its working directory {str(program.cwd)!r} does not exist")
+    command = program.command
+    if program.cwd is not None and os.path.dirname(command):
+        command = os.path.join(program.cwd, command)  # `./server` is meant from there
+    command = shutil.which(command, path=environment.get("PATH"))
+    if command is None:
+        raise SpawnError(f"{program.command!r} is not an executable on PATH; install it or give its full path")
     try:
         _, child = await asyncio.get_running_loop().subprocess_exec(
-            lambda: Child(output),
+            lambda: Child(output, guardian),
             command,
             *program.args,
             env=environment,
@@ -155,6 +167,7 @@ async def spawn(program: Program, output: Output) -> Child:
         )
     except OSError as error:
         raise SpawnError(f"{program.command!r} could not be started: {error.strerror}") from None
+    guardian.watch(child.pid)
     return child
 
 
@@ -171,8 +184,8 @@ def signal_group(pid: int, number: int) -> None:
             os.killpg(pid, number)
 
 
-def _describe(code: int | None) -> str:
-    if code is None or code >= 0:
+def _describe(code: int) -> str:
+    if code >= 0:
         return f"it exited with status {code}"
     try:
         name = signal.Signals(-code).name

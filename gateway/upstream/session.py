@@ -24,7 +24,8 @@ from gateway.protocol import (
     UNSUPPORTED_VERSION,
     Era,
 )
-from gateway.upstream.calls import CallOptions, CallTable
+from gateway.upstream.calls import CallOptions
+from gateway.upstream.table import CallTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Session(ClientSession):
         """
         data: dict[str, Any] = {"method": method, "params": dict(params)}
         if self.era is Era.MODERN:
-            meta = data["params"]["_meta"] = dict(params.get("_meta") or {})
+            meta = data["params"]["_meta"] = dict(as_object(params.get("_meta")))
             self._stamp(data, options)
             meta[META_CLIENT_CAPABILITIES] = dict(self._capabilities if capabilities is None else capabilities)
             if log_level is not None:

@@ -1,4 +1,4 @@
-"""An upstream's stderr as log lines: under its name, bounded in length and rate."""
+"""What an upstream prints, as log lines: under its name, bounded in length and rate."""
 
 from collections.abc import Callable
 from typing import Final
@@ -6,11 +6,12 @@ from typing import Final
 from gateway.upstream.lines import LineSplitter, Overlong
 
 MAX_LINE: Final = 4096
+"""Most bytes of a line that are logged."""
 LINES_PER_SECOND: Final = 50
 BURST: Final = 200
 
 
-class StderrLog:
+class BoundedLog:
     """Passes lines to `emit` at no more than `LINES_PER_SECOND` after a burst; counts and reports the rest.
 
     Args:
@@ -21,14 +22,37 @@ class StderrLog:
     def __init__(self, emit: Callable[[str, int], None], clock: Callable[[], float]) -> None:
         self._emit = emit
         self._clock = clock
-        self._lines = LineSplitter(MAX_LINE)
         self._tokens = float(BURST)
         self._at = clock()
         self._suppressed = 0
 
+    def say(self, text: str) -> None:
+        if self._is_flooded():
+            self._suppressed += 1
+            return
+        self._tokens -= 1
+        self._report("".join(c if c.isprintable() or c == "\t" else "�" for c in text))
+
+    def _is_flooded(self) -> bool:
+        now = self._clock()
+        self._tokens = min(float(BURST), self._tokens + (now - self._at) * LINES_PER_SECOND)
+        self._at = now
+        return self._tokens < 1
+
+    def _report(self, text: str) -> None:
+        suppressed, self._suppressed = self._suppressed, 0
+        self._emit(text, suppressed)
+
+
+class StderrLog(BoundedLog):
+    """The same for a byte stream."""
+
+    def __init__(self, emit: Callable[[str, int], None], clock: Callable[[], float]) -> None:
+        super().__init__(emit, clock)
+        self._lines = LineSplitter(MAX_LINE)
+
     def feed(self, data: bytes) -> None:
-        self._refill()
-        if self._tokens < 1:
+        if self._is_flooded():
             self._suppressed += data.count(b"\n")  # not worth splitting: a flood must cost next to nothing
             self._lines.rest()
             return
@@ -36,26 +60,12 @@ class StderrLog:
             self._line(line.head if isinstance(line, Overlong) else line)
 
     def finish(self) -> None:
-        """The stream is over: what stood on its last line, and what was suppressed, is said."""
+        """The stream is over: what stood on its last line, and how much was suppressed, is said."""
         self._line(self._lines.rest())
         if self._suppressed:
-            self._say("(end of stderr)")
+            self._report("(end of stderr)")
 
     def _line(self, line: bytes) -> None:
         text = line[:MAX_LINE].decode("utf-8", "replace").strip()
-        if not text:
-            return
-        if self._tokens < 1:
-            self._suppressed += 1
-            return
-        self._tokens -= 1
-        self._say("".join(c if c.isprintable() or c == "\t" else "�" for c in text))
-
-    def _say(self, text: str) -> None:
-        suppressed, self._suppressed = self._suppressed, 0
-        self._emit(text, suppressed)
-
-    def _refill(self) -> None:
-        now = self._clock()
-        self._tokens = min(float(BURST), self._tokens + (now - self._at) * LINES_PER_SECOND)
-        self._at = now
+        if text:
+            self.say(text)

@@ -12,22 +12,25 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway import jsonrpc
 from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError
 from gateway.jsonrpc import Message
-from gateway.upstream.calls import Call, CallTable, Peer
+from gateway.upstream.calls import Call, Peer
+from gateway.upstream.guardian import Guardian
 from gateway.upstream.lines import KEPT_OF_OVERLONG, LineSplitter, Overlong
 from gateway.upstream.process import Child, Program, spawn
 from gateway.upstream.stderr import StderrLog
+from gateway.upstream.table import CallTable
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
 
     from gateway.upstream.calls import CallOptions
 
-_ID: Final = re.compile(rb'"id"\s*:\s*(\d{1,18})\b')
-"""Our own ids are integers; the one in a broken answer tells which call it was for."""
+_ID_FIRST: Final = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*"?(\d{1,18})"?\s*[,}]')
+_ID_LAST: Final = re.compile(rb'"id"\s*:\s*"?(\d{1,18})"?\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
+"""Where servers put the id of an answer. Looked for only there: deeper in, it is the id of something else."""
 
 
 class StdioDispatcher(CallTable):
-    """A `Dispatcher` over a child process's stdin and stdout. Made by `open_stdio`."""
+    """A `Dispatcher` over a child process's stdin and stdout."""
 
     def __init__(self, upstream: str, peer: Peer, stderr: StderrLog, max_response_bytes: int) -> None:
         super().__init__(upstream, peer)
@@ -36,14 +39,13 @@ class StdioDispatcher(CallTable):
         self._stderr = stderr
         self._child: Child | None = None
 
-    async def start(self, program: Program) -> int:
-        """Start the program; returns its process id.
+    async def start(self, program: Program, guardian: Guardian) -> None:
+        """Start the program.
 
         Raises:
             SpawnError: it could not be started.
         """
-        self._child = await spawn(program, self)
-        return self._child.pid
+        self._child = await spawn(program, self, guardian)
 
     async def aclose(self) -> None:
         """End the child, in order and within bounds."""
@@ -56,7 +58,7 @@ class StdioDispatcher(CallTable):
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: "SdkCallOptions | None" = None) -> None:
         self._write(jsonrpc.notification(method, dict(params) if params is not None else None))
 
-    async def _transmit(self, message: Message, call: Call, options: "CallOptions") -> None:
+    def _transmit(self, message: Message, call: Call, options: "CallOptions") -> None:
         if not self._write(message):
             call.fail(UpstreamLost(self.upstream, "it does not read its stdin", delivered=False))
 
@@ -76,7 +78,7 @@ class StdioDispatcher(CallTable):
     def on_stdout(self, data: bytes) -> None:
         for line in self._lines.feed(data):
             if isinstance(line, Overlong):
-                self._broken(line.head, UpstreamOversized(self.upstream, self._cap))
+                self._broken(line.head, line.tail, UpstreamOversized(self.upstream, self._cap))
             elif line and not line.isspace():
                 self._on_line(line)
 
@@ -84,29 +86,28 @@ class StdioDispatcher(CallTable):
         self._stderr.feed(data)
 
     def on_exit(self, reason: str) -> None:
-        self._lines.rest()
         self.close(UpstreamLost(self.upstream, reason))
 
     def _on_line(self, line: bytes) -> None:
         try:
             message = jsonrpc.loads(line)
         except ValueError:
-            self._broken(line, UpstreamProtocolError(self.upstream, "a line that is not JSON"))
+            error = UpstreamProtocolError(self.upstream, "a line that is not JSON")
+            self._broken(line[:KEPT_OF_OVERLONG], line[-KEPT_OF_OVERLONG:], error)
             return
         if isinstance(message, dict):
             self.receive(message)
         else:
-            self._peer.on_noise(f"a line on stdout that is no message: {_excerpt(line)}")
+            self._noise(line)
 
-    def _broken(self, line: bytes, error: GatewayError) -> None:
+    def _broken(self, head: bytes, tail: bytes, error: GatewayError) -> None:
         """Fail the call the line was meant to answer, if it still says so; else it is noise, and deadlines answer."""
-        match = _ID.search(line[:KEPT_OF_OVERLONG]) or _ID.search(line[-KEPT_OF_OVERLONG:])
-        call = self.calls.get(int(match.group(1))) if match and line.lstrip().startswith(b"{") else None
+        match = _ID_FIRST.match(head) or (_ID_LAST.search(tail) if head.lstrip().startswith(b"{") else None)
+        call = self.calls.get(int(match.group(1))) if match else None
         if call is not None:
             call.fail(error)
         else:
-            self._peer.on_noise(f"a line on stdout that is no message: {_excerpt(line)}")
+            self._noise(head)
 
-
-def _excerpt(line: bytes) -> str:
-    return line[:200].decode("utf-8", "replace")
+    def _noise(self, line: bytes) -> None:
+        self._peer.on_noise(f"a line on stdout that is no message: {line[:200].decode('utf-8', 'replace')}")

@@ -1,7 +1,7 @@
 """One upstream: its connections, what it offers, and the one way to ask it something."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
@@ -9,13 +9,14 @@ import structlog
 from anyio.abc import TaskGroup
 
 from gateway.config.models import ServerConfig
-from gateway.errors import MethodNotFound, UpstreamLost, UpstreamUnavailable
+from gateway.errors import MethodNotFound, UpstreamLost
 from gateway.protocol import CHANGE_NOTIFICATIONS
 from gateway.request import Agent
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import Link, State, Status
 from gateway.upstream.listing import Listing
-from gateway.upstream.stderr import StderrLog
+from gateway.upstream.private import PrivateLinks
+from gateway.upstream.stderr import BoundedLog, StderrLog
 from gateway.upstream.watch import Watch
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 log = structlog.stdlib.get_logger("gateway.upstream")
 
-MAX_PRIVATE_LINKS: Final = 256
-"""Most connections of their own (`isolation`) that agents may have to one upstream."""
 MIN_TTL_SECONDS: Final = 1.0
 """Lists are not fetched more often than this, however small the upstream's `ttlMs`."""
 
@@ -64,9 +63,15 @@ class Upstream:
         self._guardian = guardian
         self._listing = listing
         self._lost_at: float | None = None
-        self._private: dict[str, Link] = {}
+        self._withdrawn = False
         self._tasks: TaskGroup | None = None
-        self._main = self._link(lazy=config.lazy and listing is not None, serve=self._serve)
+        self._noise = BoundedLog(self._on_noise, time.monotonic)
+        self._main = self._link(self._serve, self._on_status, lazy=config.lazy and listing is not None)
+        self._private = (
+            PrivateLinks(name, config.isolation, lambda: self._link(_nothing, self._on_private_status, lazy=True))
+            if config.isolation in ("identity", "session")
+            else None
+        )
         self._watch = Watch(self)
         if listing is not None:
             self.settled.set()
@@ -76,9 +81,7 @@ class Upstream:
     @property
     def listing(self) -> Listing | None:
         """What it offers now; None when nothing is known, or it has been away for longer than `grace`."""
-        if self._lost_at is not None and time.monotonic() - self._lost_at >= self.config.grace:
-            return None
-        return self._listing
+        return None if self._withdrawn else self._listing
 
     @property
     def known(self) -> Listing | None:
@@ -102,8 +105,9 @@ class Upstream:
 
     def publish(self, listing: Listing, problems: Collection[str], announced: Collection[str] = ()) -> None:
         """A fresh listing is there. `announced`: the kinds of lists the upstream said had changed."""
-        changed = listing != self._listing
+        changed = listing != self._listing or self._withdrawn
         self._listing = listing
+        self._withdrawn = False
         self._main.degrade("; ".join(problems))
         for problem in problems:
             log.warning("upstream list incomplete", upstream=self.name, problem=problem)
@@ -132,15 +136,16 @@ class Upstream:
         """
         config = self.config
         given: CallOptions = {"timeout": config.timeout, "max_timeout": config.max_timeout, **(options or {})}
-        link = self._link_for(agent)
-        session = link.session or await link.ready(config.connect_timeout)
+        link = self._main if agent is None or self._private is None else self._private.link_for(agent)
+        session = link.current() or await link.ready(config.connect_timeout)
         try:
             return await session.forward(method, params, {**given}, log_level=log_level, headers=headers)
         except UpstreamLost as error:
             if error.delivered:
                 raise
             if session.connection.closed is None:
-                self._watch.suspect()
+                if link is self._main:
+                    self._watch.suspect()
                 raise
         # The session was refused, so the request was not acted on: open a new one and send it there.
         session = await link.ready(config.connect_timeout, after=session)
@@ -148,8 +153,8 @@ class Upstream:
 
     def in_flight(self) -> int:
         """How many requests await an answer."""
-        sessions = [link.session for link in (self._main, *self._private.values())]
-        return sum(len(session.connection.calls) for session in sessions if session is not None)
+        links = [self._main, *(self._private.links if self._private is not None else ())]
+        return sum(len(link.session.connection.calls) for link in links if link.session is not None)
 
     # --- Subscriptions and log level (the bridge counts; we keep what it wants across reconnects) -------------------
 
@@ -170,70 +175,64 @@ class Upstream:
     async def run(self) -> None:
         """The owner of all its connections. Ends by cancellation."""
         async with anyio.create_task_group() as self._tasks:
-            for link in (self._main, *self._private.values()):
-                self._tasks.start_soon(link.run)
+            self._tasks.start_soon(self._main.run)
+            if self._private is not None:
+                self._tasks.start_soon(self._private.run)
 
     def wake(self) -> None:
         self._main.wake()
 
     def release(self, agent_id: str) -> None:
         """That agent has gone: close what was its own."""
-        link = self._private.pop(agent_id, None)
-        if link is not None:
-            link.rest("its agent has gone")
+        if self._private is not None:
+            self._private.release(agent_id)
 
     # --- Inside -----------------------------------------------------------------------------------------------------
 
-    def _link(self, *, lazy: bool, serve: Any) -> Link:
+    def _link(self, serve: Any, on_status: Callable[[Status], None], *, lazy: bool) -> Link:
         return Link(
             self.name,
             self.config,
             capabilities={},
             peer=self,
             serve=serve,
-            on_status=self._on_status,
+            on_status=on_status,
             stderr=lambda: StderrLog(self._on_stderr, time.monotonic),
             guardian=self._guardian,
             lazy=lazy,
         )
 
-    def _link_for(self, agent: Agent | None) -> Link:
-        isolation = self.config.isolation
-        if agent is None or isolation in (None, "shared"):
-            return self._main
-        key = agent.principal.id if isolation == "identity" else agent.id
-        link = self._private.get(key)
-        if link is None:
-            if len(self._private) >= MAX_PRIVATE_LINKS or self._tasks is None:
-                reason = f"{MAX_PRIVATE_LINKS} agents have connections of their own to it"
-                raise UpstreamUnavailable(self.name, "busy", reason)
-            link = self._private[key] = self._link(lazy=True, serve=_nothing)
-            self._tasks.start_soon(link.run)
-        return link
-
     async def _serve(self, session: "Session", agreed: "Negotiated") -> None:
         """While the main connection is up: keep the lists fresh and the subscriptions alive."""
         self.agreed = agreed
         self._lost_at = None
-        await self._watch.load(session, agreed)
-        if self.config.lazy and not self._main.called:
-            self._main.rest("only its lists were wanted")
-        else:
-            await self._watch.run(session, agreed)
+        try:
+            await self._watch.load(session, agreed)
+            if self.config.lazy and not self._main.called and self._watch.is_complete:
+                self._main.rest("only its lists were wanted")
+            else:
+                await self._watch.run(session, agreed)
+        finally:
+            self._watch.detach()
 
     def _on_status(self, status: Status) -> None:
         log.info("upstream " + status.state.value, upstream=self.name, reason=status.reason or None)
         if status.state is State.BACKING_OFF:
             self.settled.set()
-            if self._lost_at is None:
+            if self._lost_at is None and self._tasks is not None:
                 self._lost_at = time.monotonic()
-                if self._tasks is not None:
-                    self._tasks.start_soon(self._expire)
+                self._tasks.start_soon(self._expire, self._lost_at)
 
-    async def _expire(self) -> None:
+    def _on_private_status(self, status: Status) -> None:
+        """What becomes of one agent's connection says nothing about what the upstream offers."""
+        state = status.state.value
+        log.info(f"upstream {state} for one agent", upstream=self.name, reason=status.reason or None)
+
+    async def _expire(self, lost_at: float) -> None:
         """Withdraw its items once it has been away for longer than the grace period."""
         await anyio.sleep(self.config.grace)
-        if self.listing is None and self._listing is not None:
+        if self._lost_at == lost_at and self._listing is not None:
+            self._withdrawn = True
             self._observer.on_listing(self, ())
 
     def _on_stderr(self, line: str, suppressed: int) -> None:
@@ -255,7 +254,10 @@ class Upstream:
         raise MethodNotFound(method)
 
     def on_noise(self, text: str) -> None:
-        log.warning("upstream noise", upstream=self.name, noise=text)
+        self._noise.say(text)
+
+    def _on_noise(self, text: str, suppressed: int) -> None:
+        log.warning("upstream noise", upstream=self.name, noise=text, suppressed=suppressed or None)
 
 
 async def _nothing(session: "Session", agreed: "Negotiated") -> None:

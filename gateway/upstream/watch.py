@@ -5,12 +5,13 @@ upstream neither announces nor lets expire is fetched once per connection.
 """
 
 import time
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 import structlog
 
-from gateway.errors import GatewayError, UpstreamError
+from gateway.errors import GatewayError, UpstreamError, UpstreamLost
 from gateway.protocol import CHANGE_NOTIFICATIONS, Era
 from gateway.upstream.backoff import Backoff
 
@@ -55,25 +56,33 @@ class Watch:
         self._acknowledged = anyio.Event()
         self._log_level: str | None = None
         self._suspected = anyio.Event()
+        self._deaf = False
+        """Whether the upstream refused to tell us of changes."""
 
     async def load(self, session: "Session", agreed: "Negotiated") -> None:
         """A new connection is up: fetch everything."""
-        self._session, self._agreed = session, agreed
+        self._session, self._agreed, self._deaf = session, agreed, False
         self._stale.clear()
         await self._fetch([kind for kinds in LISTS_OF.values() for kind in kinds])
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all lists could be fetched."""
+        return not self._stale
+
     async def run(self, session: "Session", agreed: "Negotiated") -> None:
         """Keep fresh what was loaded, until cancelled."""
-        try:
-            async with anyio.create_task_group() as tg:
-                tg.start_soon(self._keep_fresh)
-                tg.start_soon(self._check_suspicions, session)
-                if agreed.era is Era.MODERN:
-                    tg.start_soon(self._listen, session)
-                else:
-                    await self._restore(session)
-        finally:
-            self._session = None
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(self._keep_fresh)
+            tg.start_soon(self._check_suspicions, session)
+            if agreed.era is Era.MODERN:
+                tg.start_soon(self._listen, session)
+            else:
+                await self._restore(session)
+
+    def detach(self) -> None:
+        """The connection is of no more use."""
+        self._session = None
 
     # --- Lists ------------------------------------------------------------------------------------------------------
 
@@ -100,6 +109,8 @@ class Watch:
         """Whether the upstream says by itself when any of its lists changes."""
         if self._agreed is None:
             return True
+        if self._deaf:
+            return False
         offered = [self._agreed.capabilities.get(name) for name in LISTS_OF]
         return all(capability is None or _announces(capability) for capability in offered)
 
@@ -119,15 +130,16 @@ class Watch:
     async def _fetch(self, kinds: list[str]) -> None:
         from gateway.upstream.lister import fetch  # needs the SDK; see Link
 
-        assert self._session is not None
+        upstream, session = self._upstream, self._session
+        assert session is not None
         assert self._agreed is not None
-        upstream = self._upstream
-        fetched = await fetch(self._session, self._agreed, upstream.config.timeout, upstream.known, kinds)
+        fetched = await fetch(session, self._agreed, upstream.config.timeout, upstream.known, kinds)
+        if session.connection.closed is not None:
+            return  # what could not be fetched says nothing about the upstream
         self._fetched_at = time.monotonic()
         self._fetched.set()
         self._fetched = anyio.Event()
-        if fetched.problems:
-            self._stale.update(kinds)
+        self._stale.update(fetched.failed)
         announced, self._announced_kinds = self._announced_kinds, set()
         upstream.publish(fetched.listing, fetched.problems, announced)
 
@@ -144,10 +156,10 @@ class Watch:
             method = "ping" if session.era is Era.HANDSHAKE else "server/discover"
             try:
                 await session.forward(method, {}, {"timeout": CHECK_SECONDS})
-            except UpstreamError:
-                pass  # an answer, whatever it says
-            except GatewayError as error:
+            except UpstreamLost as error:
                 session.connection.close(error)
+            except GatewayError:
+                pass  # slow, or an answer, whatever it says: it is there
 
     # --- Subscriptions ----------------------------------------------------------------------------------------------
 
@@ -180,12 +192,15 @@ class Watch:
     async def _restore(self, session: "Session") -> None:
         """Tell a new handshake-era connection what the last one knew."""
         options: CallOptions = {"timeout": self._upstream.config.timeout}
+        await self._try(self._send_log_level(session))
+        for uri in sorted(self._wanted):
+            await self._try(session.forward("resources/subscribe", {"uri": uri}, options))
+
+    async def _try(self, step: Awaitable[object]) -> None:
         try:
-            await self._send_log_level(session)
-            for uri in sorted(self._wanted):
-                await session.forward("resources/subscribe", {"uri": uri}, options)
+            await step
         except GatewayError as error:
-            log.warning("subscriptions not restored", upstream=self._upstream.name, reason=error.message)
+            log.warning("not restored", upstream=self._upstream.name, reason=error.message)
 
     async def _send_log_level(self, session: "Session") -> None:
         if self._log_level is not None and self._agreed is not None and "logging" in self._agreed.capabilities:
@@ -203,7 +218,8 @@ class Watch:
                 settled, scope = anyio.Event(), anyio.CancelScope()
                 if wanted := self._filter():
                     tg.start_soon(self._stream, session, wanted, settled, scope)
-                    await settled.wait()
+                    with anyio.move_on_after(ACKNOWLEDGE_SECONDS):
+                        await settled.wait()
                 self._acknowledged.set()
                 self._acknowledged = anyio.Event()
                 last.cancel()
@@ -237,6 +253,7 @@ class Watch:
                     options: CallOptions = {"on_notification": on_frame}
                     await session.forward("subscriptions/listen", {"notifications": wanted}, options)
                 except UpstreamError as error:
+                    self._deaf = True
                     log.warning("listen refused", upstream=self._upstream.name, reason=error.message)
                     break
                 except GatewayError:

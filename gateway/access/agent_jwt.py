@@ -1,0 +1,152 @@
+"""The form of agent tokens: JWTs (RFC 7519, RFC 8725) that only this gateway makes and reads.
+
+The header of a token is one of a few constants, so that it is looked up and not parsed: whatever else a header may say
+(another `alg`, `jku`, `x5u`, a `kid` with dots in it), it is not one of ours.
+"""
+
+import hashlib
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jwt
+
+from gateway.access.signing_key import SigningKey, SigningKeys
+from gateway.request import Principal
+from gateway.store.agents import AgentSession
+
+TYPE: Final = "mcp-agent+jwt"
+LEEWAY: Final = 5
+"""Seconds that the clocks of two nodes may differ by."""
+MAX_TOKEN: Final = 8192
+"""Characters; what servers and proxies take for a header."""
+MAX_REMEMBERED: Final = 4096
+"""Tokens whose signature need not be computed again."""
+
+_ALGORITHM: Final = "HS256"
+_SHAPE: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+_CHECKS: Final[Any] = {
+    "require": ["iss", "aud", "sub", "jti", "iat", "nbf", "exp", "grant"],
+    "strict_aud": True,
+    "verify_exp": False,  # times are checked on every use, by a clock that is given
+    "verify_nbf": False,
+    "verify_iat": False,
+}
+
+
+class BadToken(Exception):
+    """It is not good. The message says why, for the log and not for whoever sent it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a token with a good signature says."""
+
+    session_id: str
+    principal: Principal
+    not_before: float
+    """Seconds since 1970."""
+    expires: float
+    """Seconds since 1970."""
+    key: SigningKey
+
+    def check(self, now: float) -> None:
+        """
+        Raises:
+            BadToken: this is not its time.
+        """
+        if now >= self.expires:
+            raise BadToken("expired")
+        if now < self.not_before - LEEWAY:
+            raise BadToken("not valid yet")
+        if not self.key.is_accepted(now):
+            raise BadToken("signed by a key of long ago")
+
+
+class AgentJwt:
+    """Signs and reads tokens with the keys there are at its construction.
+
+    Args:
+        name: issuer and audience.
+    """
+
+    def __init__(self, keys: SigningKeys, name: str) -> None:
+        self._signing = keys.signing
+        self._name = name
+        self._heads = {_encode({}, key).partition(".")[0]: key for key in keys.all}
+        self._remembered: OrderedDict[bytes, Verified] = OrderedDict()
+
+    def sign(self, session: AgentSession, parent: Principal) -> str:
+        """The token of a session that `parent` registers."""
+        claims = {
+            "iss": self._name,
+            "aud": self._name,
+            "sub": session.principal_id,
+            "jti": session.id,
+            "iat": session.created,
+            "nbf": session.created,
+            "exp": session.expires,
+            "grant": {
+                "upstreams": None if session.upstreams is None else sorted(session.upstreams),
+                "scopes": sorted(session.scopes),
+                "rpm": session.rate_limit_rpm,
+                "owner": session.owner,
+                "groups": sorted(parent.groups),
+                "parent": parent.id,
+                "agent": {"name": session.agent_name, "version": session.agent_version},
+            },
+        }
+        return _encode(claims, self._signing)
+
+    def read(self, token: str, now: float) -> Verified:
+        """
+        Raises:
+            BadToken: it is not one of ours, or not any more, or not yet.
+        """
+        if len(token) > MAX_TOKEN or not _SHAPE.fullmatch(token):
+            raise BadToken("not a token, or too long")
+        digest = hashlib.sha256(token.encode()).digest()
+        verified = self._remembered.get(digest) or self._decode(token)
+        verified.check(now)
+        self._remembered[digest] = verified
+        self._remembered.move_to_end(digest)
+        if len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return verified
+
+    def _decode(self, token: str) -> Verified:
+        key = self._heads.get(token.partition(".")[0])
+        if key is None:
+            raise BadToken("its header is not one of ours")
+        try:
+            claims = jwt.decode(
+                token, key.secret, algorithms=[_ALGORITHM], issuer=self._name, audience=self._name, options=_CHECKS
+            )
+            return Verified(claims["jti"], _principal(claims), _seconds(claims["nbf"]), _seconds(claims["exp"]), key)
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise BadToken(f"{type(error).__name__}: {error}") from None
+
+
+def _encode(claims: dict[str, Any], key: SigningKey) -> str:
+    return jwt.encode(claims, key.secret, algorithm=_ALGORITHM, headers={"kid": key.kid, "typ": TYPE})
+
+
+def _principal(claims: dict[str, Any]) -> Principal:
+    grant = claims["grant"]
+    return Principal(
+        id=f"agent:{claims['jti']}",
+        method="agent_token",
+        owner=grant["owner"],
+        scopes=frozenset(grant["scopes"]),
+        upstreams=None if grant["upstreams"] is None else frozenset(grant["upstreams"]),
+        groups=frozenset(grant["groups"]),
+        agent_name=grant["agent"]["name"],
+        rate_limit_rpm=grant["rpm"],
+    )
+
+
+def _seconds(claim: object) -> float:
+    if isinstance(claim, bool) or not isinstance(claim, int | float):
+        raise TypeError("a time is not a number")
+    return claim

@@ -1,0 +1,209 @@
+"""Agents with a grant of their own: registered by a principal, recognised by their token, revoked by being forgotten.
+
+A token is good while its signature and its times are, its session is in the store, and the principal that it descends
+from is there.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Collection
+from typing import Final
+
+import anyio.to_thread
+import structlog
+
+from gateway.access.agent_jwt import MAX_TOKEN, AgentJwt, BadToken
+from gateway.access.delegation import Share, share
+from gateway.access.signing_key import SigningKeys
+from gateway.errors import InsufficientScope, InvalidParams, NotFound, RateLimited, Unauthenticated
+from gateway.request import ADMIN, Principal
+from gateway.store.agents import AgentSession, AgentStore
+
+log = structlog.stdlib.get_logger("gateway.access")
+
+DAY: Final = 24 * 3600.0
+MAX_NAME: Final = 128
+"""Characters of an agent's name, and of its version."""
+
+Bound = Callable[[Principal, str], Principal | None]
+"""`(agent, root)`: what of an agent's grant the principal it descends from, whose id is `root`, still has; None when
+that principal is gone."""
+
+
+class AgentTokens:
+    """Registers agents, and recognises them (an `Authenticator`).
+
+    Args:
+        keys: those that sign.
+        store: those that are registered.
+        lifetime: of a token, in seconds.
+        cap: most agents of one principal, those that its agents registered included.
+        name: of this gateway, the same on all its nodes; other gateways' tokens are refused even if they share the key.
+        bound: asked on every request; `ApiKeys.bound` is one.
+        on_revoked: told the principal ids that have ended, so that what they have open can be closed.
+        clock: seconds since 1970.
+    """
+
+    header: Final = "x-agent-token"
+
+    def __init__(
+        self,
+        keys: SigningKeys,
+        store: AgentStore,
+        *,
+        lifetime: float = DAY,
+        cap: int = 100,
+        name: str = "mcp-gateway",
+        bound: Bound = lambda agent, root: agent,
+        on_revoked: Callable[[frozenset[str]], None] = lambda ids: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._keys = keys
+        self._store = store
+        self._lifetime = lifetime
+        self._cap = cap
+        self._name = name
+        self._bound = bound
+        self._on_revoked = on_revoked
+        self._clock = clock
+        self._jwt = AgentJwt(keys, name)
+
+    async def authenticate(self, credential: str) -> Principal:
+        """
+        Raises:
+            Unauthenticated: in the same words whatever is wrong; the log has the reason.
+        """
+        try:
+            verified = self._jwt.read(credential, self._clock())
+        except BadToken as error:
+            raise _refused(str(error)) from None
+        session = await self._store.get(verified.session_id)
+        if session is None:
+            raise _refused("revoked, or not registered here")
+        principal = self._bound(verified.principal, session.root)
+        if principal is None:
+            raise _refused("the credential it was registered with is gone")
+        return principal
+
+    async def rotate(self) -> None:
+        """Sign with a new key from now on. Tokens that the old one signed live on until they expire.
+
+        Raises:
+            ConfigError: the key is configured, or its file cannot be written.
+        """
+        await anyio.to_thread.run_sync(self._keys.rotate, self._lifetime, self._clock())
+        self._jwt = AgentJwt(self._keys, self._name)
+
+    # --- Registering ----------------------------------------------------------------------------------------------
+
+    async def register(
+        self,
+        principal: Principal,
+        agent_name: str,
+        agent_version: str,
+        requested_upstreams: Collection[str] = (),
+        requested_scopes: Collection[str] = (),
+    ) -> tuple[str, AgentSession]:
+        """Give an agent a part of the principal's grant; wishes for more are cut down to what it has.
+
+        Args:
+            requested_upstreams: empty for all of the principal's.
+            requested_scopes: empty for all of the principal's but `admin`.
+
+        Returns:
+            The token, which is shown this once, and what is kept.
+
+        Raises:
+            InvalidParams: the name or the version is not usable, or the grant would not fit into a token.
+            RateLimited: the principal is at its cap.
+            Unauthenticated: the principal was revoked meanwhile.
+        """
+        _check(agent_name, agent_version)
+        granted = share(principal, requested_upstreams, requested_scopes)
+        session = await self._session(principal, agent_name, agent_version, granted)
+        token = self._jwt.sign(session, principal)
+        if len(token) > MAX_TOKEN:
+            raise InvalidParams("So many upstreams do not fit into a token. Request fewer.")
+        if not await self._store.add(session, self._cap):
+            raise await self._too_many(session)
+        if principal.method == "agent_token" and await self._parent(principal) is None:
+            await self._store.remove([session.id])  # `revoke` looked for descendants before this one was there
+            raise _refused("revoked while it registered another")
+        log.info("agent registered", id=session.id, agent=agent_name, owner=session.owner, parent=principal.id)
+        return token, session
+
+    async def _session(self, principal: Principal, name: str, version: str, granted: Share) -> AgentSession:
+        now = self._clock()
+        expires, ancestors = now + self._lifetime, (principal.id,)
+        if principal.method == "agent_token":
+            parent = await self._parent(principal)
+            if parent is None:
+                raise _refused("revoked")
+            expires, ancestors = min(expires, parent.expires), (*parent.ancestors, principal.id)
+        return AgentSession(
+            id=secrets.token_hex(16),
+            agent_name=name,
+            agent_version=version,
+            owner=principal.owner,
+            ancestors=ancestors,
+            scopes=granted.scopes,
+            upstreams=granted.upstreams,
+            rate_limit_rpm=principal.rate_limit_rpm,
+            created=int(now),
+            expires=int(expires),
+        )
+
+    async def _parent(self, principal: Principal) -> AgentSession | None:
+        return await self._store.get(principal.id.removeprefix("agent:"))
+
+    async def _too_many(self, session: AgentSession) -> RateLimited:
+        siblings = [each.expires for each in await self._store.sessions() if each.root == session.root]
+        wait = min(siblings, default=session.expires) - self._clock()
+        return RateLimited(max(1.0, wait), f"of {self._cap} agents at a time (revoke one that is done)")
+
+    # --- Looking after them ---------------------------------------------------------------------------------------
+
+    async def sessions(self, principal: Principal, all: bool = False) -> list[AgentSession]:
+        """The agents that descend from the principal (and itself, if it is one), oldest first; or everybody's.
+
+        Raises:
+            InsufficientScope: everybody's take the scope `admin`.
+        """
+        if all and ADMIN not in principal.scopes:
+            raise InsufficientScope({ADMIN})
+        return [each for each in await self._store.sessions() if all or each.belongs_to(principal.id)]
+
+    async def revoke(self, id: str, principal: Principal) -> None:
+        """End an agent, and those it registered, at once: one's own, or with the scope `admin` anybody's.
+
+        Raises:
+            NotFound: there is no such session, or it is somebody else's: the two look the same.
+        """
+        session = await self._store.get(id)
+        if session is None or not (ADMIN in principal.scopes or session.belongs_to(principal.id)):
+            raise NotFound("There is no such agent session.")
+        log.info("agent revoked", id=id, by=principal.id)
+        ended = await self._lineage(session)
+        try:
+            await self._store.remove(ended)
+            if late := await self._lineage(session):  # registered while we were at it
+                await self._store.remove(late)
+                ended += late
+        finally:
+            self._on_revoked(frozenset(f"agent:{each}" for each in ended))
+
+    async def _lineage(self, session: AgentSession) -> list[str]:
+        """Its id, and those of all that descend from it."""
+        return [each.id for each in await self._store.sessions() if each.belongs_to(session.principal_id)]
+
+
+def _refused(reason: str) -> Unauthenticated:
+    log.info("agent token refused", reason=reason)
+    return Unauthenticated("This agent token is not valid here, or no longer. Register again: POST /agents/register.")
+
+
+def _check(name: str, version: str) -> None:
+    if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+        raise InvalidParams(f"agent_name must be 1 to {MAX_NAME} printable characters.")
+    if len(version) > MAX_NAME or not version.isprintable():
+        raise InvalidParams(f"agent_version must be at most {MAX_NAME} printable characters.")

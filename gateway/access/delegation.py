@@ -1,0 +1,39 @@
+"""What somebody may hand on: never more than they have. Pure."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.request import ADMIN, Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of a principal's grant."""
+
+    upstreams: frozenset[str] | None
+    """None means all, empty means none."""
+    scopes: frozenset[str]
+
+
+def share(principal: Principal, upstreams: Collection[str], scopes: Collection[str]) -> Share:
+    """What of the wishes the principal has. An empty wish means all it has, short of `admin`, which must be named."""
+    wished = frozenset(scopes) or principal.scopes - {ADMIN}
+    return Share(narrow(principal.upstreams, frozenset(upstreams) or None), principal.scopes & wished)
+
+
+def within(principal: Principal, bound: Principal) -> Principal:
+    """`principal`, without what `bound` does not have (any more)."""
+    left: dict[str, Any] = {}
+    if not principal.scopes <= bound.scopes:
+        left["scopes"] = principal.scopes & bound.scopes
+    if bound.upstreams is not None and principal.upstreams != bound.upstreams:
+        left["upstreams"] = narrow(principal.upstreams, bound.upstreams)
+    return replace(principal, **left) if left else principal
+
+
+def narrow(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    """The upstreams in both; None stands for all."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other

@@ -1,0 +1,232 @@
+"""The issuer's public keys, kept: known ones at hand without a wait, new ones found soon, the issuer never flooded.
+
+`KeySet.run` is the only one who fetches, so that there is one fetch at a time. `Freshness` decides when; it is pure.
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, cast
+
+import anyio
+import jwt
+import structlog
+
+from gateway.access.issuer import FETCH_SECONDS, Document, Issuer, IssuerError
+from gateway.access.oauth_settings import ALGORITHMS
+from gateway.errors import GatewayError
+
+log = structlog.stdlib.get_logger("gateway.access")
+
+MAX_KEYS: Final = 64
+"""Most keys of an issuer that are kept."""
+PAUSE: Final = 60.0
+"""Seconds between two fetches, whoever asks for unknown keys and however often."""
+FIRST_RETRY: Final = 5.0
+"""Seconds to the second fetch as long as there are no keys at all; then the pause doubles up to `PAUSE`."""
+LIFETIME: Final = (300.0, 3600.0, 86_400.0)
+"""Seconds that keys are fresh: at least, if the issuer does not say, at most."""
+EARLY: Final = 0.8
+"""The part of their lifetime after which they are fetched anew in the background."""
+GRACE: Final = 86_400.0
+"""Seconds that keys are good after their lifetime, if the issuer cannot be reached all that time."""
+
+
+class IssuerUnavailable(GatewayError):
+    """There are no keys to check a token with: not the client's fault, and no reason to log in again."""
+
+    code, status, outcome, ends_exchange = -32004, 503, "issuer_unavailable", True
+
+    def __init__(self, retry_after: float) -> None:
+        seconds = max(1, math.ceil(retry_after))
+        super().__init__(
+            "The authorization server cannot be reached, so the bearer token cannot be checked. "
+            f"Try again in {seconds} s.",
+            data={"retryAfter": seconds},
+        )
+        self.headers["retry-after"] = str(seconds)
+
+
+class Need(Enum):
+    """How much a fetch is needed."""
+
+    NONE = "none"
+    SOON = "soon"
+    """In the background."""
+    NOW = "now"
+    """The request waits for it."""
+
+
+@dataclass(slots=True)
+class Freshness:
+    """How old the keys are, and what follows from that. Times are seconds of one monotonic clock."""
+
+    fetched: float = -math.inf
+    lifetime: float = 0.0
+    tried: float = -math.inf
+    failures: int = 0
+    """Failed fetches since the last good one."""
+
+    def usable(self, now: float) -> bool:
+        return now < self.fetched + self.lifetime + GRACE
+
+    def need(self, now: float, *, known: bool) -> Need:
+        """
+        Args:
+            known: whether the key in question is among those we have.
+        """
+        if not known or not self.usable(now):
+            return Need.NOW
+        if now < self.fetched + self.lifetime * EARLY:
+            return Need.NONE
+        # A key may have been withdrawn; but nobody waits for an issuer that is known to be down.
+        return Need.SOON if now < self.fetched + self.lifetime or self.failures else Need.NOW
+
+    def wait(self, now: float) -> float:
+        """Seconds until a fetch is allowed; 0 if it is now."""
+        pause = PAUSE
+        if self.failures and self.fetched == -math.inf:
+            pause = min(PAUSE, FIRST_RETRY * 2.0 ** (self.failures - 1))
+        return max(0.0, self.tried + pause - now)
+
+    def start(self, now: float) -> None:
+        self.tried = now
+
+    def succeed(self, now: float, max_age: float | None) -> None:
+        least, usual, most = LIFETIME
+        self.fetched, self.failures = now, 0
+        self.lifetime = usual if max_age is None else min(max(max_age, least), most)
+
+    def fail(self) -> None:
+        self.failures += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One public key."""
+
+    public: Any
+    algorithms: frozenset[str]
+    """What it may verify."""
+
+
+Keys = Mapping[str | None, tuple[Key, ...]]
+"""By `kid`. A token without one is good if the issuer has but one key: that is also there under None."""
+
+
+def read_keys(document: Mapping[str, Any], allowed: Collection[str]) -> Keys:
+    """The usable keys of a JWK set (RFC 7517): for signatures, of an allowed algorithm, and strong enough.
+
+    Raises:
+        IssuerError: it is not a JWK set.
+    """
+    listed = document.get("keys")
+    if not isinstance(listed, list):
+        raise IssuerError("its JWK set has no list of keys")
+    keys: dict[str | None, tuple[Key, ...]] = {}
+    for jwk in cast(list[Any], listed)[:MAX_KEYS]:
+        key = _read_key(cast(dict[str, Any], jwk), allowed) if isinstance(jwk, dict) else None
+        kid: object = cast(dict[str, Any], jwk).get("kid") if key else None
+        if key is not None and (kid is None or isinstance(kid, str)):
+            keys[kid] = (*keys.get(kid, ()), key)
+    if len(keys) == 1:
+        keys[None] = next(iter(keys.values()))
+    return keys
+
+
+def _read_key(jwk: dict[str, Any], allowed: Collection[str]) -> Key | None:
+    operations: Any = jwk.get("key_ops", ["verify"])
+    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
+        return None
+    algorithms = frozenset(
+        name
+        for name in allowed
+        if ALGORITHMS[name] == (jwk.get("kty"), jwk.get("crv", "")) and jwk.get("alg", name) == name
+    )
+    if not algorithms:
+        return None
+    # The public members only: an issuer that publishes its private key by mistake must not change what we hold.
+    public = {name: jwk[name] for name in ("kty", "crv", "n", "e", "x", "y") if name in jwk}
+    try:
+        key = jwt.PyJWK(public, min(algorithms))
+    except jwt.PyJWTError:
+        return None
+    return None if key.Algorithm.check_key_length(key.key) else Key(key.key, algorithms)
+
+
+class KeySet:
+    """
+    Args:
+        algorithms: those that are allowed.
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(self, issuer: Issuer, algorithms: Collection[str], clock: Callable[[], float]) -> None:
+        self._issuer = issuer
+        self._algorithms = tuple(algorithms)
+        self._clock = clock
+        self._keys: Keys = {}
+        self._freshness = Freshness()
+        self._wanted = anyio.Event()
+        self._fetch_ended: anyio.Event | None = None
+        """Set when the fetch that is under way or wanted has ended; None if there is none."""
+
+    async def run(self) -> None:
+        """Fetch the keys, and then whenever `find` wants it, until cancelled. Without it, nothing is ever fetched."""
+        self._want()
+        while True:
+            await self._wanted.wait()
+            self._wanted = anyio.Event()
+            try:
+                await self._fetch()
+            finally:
+                if self._fetch_ended is not None:
+                    self._fetch_ended.set()
+                self._fetch_ended = None
+
+    async def find(self, kid: str | None, algorithm: str) -> Key | None:
+        """The key of that id, or None if the issuer has none. Waits only for a key not known yet, or out of date.
+
+        Raises:
+            IssuerUnavailable: the issuer has not been reached for so long, or ever, that there are no keys to look in.
+        """
+        now = self._clock()
+        need = self._freshness.need(now, known=self._look_up(kid, algorithm) is not None)
+        if need is not Need.NONE and (self._fetch_ended is not None or not self._freshness.wait(now)):
+            ended = self._want()
+            if need is Need.NOW:
+                with anyio.move_on_after(FETCH_SECONDS + 1):
+                    await ended.wait()
+        now = self._clock()
+        if not self._freshness.usable(now):
+            raise IssuerUnavailable(self._freshness.wait(now))
+        return self._look_up(kid, algorithm)
+
+    def _look_up(self, kid: str | None, algorithm: str) -> Key | None:
+        return next((key for key in self._keys.get(kid, ()) if algorithm in key.algorithms), None)
+
+    def _want(self) -> anyio.Event:
+        if self._fetch_ended is None:
+            self._fetch_ended = anyio.Event()
+            self._freshness.start(self._clock())
+            self._wanted.set()
+        return self._fetch_ended
+
+    async def _fetch(self) -> None:
+        try:
+            document = await self._issuer.keys()
+            self._take(document)
+        except IssuerError as error:
+            self._freshness.fail()
+            kept = "known keys stay in use" if self._keys else "no token can be checked"
+            log.warning("cannot fetch the issuer's keys", issuer=self._issuer.url, reason=str(error), consequence=kept)
+        except Exception:  # a defect in reading what strangers send must not end the gateway
+            self._freshness.fail()
+            log.exception("cannot read the issuer's keys", issuer=self._issuer.url)
+
+    def _take(self, document: Document) -> None:
+        self._keys = read_keys(document.content, self._algorithms)
+        self._freshness.succeed(self._clock(), document.max_age)
+        if not self._keys:
+            log.warning("the issuer has no key that can be used", issuer=self._issuer.url, algorithms=self._algorithms)

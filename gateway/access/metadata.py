@@ -1,0 +1,84 @@
+"""How a client learns where to get a token: protected resource metadata (RFC 9728) and `WWW-Authenticate`."""
+
+import re
+from collections.abc import Collection
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from gateway.access.oauth_settings import OAuthSettings
+from gateway.request import READ, WRITE
+
+WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
+
+USUAL_SCOPES: Final = frozenset({READ, WRITE})
+"""What an agent needs to be of use; the rest it is told to ask for when it is needed."""
+
+_UNQUOTABLE: Final = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]+")
+"""What RFC 6750 does not allow in `error_description` and `scope`, quotes and line ends among it."""
+
+
+def metadata_url(resource: str) -> str:
+    """Where the metadata of a resource stands: the well-known path goes between host and path."""
+    parts = urlsplit(resource)
+    return urlunsplit((parts.scheme, parts.netloc, WELL_KNOWN + parts.path.rstrip("/"), parts.query, ""))
+
+
+def protected_resource(settings: OAuthSettings, suffix: str = "") -> dict[str, Any] | None:
+    """The metadata document, or None if there is no such resource.
+
+    Args:
+        suffix: what follows the well-known path in the URL asked for: empty, `/mcp`, or `/mcp/{upstream}`. Any upstream
+            has a document, there or not: who is not logged in cannot find out by this what there is.
+    """
+    resource = settings.resource.rstrip("/")
+    path = urlsplit(resource).path
+    below = suffix.rstrip("/").removeprefix(path)
+    if suffix and (not suffix.startswith(path) or not re.fullmatch(r"(/[A-Za-z0-9._-]{1,128})?", below)):
+        return None
+    return {
+        "resource": resource + below,
+        "resource_name": "mcp-gateway",
+        "authorization_servers": [settings.issuer],
+        "scopes_supported": list(settings.issuer_scopes(USUAL_SCOPES)),
+        "bearer_methods_supported": ["header"],
+    }
+
+
+def challenge(
+    resource_metadata_url: str, scope: Collection[str] = (), error: str | None = None, description: str | None = None
+) -> str:
+    """The value of `WWW-Authenticate` (RFC 6750 section 3, RFC 9728 section 5.1).
+
+    Args:
+        scope: the issuer's scopes that are needed.
+        error: `invalid_token` if there was a token, `insufficient_scope` if it grants too little.
+    """
+    fields = {
+        "error": error,
+        "error_description": description,
+        "scope": " ".join(scope),
+        "resource_metadata": resource_metadata_url,
+    }
+    return "Bearer " + ", ".join(f'{name}="{_UNQUOTABLE.sub(" ", value)}"' for name, value in fields.items() if value)
+
+
+def login_challenge(settings: OAuthSettings) -> str:
+    """For a 401 where no token was sent."""
+    return challenge(metadata_url(settings.resource), settings.issuer_scopes(USUAL_SCOPES))
+
+
+def token_challenge(settings: OAuthSettings, description: str) -> str:
+    """For a 401 where the token that was sent is not good."""
+    scope = settings.issuer_scopes(USUAL_SCOPES)
+    return challenge(metadata_url(settings.resource), scope, "invalid_token", description)
+
+
+def scope_challenge(settings: OAuthSettings, needed: Collection[str]) -> str:
+    """For a 403: the token is good but lacks scopes.
+
+    Args:
+        needed: every scope of the gateway that the request needs, held or not.
+    """
+    scope = settings.issuer_scopes(needed)
+    description = f"This request needs the scope {' '.join(scope)}"
+    return challenge(metadata_url(settings.resource), scope, "insufficient_scope", description)

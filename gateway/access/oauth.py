@@ -1,0 +1,138 @@
+"""OAuth 2.1 resource server: an access token from the owner's authorization server, checked here, makes a principal.
+
+Of the token itself nothing is believed before its signature is verified, but which of the issuer's keys it names; and
+of its header nothing ever (`jku`, `x5u`, `jwk`) that would say where a key comes from. RFC 9068, RFC 8725.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final, cast
+
+import jwt
+
+from gateway.access import claims, metadata
+from gateway.access.issuer import Issuer
+from gateway.access.jwks import Key, KeySet
+from gateway.access.oauth_settings import OAuthSettings
+from gateway.errors import Unauthenticated
+from gateway.jsonrpc import loads
+from gateway.request import Principal
+
+MAX_TOKEN: Final = 16 * 1024
+"""Longest token, in characters."""
+
+
+MAX_ACCEPTED: Final = 4096
+"""Most tokens that are remembered as verified: checking a signature costs more than the rest of a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A token that was verified, for as long as its key is the issuer's. Its times are checked every time."""
+
+    principal: Principal
+    times: claims.Claims
+    kid: str | None
+    algorithm: str
+    key: Key
+
+
+class OAuth:
+    """`Authorization: Bearer`, by access tokens in JWT form. `run` must be running.
+
+    Args:
+        issuer: whom to ask for keys, if not the one that the settings describe.
+        clock: monotonic, in seconds; for how long keys are kept.
+        now: seconds since the epoch; for a token's times.
+    """
+
+    header: Final = "authorization"
+
+    def __init__(
+        self,
+        settings: OAuthSettings,
+        issuer: Issuer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._now = now
+        self._types = frozenset(name.lower() for name in settings.types)
+        self._jws = jwt.PyJWS(settings.algorithms)
+        issuer = issuer or Issuer(settings.issuer, settings.jwks_uri, allow_private=settings.allow_private)
+        self._keys = KeySet(issuer, settings.algorithms, clock)
+        self._accepted: dict[bytes, Accepted] = {}
+        """By the token's digest."""
+
+    async def run(self) -> None:
+        """Keep the issuer's keys, until cancelled."""
+        await self._keys.run()
+
+    async def authenticate(self, credential: str) -> Principal:
+        """
+        Args:
+            credential: the value of `Authorization`.
+
+        Raises:
+            Unauthenticated: with the `WWW-Authenticate` header that says so; the message repeats nothing of the token.
+            IssuerUnavailable: the issuer's keys are not to be had.
+        """
+        scheme, _, token = credential.strip().partition(" ")
+        if scheme.lower() != "bearer":
+            error = Unauthenticated("Authorization must be `Bearer` and an access token.")
+            error.headers["www-authenticate"] = metadata.login_challenge(self._settings)
+            raise error
+        try:
+            return await self._principal(token.strip())
+        except Unauthenticated as error:
+            error.headers["www-authenticate"] = metadata.token_challenge(self._settings, error.message)
+            raise
+
+    async def _principal(self, token: str) -> Principal:
+        if len(token) > MAX_TOKEN:
+            raise Unauthenticated(f"The bearer token is longer than {MAX_TOKEN} characters.")
+        if token.count(".") != 2 or not token.isascii():
+            raise Unauthenticated("The bearer token is not a signed JWT.")
+        digest = sha256(token.encode()).digest()
+        accepted = self._accepted.get(digest)
+        if accepted is None or await self._keys.find(accepted.kid, accepted.algorithm) is not accepted.key:
+            accepted = await self._accept(token)
+            self._accepted[digest] = accepted
+            if len(self._accepted) > MAX_ACCEPTED:
+                del self._accepted[next(iter(self._accepted))]
+        claims.check_time(accepted.times, self._settings.leeway, self._now())
+        return accepted.principal
+
+    async def _accept(self, token: str) -> Accepted:
+        """Everything but the time."""
+        kid, algorithm = self._header(token)
+        key = await self._keys.find(kid, algorithm)
+        if key is None:
+            raise Unauthenticated("The bearer token is not signed with a key of the authorization server.")
+        try:
+            payload: Any = loads(self._jws.decode(token, key.public, [algorithm]))
+        except (jwt.PyJWTError, ValueError):
+            raise Unauthenticated("The bearer token's signature is not valid.") from None
+        if not isinstance(payload, dict):
+            raise Unauthenticated("The bearer token has no claims.")
+        found = cast(dict[str, Any], payload)
+        times = {name: found[name] for name in ("exp", "nbf", "iat") if name in found}
+        return Accepted(claims.principal(found, self._settings), times, kid, algorithm, key)
+
+    def _header(self, token: str) -> tuple[str | None, str]:
+        """The `kid` and `alg` of a token whose header is in order."""
+        try:
+            # The header alone: the rest is decoded once, together with the signature.
+            header = self._jws.get_unverified_header(token[: token.index(".")] + "..")
+        except (jwt.PyJWTError, ValueError):
+            raise Unauthenticated("The bearer token is not a signed JWT.") from None
+        algorithm, kind = header.get("alg"), header.get("typ", "")
+        if not isinstance(algorithm, str) or algorithm not in self._settings.algorithms:
+            raise Unauthenticated("The bearer token's `alg` is not accepted.")
+        if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in self._types:
+            raise Unauthenticated("The bearer token's `typ` is not that of an access token.")
+        if "crit" in header or "b64" in header:
+            raise Unauthenticated("The bearer token's header has extensions, which are not accepted.")
+        return header.get("kid"), algorithm

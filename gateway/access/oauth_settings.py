@@ -1,0 +1,120 @@
+"""What the owner of the gateway says about its authorization server, checked when it is said."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.request import READ, SCOPES
+
+ALGORITHMS: Final[Mapping[str, tuple[str, str]]] = {
+    "RS256": ("RSA", ""),
+    "RS384": ("RSA", ""),
+    "RS512": ("RSA", ""),
+    "PS256": ("RSA", ""),
+    "PS384": ("RSA", ""),
+    "PS512": ("RSA", ""),
+    "ES256": ("EC", "P-256"),
+    "ES384": ("EC", "P-384"),
+    "ES512": ("EC", "P-521"),
+    "EdDSA": ("OKP", "Ed25519"),
+}
+"""Signature algorithms there can be, with the `kty` and `crv` of their keys. All asymmetric: a public key must never be
+good for signing."""
+
+MAX_LEEWAY: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRule:
+    """What a value of a claim grants."""
+
+    claim: str
+    """Its name; `realm_access.roles` is also the member `roles` of `realm_access`."""
+    value: str = "*"
+    """A glob, case-sensitive. It must match the claim, or one of its values if it is a list."""
+    scopes: frozenset[str] = frozenset()
+    """Scopes of the gateway that it grants."""
+    upstreams: frozenset[str] = frozenset()
+    """Upstreams that it grants; `*` is all of them."""
+    groups: frozenset[str] = frozenset()
+    """Groups it makes the principal a member of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuthSettings:
+    """
+    Raises:
+        ValueError: a value cannot be; the message begins with the field's name.
+    """
+
+    issuer: str
+    """The authorization server's identifier, to the letter: what its metadata and the `iss` of its tokens say."""
+    resource: str
+    """The URL of `/mcp` as agents reach it. Tokens must be issued for it (RFC 8707). One that is issued for
+    `{resource}/github` is good for the upstream `github` alone."""
+    audiences: tuple[str, ...] = ()
+    """Further values of `aud` that mean this gateway: URLs of its other endpoints, or whatever name the issuer uses."""
+    jwks_uri: str = ""
+    """Where the keys are, if the issuer's metadata shall not be asked."""
+    allow_private: bool = False
+    """Whether the hosts named in `issuer` and `jwks_uri` may be on this machine or a private network, and use http."""
+    algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA", "PS256")
+    types: tuple[str, ...] = ("at+jwt", "jwt", "")
+    """The `typ` a token may have, without `application/`; empty is none at all. RFC 9068 wants `at+jwt`, but many
+    issuers do not write it."""
+    leeway: float = 30.0
+    """Seconds by which the issuer's clock and ours may differ."""
+    owner_claims: tuple[str, ...] = ("email", "sub")
+    """Where the principal's owner stands: the first that is there. Policies name owners, so use no claim that people
+    can edit, such as `preferred_username`. An `email` with `email_verified: false` is passed over."""
+    groups_claim: str = "groups"
+    upstreams_claim: str = ""
+    """A claim that lists the upstreams a principal may use; `*` is all of them."""
+    scopes: Mapping[str, frozenset[str]] = field(default_factory=lambda: {name: frozenset({name}) for name in SCOPES})
+    """The issuer's scopes → the gateway's. By default they have the same names."""
+    default_scopes: frozenset[str] = frozenset({READ})
+    """What a valid token grants that names none of `scopes` and fits no rule with scopes. By default it may look, but
+    call nothing."""
+    claims: tuple[ClaimRule, ...] = ()
+    """What further claims grant. As soon as `upstreams_claim` or a rule with `upstreams` is there, a principal has the
+    upstreams that it is granted; otherwise it has all."""
+
+    def __post_init__(self) -> None:
+        for name in ("issuer", "jwks_uri"):
+            url = getattr(self, name)
+            if url or name == "issuer":
+                _check_url(name, url, allow_http=self.allow_private)
+        _check_url("resource", self.resource, allow_http=True)
+        _check_known("algorithms", self.algorithms, ALGORITHMS)
+        if not self.algorithms:
+            raise ValueError("algorithms: at least one is needed.")
+        if not 0 <= self.leeway <= MAX_LEEWAY:
+            raise ValueError(f"leeway: must be between 0 and {MAX_LEEWAY:g} seconds.")
+        for scope, granted in self.scopes.items():
+            _check_known(f"scopes.{scope}", granted, SCOPES)
+        _check_known("default_scopes", self.default_scopes, SCOPES)
+        for rule in self.claims:
+            _check_known("claims", rule.scopes, SCOPES)
+
+    def issuer_scopes(self, needed: Collection[str]) -> tuple[str, ...]:
+        """The issuer's scopes to ask for when the gateway's `needed` ones are: for each the one that grants least."""
+        least_first = sorted(self.scopes, key=lambda name: (len(self.scopes[name]), name))
+        chosen = (next((name for name in least_first if scope in self.scopes[name]), "") for scope in sorted(needed))
+        return tuple(dict.fromkeys(name for name in chosen if name))
+
+
+def _check_url(name: str, url: str, *, allow_http: bool) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable() or " " in url:
+        raise ValueError(f"{name}: {url!r} is not an http(s) URL.")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError(f"{name}: user information, a query or a fragment has no place in it.")
+    if parts.scheme == "http" and not allow_http:
+        raise ValueError(f"{name}: must be https. For a server on your own network set allow_private.")
+
+
+def _check_known(name: str, values: Collection[str], known: Collection[str]) -> None:
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(f"{name}: {', '.join(unknown)} is none of {', '.join(sorted(known))}.")

@@ -1,0 +1,162 @@
+"""The keys that sign agent tokens: one that signs, and the ones before it until the tokens they signed have expired.
+
+They live in `state_dir/signing_keys.json`, made on the first start, or come from the configuration and are not written
+anywhere. Constructors and `rotate` block: they touch that file.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from gateway import jsonrpc
+from gateway.errors import ConfigError
+from gateway.store import files
+
+log = structlog.stdlib.get_logger("gateway.access")
+
+KEY_BYTES: Final = 32
+SHORTEST_SECRET: Final = 32
+"""Characters of a configured key."""
+_FORMAT: Final = "mcp-gateway signing keys"
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """One key for HMAC-SHA256."""
+
+    kid: str
+    """Its name, as tokens carry it. Says nothing about the key."""
+    secret: bytes = field(repr=False)
+    """`KEY_BYTES` of them."""
+    accepted_until: float | None = None
+    """Seconds since 1970 after which what it signed has expired; None while it signs."""
+
+    def is_accepted(self, now: float) -> bool:
+        return self.accepted_until is None or now < self.accepted_until
+
+
+class SigningKeys:
+    """A key ring. The first key signs; all are accepted. Made by `from_file` or `from_secret`."""
+
+    def __init__(self, keys: Sequence[SigningKey], path: Path | None = None) -> None:
+        self._keys = tuple(keys)
+        self._path = path
+
+    @classmethod
+    def from_secret(cls, secret: str, *previous: str) -> "SigningKeys":
+        """The ring of a configured key, the same on every node that has it.
+
+        Args:
+            previous: keys that were configured before, accepted for as long as they stay in the configuration.
+
+        Raises:
+            ConfigError: one of them is shorter than `SHORTEST_SECRET`.
+        """
+        if any(len(each) < SHORTEST_SECRET for each in (secret, *previous)):
+            raise ConfigError(
+                f"The key that signs agent tokens is shorter than {SHORTEST_SECRET} characters; "
+                "`openssl rand -base64 32` makes a good one."
+            )
+        keys = [_derive(each) for each in (secret, *previous)]
+        return cls([keys[0], *(SigningKey(key.kid, key.secret, float("inf")) for key in keys[1:])])
+
+    @classmethod
+    def from_file(cls, path: Path) -> "SigningKeys":
+        """The ring in a file, which is made if there is none.
+
+        Raises:
+            ConfigError: the file cannot be read, written or understood.
+        """
+        try:
+            if not path.exists():
+                files.create(path, _encode([_fresh()]))
+            _tighten(path)
+            return cls(_decode(path.read_bytes()), path)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be used for the keys of agent tokens: {error.strerror}") from None
+        except (ValueError, TypeError, KeyError):
+            raise ConfigError(
+                f"{path}: does not hold the keys of agent tokens; restore it, or delete it to end all agent tokens"
+            ) from None
+
+    @property
+    def signing(self) -> SigningKey:
+        return self._keys[0]
+
+    @property
+    def all(self) -> tuple[SigningKey, ...]:
+        """The one that signs, then the others, newest first."""
+        return self._keys
+
+    def rotate(self, lifetime: float, now: float | None = None) -> None:
+        """Sign with a new key from now on, and accept the old one for as long as its tokens can live.
+
+        Args:
+            lifetime: of tokens, in seconds.
+            now: seconds since 1970; the system's clock if None.
+
+        Raises:
+            ConfigError: the key is configured, and has to be changed there; or the file cannot be written.
+        """
+        if self._path is None:
+            raise ConfigError("The key that signs agent tokens is configured; change it in the configuration.")
+        now = time.time() if now is None else now
+        retired = SigningKey(self.signing.kid, self.signing.secret, now + lifetime)
+        keys = (_fresh(), retired, *(key for key in self._keys[1:] if key.is_accepted(now)))
+        try:
+            files.replace(self._path, _encode(keys))
+        except OSError as error:
+            raise ConfigError(f"{self._path}: cannot be written: {error.strerror}") from None
+        self._keys = keys
+
+
+def _fresh() -> SigningKey:
+    return SigningKey(secrets.token_hex(8), secrets.token_bytes(KEY_BYTES))
+
+
+def _derive(secret: str) -> SigningKey:
+    """A key of the right length from text of any; its name is a second hash, which does not lead back."""
+    key = hmac.digest(b"mcp-gateway agent tokens", secret.encode(), "sha256")
+    return SigningKey(hashlib.blake2b(key, digest_size=8, person=b"mcpgw-kid").hexdigest(), key)
+
+
+def _tighten(path: Path) -> None:
+    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        log.warning("others could read the keys of agent tokens; rotate them", path=str(path))
+        path.chmod(0o600)
+
+
+def _encode(keys: Sequence[SigningKey]) -> bytes:
+    entries = [
+        {"kid": key.kid, "secret": base64.b64encode(key.secret).decode(), "accepted_until": key.accepted_until}
+        for key in keys
+    ]
+    return jsonrpc.dumps({"format": _FORMAT, "version": _VERSION, "keys": entries})
+
+
+def _decode(data: bytes) -> list[SigningKey]:
+    document = jsonrpc.loads(data)
+    if document["format"] != _FORMAT or document["version"] != _VERSION:
+        raise ValueError("foreign, or of another version")
+    keys = [_key(entry) for entry in document["keys"]]
+    if not keys or keys[0].accepted_until is not None:
+        raise ValueError("no key signs")
+    return keys
+
+
+def _key(entry: dict[str, Any]) -> SigningKey:
+    secret, until = base64.b64decode(entry["secret"], validate=True), entry["accepted_until"]
+    if len(secret) != KEY_BYTES or not isinstance(entry["kid"], str) or not isinstance(until, int | float | None):
+        raise ValueError("not what was saved")
+    return SigningKey(entry["kid"], secret, until)

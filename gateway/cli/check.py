@@ -1,0 +1,119 @@
+"""`mcp-gateway check`: is the configuration valid? Reads files only; nothing is started, nothing is connected to."""
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from gateway.cli.common import Exit, config_option, json_option
+from gateway.cli.terminal import bold, dim, harmless, mark, plural, print_json, table, width, wrapped
+from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gateway.config.models import Config, ServerConfig
+
+_PLACED: Final = re.compile(
+    r"(?P<file>.+?):(?P<line>[0-9]+): (?:server (?P<quote>['\"])(?P<server>.+?)(?P=quote): )?"
+    r"(?:(?P<field>[^\s:]+): )?(?P<message>.*)"
+)
+
+
+@click.command("check")
+@config_option
+@json_option
+def command(path: Path | None, as_json: bool) -> None:
+    """Validate the configuration, offline: says what is wrong, in which file, on which line.
+
+    Exits with 2 when it cannot be used. Warnings do not count.
+    """
+    from gateway.config.loader import load
+    from gateway.config.locate import find_config
+
+    try:
+        found = find_config(path)
+        config = load(found.path)
+    except ConfigError as error:
+        _print_errors(error.message.splitlines(), as_json)
+        sys.exit(Exit.USAGE)
+    from gateway.cli.names import remarks
+
+    warnings = [*config.warnings, *remarks(config)]
+    if as_json:
+        print_json(_as_json(config, found.is_demo, warnings))
+    else:
+        _print(config, found.is_demo, warnings)
+
+
+def _print_errors(errors: list[str], as_json: bool) -> None:
+    if as_json:
+        print_json({"valid": False, "errors": [_placed(line) for line in errors]})
+    else:
+        for line in errors:
+            click.echo(f"{mark('problem')} {_shown(line)}", err=True)
+        click.echo(f"\n{plural(len(errors), 'error')}; the gateway does not start.", err=True)
+
+
+def _placed(line: str) -> dict[str, Any]:
+    """A message in its parts: `file`, `line`, `server` and `field` as far as it has them, and `message`."""
+    match = _PLACED.fullmatch(line)
+    if match is None:
+        return {"message": line}
+    parts = {key: value for key, value in match.groupdict().items() if value is not None and key != "quote"}
+    return {**parts, "line": int(parts["line"])}
+
+
+def _shown(line: str) -> str:
+    match = _PLACED.fullmatch(line)
+    if match is not None:
+        end = match.end("line") + 1
+        line = bold(line[:end]) + line[end:]
+    return wrapped(line, 2, width(sys.stderr))
+
+
+# --- A valid one --------------------------------------------------------------------------------------------------
+
+
+def _print(config: "Config", is_demo: bool, warnings: list[str]) -> None:
+    from gateway.telemetry.logs import Redactor
+
+    redact = Redactor(config.secrets)
+    what = " (the one that comes with mcp-gateway)" if is_demo else ""
+    click.echo(f"{mark('ok')} {bold(str(config.path))} is valid{what}")
+    for other in config.files[1:]:
+        click.echo(f"  {dim('with')} {other}")
+    if config.servers:
+        rows = [(name, server.type, _when(server), redact(reach(server))) for name, server in config.servers.items()]
+        click.echo()
+        header = ("SERVER", "TRANSPORT", "STARTS", "COMMAND OR URL")
+        click.echo(
+            "\n".join(table(rows, header=header, styles=(bold, None, None, dim), limit=width(sys.stdout), indent=2))
+        )
+    if warnings:
+        click.echo()
+    for warning in warnings:
+        click.echo(f"{mark('note')} {_shown(redact(warning))}")
+
+
+def _when(server: "ServerConfig") -> str:
+    return "disabled" if server.disabled else "when called" if server.lazy else "at once"
+
+
+def reach(server: "ServerConfig") -> str:
+    """The command line or the URL, on one line. May contain secrets."""
+    return harmless(" ".join([server.command or "", *server.args]) if server.type == "stdio" else server.url or "")
+
+
+def _as_json(config: "Config", is_demo: bool, warnings: list[str]) -> dict[str, Any]:
+    return {
+        "valid": True,
+        "file": str(config.path),
+        "demo": is_demo,
+        "files": [str(path) for path in config.files],
+        "servers": [
+            {"name": name, "transport": server.type, "disabled": server.disabled, "lazy": server.lazy}
+            for name, server in config.servers.items()
+        ],
+        "warnings": [_placed(line) for line in warnings],
+    }

@@ -1,0 +1,116 @@
+"""`mcp-gateway client-config`: what to put into a client's configuration to have it start, or reach, this gateway."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway.cli.clients import CLIENTS, Client
+from gateway.cli.common import Exit, config_option, fail
+from gateway.cli.terminal import bold, dim, print_json
+from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gateway.config.locate import Found
+
+NAME = "gateway"
+"""Short: clients put it before every tool's name, and some allow 64 characters in all."""
+
+
+@click.command("client-config")
+@click.argument("client", type=click.Choice(list(CLIENTS)))
+@click.option("--http", is_flag=True, help="An entry that reaches a running gateway instead of starting one.")
+@click.option("--url", metavar="URL", help="Where that gateway is; by default where `serve` listens. Implies --http.")
+@click.option("--name", default=NAME, show_default=True, help="What the client is to call it.")
+@config_option
+def command(client: str, http: bool, url: str | None, name: str, path: Path | None) -> None:
+    """Print what to put into a client's configuration.
+
+    The snippet goes to stdout; where it belongs, and the command that puts it there, to stderr.
+    """
+    from gateway.config.locate import find_config
+
+    chosen = CLIENTS[client]
+    if (http or url) and not chosen.http:
+        fail(
+            f"{chosen.title} starts stdio servers only, and skips any other in its file; leave --http away", Exit.USAGE
+        )
+    try:
+        found = find_config(path)
+        entry = _remote(chosen, url, found) if http or url else _stdio(chosen, found)
+    except ConfigError as error:
+        fail(error.message, Exit.USAGE)
+    print_json(chosen.snippet(name, entry))
+    _explain(chosen, name, entry)
+    if "command" in entry:
+        _warn(entry["command"], found)
+
+
+def _stdio(client: Client, found: "Found") -> dict[str, Any]:
+    from gateway.cli.command_line import own_command
+
+    return client.stdio([*own_command(sys.argv[0]), "stdio", "-c", str(found.path.absolute())])
+
+
+def _remote(client: Client, url: str | None, found: "Found") -> dict[str, Any]:
+    from gateway.cli.lenient import read_leniently
+    from gateway.config.loader import load
+
+    reading = read_leniently(found.path)  # what the servers lack is not our concern here
+    settings = (reading.config or load(found.path)).gateway
+    if url is None:
+        if settings.port == 0:
+            raise ConfigError("port 0 is another one at every start; set gateway.port, or say --url")
+        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
+        url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/mcp"
+    return client.remote(url, {"Authorization": "Bearer YOUR_KEY"} if settings.auth.enabled else {})
+
+
+def _explain(client: Client, name: str, entry: dict[str, Any]) -> None:
+    import os
+
+    click.echo(err=True)
+    click.echo(f"For {client.title} this belongs into", err=True)
+    click.echo(f"  {bold(client.file(sys.platform, os.environ))}", err=True)
+    if client.project_file:
+        click.echo(f"  {bold(client.project_file)} in a project's folder, for that project alone", err=True)
+    click.echo(dim(f"If the file has {client.root!r} already, add the entry to it."), err=True)
+    if adding := client.adding(name, entry, sys.platform):
+        click.echo("\nOr let the client do it:", err=True)
+        click.echo(f"  {bold(adding)}", err=True)
+    if "command" not in entry:
+        click.echo("\nThe gateway has to run there: `mcp-gateway serve`.", err=True)
+    elif client.afterwards:
+        click.echo(f"\nThen {client.afterwards}.", err=True)
+
+
+def _warn(command: str, found: "Found") -> None:
+    from gateway.cli.command_line import is_ephemeral
+    from gateway.config.locate import FILE_NAME, config_home
+
+    def note(text: str) -> None:
+        click.echo(f"\n{click.style('Note:', fg='yellow')} {text}", err=True)
+
+    if is_ephemeral(command):
+        note(f"{command} is in a cache and may vanish; `uv tool install` the gateway and ask again.")
+    if found.is_demo:
+        import os
+
+        note(
+            f"{found.path} is the one that comes with mcp-gateway; "
+            f"write your own, {config_home(os.environ) / FILE_NAME}, and ask again."
+        )
+    if needed := _variables(found.path):
+        note(
+            f"{found.path.name} needs {', '.join(needed)}, and programs started from a desktop do not have what your "
+            'shell sets. Give them in the entry, as "env": {…}.'
+        )
+
+
+def _variables(path: Path) -> list[str]:
+    """The variables that the file refers to without a default."""
+    from gateway.cli.lenient import references
+    from gateway.config.source import read
+
+    return references(read(path))

@@ -1,0 +1,51 @@
+"""The first contact with an upstream: waits until it is known what it offers, or that it does not work."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+
+from gateway.upstream.link import State
+from gateway.upstream.upstream import Upstream
+
+SECOND_CHANCE_SECONDS: Final = 8.0
+"""A program that left sooner than this is started once more: some servers of the handshake era leave when probed for
+the modern one, and the supervisor knows that only afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """How it went."""
+
+    works: bool
+    reason: str
+    """Why not, or which of its lists could not be had."""
+    seconds: float
+    """From the start of the program, or the first connection, until its lists were there."""
+
+
+async def contact(upstream: Upstream) -> Contact:
+    """Wait for the upstream, which somebody runs. What an earlier run knew of it does not count."""
+    started = anyio.current_time()
+    result = await _attempt(upstream, started)
+    if not result.works and upstream.config.type == "stdio" and result.seconds < SECOND_CHANCE_SECONDS:
+        upstream.settled = anyio.Event()
+        upstream.wake()
+        started = anyio.current_time()
+        result = await _attempt(upstream, started)
+    return result
+
+
+async def _attempt(upstream: Upstream, started: float) -> Contact:
+    await upstream.settled.wait()
+    status = upstream.status
+    works = status.state is not State.BACKING_OFF and not (
+        status.state is State.DEGRADED and "tools/list" in status.reason
+    )
+    reason = status.reason if status.state in (State.BACKING_OFF, State.DEGRADED) else ""
+    return Contact(works, plain_reason(upstream.name, reason), anyio.current_time() - started)
+
+
+def plain_reason(upstream: str, reason: str) -> str:
+    """A reason where the upstream's name has been said already."""
+    return reason.removeprefix(f"Upstream {upstream!r} ")

@@ -1,0 +1,157 @@
+"""`mcp-gateway keys`: make, list, revoke and hash the API keys of a file. A gateway that uses the file sees the change."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gateway.cli.common import Exit, config_option, fail, json_option, read_config
+from gateway.cli.terminal import bold, dim, plural, print_json, table, width
+from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gateway.access.key_file import Entry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group("keys")
+def command() -> None:
+    """Create, list, revoke and hash API keys.
+
+    They are kept in the file that gateway.auth.api_keys_file names, or --file. Changes take effect at once.
+    """
+
+
+def _with_file(verb: F) -> F:
+    """Give a verb `--file` and `-c/--config`, and the file that these lead to as its first argument."""
+
+    @click.option("--file", "file", metavar="FILE", type=click.Path(path_type=Path), help="The file of API keys.")
+    @config_option
+    @wraps(verb)
+    def wrapper(path: Path | None, file: Path | None, **options: Any) -> Any:
+        try:
+            return verb(file or options.pop("named", None) or _configured(path), **options)
+        except ConfigError as error:
+            fail(error.message, Exit.USAGE)
+
+    return wrapper  # pyright: ignore[reportReturnType]
+
+
+def _configured(path: Path | None) -> Path:
+    config = read_config(path, {})
+    file = config.gateway.auth.api_keys_file
+    if file is None:
+        fail(f"{config.path} names no file of API keys; use --file, or set gateway.auth.api_keys_file", Exit.USAGE)
+    return file
+
+
+@command.command("create")
+@_with_file
+@click.option("--owner", required=True, help="The person or team that gets the key.")
+@click.option(
+    "--upstream", "upstreams", metavar="NAME", multiple=True, help="May use this one; repeatable. Default: all."
+)
+@click.option("--rpm", type=int, metavar="N", help="Requests a minute, -1 for no limit. Default: the gateway's.")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice(["read", "write", "admin"]),
+    multiple=True,
+    help="May do this; repeatable. Default: read and write.",
+)
+def create(file: Path, owner: str, upstreams: tuple[str, ...], rpm: int | None, scopes: tuple[str, ...]) -> None:
+    """Make a key and print it, this once: the file gets a hash of it."""
+    from gateway.access import key_edit
+
+    key, entry = key_edit.create(file, owner, upstreams, rpm, scopes)
+    click.echo(key)
+    click.echo(f"Key {bold(entry.id)} of {entry.owner} is in {file}: {_may(entry)}.", err=True)
+    click.echo(dim("It is not shown again. Clients send it as the header X-Api-Key."), err=True)
+
+
+@command.command("list")
+@_with_file
+@json_option
+def list_(file: Path, as_json: bool) -> None:
+    """List the keys: whose they are and what they may, never the keys themselves."""
+    from gateway.access import key_file
+
+    found = key_file.load(file)
+    if as_json:
+        print_json([_as_json(entry) for entry in found.entries])
+        return
+    if not found.entries:
+        click.echo(f"No keys in {file}.", err=True)
+        return
+    rows = [
+        (entry.id, entry.owner, _limit(entry), _scopes(entry), _upstreams(entry), _kept(entry))
+        for entry in found.entries
+    ]
+    header = ("ID", "OWNER", "RPM", "SCOPES", "UPSTREAMS", "KEPT AS")
+    click.echo("\n".join(table(rows, header=header, styles=(bold,), right=(2,), limit=width(sys.stdout))))
+    if found.exposed:
+        hint = f"{plural(found.exposed, 'key')} in plain text; {key_file.hash_command(file)}"
+        click.echo(dim(hint), err=True)
+
+
+@command.command("revoke")
+@_with_file
+@click.argument("id")
+def revoke(file: Path, id: str) -> None:
+    """Remove the key with that ID, as `mcp-gateway keys list` shows it."""
+    from gateway.access import key_edit
+
+    entry = key_edit.revoke(file, id)
+    click.echo(f"Key {bold(entry.id)} of {entry.owner} is revoked.", err=True)
+
+
+@command.command("hash")
+@_with_file
+@click.argument("named", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+def hash_(file: Path) -> None:
+    """Replace the keys that stand in the file by hashes. They go on working."""
+    from gateway.access import key_edit
+
+    done = key_edit.hash_in_place(file)
+    click.echo(f"{plural(len(done.hashed), 'key')} hashed in {file}.", err=True)
+    for entry in done.left:
+        click.echo(f"Left as it is: {entry.id} of {entry.owner}, a key that everybody knows. Revoke it.", err=True)
+
+
+# --- How an entry is shown ----------------------------------------------------------------------------------------
+
+
+def _may(entry: "Entry") -> str:
+    return f"{_scopes(entry)} on {_upstreams(entry)}, {_limit(entry)} requests a minute"
+
+
+def _scopes(entry: "Entry") -> str:
+    order = ("read", "write", "admin")
+    return " ".join(sorted(entry.scopes, key=order.index))
+
+
+def _upstreams(entry: "Entry") -> str:
+    return "all upstreams" if entry.upstreams is None else " ".join(sorted(entry.upstreams))
+
+
+def _limit(entry: "Entry") -> str:
+    return {None: "default", -1: "unlimited"}.get(entry.rate_limit_rpm) or str(entry.rate_limit_rpm)
+
+
+def _kept(entry: "Entry") -> str:
+    return "plain text" if entry.is_plain else "sha256" if entry.hash.scrypt is None else "scrypt"
+
+
+def _as_json(entry: "Entry") -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "owner": entry.owner,
+        "allowed_upstreams": sorted(entry.upstreams or ()),
+        "rate_limit_rpm": entry.rate_limit_rpm,
+        "scopes": sorted(entry.scopes),
+        "kept_as": _kept(entry),
+    }

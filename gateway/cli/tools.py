@@ -1,0 +1,120 @@
+"""`mcp-gateway tools`: what agents see, what it costs them, and what they do not see because it does not work."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway.cli.common import Exit, fail, json_option, run, with_config
+from gateway.cli.terminal import bold, columns, dim, first_line, harmless, plural, print_json, table, width, wrapped
+
+if TYPE_CHECKING:
+    from gateway.cli.agent import Visit
+    from gateway.config.models import Config
+
+
+@click.command("tools")
+@click.option("--server", "servers", metavar="NAME", multiple=True, help="Only this server's; may be repeated.")
+@json_option
+@with_config
+def command(config: "Config", servers: tuple[str, ...], as_json: bool) -> None:
+    """List what agents see: starts the configured servers, and asks the gateway as an agent would.
+
+    Exits with 1 when a server could not be reached or listed.
+    """
+    _check_names(config, servers)
+    sys.exit(run(_list, config, servers, as_json))
+
+
+def _check_names(config: "Config", servers: tuple[str, ...]) -> None:
+    from gateway.config.problems import closest
+
+    for name in servers:
+        if name not in config.servers:
+            meant = closest(name, config.servers)
+            hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(config.servers) or 'none'}"
+            fail(f"no server {name!r} in {config.path}; {hint}", Exit.USAGE)
+        if name not in config.enabled:
+            fail(f"server {name!r} is disabled in {config.path}", Exit.USAGE)
+
+
+async def _list(config: "Config", servers: tuple[str, ...], as_json: bool) -> Exit:
+    from gateway.cli.agent import awake, visiting
+    from gateway.cli.last_words import LastWords
+
+    last_words = LastWords()
+    redact = last_words.listen(config, at_least="error")
+    wanted = servers or tuple(config.enabled)
+    async with visiting(awake(config, wanted) if servers else config) as visit:
+        await visit.meet()
+        tools = await visit.tools()
+        owners = {name: owner.upstream for name, owner in visit.catalogue.tool_owners.items()}
+        tools = [tool for tool in tools if owners[tool["name"]] in wanted]
+        if as_json:
+            print_json(tools)
+        else:
+            _print_table(tools, owners)
+        _print_problems(visit, last_words.of, redact, len(wanted))
+        return Exit.FOUND if visit.failed else Exit.FINE
+
+
+# --- What works ---------------------------------------------------------------------------------------------------
+
+
+def _print_table(tools: list[dict[str, Any]], owners: dict[str, str]) -> None:
+    if not tools:
+        click.echo("No tools.")
+        return
+    rows = [(tool["name"], owners[tool["name"]], summary(tool)) for tool in tools]
+    lines = table(rows, header=("TOOL", "SERVER", "DESCRIPTION"), styles=(bold, None, None), limit=width(sys.stdout))
+    click.echo("\n".join(lines))
+    click.echo()
+    costs: dict[str, list[int]] = {}
+    for tool in tools:
+        costs.setdefault(owners[tool["name"]], []).append(tokens(tool))
+    total = sum(map(sum, costs.values()))
+    click.echo(f"{plural(len(tools), 'tool')} from {plural(len(costs), 'server')}, about {total:,} tokens", nl=False)
+    click.echo(dim(" of each agent's context (an estimate: bytes ÷ 4)"))
+    if len(costs) > 1:
+        dearest_first = sorted(costs.items(), key=lambda item: -sum(item[1]))
+        each = [(name, plural(len(cost), "tool"), f"~{sum(cost):,}") for name, cost in dearest_first]
+        click.echo("\n".join(table(each, right=(1, 2), indent=2)))
+
+
+def summary(tool: dict[str, Any]) -> str:
+    """One line about a tool: its description's first, else its title."""
+    texts = (tool.get("description"), tool.get("title"))
+    return next((first_line(text) for text in texts if isinstance(text, str) and text.strip()), "")
+
+
+def tokens(tool: dict[str, Any]) -> int:
+    """Roughly what a tool takes of a model's context: clients pass on its name, description and input schema."""
+    from gateway import jsonrpc
+
+    shown = {key: tool[key] for key in ("name", "description", "inputSchema") if key in tool}
+    return round(len(jsonrpc.dumps(shown)) / 4)
+
+
+# --- What does not ------------------------------------------------------------------------------------------------
+
+
+def _print_problems(visit: "Visit", last_words: Any, redact: Any, asked: int) -> None:
+    failed = visit.failed
+    if failed:
+        click.echo(err=True)
+        click.echo(click.style(f"{len(failed)} of {plural(asked, 'server')} did not work:", fg="red"), err=True)
+    lines = [(name, met.reason, last_words(name)) for name, met in failed.items()]
+    lines += [(name, met.reason, []) for name, met in visit.contacts.items() if met.works and met.reason]
+    names = {name for name, _, _ in lines}
+    for dropped in visit.catalogue.dropped:
+        if dropped.upstream not in failed:
+            lines.append((dropped.upstream, f"{dropped.kind} item {dropped.name!r} left out: {dropped.reason}", []))
+            names.add(dropped.upstream)
+    indent = max(map(columns, names), default=0) + 4
+    for name, reason, said in lines:
+        shown = wrapped(redact(harmless(reason)), indent, width(sys.stderr))
+        click.echo(f"  {bold(name)}{' ' * (indent - 2 - columns(name))}{shown}", err=True)
+        for line in said:
+            click.echo(" " * indent + dim(redact(harmless(line))), err=True)
+    if failed:
+        click.echo(dim("`mcp-gateway doctor` looks closer."), err=True)

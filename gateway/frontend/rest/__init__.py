@@ -1,0 +1,54 @@
+"""The REST side: health, metrics, agents' tokens, the upstreams' states, the configuration, and a page to try them on.
+
+Everything here that is imported at once is cheap; FastAPI is loaded when `rest_app` is called.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, cast
+
+from gateway.frontend.rest.failures import reply_error
+from gateway.frontend.rest.metrics import metrics_app
+from gateway.frontend.rest.shell import App, Shell
+from gateway.request import Principal
+
+if TYPE_CHECKING:
+    from gateway.access.agent_tokens import AgentTokens
+    from gateway.access.policy import Policy
+    from gateway.catalogue.library import Library
+    from gateway.config.models import Config
+    from gateway.telemetry.metrics import Metrics
+    from gateway.upstream.upstream import Upstream
+
+__all__ = ["metrics_app", "reply_error", "rest_app"]
+
+
+def rest_app(
+    config: "Config",
+    upstreams: "Mapping[str, Upstream]",
+    library: "Library",
+    policy: "Policy",
+    metrics: "Metrics",
+    agents: "AgentTokens",
+    *,
+    restart: "Callable[[Upstream], None]",
+    count: Callable[[Principal], Awaitable[Mapping[str, str]]],
+    is_draining: Callable[[], bool],
+) -> App:
+    """The ASGI application behind every path that is not MCP.
+
+    It trusts `scope["user"]`, a `Principal`; where there is none, only the public paths answer. Takes half a second to
+    import; may be called in a thread.
+
+    Args:
+        upstreams: those that run now; looked at on every request.
+        restart: closes an upstream's connection and opens it anew.
+        count: counts a request that changes something against its principal's limit, and returns the headers that say
+            so; raises `RateLimited`.
+        is_draining: whether the gateway is about to stop.
+    """
+    from gateway.frontend.rest.application import application
+
+    app = application(
+        config, upstreams, library, policy, metrics, agents, restart=restart, count=count, is_draining=is_draining
+    )
+    return Shell(cast(App, app))  # Starlette's ASGI types are wider than ours

@@ -1,0 +1,65 @@
+"""Who is calling, and what for: the dependencies that every endpoint but the public ones has."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request, Response, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+from gateway.errors import InsufficientScope, Unauthenticated
+from gateway.frontend.rest.models import Failure
+from gateway.request import ADMIN, READ, Principal
+
+Count = Callable[[Principal], Awaitable[Mapping[str, str]]]
+
+_SCHEMES: Final = [
+    Security(APIKeyHeader(name="X-Api-Key", scheme_name="API key", auto_error=False)),
+    Security(APIKeyHeader(name="X-Agent-Token", scheme_name="Agent token", auto_error=False)),
+    Security(HTTPBearer(scheme_name="OAuth", bearerFormat="JWT", auto_error=False)),
+]
+"""For `/docs`: the credential itself was read before the request came here."""
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def failures(*statuses: int) -> Responses:
+    """What `responses` says of them."""
+    return {status: {"model": Failure} for status in statuses}
+
+
+async def _caller(request: Request) -> Principal:
+    principal = request.scope.get("user")
+    if not isinstance(principal, Principal):
+        raise Unauthenticated("Authentication is required.")
+    return principal
+
+
+def _needs(scope: str) -> Callable[[Principal], Awaitable[Principal]]:
+    async def check(principal: "Caller") -> Principal:
+        if scope not in principal.scopes:
+            raise InsufficientScope({scope})
+        return principal
+
+    return check
+
+
+Caller = Annotated[Principal, Depends(_caller)]
+"""Anybody who is somebody."""
+Reader = Annotated[Principal, Depends(_needs(READ))]
+Admin = Annotated[Principal, Depends(_needs(ADMIN))]
+
+PRIVATE: Final[dict[str, Any]] = {"dependencies": _SCHEMES, "responses": failures(401)}
+"""How a router of endpoints that need a caller is made."""
+
+
+def counted(count: Count) -> Any:
+    """The dependency of an endpoint whose requests are counted.
+
+    Raises:
+        RateLimited: there were too many.
+    """
+
+    async def check(principal: Caller, response: Response) -> None:
+        response.headers.update(await count(principal))
+
+    return Depends(check)

@@ -1,0 +1,61 @@
+"""The public endpoints: is it alive, is it ready, and the numbers."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import anyio.to_thread
+from fastapi import APIRouter, Response
+
+from gateway import __version__
+from gateway.frontend.rest.models import Health, Readiness, Ready
+from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
+from gateway.upstream.link import State
+from gateway.upstream.upstream import Upstream
+
+
+def health_routes(
+    upstreams: Mapping[str, Upstream], is_draining: Callable[[], bool], metrics: Metrics | None
+) -> APIRouter:
+    """
+    Args:
+        metrics: None when they are served elsewhere.
+    """
+    router = APIRouter(tags=["Health"])
+    started = time.monotonic()
+
+    @router.get("/health", summary="Is it alive?")
+    async def health() -> Health:
+        """Says `ok` as long as the gateway can say anything."""
+        return Health(status="ok", version=__version__, uptime=round(time.monotonic() - started, 3))
+
+    @router.get(
+        "/readyz", summary="Should it get traffic?", responses={503: {"model": Ready, "description": "Not ready"}}
+    )
+    async def readyz(response: Response) -> Ready:
+        """Ready when every `required` upstream is, and until the gateway begins to stop. Without required upstreams it
+        is ready as soon as it serves."""
+        missing = any(upstream.config.required and not _is_ready(upstream) for upstream in upstreams.values())
+        status = "draining" if is_draining() else "not ready" if missing else "ready"
+        response.status_code = 200 if status == "ready" else 503
+        states = {
+            name: Readiness(state=upstream.status.state, required=upstream.config.required)
+            for name, upstream in upstreams.items()
+        }
+        return Ready(status=status, upstreams=states)
+
+    if metrics is not None:
+        served = metrics  # narrowed for the function below
+        text = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus' text format"}
+
+        @router.get("/metrics", summary="Prometheus metrics", response_class=Response, responses={200: text})
+        async def metrics_text() -> Response:
+            """Requests, errors and latency by method, upstream and outcome; states of upstreams; limits' decisions."""
+            return Response(await anyio.to_thread.run_sync(served.render), headers={"content-type": CONTENT_TYPE})
+
+    return router
+
+
+def _is_ready(upstream: Upstream) -> bool:
+    """Whether calls can be sent to it. A lazy one that rests is: the first call starts it."""
+    state = upstream.status.state
+    return state in (State.READY, State.DEGRADED) or (state is State.STOPPED and upstream.config.lazy)

@@ -1,0 +1,119 @@
+"""How the upstreams are, as far as the caller may know of them; and the order to start over."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import anyio
+import structlog
+from fastapi import APIRouter, Path
+
+from gateway.access.policy import Policy
+from gateway.catalogue.library import Library
+from gateway.errors import NotFound
+from gateway.frontend.rest.caller import PRIVATE, Admin, Count, Reader, counted, failures
+from gateway.frontend.rest.masking import Redact, safe_url
+from gateway.frontend.rest.models import Restarting, ServerInfo, UpstreamInfo, Upstreams
+from gateway.protocol import Era
+from gateway.request import Principal
+from gateway.upstream.link import State
+from gateway.upstream.upstream import Upstream
+
+log = structlog.stdlib.get_logger("gateway.rest")
+
+LONGEST_SHOWN = 200
+"""Characters of what an upstream says about itself."""
+
+Name = Annotated[str, Path(description="The upstream's name.", examples=["time"])]
+
+
+def upstream_routes(
+    upstreams: Mapping[str, Upstream],
+    library: Library,
+    policy: Policy,
+    redact: Redact,
+    restart: Callable[[Upstream], None],
+    count: Count,
+) -> APIRouter:
+    router = APIRouter(prefix="/upstreams", tags=["Upstreams"], **PRIVATE)
+
+    def find(name: str, caller: Principal) -> Upstream:
+        upstream = upstreams.get(name)
+        if upstream is None or not policy.grant(caller).sees_upstream(name):
+            raise NotFound("There is no such upstream.")
+        return upstream
+
+    def describe(upstream: Upstream, caller: Principal) -> UpstreamInfo:
+        offered = library.view(upstream.name, policy.grant(caller))
+        config, status = upstream.config, upstream.status
+        version = _version(upstream)
+        reason = redact(status.reason) or None
+        return UpstreamInfo(
+            name=upstream.name,
+            description=redact(config.description) if config.description else None,
+            tags=config.tags,
+            transport=config.type,
+            url=redact(safe_url(config.url)) if config.url else None,
+            required=config.required,
+            lazy=config.lazy,
+            state=status.state,
+            reason=reason,
+            next_try=_seconds_until(status.next_try),
+            last_error=reason if status.state in (State.BACKING_OFF, State.DEGRADED) else None,
+            era=Era.of(version) if version else None,
+            protocol_version=version or None,
+            server=ServerInfo(**_server_info(upstream, redact)),
+            tools=len(offered.tools),
+            resources=len(offered.resources),
+            resource_templates=len(offered.templates),
+            prompts=len(offered.prompts),
+            in_flight=upstream.in_flight(),
+        )
+
+    @router.get("", summary="All upstreams", responses=failures(403))
+    async def all_upstreams(caller: Reader) -> Upstreams:
+        """Those that you may use, and how they are."""
+        grant = policy.grant(caller)
+        seen = [upstream for name, upstream in upstreams.items() if grant.sees_upstream(name)]
+        return Upstreams(upstreams=[describe(upstream, caller) for upstream in seen])
+
+    @router.get("/{name}", summary="One upstream", responses=failures(403, 404))
+    async def one_upstream(name: Name, caller: Reader) -> UpstreamInfo:
+        return describe(find(name, caller), caller)
+
+    @router.post(
+        "/{name}/restart",
+        status_code=202,
+        summary="Connect anew",
+        dependencies=[counted(count)],
+        responses=failures(403, 404, 429),
+    )
+    async def restart_upstream(name: Name, caller: Admin) -> Restarting:
+        """Close the connection (end the program) and open it again at once. Calls in flight fail. Needs the scope
+        `admin`."""
+        upstream = find(name, caller)
+        log.info("upstream restarted", upstream=name, by=caller.id)
+        restart(upstream)
+        return Restarting(name=name, state=upstream.status.state)
+
+    return router
+
+
+def _version(upstream: Upstream) -> str:
+    """The revision it speaks or, before it was reached, spoke when last seen; else empty."""
+    if upstream.agreed is not None:
+        return upstream.agreed.version
+    return upstream.known.version if upstream.known is not None else ""
+
+
+def _server_info(upstream: Upstream, redact: Redact) -> dict[str, str]:
+    given: dict[str, Any] = {}
+    if upstream.agreed is not None:
+        given = upstream.agreed.server_info
+    elif upstream.known is not None:
+        given = upstream.known.server_info
+    texts = {key: given.get(key) for key in ("name", "version", "title")}
+    return {key: redact(text)[:LONGEST_SHOWN] for key, text in texts.items() if isinstance(text, str)}
+
+
+def _seconds_until(moment: float | None) -> float | None:
+    return None if moment is None else round(max(0.0, moment - anyio.current_time()), 1)

@@ -1,0 +1,100 @@
+"""The agents that were registered and not revoked. A token whose session is not here is dead.
+
+What is kept is whom a token was given to and what for, never the token. To lose it all is to end every token.
+"""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSession:
+    """One registered agent."""
+
+    id: str
+    """Its token's `jti`. Safe to log."""
+    agent_name: str
+    agent_version: str
+    owner: str
+    """The person or team behind it, as the credential says that it was registered with."""
+    ancestors: tuple[str, ...]
+    """Ids of the principals it descends from: first the one that has no token of ours, last who registered it."""
+    scopes: frozenset[str]
+    upstreams: frozenset[str] | None
+    """The upstreams it may use; None means all, empty means none."""
+    rate_limit_rpm: int | None
+    """Requests a minute; None means the gateway's default, -1 no limit."""
+    created: int
+    """Seconds since 1970."""
+    expires: int
+    """Seconds since 1970."""
+
+    @property
+    def principal_id(self) -> str:
+        return f"agent:{self.id}"
+
+    @property
+    def root(self) -> str:
+        """The principal whose cap it counts towards."""
+        return self.ancestors[0]
+
+    def belongs_to(self, principal_id: str) -> bool:
+        """Whether it is that principal, or descends from it."""
+        return principal_id == self.principal_id or principal_id in self.ancestors
+
+
+class AgentStore(Protocol):
+    """Where sessions live. Expired ones are as if they were not there."""
+
+    async def add(self, session: AgentSession, cap: int) -> bool:
+        """Keep a session; False, changing nothing, when its root has `cap` of them. One step, whoever else adds."""
+        ...
+
+    async def get(self, id: str) -> AgentSession | None:
+        """Asked on every request of an agent."""
+        ...
+
+    async def sessions(self) -> list[AgentSession]:
+        """All of them, oldest first."""
+        ...
+
+    async def remove(self, ids: Collection[str]) -> None:
+        """Forget sessions, on every node. Unknown ids are fine."""
+        ...
+
+
+class MemoryAgentStore:
+    """Sessions of this process, gone with it.
+
+    Args:
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._sessions: dict[str, AgentSession] = {}
+
+    async def add(self, session: AgentSession, cap: int) -> bool:
+        self._drop_expired()
+        if sum(other.root == session.root for other in self._sessions.values()) >= cap:
+            return False
+        self._sessions[session.id] = session
+        return True
+
+    async def get(self, id: str) -> AgentSession | None:
+        session = self._sessions.get(id)
+        return session if session is not None and session.expires > self._clock() else None
+
+    async def sessions(self) -> list[AgentSession]:
+        self._drop_expired()
+        return list(self._sessions.values())
+
+    async def remove(self, ids: Collection[str]) -> None:
+        for id in ids:
+            self._sessions.pop(id, None)
+
+    def _drop_expired(self) -> None:
+        now = self._clock()
+        self._sessions = {id: session for id, session in self._sessions.items() if session.expires > now}

@@ -1,0 +1,201 @@
+"""The keep-alive connections to one origin: who may have one, which are reused, and when idle ones are closed."""
+
+import asyncio
+import functools
+import socket
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+import anyio
+
+from gateway.upstream.wire import Wire, WireError
+
+IDLE_SECONDS: Final = 4.0
+"""How long a connection is kept for reuse: less than the 5 s after which common servers close theirs, so that a request
+is not written into a connection that is just being closed."""
+
+MAX_CONNECTIONS: Final = 256
+"""Most connections to one origin at a time; further requests wait for one. Standing streams do not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme, host and port: what a connection belongs to."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> "Origin":
+        """
+        Raises:
+            ValueError: no URL, or a port that is none.
+        """
+        parts = urlsplit(url)
+        return cls(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+
+    @property
+    def authority(self) -> str:
+        """The `Host` header's value."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
+
+
+class Pool:
+    """The connections to one origin.
+
+    Args:
+        connect_timeout: seconds for TCP and TLS together.
+    """
+
+    def __init__(self, origin: Origin, connect_timeout: float, limit: int = MAX_CONNECTIONS) -> None:
+        self.origin = origin
+        self._connect_timeout = connect_timeout
+        self._limit = limit
+        self._idle: deque[Wire] = deque()
+        """Longest idle first."""
+        self._open: set[Wire] = set()
+        self._busy = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._reaper: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def take(self) -> Wire | None:
+        """An idle connection, or None when one has to be waited for: see `acquire`."""
+        if self._busy >= self._limit:
+            return None
+        wire = self._pop_idle()
+        if wire is not None:
+            self._busy += 1
+            wire.counted = True
+        return wire
+
+    async def acquire(self, *, standing: bool = False) -> Wire:
+        """A connection ready for one exchange. A `standing` one is not counted against the limit.
+
+        Raises:
+            WireError: no connection could be made; nothing was delivered.
+        """
+        if standing:
+            return self._pop_idle() or await self._connect()
+        await self._take_turn()
+        try:
+            wire = self._pop_idle() or await self._connect()
+        except BaseException:
+            self._yield_turn()
+            raise
+        wire.counted = True
+        return wire
+
+    def close(self) -> None:
+        """Close every connection, busy or not, now and for good."""
+        self._closed = True
+        if self._reaper is not None:
+            self._reaper.cancel()
+        for wire in list(self._open):
+            wire.abort()
+        self._idle.clear()
+
+    # --- Keeper -----------------------------------------------------------------------------------------------------
+
+    def opened(self, wire: Wire, sock: socket.socket | None) -> None:
+        self._open.add(wire)
+        if sock is not None:
+            _keep_alive(sock)
+
+    def release(self, wire: Wire) -> None:
+        self._settle(wire)
+        loop = asyncio.get_running_loop()
+        wire.idle_since = loop.time()
+        self._idle.append(wire)
+        if self._reaper is None:
+            self._reaper = loop.call_later(IDLE_SECONDS, self._reap)
+
+    def forget(self, wire: Wire) -> None:
+        self._settle(wire)
+        self._open.discard(wire)
+
+    # --- Inside -----------------------------------------------------------------------------------------------------
+
+    def _pop_idle(self) -> Wire | None:
+        """The one used last, so that the others grow old and are closed."""
+        fresh = asyncio.get_running_loop().time() - IDLE_SECONDS
+        while self._idle:
+            wire = self._idle.pop()
+            if wire.usable and wire.idle_since > fresh:
+                return wire
+            wire.abort()
+        return None
+
+    def _reap(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._reaper = None
+        while self._idle and self._idle[0].idle_since <= loop.time() - IDLE_SECONDS:
+            self._idle.popleft().abort()
+        if self._idle:
+            self._reaper = loop.call_at(self._idle[0].idle_since + IDLE_SECONDS, self._reap)
+
+    def _settle(self, wire: Wire) -> None:
+        if wire.counted:
+            wire.counted = False
+            self._yield_turn()
+
+    async def _take_turn(self) -> None:
+        if self._busy < self._limit:
+            self._busy += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._yield_turn()
+            raise
+
+    def _yield_turn(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._busy -= 1
+
+    async def _connect(self) -> Wire:
+        loop = asyncio.get_running_loop()
+        origin = self.origin
+        tls = _tls_context() if origin.scheme == "https" else None
+        try:
+            with anyio.fail_after(self._connect_timeout):
+                _, wire = await loop.create_connection(lambda: Wire(self), origin.host, origin.port, ssl=tls)
+        except TimeoutError:
+            raise WireError(f"no connection within {self._connect_timeout:g} s", delivered=False) from None
+        except ssl.SSLCertVerificationError as error:
+            raise WireError(f"its certificate is not trusted ({error.verify_message})", delivered=False) from None
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise WireError(f"cannot connect to {origin.authority} ({reason})", delivered=False) from None
+        if self._closed:
+            wire.abort()
+            raise WireError("the gateway closed the connection", delivered=False)
+        return wire
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Have the system find out when the other end is gone for good: standing streams have no deadline that would."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    """One for all: reading the certificate authorities takes 40 ms in which nothing else runs."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,270 @@
+"""What an HTTP response means to the request it answers: JSON, or an event stream that ends with the answer.
+
+Source: 2026-07-28 and 2025-11-25, basic/transports/streamable-http.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from gateway import jsonrpc
+from gateway.errors import GatewayError, UpstreamError, UpstreamLost, UpstreamOversized, UpstreamProtocolError
+from gateway.jsonrpc import Message
+from gateway.protocol import METHOD_NOT_FOUND, Era
+from gateway.upstream.calls import Call, SessionLost
+from gateway.upstream.events import EventParser, EventTooLarge
+from gateway.upstream.wire import Wire, WireError
+
+if TYPE_CHECKING:
+    from gateway.upstream.http import HttpDispatcher
+
+MAX_REDIRECTS: Final = 3
+MAX_ERROR_BODY: Final = 64 * 1024
+MAX_RESUMES: Final = 10
+"""How often in a row, with nothing heard in between, a broken stream is taken up again."""
+LINGER_SECONDS: Final = 1.0
+"""How long a stream may stay open after its answer before we close it."""
+RETRY_SECONDS: Final = 1.0
+"""How long to wait before a broken stream is taken up again, unless the upstream says otherwise, …"""
+MIN_RETRY_SECONDS: Final = 0.1
+MAX_RETRY_SECONDS: Final = 30.0
+"""… within these bounds: it shall neither be dialled in a tight loop nor keep us asleep for days."""
+
+_SESSION: Final = re.compile(r"\bsession\b", re.IGNORECASE)
+
+
+class Refused(UpstreamProtocolError):
+    """An HTTP error status with no JSON-RPC error in its body."""
+
+    def __init__(self, upstream: str, status: int, hint: str = "") -> None:
+        super().__init__(upstream, f"HTTP status {status}{hint}")
+        self.status = status
+
+
+class RefusedError(UpstreamError):
+    """An HTTP error status with a JSON-RPC error in its body: the upstream's own, passed through as it is."""
+
+    def __init__(self, status: int, code: int, message: str, data: Any) -> None:
+        super().__init__(code, message, data)
+        self.status = status
+
+
+class CallReply:
+    """The response to one request, over as many HTTP exchanges as it takes. A `wire.Reply`."""
+
+    def __init__(self, dispatcher: "HttpDispatcher", call: Call, message: Message, headers: Mapping[str, str]) -> None:
+        self._dispatcher = dispatcher
+        self._upstream = dispatcher.upstream
+        self._call = call
+        self._is_opening = message["method"] == "initialize"
+        self._body = jsonrpc.dumps(message)
+        self._headers = headers
+        self._cap = dispatcher.endpoint.max_response_bytes
+        self._wire: Wire | None = None
+        self._connecting: anyio.CancelScope | None = None
+        self._aborted = False
+        self._redirects = 0
+        self._resumes = 0
+        self._last_event_id: bytes | None = None
+        self._retry_seconds = RETRY_SECONDS
+        self._linger: asyncio.TimerHandle | None = None
+        self.sent = False
+        """Whether the upstream may have heard of the request."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._status = 0
+        self._location: str | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._parser: EventParser | None = None
+
+    def send(self) -> None:
+        """POST the request: at once where a connection is idle, else as soon as one can be had."""
+        self._open(self._dispatcher.request(b"POST", self._headers, self._body))
+
+    def _open(self, request: bytes) -> None:
+        wire = self._dispatcher.pool.take()
+        if wire is not None:
+            self._start(wire, request)
+        else:
+            self._dispatcher.spawn(self._connect, request)
+
+    async def _connect(self, request: bytes) -> None:
+        with anyio.CancelScope() as self._connecting:
+            if self._aborted:
+                return
+            try:
+                wire = await self._dispatcher.pool.acquire()
+            except WireError as error:
+                self.on_lost(error)
+                return
+            if self._aborted:
+                self._dispatcher.pool.release(wire)
+            else:
+                self._start(wire, request)
+
+    def _start(self, wire: Wire, request: bytes) -> None:
+        self._wire = wire
+        self.sent = True
+        wire.start(request, self)
+
+    def abort(self) -> None:
+        """The caller is gone: whatever still comes is not wanted."""
+        self._aborted = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._wire is not None:
+            self._wire.abort()
+            self._wire = None
+
+    # --- Reply ------------------------------------------------------------------------------------------------------
+
+    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+        self._status = status
+        self._location = headers.get(b"location", b"").decode("latin-1") or None
+        if status == 200 and is_event_stream(headers):
+            self._parser = EventParser(self._cap)
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            self._refuse(UpstreamProtocolError(self._upstream, "a compressed answer, though identity was asked for"))
+        session = headers.get(b"mcp-session-id")
+        if self._is_opening and session is not None and session.isascii():
+            self._dispatcher.adopt_session(session)
+
+    def on_data(self, data: bytes) -> None:
+        if self._parser is not None:
+            self._on_events(self._parser, data)
+            return
+        self._size += len(data)
+        if self._size <= (self._cap if self._status == 200 else MAX_ERROR_BODY):
+            self._pieces.append(data)
+        elif self._status == 200:
+            self._refuse(UpstreamOversized(self._upstream, self._cap))
+        else:
+            self._refuse(Refused(self._upstream, self._status))
+
+    def on_end(self) -> None:
+        self._leave()
+        if self._call.future.done():
+            return
+        if self._parser is not None:
+            self._resume(WireError("its stream ended without an answer"))
+        elif self._status == 200:
+            self._on_json(b"".join(self._pieces))
+        elif 300 <= self._status < 400 and self._location is not None:
+            self._redirect(self._location)
+        else:
+            self._on_status(b"".join(self._pieces))
+
+    def on_lost(self, error: WireError) -> None:
+        self._leave()
+        if not self._call.future.done():
+            self._resume(error)
+
+    def _leave(self) -> None:
+        self._wire = None
+        if self._linger is not None:
+            self._linger.cancel()
+
+    # --- What the response means ------------------------------------------------------------------------------------
+
+    def _on_json(self, body: bytes) -> None:
+        try:
+            message = jsonrpc.loads(body)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            self._call.fail(UpstreamProtocolError(self._upstream, "a body that is not one JSON object"))
+            return
+        self._dispatcher.receive(message, self._call)
+        self._call.fail(UpstreamProtocolError(self._upstream, "a message that is no answer"))  # unless it was one
+
+    def _on_events(self, parser: EventParser, data: bytes) -> None:
+        try:
+            for event in parser.feed(data):
+                if event.id is not None:
+                    self._last_event_id = event.id or None
+                    self._resumes = 0
+                if event.retry is not None:
+                    self._retry_seconds = min(max(event.retry / 1000, MIN_RETRY_SECONDS), MAX_RETRY_SECONDS)
+                if event.data and event.name == b"message" and not self._call.future.done():
+                    self._dispatcher.receive(jsonrpc.loads(event.data), self._call)
+        except EventTooLarge:
+            self._refuse(UpstreamOversized(self._upstream, self._cap))
+        except ValueError:
+            self._refuse(UpstreamProtocolError(self._upstream, "an event that is not JSON"))
+        if self._call.future.done() and self._wire is not None and self._linger is None:
+            self._linger = asyncio.get_running_loop().call_later(LINGER_SECONDS, self.abort)
+
+    def _resume(self, error: WireError) -> None:
+        """A stream that broke after an event with an id can be taken up again (2025-11-25, resumability; the modern
+        era has done away with it)."""
+        if self._aborted:
+            return
+        if self._last_event_id is None or self._resumes >= MAX_RESUMES or self._dispatcher.era is Era.MODERN:
+            self._call.fail(UpstreamLost(self._upstream, error.reason, delivered=error.delivered or self.sent))
+            return
+        self._resumes += 1
+        self._dispatcher.spawn(self._reopen, self._last_event_id)
+
+    async def _reopen(self, last_event_id: bytes) -> None:
+        await anyio.sleep(self._retry_seconds)
+        if not self._call.future.done():
+            self._begin()
+            self._open(self._dispatcher.request(b"GET", {"last-event-id": last_event_id.decode("latin-1")}))
+
+    def _redirect(self, location: str) -> None:
+        self._redirects += 1
+        if self._redirects > MAX_REDIRECTS:
+            self._call.fail(UpstreamProtocolError(self._upstream, f"more than {MAX_REDIRECTS} redirects"))
+        elif self._status not in (307, 308) or not self._dispatcher.follow(location):
+            hint = ", a redirect that is not followed: if the new address is right, put it into its `url`"
+            self._call.fail(Refused(self._upstream, self._status, hint))
+        else:
+            self.sent = False
+            self._begin()
+            self.send()
+
+    def _on_status(self, body: bytes) -> None:
+        error = _jsonrpc_error(self._status, body)
+        lost = self._dispatcher.session_id is not None and _is_session_lost(self._status, error)
+        if self._last_event_id is not None:
+            reason = f"its stream broke and could not be taken up again (HTTP status {self._status})"
+            self._call.fail(UpstreamLost(self._upstream, reason))
+        elif lost:
+            self._call.fail(SessionLost(self._upstream))
+        elif error is not None:
+            self._call.fail(error)
+        else:
+            hint = ": check the credentials in its `headers`" if self._status in (401, 403) else ""
+            self._call.fail(Refused(self._upstream, self._status, hint))
+        if lost:
+            self._dispatcher.close(SessionLost(self._upstream))
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Fail the call and hear no more of its response."""
+        self._call.fail(error)
+        self.abort()
+
+
+def is_event_stream(headers: Mapping[bytes, bytes]) -> bool:
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"text/event-stream"
+
+
+def _is_session_lost(status: int, error: UpstreamError | None) -> bool:
+    """404 by the specification; some servers in the field say 400 and mention the session."""
+    if error is None:
+        return status == 404
+    return error.code != METHOD_NOT_FOUND and (status == 404 or bool(_SESSION.search(error.message)))
+
+
+def _jsonrpc_error(status: int, body: bytes) -> RefusedError | None:
+    """The JSON-RPC error in an HTTP error's body, if there is one."""
+    try:
+        error: Any = jsonrpc.loads(body)["error"]
+        return RefusedError(status, int(error["code"]), str(error["message"]), error.get("data"))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

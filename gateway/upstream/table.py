@@ -1,0 +1,270 @@
+"""What every transport of ours shares: which request awaits which answer, and where everything else goes.
+
+`CallTable` is the half of a `Dispatcher` (`mcp.shared.dispatcher`) that does no I/O. A transport decodes messages and
+hands them to `receive`, synchronously and in the order of the wire; that order is what lets a progress notification
+overtake nothing. It sends by implementing `_transmit` and `_withdraw`.
+
+Raw dicts in and out: a result is what the upstream sent, to the last field.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from gateway import jsonrpc
+from gateway.errors import GatewayError, UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
+from gateway.jsonrpc import Message, RequestId, as_object
+from gateway.protocol import INTERNAL_ERROR, INVALID_REQUEST, META_SUBSCRIPTION_ID, Era
+from gateway.upstream.calls import Call, Peer
+
+if TYPE_CHECKING:
+    from mcp.shared.dispatcher import CallOptions as SdkCallOptions
+    from mcp.shared.dispatcher import OnNotify, OnNotifyIntercept, OnRequest
+
+    from gateway.upstream.calls import CallOptions
+
+MAX_ASKED: Final = 64
+"""Most requests of the upstream's that are answered at a time."""
+
+
+class CallTable(ABC):
+    """Correlates requests and answers over one connection to one upstream."""
+
+    def __init__(self, upstream: str, peer: Peer) -> None:
+        self.upstream = upstream
+        self.calls: dict[RequestId, Call] = {}
+        self._peer = peer
+        self._next_id = 0
+        self._asked: dict[RequestId, anyio.CancelScope] = {}
+        self._closed: GatewayError | None = None
+        self._tasks: TaskGroup | None = None
+        self._done = anyio.Event()
+
+    # --- Dispatcher ---------------------------------------------------------------------------------------------
+
+    async def send_raw_request(
+        self, method: str, params: Mapping[str, Any] | None, opts: "SdkCallOptions | None" = None
+    ) -> dict[str, Any]:
+        """Send one request; return its result as the upstream sent it.
+
+        Raises:
+            UpstreamError: the upstream answered with an error.
+            UpstreamTimeout: no answer within `opts["timeout"]` seconds.
+            GatewayError: the answer was lost, too large, or not MCP.
+        """
+        if self._closed is not None:
+            raise self._closed
+        options = cast("CallOptions", opts or {})
+        loop = asyncio.get_running_loop()
+        id = options.get("request_id") or self._mint()
+        call = Call(self.upstream, id, method, options.get("on_notification"), loop.create_future())
+        message = jsonrpc.request(id, method, self._with_token(params, call, options))
+        timeout = options.get("timeout")
+        if timeout is not None:
+            call.set_deadline(timeout, options.get("max_timeout", timeout))
+        self.calls[id] = call
+        try:
+            self._transmit(message, call, options)
+            return await call.future
+        except (asyncio.CancelledError, UpstreamTimeout):
+            self._withdraw(call, tell=options.get("cancel_on_abandon", True))
+            raise
+        finally:
+            self.calls.pop(id, None)
+            call.settle()
+
+    @abstractmethod
+    async def notify(
+        self, method: str, params: Mapping[str, Any] | None, opts: "SdkCallOptions | None" = None
+    ) -> None: ...
+
+    async def run(
+        self,
+        on_request: "OnRequest",
+        on_notify: "OnNotify",
+        on_notify_intercept: "OnNotifyIntercept | None" = None,
+        *,
+        task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Carry the connection until it closes. The SDK's typed handlers go unused: `Peer` hears raw messages."""
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                task_status.started()
+                await self._done.wait()
+                self._tasks.cancel_scope.cancel()
+        finally:
+            self.close(UpstreamLost(self.upstream, "the gateway gave the connection up"))
+
+    def negotiated(self, version: str, era: Era) -> None:  # noqa: B027 - a hook; most transports need nothing
+        """The session calls this once the revision is agreed."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Release what the connection holds, within bounds."""
+
+    # --- What transports use --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _transmit(self, message: Message, call: Call, options: "CallOptions") -> None:
+        """Put the request on the wire, or see to it that it gets there. Must not block: the caller's deadline runs.
+        The answer comes through `receive` or `call.fail`."""
+
+    @abstractmethod
+    def _withdraw(self, call: Call, *, tell: bool) -> None:
+        """The caller no longer waits. Tell the upstream in the way of its era, if `tell`. Must not block."""
+
+    @abstractmethod
+    async def _answer(self, message: Message) -> None:
+        """Send the answer to a request of the upstream's."""
+
+    @property
+    def closed(self) -> GatewayError | None:
+        """Why the connection is of no more use, or None."""
+        return self._closed
+
+    async def wait_closed(self) -> GatewayError:
+        """Wait for the end of the connection and return its reason."""
+        await self._done.wait()
+        assert self._closed is not None
+        return self._closed
+
+    def close(self, reason: GatewayError) -> None:
+        """End the connection: every call in flight fails with `reason`. Only the first reason counts."""
+        if self._closed is None:
+            self._closed = reason
+            if isinstance(reason, UpstreamLost) and not reason.delivered:
+                # That is said of the request that found it out. The others were sent, and must not be sent twice.
+                reason = UpstreamLost(self.upstream, "its session ended")
+            for call in list(self.calls.values()):
+                call.fail(reason)
+            self._done.set()
+
+    def receive(self, message: Any, via: Call | None = None) -> None:
+        """Take one decoded message. `via` is the call on whose stream it arrived, where the transport knows."""
+        try:
+            self._receive(message, via)
+        except Exception as error:  # whatever went wrong with one message, the next must be heard
+            self._peer.on_noise(f"a message could not be taken in: {type(error).__name__}")
+
+    # --- Inside ---------------------------------------------------------------------------------------------------
+
+    def _receive(self, message: Any, via: Call | None) -> None:
+        if not isinstance(message, dict):
+            self._garbage(f"a message that is not an object but {type(message).__name__}", via)
+            return
+        body = cast(Message, message)
+        method, id = body.get("method"), body.get("id")
+        if isinstance(method, str):
+            params = cast("dict[str, Any] | None", body.get("params") if isinstance(body.get("params"), dict) else None)
+            if id is None:
+                self._receive_notification(method, params, via)
+            elif jsonrpc.is_id(id):
+                self._receive_request(id, method, params, via)
+        else:
+            self._receive_answer(body, id, via)
+
+    def _mint(self) -> RequestId:
+        self._next_id += 1
+        return self._next_id
+
+    def _with_token(
+        self, params: Mapping[str, Any] | None, call: Call, options: "CallOptions"
+    ) -> dict[str, Any] | None:
+        if not options.get("progress"):
+            return cast("dict[str, Any] | None", params)
+        params = params or {}
+        return {**params, "_meta": {**as_object(params.get("_meta")), "progressToken": call.id}}
+
+    def _receive_answer(self, body: Message, id: object, via: Call | None) -> None:
+        call = via if id is None else self._call(id)
+        if via is not None and call is not via:
+            self._garbage("an answer to another request", via)  # a call's own stream can answer no other
+        elif call is not None:
+            self._settle(call, body)
+        elif not isinstance(id, int) or id > self._next_id:  # else it comes too late: the caller gave up
+            self._peer.on_noise(f"an answer to a request that is not waiting (id {str(id)[:64]!r})")
+
+    def _settle(self, call: Call, body: Message) -> None:
+        if isinstance(result := body.get("result"), dict):
+            call.succeed(cast("dict[str, Any]", result))
+        elif isinstance(error := body.get("error"), dict):
+            call.fail(_upstream_error(cast("dict[str, Any]", error)))
+        else:
+            self._garbage("an answer with neither a result object nor an error", call)
+
+    def _receive_notification(self, method: str, params: dict[str, Any] | None, via: Call | None) -> None:
+        if method == "notifications/cancelled":
+            id = (params or {}).get("requestId")
+            if jsonrpc.is_id(id) and id in self._asked:
+                self._asked[id].cancel()
+            return
+        call = via or self._owner(method, params or {})
+        if call is not None and method == "notifications/progress":
+            call.renew_deadline()
+        if call is not None and call.on_notification is not None:
+            call.on_notification(method, params)
+        else:
+            self._peer.on_notification(method, params, call)
+
+    def _owner(self, method: str, params: dict[str, Any]) -> Call | None:
+        """The call a notification names by its progress token or subscription id."""
+        if method == "notifications/progress":
+            return self._call(params.get("progressToken"))
+        meta = params.get("_meta")
+        return self._call(cast("dict[str, Any]", meta).get(META_SUBSCRIPTION_ID)) if isinstance(meta, dict) else None
+
+    def _call(self, id: object) -> Call | None:
+        """The call with that id; a peer that turned `7` into `"7"` is understood."""
+        if isinstance(id, str):
+            return self.calls.get(id) or (self.calls.get(int(id)) if id.isdecimal() and len(id) < 19 else None)
+        return self.calls.get(id) if jsonrpc.is_id(id) else None
+
+    def _receive_request(self, id: RequestId, method: str, params: dict[str, Any] | None, via: Call | None) -> None:
+        if id in self._asked or len(self._asked) >= MAX_ASKED:
+            self._peer.on_noise(f"a request ({method[:64]}) under an id in use, or one too many")
+            return
+        self._asked[id] = anyio.CancelScope()
+        self.spawn(self._serve, id, method, params, via)
+
+    async def _serve(self, id: RequestId, method: str, params: dict[str, Any] | None, via: Call | None) -> None:
+        try:
+            with self._asked[id]:
+                await self._answer(await self._ask_peer(id, method, params, via))
+        except Exception as error:
+            self._peer.on_noise(f"the answer to {method[:64]} could not be sent: {type(error).__name__}")
+        finally:
+            del self._asked[id]
+
+    async def _ask_peer(self, id: RequestId, method: str, params: dict[str, Any] | None, via: Call | None) -> Message:
+        try:
+            return jsonrpc.result(id, await self._peer.on_request(method, params, via))
+        except GatewayError as error:
+            return jsonrpc.error(id, error.code, error.message, error.data)
+        except Exception as error:
+            self._peer.on_noise(f"answering {method[:64]} failed: {type(error).__name__}")
+            return jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
+
+    def _garbage(self, reason: str, call: Call | None) -> None:
+        if call is not None:
+            call.fail(UpstreamProtocolError(self.upstream, reason))
+        else:
+            self._peer.on_noise(reason)
+
+    def spawn(self, work: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+        """Run `work` beside the connection; it is cancelled when the connection closes."""
+        if self._tasks is not None and self._closed is None:
+            self._tasks.start_soon(work, *args)
+
+
+def _upstream_error(error: dict[str, Any]) -> UpstreamError:
+    code = error.get("code")
+    message = error.get("message")
+    return UpstreamError(
+        code if isinstance(code, int) and not isinstance(code, bool) else INVALID_REQUEST,
+        message if isinstance(message, str) else "",
+        error.get("data"),
+    )

@@ -1,0 +1,253 @@
+"""The ends of a connection that tests hold: who hears an upstream, and servers whose every byte a test decides."""
+
+import json
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import anyio
+from anyio.abc import ByteStream, SocketAttribute
+from anyio.streams.buffered import BufferedByteReceiveStream
+from anyio.streams.tls import TLSListener
+
+from gateway.errors import MethodNotFound
+from gateway.upstream.calls import Call
+from gateway.upstream.http import Endpoint, HttpDispatcher
+from gateway.upstream.session import Negotiated, Session
+from tests.servers.wire import Message, Method, Service, encode
+
+DEADLINE: Final = 10.0
+"""Seconds that anything in a test may take before it counts as hung."""
+
+
+class Ears:
+    """A `Peer` that remembers what it hears, and answers `ping`."""
+
+    def __init__(self) -> None:
+        self.notifications: list[tuple[str, dict[str, Any] | None]] = []
+        self.noise: list[str] = []
+        self.asked: list[str] = []
+
+    def on_notification(self, method: str, params: dict[str, Any] | None, call: Call | None) -> None:
+        self.notifications.append((method, params))
+
+    async def on_request(self, method: str, params: dict[str, Any] | None, call: Call | None) -> dict[str, Any]:
+        self.asked.append(method)
+        if method == "wait":
+            await anyio.sleep_forever()
+        if method != "ping":
+            raise MethodNotFound(method)
+        return {}
+
+    def on_noise(self, text: str) -> None:
+        self.noise.append(text)
+
+
+# --- Bytes ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Got:
+    """One HTTP request as it arrived."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: bytes
+    stream: ByteStream
+    connection: int
+    """Which of the server's connections it came on, from 1."""
+
+    def json(self) -> Message:
+        return json.loads(self.body)
+
+    async def send(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            await self.stream.send(piece)
+
+    async def drop(self) -> None:
+        """Break the connection."""
+        await anyio.aclose_forcefully(self.stream)
+
+
+Script = Callable[[Got], Awaitable[None]]
+
+
+@dataclass
+class ByteServer:
+    """An HTTP server whose answers are a script's bytes."""
+
+    script: Script
+    url: str = ""
+    got: list[Got] = field(default_factory=list[Got])
+    connections: int = 0
+    open: int = 0
+    """Connections that are open now."""
+
+    async def serve(self, stream: ByteStream) -> None:
+        self.connections += 1
+        self.open += 1
+        number = self.connections
+        try:
+            with suppress(
+                anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError
+            ):
+                await self._answer(stream, number)
+        finally:
+            self.open -= 1
+            await anyio.aclose_forcefully(stream)
+
+    async def _answer(self, stream: ByteStream, number: int) -> None:
+        reader = BufferedByteReceiveStream(stream)
+        while True:
+            head = (await reader.receive_until(b"\r\n\r\n", 1 << 20)).decode("latin-1")
+            start, *lines = head.split("\r\n")
+            method, target, _ = start.split(" ", 2)
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            body = await reader.receive_exactly(int(headers.get("content-length", 0)))
+            got = Got(method, target, headers, body, stream, number)
+            self.got.append(got)
+            await self.script(got)
+
+
+@asynccontextmanager
+async def byte_server(script: Script, tls: ssl.SSLContext | None = None) -> AsyncGenerator[ByteServer]:
+    """Serve on a free port until the block ends."""
+    server = ByteServer(script)
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(SocketAttribute.local_port)
+    server.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/mcp"
+    accepting = TLSListener(listener, tls, standard_compatible=False) if tls else listener
+    async with accepting, anyio.create_task_group() as tg:
+        tg.start_soon(accepting.serve, server.serve)
+        try:
+            yield server
+        finally:
+            tg.cancel_scope.cancel()
+
+
+def response(
+    body: bytes = b"", status: str = "200 OK", headers: Mapping[str, str] | None = None, type: str = "application/json"
+) -> bytes:
+    """A whole HTTP response."""
+    fields = ({"Content-Type": type} if body else {}) | {"Content-Length": str(len(body))} | dict(headers or {})
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+STREAM_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+
+def event(message: Message, id: str | None = None) -> bytes:
+    """A chunk of one event."""
+    return chunk((f"id: {id}\n".encode() if id else b"") + b"data: %b\n\n" % encode(message))
+
+
+# --- MCP -----------------------------------------------------------------------------------------------------------
+
+
+def call(params: dict[str, Any]) -> dict[str, Any]:
+    """What tools do unless a test says otherwise: answer with their name."""
+    return {"content": [{"type": "text", "text": params["name"]}]}
+
+
+def service(era: str, **methods: Method) -> Service:
+    tools: Method = lambda params: {"tools": [{"name": "a", "inputSchema": {"type": "object"}}]}  # noqa: E731
+    return Service("up", {"tools/list": tools, "tools/call": call} | methods, era)
+
+
+@dataclass
+class Mcp:
+    """A script that speaks MCP, but for what `on` takes over. In the handshake era it has one session at a time."""
+
+    service: Service
+    on: dict[str, Script] = field(default_factory=dict[str, Script])
+    """By JSON-RPC method, by tool, or by HTTP method for GET and DELETE."""
+    session: int = 0
+    heard: list[Message] = field(default_factory=list[Message])
+    """All messages, in order."""
+
+    async def __call__(self, got: Got) -> None:
+        if got.method != "POST":
+            status = "200 OK" if got.method == "DELETE" else "405 Method Not Allowed"
+            await (self.on[got.method](got) if got.method in self.on else got.send(response(status=status)))
+            return
+        message = got.json()
+        self.heard.append(message)
+        method = message.get("method", "")
+        tool = message["params"]["name"] if method == "tools/call" else ""
+        script = self.on.get(tool) or self.on.get(method) or self.answer
+        await script(got)
+
+    async def answer(self, got: Got) -> None:
+        """As a good server does."""
+        message = got.json()
+        headers: dict[str, str] = {}
+        if message.get("method") == "initialize" and self.service.era != "modern":
+            self.session += 1
+            headers["Mcp-Session-Id"] = f"session-{self.session}"
+        elif self.service.era == "handshake" and got.headers.get("mcp-session-id") != f"session-{self.session}":
+            await got.send(response(status="404 Not Found" if "mcp-session-id" in got.headers else "400 Bad Request"))
+            return
+        reply = self.service.answer(message)
+        await got.send(response(encode(reply), headers=headers) if reply else response(status="202 Accepted"))
+
+    def methods(self) -> list[str]:
+        """The methods of all messages heard, without the connection's opening."""
+        opening = ("server/discover", "initialize", "notifications/initialized")
+        return [message["method"] for message in self.heard if message.get("method") not in opening]
+
+
+def reply_to(got: Got, text: str = "here") -> Message:
+    """A tool's answer to the request that `got` brought."""
+    return {"jsonrpc": "2.0", "id": got.json()["id"], "result": {"content": [{"type": "text", "text": text}]}}
+
+
+def text_of(result: dict[str, Any]) -> str:
+    return result["content"][0]["text"]
+
+
+@dataclass
+class Up:
+    """A negotiated session with an HTTP upstream."""
+
+    session: Session
+    dispatcher: HttpDispatcher
+    ears: Ears
+    agreed: Negotiated
+
+    async def call(self, tool: str, **options: Any) -> str:
+        """The text a tool answers with."""
+        given: Any = {"timeout": DEADLINE, **options}
+        return text_of(await self.session.forward("tools/call", {"name": tool}, given))
+
+
+def lone(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a group of one is about."""
+    first = group.exceptions[0]
+    if len(group.exceptions) > 1:
+        return group
+    return lone(first) if isinstance(first, BaseExceptionGroup) else first  # pyright: ignore[reportUnknownArgumentType]
+
+
+@asynccontextmanager
+async def connected(url: str, *, probe: bool = True, **endpoint: Any) -> AsyncGenerator[Up]:
+    """Our own HTTP client, negotiated with the server at `url`."""
+    ears = Ears()
+    dispatcher = HttpDispatcher("up", Endpoint(url, **endpoint), ears)
+    try:
+        async with Session(dispatcher, {}) as session:
+            agreed = await session.negotiate(DEADLINE, probe=probe)
+            yield Up(session, dispatcher, ears, agreed)
+    except BaseExceptionGroup as group:
+        raise lone(group) from None
+    finally:
+        await dispatcher.aclose()
