@@ -3,7 +3,7 @@
 import functools
 import signal
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Iterable, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -12,22 +12,25 @@ import structlog
 import uvicorn
 from anyio.abc import TaskGroup
 
-from gateway.access.authentication import anybody
+from gateway.access.entry import Entry
 from gateway.access.layers import Limits, UpstreamLimits, authorize
 from gateway.access.policy import Policy, Rule
 from gateway.access.rate_limit import Limit, Limiter, MemoryLimiter
 from gateway.catalogue import snapshot
 from gateway.catalogue.library import Library
 from gateway.config.models import Config, ServerConfig
-from gateway.errors import ConfigError, NotFound
+from gateway.config.settings import is_loopback
+from gateway.errors import ConfigError, GatewayError, InsufficientScope
 from gateway.frontend.guard import Guard
 from gateway.frontend.http import HttpFront
+from gateway.frontend.rest import metrics_app, rest_app
+from gateway.frontend.rest.shell import App
 from gateway.frontend.server import Server
 from gateway.frontend.sessions import Sessions
 from gateway.frontend.sse import LegacySse
 from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
-from gateway.request import Request
+from gateway.request import Principal, Request
 from gateway.telemetry.audit import audit
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.guardian import Guardian
@@ -62,15 +65,19 @@ class Gateway:
         self.policy = _policy(config)
         self.metrics = Metrics(lambda: [(name, each.status.state.value) for name, each in self.upstreams.items()])
         self._limiter = MemoryLimiter()
-        limits = _limits(config, self._limiter, self.metrics)
+        self._limits = _limits(config, self._limiter, self.metrics)
+        self._entry: Entry | None = None
+        self._draining = False
         self.library = Library(config.enabled, config.prefix)
-        self.server = Server(self.settings, self.policy, limits, self.library, self.upstreams, self._on_listing)
+        self.server = Server(self.settings, self.policy, self._limits, self.library, self.upstreams, self._on_listing)
         for name, server in config.enabled.items():
             known = stored.get(name)
             listing = known.listing if known and known.fingerprint == _fingerprint(server) else None
             self.upstreams[name] = Upstream(name, server, self.server, self._guardian, listing)
         self.library.update((name, upstream.listing) for name, upstream in self.upstreams.items())
-        self.handle = compose(self.metrics.layer, audit, authorize, limits.layer)(self.server.route)
+        self.handle = compose(self.metrics.layer, audit, authorize(self._lacks_scope), self._limits.layer)(
+            self.server.route
+        )
 
     @asynccontextmanager
     async def running(self) -> "AsyncGenerator[TaskGroup]":
@@ -112,40 +119,67 @@ class Gateway:
         """
         settings = self.settings
         listener = _listen(settings.host, settings.port)
-        port = listener.getsockname()[1]
         async with self.running() as tg:
-            sessions = Sessions(settings.max_sessions, settings.session_idle_timeout, self.server.close)
+            sessions = Sessions(
+                settings.max_sessions,
+                settings.max_sessions_per_principal,
+                settings.session_idle_timeout,
+                self.server.close,
+            )
+
+            def on_revoked(principals: frozenset[str]) -> None:
+                self.server.end_streams(principals)
+                tg.start_soon(sessions.close_those_of, principals)
+
+            self._entry = entry = await anyio.to_thread.run_sync(self._open_entry, on_revoked)
+            rest = await anyio.to_thread.run_sync(self._build_rest, entry)
             streamable = Streamable(settings, self.handle, self.library, sessions, self.server.open, tg)
             sse = LegacySse(settings, self.handle, self.server.open, self.server.close)
             guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)
-            front = HttpFront(guard, anybody, self.policy, self.library, streamable, sse, _nothing)
-            tg.start_soon(sessions.sweep)
-            uvicorn_server = _Uvicorn(
-                uvicorn.Config(
-                    front,
-                    lifespan="off",
-                    access_log=False,
-                    log_config=None,
-                    http="httptools",
-                    ws="none",
-                    server_header=False,
-                    date_header=False,
-                    timeout_graceful_shutdown=int(settings.drain_timeout) or 1,
-                )
+            front = HttpFront(
+                guard, entry.authenticate, self.policy, self.library, streamable, sse, rest, entry.resource_metadata
             )
-            tg.start_soon(self._until_signal, uvicorn_server)
-            host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            on_listening(f"http://{host}:{port}")
-            await uvicorn_server.serve(sockets=[listener])
+            tg.start_soon(entry.run)
+            tg.start_soon(sessions.sweep)
+            servers = [_uvicorn(front, settings.drain_timeout)]
+            if settings.metrics.host is not None:
+                aside = _uvicorn(metrics_app(self.metrics, guard), 1)
+                tg.start_soon(aside.serve, [_listen(settings.metrics.host, settings.metrics.port)])
+                servers.append(aside)
+            tg.start_soon(self._until_signal, servers)
+            on_listening(_url(settings.host, listener))
+            await servers[0].serve([listener])
 
-    async def _until_signal(self, uvicorn_server: "_Uvicorn") -> None:
+    def _open_entry(self, on_revoked: Callable[[frozenset[str]], None]) -> Entry:
+        loopback = is_loopback(self.settings.host)
+        return Entry(self.settings, self._limiter, loopback=loopback, on_revoked=on_revoked)
+
+    def _build_rest(self, entry: Entry) -> App:
+        return rest_app(
+            self.config,
+            self.upstreams,
+            self.library,
+            self.policy,
+            self.metrics,
+            entry.agents,
+            restart=Upstream.restart,
+            count=self._limits.count,
+            is_draining=lambda: self._draining,
+        )
+
+    def _lacks_scope(self, principal: Principal, needed: Collection[str]) -> GatewayError:
+        return self._entry.lacks_scope(principal, needed) if self._entry is not None else InsufficientScope(needed)
+
+    async def _until_signal(self, servers: "Sequence[_Uvicorn]") -> None:
         stop = anyio.Event()
         async with anyio.create_task_group() as tg:
             tg.start_soon(_set_on_signal, stop)
             await stop.wait()
             log.info("stopping")
+            self._draining = True
             self.server.end_streams()
-            uvicorn_server.should_exit = True
+            for server in servers:
+                server.should_exit = True
 
     # --- The snapshot -------------------------------------------------------------------------------------------------
 
@@ -195,8 +229,24 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-async def _nothing(scope: Any, receive: Any, send: Any) -> None:
-    raise NotFound("Nothing here. MCP is served at /mcp, and at /sse for old clients.")
+def _uvicorn(app: Any, drain_timeout: float) -> _Uvicorn:
+    return _Uvicorn(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            http="httptools",
+            ws="none",
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=int(drain_timeout) or 1,
+        )
+    )
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
 def _policy(config: Config) -> Policy:

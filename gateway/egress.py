@@ -5,6 +5,7 @@ configures. A host name is resolved once, every address it has is judged, and th
 these addresses: a name that resolves differently the next time cannot lead it elsewhere.
 """
 
+import functools
 import ssl
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
@@ -110,6 +111,12 @@ def _plain(text: str) -> Address:
     return address
 
 
+@functools.cache
+def system_tls() -> ssl.SSLContext:
+    """The system's certificate authorities. One for all: reading them takes tens of milliseconds."""
+    return ssl.create_default_context()
+
+
 class GuardedTransport(httpx2.AsyncBaseTransport):
     """HTTP to addresses that `addresses` lets pass. `Host`, SNI and the certificate's check keep the name.
 
@@ -128,7 +135,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self._private_hosts = frozenset(private_hosts)
         self._lookup = lookup
         self._inner = httpx2.AsyncHTTPTransport(
-            verify=tls or ssl.create_default_context(),
+            verify=tls or system_tls(),
             trust_env=False,
             limits=httpx2.Limits(max_keepalive_connections=0),
         )

@@ -214,8 +214,9 @@ class TooManySessions(GatewayError):
 
     code, status, outcome = -32016, 503, "overloaded"
 
-    def __init__(self, cap: int) -> None:
-        super().__init__(f"{cap} sessions are open, the cap set by gateway.max_sessions. Try again later.")
+    def __init__(self, cap: int, setting: str) -> None:
+        super().__init__(f"{cap} sessions are open, the cap set by gateway.{setting}. Close one, or try again later.")
+        self.headers["retry-after"] = "60"
 
 
 # --- What happened upstream ---------------------------------------------------------------------------------------

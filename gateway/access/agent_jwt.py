@@ -45,9 +45,9 @@ class Verified:
 
     session_id: str
     principal: Principal
-    not_before: float
+    not_before: int
     """Seconds since 1970."""
-    expires: float
+    expires: int
     """Seconds since 1970."""
     key: SigningKey
 
@@ -146,7 +146,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
     )
 
 
-def _seconds(claim: object) -> float:
-    if isinstance(claim, bool) or not isinstance(claim, int | float):
-        raise TypeError("a time is not a number")
+def _seconds(claim: object) -> int:
+    if isinstance(claim, bool) or not isinstance(claim, int):
+        raise TypeError("a time is not a whole number")
     return claim

@@ -7,7 +7,7 @@ from is there.
 import secrets
 import time
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import ClassVar, Final
 
 import anyio.to_thread
 import structlog
@@ -44,7 +44,7 @@ class AgentTokens:
         clock: seconds since 1970.
     """
 
-    header: Final = "x-agent-token"
+    header: ClassVar[str] = "x-agent-token"
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import anyio
 import anyio.to_thread
@@ -58,7 +58,7 @@ class ApiKeys:
         ConfigError: the file cannot be used.
     """
 
-    header: Final = "x-api-key"
+    header: ClassVar[str] = "x-api-key"
 
     def __init__(
         self,

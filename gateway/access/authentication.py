@@ -1,7 +1,7 @@
 """Who sent an HTTP request: the first credential it carries decides; a bad one is an error, not a fall-through."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 import structlog
 
@@ -18,10 +18,8 @@ FAILURES: Final = Limit(rpm=30, burst=30)
 class Authenticator(Protocol):
     """One way to authenticate."""
 
-    @property
-    def header(self) -> str:
-        """The header that carries its credential, in lower case."""
-        ...
+    header: ClassVar[str]
+    """The header that carries its credential, in lower case."""
 
     async def authenticate(self, credential: str) -> Principal:
         """
@@ -64,7 +62,7 @@ class Authentication:
             raise Unauthenticated(f"Authentication is required: send one of {names}.")
         except Unauthenticated as error:
             if self._challenge:
-                error.headers["www-authenticate"] = self._challenge
+                error.headers.setdefault("www-authenticate", self._challenge)
             decision = await self._limiter.take(f"failures:{address}", FAILURES)
             log.info("authentication failed", address=address, reason=error.message)
             if not decision.allowed:

@@ -1,7 +1,7 @@
 """From a token's claims to a principal. Pure: the signature has been verified before, and the time is passed in."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 from typing import Any, Final, cast
@@ -60,14 +60,14 @@ def principal(claims: Claims, settings: OAuthSettings) -> Principal:
     ]
     scopes = _scopes(claims, settings) | {scope for rule in rules for scope in rule.scopes}
     groups = [*_at(claims, settings.groups_claim), *(group for rule in rules for group in rule.groups)]
-    granted = [*_at(claims, settings.upstreams_claim), *(name for rule in rules for name in rule.upstreams)]
-    limited = bool(settings.upstreams_claim) or any(rule.upstreams for rule in settings.claims)
+    granted = frozenset(name for rule in rules for name in rule.upstreams)
+    limited = any(rule.upstreams for rule in settings.claims)
     return Principal(
         id=f"oauth:{settings.issuer}|{_loggable(subject)}",
         method="oauth",
-        owner=_owner(claims, settings.owner_claims),
+        owner=_owner(claims, settings.owner_claim),
         scopes=scopes or settings.default_scopes,
-        upstreams=_both(addressed, frozenset(granted) if limited and "*" not in granted else None),
+        upstreams=_both(addressed, granted if limited and "*" not in granted else None),
         groups=frozenset(groups),
     )
 
@@ -113,21 +113,20 @@ def _addressed(claims: Claims, settings: OAuthSettings) -> frozenset[str] | None
 
 def _scopes(claims: Claims, settings: OAuthSettings) -> frozenset[str]:
     named = {scope for claim in ("scope", "scp") for value in _values(claims.get(claim)) for scope in value.split()}
-    return frozenset(scope for name in named for scope in settings.scopes.get(name, ()))
+    return frozenset(scope for name in named for scope in settings.scope_names.get(name, ()))
 
 
-def _owner(claims: Claims, names: Iterable[str]) -> str:
-    for name in names:
-        if name == "email" and claims.get("email_verified") is False:
-            continue
-        for value in _at(claims, name):
+def _owner(claims: Claims, claim: str) -> str:
+    for name in (claim, "sub"):
+        unverified = name == "email" and claims.get("email_verified") is False
+        for value in [] if unverified else _at(claims, name):
             return value
     return ""
 
 
 def _at(claims: Claims, path: str) -> list[str]:
     """The texts at a claim, or at a member of one, that can be names."""
-    value: Any = claims.get(path) if path else ""
+    value: Any = claims.get(path)
     if value is None:
         value = claims
         for name in path.split("."):

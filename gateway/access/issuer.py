@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import anyio
 import httpx2
 
-from gateway.egress import EgressRefused, GuardedTransport, Resolve, resolve
+from gateway.egress import EgressRefused, GuardedTransport, Resolve, resolve, system_tls
 from gateway.jsonrpc import loads
 
 FETCH_SECONDS: Final = 10.0
@@ -85,10 +85,8 @@ class Issuer:
             raise IssuerError(f"no answer within {FETCH_SECONDS:g} s") from None
 
     async def _client(self) -> httpx2.AsyncClient:
-        if self._tls is None:
-            # Reading the certificate authorities takes tens of milliseconds in which nothing else would run.
-            self._tls = await anyio.to_thread.run_sync(ssl.create_default_context)
-        transport = GuardedTransport(self._private_hosts, self._tls, self._lookup)
+        tls = self._tls or await anyio.to_thread.run_sync(system_tls)
+        transport = GuardedTransport(self._private_hosts, tls, self._lookup)
         return httpx2.AsyncClient(transport=transport, timeout=FETCH_SECONDS, follow_redirects=False, trust_env=False)
 
     async def _discover(self, client: httpx2.AsyncClient) -> str:

@@ -87,7 +87,7 @@ class Freshness:
         """Seconds until a fetch is allowed; 0 if it is now."""
         pause = PAUSE
         if self.failures and self.fetched == -math.inf:
-            pause = min(PAUSE, FIRST_RETRY * 2.0 ** (self.failures - 1))
+            pause = min(PAUSE, FIRST_RETRY * 2.0 ** min(self.failures - 1, 10))
         return max(0.0, self.tried + pause - now)
 
     def start(self, now: float) -> None:

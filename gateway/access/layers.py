@@ -1,13 +1,13 @@
 """What stands between a request and its handler: has the principal the scope for it, and has it asked too often?"""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from gateway.access.rate_limit import Decision, Limit, Limiter, headers
-from gateway.errors import InsufficientScope, RateLimited
-from gateway.request import READ, WRITE, Request
+from gateway.errors import GatewayError, RateLimited
+from gateway.request import READ, WRITE, Principal, Request
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 Observe = Callable[[str, bool], None]
@@ -20,17 +20,25 @@ SCOPES: Final = {"initialize": None, "ping": None, "tools/call": WRITE}
 """Method → the scope it needs; every other needs `read`."""
 
 
-def authorize(following: Handler) -> Handler:
+def authorize(lacks_scope: Callable[[Principal, Collection[str]], GatewayError]) -> Callable[[Handler], Handler]:
     """Let a request pass if its principal has the scope for it. What it may use is the catalogue's matter: what it may
-    not is not there."""
+    not is not there.
 
-    async def handle(request: Request) -> dict[str, Any]:
-        needed = SCOPES.get(request.method, READ)
-        if needed is not None and needed not in request.agent.principal.scopes:
-            raise InsufficientScope({needed})
-        return await following(request)
+    Args:
+        lacks_scope: makes the error for who lacks scopes.
+    """
 
-    return handle
+    def layer(following: Handler) -> Handler:
+        async def handle(request: Request) -> dict[str, Any]:
+            principal = request.agent.principal
+            needed = SCOPES.get(request.method, READ)
+            if needed is not None and needed not in principal.scopes:
+                raise lacks_scope(principal, {needed})
+            return await following(request)
+
+        return handle
+
+    return layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +77,23 @@ class Limits:
         """
 
         async def handle(request: Request) -> dict[str, Any]:
-            limit = self._of(request)
-            if limit is not None and request.method not in FREE:
-                principal = request.agent.principal.id
-                decision = await self._take("principal", f"principal:{principal}", limit, f"of {limit.rpm} a minute")
-                request.response_headers.update(headers(decision))
+            if request.method not in FREE:
+                request.response_headers.update(await self.count(request.agent.principal))
             return await following(request)
 
         return handle
+
+    async def count(self, principal: Principal) -> dict[str, str]:
+        """Count one request of a principal; returns the header fields that say what is left.
+
+        Raises:
+            RateLimited: nothing is.
+        """
+        rpm = principal.rate_limit_rpm
+        if rpm is not None and rpm < 0:
+            return {}
+        limit = self._default if rpm is None else Limit(rpm, self._default.burst)
+        return headers(await self._take("principal", f"principal:{principal.id}", limit, f"of {limit.rpm} a minute"))
 
     async def count_upstream(self, request: Request, upstream: str, tool: str | None) -> None:
         """Count a request against the limits of its upstream and tool, if there are any.
@@ -95,12 +112,6 @@ class Limits:
         if limit is not None:
             what = f"of {limit.rpm} a minute for this tool"
             await self._take("tool", f"tool:{upstream}:{tool}:{principal}", limit, what)
-
-    def _of(self, request: Request) -> Limit | None:
-        rpm = request.agent.principal.rate_limit_rpm
-        if rpm is None:
-            return self._default
-        return None if rpm < 0 else Limit(rpm, self._default.burst)
 
     async def _take(self, kind: str, key: str, limit: Limit, what: str) -> Decision:
         decision = await self._limiter.take(key, limit)

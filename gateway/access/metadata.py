@@ -30,9 +30,9 @@ def protected_resource(settings: OAuthSettings, suffix: str = "") -> dict[str, A
         suffix: what follows the well-known path in the URL asked for: empty, `/mcp`, or `/mcp/{upstream}`. Any upstream
             has a document, there or not: who is not logged in cannot find out by this what there is.
     """
-    resource = settings.resource.rstrip("/")
+    resource, suffix = settings.resource.rstrip("/"), suffix.rstrip("/")
     path = urlsplit(resource).path
-    below = suffix.rstrip("/").removeprefix(path)
+    below = suffix.removeprefix(path)
     if suffix and (not suffix.startswith(path) or not re.fullmatch(r"(/[A-Za-z0-9._-]{1,128})?", below)):
         return None
     return {

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import jwt
 
@@ -48,7 +48,7 @@ class OAuth:
         now: seconds since the epoch; for a token's times.
     """
 
-    header: Final = "authorization"
+    header: ClassVar[str] = "authorization"
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class OAuth:
     ) -> None:
         self._settings = settings
         self._now = now
-        self._types = frozenset(name.lower() for name in settings.types)
+        self._types = frozenset(name.lower() for name in settings.token_types)
         self._jws = jwt.PyJWS(settings.algorithms)
         issuer = issuer or Issuer(settings.issuer, settings.jwks_uri, allow_private=settings.allow_private)
         self._keys = KeySet(issuer, settings.algorithms, clock)

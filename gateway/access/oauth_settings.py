@@ -3,7 +3,9 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+import httpx2
 
 from gateway.request import READ, SCOPES
 
@@ -60,25 +62,25 @@ class OAuthSettings:
     allow_private: bool = False
     """Whether the hosts named in `issuer` and `jwks_uri` may be on this machine or a private network, and use http."""
     algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA", "PS256")
-    types: tuple[str, ...] = ("at+jwt", "jwt", "")
+    token_types: tuple[str, ...] = ("at+jwt", "JWT", "")
     """The `typ` a token may have, without `application/`; empty is none at all. RFC 9068 wants `at+jwt`, but many
     issuers do not write it."""
     leeway: float = 30.0
     """Seconds by which the issuer's clock and ours may differ."""
-    owner_claims: tuple[str, ...] = ("email", "sub")
-    """Where the principal's owner stands: the first that is there. Policies name owners, so use no claim that people
-    can edit, such as `preferred_username`. An `email` with `email_verified: false` is passed over."""
+    owner_claim: str = "sub"
+    """Where the principal's owner stands; `sub` where it is missing, or is an `email` with `email_verified: false`.
+    Policies name owners, so use no claim that people can edit, such as `preferred_username`."""
     groups_claim: str = "groups"
-    upstreams_claim: str = ""
-    """A claim that lists the upstreams a principal may use; `*` is all of them."""
-    scopes: Mapping[str, frozenset[str]] = field(default_factory=lambda: {name: frozenset({name}) for name in SCOPES})
-    """The issuer's scopes → the gateway's. By default they have the same names."""
+    """Where the principal's groups stand: a text, or a list of them."""
+    scope_names: Mapping[str, frozenset[str]] = field(
+        default_factory=lambda: {each: frozenset({each}) for each in SCOPES}
+    )
+    """The issuer's scopes → the gateway's. Others count for nothing. By default they have the same names."""
     default_scopes: frozenset[str] = frozenset({READ})
-    """What a valid token grants that names none of `scopes` and fits no rule with scopes. By default it may look, but
-    call nothing."""
+    """What a valid token grants that is granted no scope otherwise. By default it may look, but call nothing."""
     claims: tuple[ClaimRule, ...] = ()
-    """What further claims grant. As soon as `upstreams_claim` or a rule with `upstreams` is there, a principal has the
-    upstreams that it is granted; otherwise it has all."""
+    """What further claims grant. As soon as one of them names upstreams, a principal has those that it is granted, and
+    none if it is granted none; otherwise it has all."""
 
     def __post_init__(self) -> None:
         for name in ("issuer", "jwks_uri"):
@@ -91,27 +93,38 @@ class OAuthSettings:
             raise ValueError("algorithms: at least one is needed.")
         if not 0 <= self.leeway <= MAX_LEEWAY:
             raise ValueError(f"leeway: must be between 0 and {MAX_LEEWAY:g} seconds.")
-        for scope, granted in self.scopes.items():
-            _check_known(f"scopes.{scope}", granted, SCOPES)
+        for scope, granted in self.scope_names.items():
+            _check_known(f"scope_names.{scope}", granted, SCOPES)
         _check_known("default_scopes", self.default_scopes, SCOPES)
         for rule in self.claims:
             _check_known("claims", rule.scopes, SCOPES)
 
     def issuer_scopes(self, needed: Collection[str]) -> tuple[str, ...]:
         """The issuer's scopes to ask for when the gateway's `needed` ones are: for each the one that grants least."""
-        least_first = sorted(self.scopes, key=lambda name: (len(self.scopes[name]), name))
-        chosen = (next((name for name in least_first if scope in self.scopes[name]), "") for scope in sorted(needed))
+        granted = self.scope_names
+        least_first = sorted(granted, key=lambda name: (len(granted[name]), name))
+        chosen = (next((name for name in least_first if scope in granted[name]), "") for scope in sorted(needed))
         return tuple(dict.fromkeys(name for name in chosen if name))
 
 
 def _check_url(name: str, url: str, *, allow_http: bool) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable() or " " in url:
+    parts = _parsed(url)
+    if parts is None:
         raise ValueError(f"{name}: {url!r} is not an http(s) URL.")
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError(f"{name}: user information, a query or a fragment has no place in it.")
     if parts.scheme == "http" and not allow_http:
         raise ValueError(f"{name}: must be https. For a server on your own network set allow_private.")
+
+
+def _parsed(url: str) -> SplitResult | None:
+    try:
+        httpx2.URL(url)
+        parts = urlsplit(url)
+        fit = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and " " not in url
+    except (httpx2.InvalidURL, ValueError):
+        return None
+    return parts if fit else None
 
 
 def _check_known(name: str, values: Collection[str], known: Collection[str]) -> None:

@@ -9,6 +9,7 @@ import anyio
 from gateway.app import Gateway
 from gateway.catalogue.catalogue import Catalogue
 from gateway.cli.contact import Contact, contact
+from gateway.cli.memory import remembered
 from gateway.cli.waiting import waiting_for
 from gateway.config.models import Config
 from gateway.frontend.agents import ConnectedAgent
@@ -36,7 +37,8 @@ class Visit:
 
     @property
     def catalogue(self) -> Catalogue:
-        return visible(self.gateway)
+        """What the agent sees: the same as one on stdio."""
+        return self.gateway.library.view(None, self.gateway.policy.grant(ANONYMOUS))
 
     @property
     def failed(self) -> dict[str, Contact]:
@@ -85,11 +87,6 @@ class Visit:
         return [tool for tool in tools if owners[tool["name"]].upstream not in failed]
 
 
-def visible(gateway: Gateway) -> Catalogue:
-    """What the agent sees: the same as one on stdio."""
-    return gateway.library.view(None, gateway.policy.grant(ANONYMOUS))
-
-
 def _ignore(method: str, params: dict[str, Any] | None) -> None:
     """Nobody listens."""
 
@@ -110,7 +107,7 @@ def awake(config: Config, names: Collection[str]) -> Config:
 
     They are left in it, lazy, wherever the snapshot on disk knows them: it would be saved without them otherwise.
     """
-    known = {name for name, upstream in Gateway(config).upstreams.items() if upstream.known is not None}
+    known = remembered(config)
     servers = {
         name: server if name in names else server.model_copy(update={"lazy": True})
         for name, server in config.enabled.items()

@@ -54,26 +54,20 @@ class _Outcome:
 async def _call(config: "Config", tool: str, words: tuple[str, ...]) -> _Outcome:
     from gateway.cli.agent import awake, visiting
     from gateway.cli.last_words import LastWords
+    from gateway.cli.memory import owner
 
     redact = LastWords().listen(config, at_least="error")
-    asleep = awake(config, ())
-    if not _knows(asleep, tool):
+    if owner(config, tool) is not None:
+        config = awake(config, ())  # the call itself wakes the owner up
+    else:
         everyone = {name: server.model_copy(update={"lazy": False}) for name, server in config.enabled.items()}
-        asleep = config.model_copy(update={"servers": everyone})
-    async with visiting(asleep) as visit:
+        config = config.model_copy(update={"servers": everyone})
+    async with visiting(config) as visit:
         await visit.meet(enough=lambda: visit.catalogue.tool(tool) is not None)
-        owner = visit.catalogue.tool(tool)
-        if owner is None:
+        found = visit.catalogue.tool(tool)
+        if found is None:
             return _unknown(tool, visit, redact)
-        return await _ask(visit, tool, owner.upstream, words, owner.item.get("inputSchema"))
-
-
-def _knows(config: "Config", tool: str) -> bool:
-    """Whether the snapshot on disk says whose tool it is, so that nobody else need be started."""
-    from gateway.app import Gateway
-    from gateway.cli.agent import visible
-
-    return visible(Gateway(config)).tool(tool) is not None
+        return await _ask(visit, tool, found.upstream, words, found.item.get("inputSchema"))
 
 
 async def _ask(visit: "Visit", tool: str, server: str, words: tuple[str, ...], schema: Any) -> _Outcome:

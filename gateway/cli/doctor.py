@@ -10,7 +10,19 @@ import click
 
 from gateway import __version__
 from gateway.cli.common import Exit, config_option, json_option, run
-from gateway.cli.terminal import bold, columns, dim, first_line, harmless, mark, plural, print_json, table, width, wrapped
+from gateway.cli.terminal import (
+    bold,
+    columns,
+    dim,
+    first_line,
+    harmless,
+    mark,
+    plural,
+    print_json,
+    table,
+    width,
+    wrapped,
+)
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""`mcp-gateway keys`: make, list, revoke and hash the API keys of a file. A gateway that uses the file sees the change."""
+"""`mcp-gateway keys`: what can be done to a file of API keys. A gateway that uses it sees the change by itself."""
 
 import sys
 from collections.abc import Callable
@@ -33,8 +33,9 @@ def _with_file(verb: F) -> F:
     @config_option
     @wraps(verb)
     def wrapper(path: Path | None, file: Path | None, **options: Any) -> Any:
+        given = options.pop("argument", None)
         try:
-            return verb(file or options.pop("named", None) or _configured(path), **options)
+            return verb(file or given or _configured(path), **options)
         except ConfigError as error:
             fail(error.message, Exit.USAGE)
 
@@ -111,7 +112,7 @@ def revoke(file: Path, id: str) -> None:
 
 @command.command("hash")
 @_with_file
-@click.argument("named", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.argument("argument", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
 def hash_(file: Path) -> None:
     """Replace the keys that stand in the file by hashes. They go on working."""
     from gateway.access import key_edit
@@ -119,14 +120,18 @@ def hash_(file: Path) -> None:
     done = key_edit.hash_in_place(file)
     click.echo(f"{plural(len(done.hashed), 'key')} hashed in {file}.", err=True)
     for entry in done.left:
-        click.echo(f"Left as it is: {entry.id} of {entry.owner}, a key that everybody knows. Revoke it.", err=True)
+        click.echo(
+            f"Left as it is: {entry.id} of {entry.owner}, a key that everybody knows, good for development only.",
+            err=True,
+        )
 
 
 # --- How an entry is shown ----------------------------------------------------------------------------------------
 
 
 def _may(entry: "Entry") -> str:
-    return f"{_scopes(entry)} on {_upstreams(entry)}, {_limit(entry)} requests a minute"
+    limit = {None: "", -1: ", without limit"}.get(entry.rate_limit_rpm, f", {entry.rate_limit_rpm} requests a minute")
+    return f"{_scopes(entry)} on {_upstreams(entry)}{limit}"
 
 
 def _scopes(entry: "Entry") -> str:

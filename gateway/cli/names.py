@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Final
 
-from gateway.catalogue import snapshot
 from gateway.catalogue.naming import SEPARATOR, public_names, public_prefix
+from gateway.cli.memory import remembered
 from gateway.config import entries
 from gateway.config.entries import Entry
 from gateway.config.models import Config, ServerConfig
@@ -17,15 +17,14 @@ _EVERYTHING: Final = ["*"]
 
 def remarks(config: Config) -> list[str]:
     """One line each, with file and line."""
-    stored, _ = snapshot.load(config.gateway.state_dir / "catalogue.json")
+    known = remembered(config)
     found: list[str] = []
     for entry in _entries(config):
         server = config.enabled.get(entry.name)
         if server is None:
             continue
-        known = stored.get(entry.name)
-        is_same = known is not None and known.fingerprint == snapshot.fingerprint(server.model_dump(mode="json"))
-        tools = [str(tool.get("name")) for tool in known.listing.tools] if known and is_same else None
+        listing = known.get(entry.name)
+        tools = [str(tool.get("name")) for tool in listing.tools] if listing is not None else None
         about = [*_prefix(entry, config), *_renames(entry, server, config), *_rules(server, tools)]
         found += [line_at(entry.document, entry.origin(place), entry.about, *what) for place, *what in about]
     return found

@@ -19,7 +19,8 @@ def state_home(environ: Mapping[str, str]) -> Path:
     return (given if given.is_absolute() else home() / ".local" / "state") / "mcp-gateway"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
     if host.lower() == "localhost":
         return True
     try:
@@ -66,6 +67,8 @@ class GatewaySettings(Model):
     """The largest request accepted from a client."""
     max_sessions: Count = 10_000
     """Sessions open at a time."""
+    max_sessions_per_principal: Count = 1000
+    """Sessions of one principal open at a time."""
     session_idle_timeout: PositiveDuration = 1800.0
     """How long an unused session is kept."""
     keepalive: PositiveDuration = 15.0
@@ -84,7 +87,7 @@ class GatewaySettings(Model):
     def _guard(cls, host: str, info: ValidationInfo) -> str:
         host = host.strip("[]")  # as in a URL
         auth = info.data.get("auth")
-        if not _is_loopback(host) and isinstance(auth, AuthSettings) and not auth.enabled:
+        if not is_loopback(host) and isinstance(auth, AuthSettings) and not auth.enabled:
             raise ValueError(
                 "other machines could use every server here without a key; keep 127.0.0.1, "
                 "or set gateway.auth.enabled (GATEWAY_AUTH_ENABLED=true)"

@@ -5,13 +5,15 @@ from typing import Any, Final
 
 import structlog
 
+from gateway.access.metadata import WELL_KNOWN
 from gateway.access.policy import Policy
 from gateway.catalogue.library import Library
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
 from gateway.frontend.exchange import Receive, Send
 from gateway.frontend.guard import Guard
+from gateway.frontend.rest import reply_error
 from gateway.frontend.sse import LegacySse
-from gateway.frontend.streamable import Http, Streamable, read_headers, reply_failure
+from gateway.frontend.streamable import Http, Streamable, read_headers, reply_failure, reply_json
 from gateway.request import Principal
 
 log = structlog.stdlib.get_logger("gateway.frontend")
@@ -20,8 +22,8 @@ Scope = dict[str, Any]
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-PUBLIC: Final = ("/health", "/readyz", "/metrics", "/docs", "/openapi.json", "/.well-known/oauth-protected-resource")
-"""Paths, with all below them, that ask nobody who they are."""
+PUBLIC: Final = ("/health", "/readyz", "/metrics", "/docs", "/openapi.json")
+"""Paths that ask nobody who they are."""
 
 CORS_HEADERS: Final = (
     (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
@@ -35,6 +37,7 @@ class HttpFront:
     Args:
         authenticate: who sent a request, by its headers and the address it came from.
         rest: answers whatever is not MCP.
+        resource_metadata: the document at the well-known address plus this suffix, or None (RFC 9728).
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class HttpFront:
         streamable: Streamable,
         sse: LegacySse,
         rest: App,
+        resource_metadata: Callable[[str], dict[str, Any] | None],
     ) -> None:
         self._guard = guard
         self._authenticate = authenticate
@@ -54,6 +58,7 @@ class HttpFront:
         self._streamable = streamable
         self._sse = sse
         self._rest = rest
+        self._resource_metadata = resource_metadata
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,15 +75,21 @@ class HttpFront:
                 return
             await self._dispatch(scope, headers, receive, send)
         except GatewayError as error:
-            await reply_failure(send, error)
+            await (reply_failure if _is_mcp(scope["path"].rstrip("/")) else reply_error)(send, error)
         except Exception:
             log.exception("request failed", path=scope["path"])
             await reply_failure(send, InternalError())
 
     async def _dispatch(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"].rstrip("/")
+        if path.startswith(WELL_KNOWN):
+            document = self._resource_metadata(path.removeprefix(WELL_KNOWN))
+            if document is None:
+                raise NotFound("No authorization server is configured here.")
+            await reply_json(send, 200, document)
+            return
         if not _is_mcp(path):
-            if not path.startswith(PUBLIC):
+            if path not in PUBLIC and not path.startswith("/docs/"):
                 scope["user"] = await self._authenticate(headers, _address(scope))
             await self._rest(scope, receive, send)
             return

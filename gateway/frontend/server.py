@@ -94,7 +94,7 @@ class Server:
         self._subscriptions = Subscriptions()
         self._agents: dict[str, tuple[ConnectedAgent, Listener]] = {}
         self._log_requests = LogRequests()
-        self._closing = anyio.Event()
+        self._listening: set[tuple[str, anyio.Event]] = set()
         everywhere: dict[str, Handler] = {
             **dict.fromkeys(LIST_METHODS, self._list),
             "tools/call": self._call_tool,
@@ -144,9 +144,12 @@ class Server:
             if agent.log_level is not None:
                 await self._share_log_level()
 
-    def end_streams(self) -> None:
-        """The gateway is about to stop: every listen stream ends, gracefully."""
-        self._closing.set()
+    def end_streams(self, principals: Collection[str] | None = None) -> None:
+        """End listen streams, gracefully: all of them (the gateway is about to stop), or those of principals (ids) that
+        are no longer good."""
+        for principal, ended in list(self._listening):
+            if principals is None or principal in principals:
+                ended.set()
 
     # --- What its upstreams say (upstream.Observer) -----------------------------------------------------------------
 
@@ -374,6 +377,8 @@ class Server:
             if owners := await self._owners(request, uri, strict=False):
                 listener.resources[uri] = owners[0].upstream, owners[0].original
         self._subscriptions.add(listener)
+        ended = anyio.Event()
+        self._listening.add((request.agent.principal.id, ended))
         try:
             async with anyio.create_task_group() as tg:
                 for upstream in {upstream for upstream, _ in listener.resources.values()}:
@@ -383,8 +388,9 @@ class Server:
                 honoured["resourceSubscriptions"] = list(listener.resources)
             notify("notifications/subscriptions/acknowledged", {"notifications": honoured})
             listener.notify = notify
-            await self._closing.wait()
+            await ended.wait()
         finally:
+            self._listening.discard((request.agent.principal.id, ended))
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):
                 await self._want(self._subscriptions.remove(listener))
         return {"_meta": tag}

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 import anyio
@@ -12,7 +12,7 @@ from gateway.errors import InvalidRequest, SessionNotFound, TooManySessions
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.exchange import EventStream, event
 from gateway.jsonrpc import RequestId
-from gateway.request import Principal
+from gateway.request import ANONYMOUS, Principal
 
 MAX_MISSED: Final = 64
 """Most notifications kept for a standing stream that is not open right now."""
@@ -84,12 +84,16 @@ class Sessions:
     """All open sessions.
 
     Args:
+        cap_each: most sessions of one principal, so that one cannot keep the others out.
         idle_timeout: seconds without a request or a stream after which a session ends.
         on_close: told when one has ended.
     """
 
-    def __init__(self, cap: int, idle_timeout: float, on_close: Callable[[ConnectedAgent], Awaitable[None]]) -> None:
+    def __init__(
+        self, cap: int, cap_each: int, idle_timeout: float, on_close: Callable[[ConnectedAgent], Awaitable[None]]
+    ) -> None:
         self._cap = cap
+        self._cap_each = cap_each
         self._idle_timeout = idle_timeout
         self._on_close = on_close
         self._open: dict[str, Session] = {}
@@ -103,7 +107,10 @@ class Sessions:
             TooManySessions: the cap is reached.
         """
         if len(self._open) >= self._cap:
-            raise TooManySessions(self._cap)
+            raise TooManySessions(self._cap, "max_sessions")
+        principal = session.agent.principal
+        if principal != ANONYMOUS and self._of(principal) >= self._cap_each:
+            raise TooManySessions(self._cap_each, "max_sessions_per_principal")
         self._open[session.agent.id] = session
 
     def get(self, id: str, principal: Principal, view: str | None) -> Session:
@@ -118,10 +125,18 @@ class Sessions:
         session.used_at = time.monotonic()
         return session
 
+    def _of(self, principal: Principal) -> int:
+        return sum(session.agent.principal.id == principal.id for session in self._open.values())
+
     async def close(self, session: Session) -> None:
         if self._open.pop(session.agent.id, None) is not None:
             session.shut()
             await self._on_close(session.agent)
+
+    async def close_those_of(self, principals: Collection[str]) -> None:
+        """End the sessions of principals (ids) that are no longer good."""
+        for session in [s for s in self._open.values() if s.agent.principal.id in principals]:
+            await self.close(session)
 
     async def sweep(self) -> None:
         """End idle sessions, for ever."""

@@ -310,7 +310,11 @@ async def reply_empty(send: Send, status: int) -> None:
 
 async def reply_failure(send: Send, error: GatewayError, id: RequestId | None = None) -> None:
     """End the exchange with an error, its HTTP status and its headers."""
-    body = jsonrpc.dumps(jsonrpc.error(id, error.code, error.message, error.data))
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *encode(error.headers)]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await reply_json(send, error.status, jsonrpc.error(id, error.code, error.message, error.data), error.headers)
+
+
+async def reply_json(send: Send, status: int, value: Any, headers: Mapping[str, str] | None = None) -> None:
+    body = jsonrpc.dumps(value)
+    fixed = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *encode(headers or {})]})
     await send({"type": "http.response.body", "body": body})

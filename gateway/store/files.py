@@ -10,13 +10,17 @@ from pathlib import Path
 def replace(path: Path, data: bytes) -> None:
     """Write a file so that others see the old content or the new, and a crash leaves one of the two. Mode 0600.
 
-    A symbolic link is followed, not replaced. Missing folders are made.
+    It keeps its owner, where whoever writes may give it away: an administrator must not lock the gateway out. A
+    symbolic link is followed, not replaced. Missing folders are made.
 
     Raises:
         OSError: it cannot be written; the old content is still there.
     """
     target = Path(os.path.realpath(path))
     with _written(target, data) as temporary:
+        with suppress(FileNotFoundError, PermissionError, AttributeError):  # no such call on Windows
+            owner = target.stat()
+            os.chown(temporary, owner.st_uid, owner.st_gid)
         os.replace(temporary, target)
 
 

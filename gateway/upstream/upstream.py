@@ -9,13 +9,14 @@ import structlog
 from anyio.abc import TaskGroup
 
 from gateway.config.models import ServerConfig
-from gateway.errors import MethodNotFound, UpstreamLost
+from gateway.errors import MethodNotFound, UpstreamLost, UpstreamUnavailable
 from gateway.protocol import CHANGE_NOTIFICATIONS
 from gateway.request import Agent
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import Link, State, Status
 from gateway.upstream.listing import Listing
 from gateway.upstream.private import PrivateLinks
+from gateway.upstream.slots import Slots
 from gateway.upstream.stderr import BoundedLog, StderrLog
 from gateway.upstream.watch import Watch
 
@@ -73,6 +74,7 @@ class Upstream:
             else None
         )
         self._watch = Watch(self)
+        self._slots = Slots(config.max_concurrency, config.max_queue)
         if listing is not None:
             self.settled.set()
 
@@ -134,8 +136,25 @@ class Upstream:
             UpstreamError: it answered with an error.
             GatewayError: the other ways to fail, each its own leaf.
         """
+        if not await self._slots.take():
+            reason = f"{self.config.max_queue} requests wait already for one of {self.config.max_concurrency} places"
+            raise UpstreamUnavailable(self.name, "busy", reason)
+        try:
+            return await self._request(method, params, agent, options or {}, log_level, headers)
+        finally:
+            self._slots.give()
+
+    async def _request(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        agent: Agent | None,
+        options: "CallOptions",
+        log_level: str | None,
+        headers: Mapping[str, str] | None,
+    ) -> dict[str, Any]:
         config = self.config
-        given: CallOptions = {"timeout": config.timeout, "max_timeout": config.max_timeout, **(options or {})}
+        given: CallOptions = {"timeout": config.timeout, "max_timeout": config.max_timeout, **options}
         link = self._main if agent is None or self._private is None else self._private.link_for(agent)
         session = link.current() or await link.ready(config.connect_timeout)
         try:
@@ -178,6 +197,11 @@ class Upstream:
             self._tasks.start_soon(self._main.run)
             if self._private is not None:
                 self._tasks.start_soon(self._private.run)
+
+    def restart(self) -> None:
+        """Close the main connection and open it anew; with none, try now."""
+        self._main.drop(UpstreamLost(self.name, "it was restarted"))
+        self._main.wake()
 
     def wake(self) -> None:
         self._main.wake()

@@ -143,11 +143,12 @@ async def test_upstream_and_tool_limits() -> None:
 @pytest.mark.anyio
 async def test_scopes(method: str, scopes: set[str], allowed: bool) -> None:
     asked = request(Principal("key:1", scopes=frozenset(scopes)), method)
+    guarded = authorize(lambda principal, needed: InsufficientScope(needed))(_answer)
     if allowed:
-        assert await authorize(_answer)(asked) == {}
+        assert await guarded(asked) == {}
     else:
         with pytest.raises(InsufficientScope) as refused:
-            await authorize(_answer)(asked)
+            await guarded(asked)
         assert refused.value.status == 403
 
 

@@ -46,6 +46,7 @@ CASES: list[tuple[str, str, Any]] = [
     ("startup_wait", "2s", 2.0),
     ("max_request_bytes", "1MiB", 2**20),
     ("max_sessions", "5", 5),
+    ("max_sessions_per_principal", "9", 9),
     ("session_idle_timeout", "1h", 3600.0),
     ("keepalive", "500ms", 0.5),
     ("drain_timeout", "0", 0.0),

@@ -7,6 +7,7 @@ from fastapi import Depends, Request, Response, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from gateway.errors import InsufficientScope, Unauthenticated
+from gateway.frontend.rest.failures import body_of
 from gateway.frontend.rest.models import Failure
 from gateway.request import ADMIN, READ, Principal
 
@@ -19,12 +20,23 @@ _SCHEMES: Final = [
 ]
 """For `/docs`: the credential itself was read before the request came here."""
 
-Responses = dict[int | str, dict[str, Any]]
+_EXAMPLES: Final = {
+    400: ("invalid_params", "agent_name: Field required"),
+    401: ("unauthenticated", "Authentication is required: send one of x-api-key, x-agent-token, authorization."),
+    403: ("insufficient_scope", "This needs the scope admin, which your credential lacks."),
+    404: ("not_found", "There is no such upstream."),
+    413: ("payload_too_large", "The body is larger than 65536 bytes."),
+    415: ("unsupported_media_type", "Content-Type must be application/json."),
+    429: ("rate_limited", "Too many requests: the limit of 60 a minute is used up. Try again in 7 s."),
+}
 
 
-def failures(*statuses: int) -> Responses:
-    """What `responses` says of them."""
-    return {status: {"model": Failure} for status in statuses}
+def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ways in which an endpoint fails, for its `responses`."""
+    return {
+        status: {"model": Failure, "content": {"application/json": {"example": body_of(*_EXAMPLES[status])}}}
+        for status in statuses
+    }
 
 
 async def _caller(request: Request) -> Principal:

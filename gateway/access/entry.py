@@ -1,0 +1,139 @@
+"""The ways in, built from the configuration: API keys, agent tokens, OAuth, in the order they are tried."""
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+
+from gateway.access import metadata
+from gateway.access.agent_tokens import AgentTokens
+from gateway.access.api_keys import ApiKeys
+from gateway.access.authentication import Authentication, Authenticator, anybody
+from gateway.access.oauth import OAuth
+from gateway.access.oauth_settings import ClaimRule, OAuthSettings
+from gateway.access.rate_limit import Limiter
+from gateway.access.signing_key import SigningKeys
+from gateway.config.access import OAuthSettings as OAuthConfig
+from gateway.config.models import GatewaySettings
+from gateway.errors import ConfigError, InsufficientScope
+from gateway.request import Principal
+from gateway.store.agent_file import FileAgentStore
+
+DEV_KEYS_FILE: Final = Path(__file__).parents[1] / "demo" / "api_keys.json"
+"""Keys that everybody knows: what a developer has who turned authentication on and made no keys yet. They are good for
+this machine only, and in `development` only."""
+
+
+class Entry:
+    """Who may come in. `run` must be running. Constructing it reads files, and blocks.
+
+    Args:
+        loopback: whether the gateway listens to this machine only.
+        on_revoked: told the principal ids that are no longer good.
+
+    Raises:
+        ConfigError: a file or a setting cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        limiter: Limiter,
+        *,
+        loopback: bool,
+        on_revoked: Callable[[frozenset[str]], None],
+    ) -> None:
+        auth = settings.auth
+        self._oauth_settings = _oauth_settings(auth.oauth) if auth.oauth is not None else None
+        self._keys: ApiKeys | None = None
+        file = auth.api_keys_file
+        if file is None and auth.oauth is None and loopback and settings.environment == "development":
+            file = DEV_KEYS_FILE
+        if auth.enabled and file is not None:
+            self._keys = ApiKeys(file, environment=settings.environment, loopback=loopback, on_revoked=on_revoked)
+        self.agents = AgentTokens(
+            _signing_keys(settings),
+            FileAgentStore(Path(settings.state_dir) / "agents.json"),
+            lifetime=auth.agent_tokens.lifetime,
+            cap=auth.agent_tokens.max_per_principal,
+            bound=self._keys.bound if self._keys is not None else lambda agent, root: agent,
+            on_revoked=on_revoked,
+        )
+        self._oauth = OAuth(self._oauth_settings) if auth.enabled and self._oauth_settings is not None else None
+        ways: list[Authenticator] = [self.agents]
+        if self._keys is not None:
+            ways.insert(0, self._keys)
+        if self._oauth is not None:
+            ways.append(self._oauth)
+        challenge = metadata.login_challenge(self._oauth_settings) if self._oauth_settings is not None else ""
+        if auth.enabled and self._keys is None and self._oauth is None:
+            raise ConfigError(
+                "gateway.auth is enabled, but nobody could come in: set auth.api_keys_file "
+                "(`mcp-gateway keys create` makes a key) or auth.oauth."
+            )
+        self._authentication = Authentication(ways, limiter, challenge) if auth.enabled else None
+
+    async def authenticate(self, headers: Mapping[str, str], address: str) -> Principal:
+        """Who sent an HTTP request; see `Authentication`."""
+        if self._authentication is None:
+            return await anybody(headers, address)
+        return await self._authentication(headers, address)
+
+    async def run(self) -> None:
+        """Follow the files and the authorization server."""
+        async with anyio.create_task_group() as tg:
+            if self._keys is not None:
+                tg.start_soon(self._keys.watch)
+            if self._oauth is not None:
+                tg.start_soon(self._oauth.run)
+
+    def resource_metadata(self, suffix: str) -> dict[str, Any] | None:
+        """The document at the well-known address plus `suffix` (RFC 9728); None where there is none."""
+        return metadata.protected_resource(self._oauth_settings, suffix) if self._oauth_settings is not None else None
+
+    def lacks_scope(self, principal: Principal, needed: Collection[str]) -> InsufficientScope:
+        """What to answer somebody who lacks scopes; who came with an OAuth token is told where to get them."""
+        error = InsufficientScope(needed)
+        if principal.method == "oauth" and self._oauth_settings is not None:
+            error.headers["www-authenticate"] = metadata.scope_challenge(self._oauth_settings, needed)
+        return error
+
+
+def _signing_keys(settings: GatewaySettings) -> SigningKeys:
+    tokens = settings.auth.agent_tokens
+    if tokens.signing_key is None:
+        return SigningKeys.from_file(Path(settings.state_dir) / "signing-key.json")
+    previous = [tokens.previous_signing_key] if tokens.previous_signing_key is not None else []
+    return SigningKeys.from_secret(tokens.signing_key, *previous)
+
+
+def _oauth_settings(config: OAuthConfig) -> OAuthSettings:
+    names: dict[str, Any] = {}
+    if config.scope_names:
+        names["scope_names"] = {name: frozenset({scope}) for name, scope in config.scope_names.items()}
+    try:
+        return OAuthSettings(
+            issuer=config.issuer,
+            resource=config.resource,
+            jwks_uri=config.jwks_uri or "",
+            allow_private=config.allow_private,
+            algorithms=tuple(config.algorithms),
+            token_types=(*config.token_types, ""),
+            leeway=config.leeway,
+            owner_claim=config.owner_claim,
+            groups_claim=config.groups_claim,
+            default_scopes=frozenset(config.default_scopes),
+            claims=tuple(
+                ClaimRule(
+                    claim=rule.claim,
+                    value=rule.value,
+                    scopes=frozenset(rule.scopes),
+                    upstreams=frozenset(rule.upstreams or ()),
+                )
+                for rule in config.claims
+            ),
+            **names,
+        )
+    except ValueError as error:
+        raise ConfigError(f"gateway.auth.oauth.{error}") from None

@@ -1,0 +1,24 @@
+"""What the snapshot on disk remembers of the configured servers, for verbs that need not, or must not, ask them."""
+
+from gateway.catalogue import snapshot
+from gateway.catalogue.library import Library
+from gateway.config.models import Config
+from gateway.upstream.listing import Listing
+
+
+def remembered(config: Config) -> dict[str, Listing]:
+    """What each enabled server offered when last seen; nothing of one whose entry has since become another's."""
+    stored, _ = snapshot.load(config.gateway.state_dir / "catalogue.json")
+    return {
+        name: stored[name].listing
+        for name, server in config.enabled.items()
+        if name in stored and stored[name].fingerprint == snapshot.fingerprint(server.model_dump(mode="json"))
+    }
+
+
+def owner(config: Config, tool: str) -> str | None:
+    """The server that the tool of that public name was of when last seen."""
+    library = Library(config.enabled, config.prefix)
+    library.update(remembered(config).items())
+    found = library.whole(None).tool(tool)
+    return found.upstream if found is not None else None

@@ -1,0 +1,51 @@
+"""How many requests an upstream works on at a time, and how many may wait for their turn."""
+
+import asyncio
+from collections import deque
+
+
+class Slots:
+    """A counted gate with a bounded queue, first come first served.
+
+    Args:
+        limit: requests at a time; None for any number.
+        queue: requests that may wait.
+    """
+
+    def __init__(self, limit: int | None, queue: int) -> None:
+        self._limit = limit
+        self._queue = queue
+        self._busy = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    async def take(self) -> bool:
+        """Take a slot, waiting for one if need be. False, at once, when too many wait already."""
+        if self._limit is None or self._busy < self._limit:
+            self._busy += 1
+            return True
+        if len(self._waiting) >= self._queue:
+            return False
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give()  # it was handed to us in the same moment
+            else:
+                self._waiting.remove(turn)
+            raise
+        return True
+
+    def give(self) -> None:
+        """Give the slot to who has waited longest."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._busy -= 1

@@ -1,0 +1,168 @@
+"""Where agents are remembered: in memory, and in a file that survives what happens to it."""
+
+import json
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.errors import InternalError
+from gateway.store import files
+from gateway.store.agent_file import FileAgentStore
+from gateway.store.agents import AgentSession, AgentStore, MemoryAgentStore
+
+pytestmark = pytest.mark.anyio
+
+ONE = AgentSession(
+    "1", "agent", "1.0", "alice", ("key:alice",), frozenset({"read"}), frozenset({"a"}), None, created=0, expires=100
+)
+TWO = replace(ONE, id="2", ancestors=("key:alice", "agent:1"), upstreams=None, rate_limit_rpm=-1)
+OTHER = replace(ONE, id="3", ancestors=("key:bob",), upstreams=frozenset[str](), scopes=frozenset[str]())
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "agents.json"
+
+
+@pytest.fixture(params=["memory", "file"])
+def store(request: pytest.FixtureRequest, path: Path, clock: Clock) -> AgentStore:
+    return MemoryAgentStore(clock) if request.param == "memory" else FileAgentStore(path, clock)
+
+
+async def test_what_is_added_is_there_until_it_is_removed(store: AgentStore) -> None:
+    for session in (ONE, TWO, OTHER):
+        assert await store.add(session, 10)
+    assert await store.sessions() == [ONE, TWO, OTHER]
+    assert await store.get("2") == TWO
+    await store.remove(["2", "unknown"])
+    assert await store.get("2") is None
+    assert await store.sessions() == [ONE, OTHER]
+
+
+async def test_the_cap_counts_by_root(store: AgentStore) -> None:
+    assert await store.add(ONE, 2)
+    assert await store.add(TWO, 2)
+    assert not await store.add(replace(ONE, id="4"), 2)
+    assert await store.get("4") is None
+    assert await store.add(OTHER, 2)
+
+
+async def test_expired_is_as_if_it_were_not_there(store: AgentStore, clock: Clock) -> None:
+    await store.add(ONE, 1)
+    clock.now = 99.9
+    assert await store.get("1") == ONE
+    clock.now = 100
+    assert await store.get("1") is None
+    assert await store.sessions() == []
+    assert await store.add(replace(TWO, expires=200), 1)
+
+
+async def test_a_file_brings_everything_back_as_it_was(path: Path, clock: Clock) -> None:
+    store = FileAgentStore(path, clock)
+    for session in (ONE, TWO, OTHER):
+        await store.add(session, 10)
+    await store.remove(["1"])
+    assert await FileAgentStore(path, clock).sessions() == [TWO, OTHER]
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert os.listdir(path.parent) == [path.name]
+
+
+async def test_changes_at_once_are_all_written(path: Path, clock: Clock) -> None:
+    store = FileAgentStore(path, clock)
+    sessions = [replace(ONE, id=str(number)) for number in range(30)]
+    async with anyio.create_task_group() as tg:
+        for session in sessions:
+            tg.start_soon(store.add, session, 100)
+    async with anyio.create_task_group() as tg:
+        for session in sessions[::2]:
+            tg.start_soon(store.remove, [session.id])
+    assert await FileAgentStore(path, clock).sessions() == sessions[1::2]
+
+
+async def test_each_change_is_on_disk_when_the_call_returns(path: Path, clock: Clock) -> None:
+    store = FileAgentStore(path, clock)
+
+    async def add(session: AgentSession) -> None:
+        await store.add(session, 100)
+        assert await FileAgentStore(path, clock).get(session.id) == session
+
+    async with anyio.create_task_group() as tg:
+        for number in range(10):
+            tg.start_soon(add, replace(ONE, id=str(number)))
+
+
+async def test_who_hangs_up_while_revoking_has_revoked(path: Path, clock: Clock) -> None:
+    store = FileAgentStore(path, clock)
+    await store.add(ONE, 10)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await store.remove(["1"])
+    assert await FileAgentStore(path, clock).get("1") is None
+
+
+def fail(path: Path, data: bytes) -> None:
+    raise OSError(28, "No space left on device")
+
+
+async def test_what_cannot_be_written_was_not_added(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FileAgentStore(path, clock)
+    await store.add(ONE, 10)
+    monkeypatch.setattr(files, "replace", fail)
+    with capture_logs() as logs, pytest.raises(InternalError):
+        await store.add(OTHER, 10)
+    assert await store.sessions() == [ONE]
+    assert logs[0]["reason"] == "No space left on device"
+
+
+async def test_a_removal_that_cannot_be_written_counts_here_and_is_written_later(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FileAgentStore(path, clock)
+    await store.add(ONE, 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "replace", fail)
+        with pytest.raises(InternalError):
+            await store.remove(["1"])
+    assert await store.get("1") is None
+    await store.add(OTHER, 10)
+    assert await FileAgentStore(path, clock).sessions() == [OTHER]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": "mcp-gateway agents", "version": 2, "sessions": []}',
+        '{"format": "mcp-gateway agents", "version": 1, "sessions": [{}]}',
+        '{"format": "mcp-gateway agents", "version": 1, "sessions": [{"id": "1"}]}',
+        '{"format": "mcp-gateway agents", "version": 1, "sessions": 3}',
+        json.dumps({"format": "mcp-gateway agents", "version": 1, "sessions": [[]]}),
+    ],
+)
+async def test_a_file_that_cannot_be_used_is_reported_and_empty(path: Path, clock: Clock, text: str) -> None:
+    files.replace(path, text.encode())
+    with capture_logs() as logs:
+        store = FileAgentStore(path, clock)
+    assert [(entry["log_level"], entry["path"]) for entry in logs] == [("warning", str(path))]
+    assert await store.sessions() == []
+    await store.add(ONE, 10)
+    assert await FileAgentStore(path, clock).sessions() == [ONE]

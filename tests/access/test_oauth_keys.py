@@ -1,0 +1,381 @@
+"""The issuer's keys: fetched once for all, at hand when the issuer is not, never fetched at a stranger's command."""
+
+import math
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+
+import anyio
+import pytest
+from aiohttp import web
+
+from gateway.access.issuer import MAX_DOCUMENT, Issuer, IssuerError, discovery_urls
+from gateway.access.jwks import GRACE, LIFETIME, MAX_KEYS, PAUSE, Freshness, IssuerUnavailable, Need, read_keys
+from gateway.access.oauth import OAuth
+from gateway.errors import GatewayError
+from tests.oauth.local_issuer import (
+    Clock,
+    LocalIssuer,
+    claims_of,
+    local_issuer,
+    resource_server,
+    segments,
+    settings_for,
+    signing_key,
+)
+from tests.support import wait_until
+
+pytestmark = pytest.mark.anyio
+
+METADATA = "/.well-known/oauth-authorization-server"
+NEVER = -math.inf
+
+
+@pytest.fixture
+async def issuer() -> AsyncGenerator[LocalIssuer]:
+    async with local_issuer() as issuer:
+        yield issuer
+
+
+async def outcome(oauth: OAuth, token: str) -> str:
+    """`ok`, or what the error is called."""
+    try:
+        await oauth.authenticate(f"Bearer {token}")
+    except GatewayError as error:
+        return error.outcome
+    return "ok"
+
+
+# --- How often --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_hundred_at_once_are_one_fetch(issuer: LocalIssuer) -> None:
+    issuer.gate = anyio.Event()
+    outcomes: list[str] = []
+    async with resource_server(settings_for(issuer.url), Clock()) as oauth, anyio.create_task_group() as tg:
+
+        async def ask() -> None:
+            outcomes.append(await outcome(oauth, issuer.token()))
+
+        for _ in range(100):
+            tg.start_soon(ask)
+        await wait_until(lambda: issuer.fetches)
+        issuer.gate.set()
+    assert outcomes == ["ok"] * 100
+    assert issuer.fetches == issuer.hits[METADATA] == 1
+
+
+async def test_a_flood_of_unknown_kids_is_one_fetch_a_minute(issuer: LocalIssuer) -> None:
+    clock = Clock()
+    signature = issuer.token().rpartition(".")[2]
+
+    def forged(number: int) -> str:
+        return segments({"alg": "RS256", "kid": f"kid-{number}"}, claims_of(issuer.url)) + "." + signature
+
+    async with resource_server(settings_for(issuer.url), clock) as oauth:
+        assert await outcome(oauth, issuer.token()) == "ok"
+        for minute in range(5):
+            clock.now += PAUSE
+            for number in range(2000):
+                assert await outcome(oauth, forged(number)) == "unauthenticated"
+            assert await outcome(oauth, issuer.token(sub=str(minute))) == "ok"
+            assert issuer.fetches == 1 + (minute + 1)
+
+
+async def test_a_flood_at_once_is_one_fetch(issuer: LocalIssuer) -> None:
+    clock = Clock()
+    async with resource_server(settings_for(issuer.url), clock) as oauth:
+        assert await outcome(oauth, issuer.token()) == "ok"
+        clock.now += PAUSE
+        issuer.gate = anyio.Event()
+        outcomes: list[str] = []
+
+        async def ask(number: int) -> None:
+            token = issuer.key.sign(claims_of(issuer.url), kid=f"kid-{number}")
+            outcomes.append(await outcome(oauth, token))
+
+        async with anyio.create_task_group() as tg:
+            for number in range(200):
+                tg.start_soon(ask, number)
+            await wait_until(lambda: issuer.fetches == 2)
+            assert await outcome(oauth, issuer.token(sub="bob")) == "ok", "a known key waits for nobody"
+            issuer.gate.set()
+        assert outcomes == ["unauthenticated"] * 200
+        assert issuer.fetches == 2
+
+
+# --- Rotation ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_new_key_is_found_and_a_withdrawn_one_is_forgotten(issuer: LocalIssuer) -> None:
+    clock = Clock()
+    async with resource_server(settings_for(issuer.url), clock) as oauth:
+        old = issuer.token()
+        assert await outcome(oauth, old) == "ok"
+        issuer.keys = [signing_key("rotated")]
+        new = issuer.token()
+        assert await outcome(oauth, new) == "unauthenticated", "too early to ask again"
+        clock.now += PAUSE
+        assert await outcome(oauth, new) == "ok"
+        assert await outcome(oauth, old) == "unauthenticated", "verified before, but its key is gone"
+
+
+async def test_the_same_kid_may_get_another_key(issuer: LocalIssuer) -> None:
+    clock = Clock()
+    async with resource_server(settings_for(issuer.url), clock) as oauth:
+        old = issuer.token()
+        assert await outcome(oauth, old) == "ok"
+        issuer.keys = [type(issuer.key)(issuer.key.kid, "RS256", signing_key("rotated").private)]
+        clock.now += LIFETIME[1]
+        assert await outcome(oauth, old) == "unauthenticated"
+        assert await outcome(oauth, issuer.token()) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("cache_control", "lifetime"),
+    [
+        ("", 3600),
+        ("max-age=1800", 1800),
+        ('public, Max-Age="7200"', 7200),
+        ("max-age=1", 300),
+        ("no-store", 300),
+        ("no-cache, max-age=7200", 300),
+        ("max-age=999999999", 86_400),
+        ("max-age=99999999999999999999", 3600),
+        ("s-maxage=7200", 3600),
+    ],
+)
+async def test_keys_live_as_long_as_the_issuer_says(issuer: LocalIssuer, cache_control: str, lifetime: int) -> None:
+    issuer.headers = {"cache-control": cache_control}
+    clock = Clock()
+    async with resource_server(settings_for(issuer.url), clock) as oauth:
+        token = issuer.token()
+        assert await outcome(oauth, token) == "ok"
+        clock.now += lifetime * 0.79
+        assert await outcome(oauth, token) == "ok"
+        assert issuer.fetches == 1
+        issuer.gate = anyio.Event()
+        clock.now += lifetime * 0.02
+        assert await outcome(oauth, token) == "ok", "the fetch is in the background"
+        await wait_until(lambda: issuer.fetches == 2)
+
+
+# --- The issuer is away -----------------------------------------------------------------------------------------------
+
+
+async def test_known_keys_work_while_the_issuer_is_down(issuer: LocalIssuer) -> None:
+    clock = Clock()
+    async with resource_server(settings_for(issuer.url), clock) as oauth:
+        assert await outcome(oauth, issuer.token()) == "ok"
+        await issuer.down()
+        for hour in range(24):
+            clock.now += 3600
+            assert await outcome(oauth, issuer.token(sub=str(hour))) == "ok"
+        await issuer.up()
+        clock.now += PAUSE
+        assert await outcome(oauth, issuer.token()) == "ok"
+        await wait_until(lambda: issuer.fetches == 2)
+
+
+async def test_an_unknown_key_is_refused_while_the_issuer_is_down(issuer: LocalIssuer) -> None:
+    clock = Clock()
+    async with resource_server(settings_for(issuer.url), clock) as oauth:
+        assert await outcome(oauth, issuer.token()) == "ok"
+        await issuer.down()
+        clock.now += PAUSE
+        assert await outcome(oauth, signing_key("rotated").sign(claims_of(issuer.url))) == "unauthenticated"
+
+
+async def test_keys_that_nobody_could_confirm_for_long_are_not_used(issuer: LocalIssuer) -> None:
+    clock = Clock()
+    async with resource_server(settings_for(issuer.url), clock) as oauth:
+        token = issuer.token()
+        assert await outcome(oauth, token) == "ok"
+        await issuer.down()
+        clock.now += LIFETIME[1] + GRACE
+        assert await outcome(oauth, token) == "issuer_unavailable"
+
+
+async def test_an_issuer_that_was_never_reached_is_not_the_clients_fault(issuer: LocalIssuer) -> None:
+    await issuer.down()
+    clock = Clock()
+    async with resource_server(settings_for(issuer.url), clock) as oauth:
+        for pause in (5, 10, 20, 40, 60, 60):
+            with pytest.raises(IssuerUnavailable) as caught:
+                await oauth.authenticate(f"Bearer {issuer.token()}")
+            assert caught.value.status == 503
+            assert caught.value.headers["retry-after"] == str(pause)
+            clock.now += pause
+        await issuer.up()
+        assert await outcome(oauth, issuer.token()) == "ok"
+
+
+# --- What is not an issuer's answer -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [METADATA, "/jwks"])
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (partial(web.Response, status=500), "HTTP 500"),
+        (partial(web.Response, status=204), "HTTP 204"),
+        (partial(web.Response, text="<html>"), "JSON"),
+        (partial(web.Response, body=b'{"\xff":1}'), "JSON"),
+        (partial(web.Response, text="[]"), "JSON object"),
+        (partial(web.Response, text="[" * 100_000), "JSON"),
+        (partial(web.Response, body=b" " * MAX_DOCUMENT + b"{}"), "bytes"),
+        (partial(web.Response, body=b"x", headers={"content-encoding": "gzip"}), "compressed"),
+        (
+            partial(web.json_response, {"keys": {}, "issuer": "https://a.example", "jwks_uri": "https://a.example"}),
+            "its",
+        ),
+        (partial(web.json_response, {}), "its"),
+    ],
+    ids=["error", "empty", "HTML", "not UTF-8", "array", "bomb", "oversize", "gzip", "another's", "nothing in it"],
+)
+async def test_a_bad_answer_is_said_and_nothing_else(
+    issuer: LocalIssuer, path: str, answer: Callable[[], web.Response], reason: str
+) -> None:
+    issuer.answers[path] = answer
+    with pytest.raises(IssuerError, match=reason):
+        read_keys((await Issuer(issuer.url, allow_private=True).keys()).content, ["RS256"])
+
+
+@pytest.mark.parametrize("path", [METADATA, "/jwks"])
+async def test_redirects_are_not_followed(issuer: LocalIssuer, path: str) -> None:
+    async with local_issuer() as canary:
+        issuer.answers[path] = partial(web.Response, status=302, headers={"location": f"{canary.url}{path}"})
+        with pytest.raises(IssuerError, match="HTTP 302"):
+            await Issuer(issuer.url, allow_private=True).keys()
+        assert not canary.hits
+
+
+async def test_metadata_cannot_lead_to_a_private_host_that_nobody_named(issuer: LocalIssuer) -> None:
+    async with local_issuer() as canary:
+        elsewhere = f"http://localhost:{canary.port}/jwks"
+        issuer.metadata["jwks_uri"] = elsewhere
+        with pytest.raises(IssuerError, match="allow_private"):
+            await Issuer(issuer.url, allow_private=True).keys()
+        assert not canary.hits
+        named = await Issuer(issuer.url, elsewhere, allow_private=True).keys()
+        assert named.content == {"keys": [canary.key.jwk]}
+
+
+async def test_an_issuer_on_a_private_address_must_be_allowed(issuer: LocalIssuer) -> None:
+    with pytest.raises(IssuerError, match="allow_private"):
+        await Issuer(issuer.url).keys()
+    assert not issuer.hits
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://[", "file:///etc/passwd", "//host/x", "", 7, "https://user@127.0.0.1/", "http://h:99999/"]
+)
+async def test_metadata_with_a_useless_uri(issuer: LocalIssuer, uri: object) -> None:
+    issuer.metadata["jwks_uri"] = uri
+    with pytest.raises(IssuerError):
+        await Issuer(issuer.url, allow_private=True).keys()
+
+
+async def test_the_metadata_may_not_be_another_issuers(issuer: LocalIssuer) -> None:
+    issuer.metadata["issuer"] = issuer.url + "/"
+    with pytest.raises(IssuerError, match="metadata is that of the issuer"):
+        await Issuer(issuer.url, allow_private=True).keys()
+
+
+# --- Discovery --------------------------------------------------------------------------------------------------------
+
+
+def test_where_metadata_is_looked_for() -> None:
+    host = "https://issuer.example"
+    assert list(discovery_urls(host)) == [
+        f"{host}/.well-known/oauth-authorization-server",
+        f"{host}/.well-known/openid-configuration",
+    ]
+    assert list(discovery_urls(f"{host}/")) == list(discovery_urls(host))
+    assert list(discovery_urls(f"{host}:8443/tenant/one")) == [
+        f"{host}:8443/.well-known/oauth-authorization-server/tenant/one",
+        f"{host}:8443/.well-known/openid-configuration/tenant/one",
+        f"{host}:8443/tenant/one/.well-known/openid-configuration",
+    ]
+
+
+@pytest.mark.parametrize("found", range(3))
+async def test_the_first_place_that_has_metadata_counts(found: int) -> None:
+    async with local_issuer("/tenant") as issuer:
+        paths = [url.removeprefix(f"http://127.0.0.1:{issuer.port}") for url in discovery_urls(issuer.url)]
+        metadata = {"issuer": issuer.url, "jwks_uri": f"http://127.0.0.1:{issuer.port}/jwks"}
+        for place, path in enumerate(paths):
+            good, bad = partial(web.json_response, metadata), partial(web.Response, status=404)
+            issuer.answers[path] = good if place == found else bad
+        async with resource_server(settings_for(issuer.url), Clock()) as oauth:
+            assert await outcome(oauth, issuer.token()) == "ok"
+        assert [path for path in paths if issuer.hits[path]] == paths[: found + 1]
+
+
+async def test_a_configured_place_of_the_keys_needs_no_metadata(issuer: LocalIssuer) -> None:
+    settings = settings_for(issuer.url, jwks_uri=f"{issuer.url}/jwks")
+    async with resource_server(settings, Clock()) as oauth:
+        assert await outcome(oauth, issuer.token()) == "ok"
+    assert set(issuer.hits) == {"/jwks"}
+
+
+async def test_no_more_keys_are_kept_than_there_may_be() -> None:
+    jwk = signing_key().jwk
+    keys = read_keys({"keys": [{**jwk, "kid": str(number)} for number in range(MAX_KEYS + 10)]}, ["RS256"])
+    assert len(keys) == MAX_KEYS
+
+
+async def test_who_waits_is_answered_when_the_issuer_goes_down_meanwhile(issuer: LocalIssuer) -> None:
+    issuer.gate = anyio.Event()
+    outcomes: list[str] = []
+    async with resource_server(settings_for(issuer.url), Clock()) as oauth, anyio.create_task_group() as tg:
+
+        async def ask() -> None:
+            outcomes.append(await outcome(oauth, issuer.token()))
+
+        tg.start_soon(ask)
+        await wait_until(lambda: issuer.fetches)
+        await issuer.down()
+    assert outcomes == ["issuer_unavailable"]
+
+
+# --- Freshness, as a table --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("age", "failures", "known", "need"),
+    [
+        (0, 0, True, Need.NONE),
+        (799, 0, True, Need.NONE),
+        (800, 0, True, Need.SOON),
+        (999, 3, True, Need.SOON),
+        (1000, 0, True, Need.NOW),
+        (1000, 1, True, Need.SOON),
+        (1000 + GRACE, 1, True, Need.NOW),
+        (0, 0, False, Need.NOW),
+        (0, 5, False, Need.NOW),
+    ],
+)
+def test_how_much_a_fetch_is_needed(age: float, failures: int, known: bool, need: Need) -> None:
+    freshness = Freshness(fetched=100.0, lifetime=1000.0, tried=100.0, failures=failures)
+    assert freshness.need(100.0 + age, known=known) is need
+
+
+@pytest.mark.parametrize(
+    ("fetched", "failures", "waits"),
+    [
+        (NEVER, 0, 60),
+        (NEVER, 1, 5),
+        (NEVER, 2, 10),
+        (NEVER, 4, 40),
+        (NEVER, 5, 60),
+        (NEVER, 5000, 60),
+        (7.0, 0, 60),
+        (7.0, 1, 60),
+    ],
+)
+def test_how_long_until_the_next_fetch(fetched: float, failures: int, waits: float) -> None:
+    freshness = Freshness(fetched, 300.0, tried=1000.0, failures=failures)
+    assert freshness.wait(1000.0) == waits
+    assert freshness.wait(1001.0) == waits - 1
+    assert freshness.wait(1100.0) == 0
+    assert Freshness().wait(0.0) == 0

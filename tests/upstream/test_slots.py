@@ -1,0 +1,54 @@
+"""The gate in front of an upstream."""
+
+import anyio
+import pytest
+
+from gateway.upstream.slots import Slots
+
+
+@pytest.mark.anyio
+async def test_no_limit() -> None:
+    slots = Slots(None, 0)
+    assert all([await slots.take() for _ in range(1000)])
+
+
+@pytest.mark.anyio
+async def test_first_come_first_served_and_one_too_many_fails_at_once() -> None:
+    slots = Slots(1, 2)
+    order: list[str] = []
+
+    async def wait(name: str) -> None:
+        assert await slots.take()
+        order.append(name)
+
+    assert await slots.take()
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(wait, "first")
+        await anyio.wait_all_tasks_blocked()
+        tg.start_soon(wait, "second")
+        await anyio.wait_all_tasks_blocked()
+        assert not await slots.take()
+        assert order == []
+        slots.give()
+        await anyio.wait_all_tasks_blocked()
+        assert order == ["first"]
+        slots.give()
+    assert order == ["first", "second"]
+    slots.give()
+    assert await slots.take()
+
+
+@pytest.mark.anyio
+async def test_who_gives_up_waiting_leaves_no_gap() -> None:
+    slots = Slots(1, 5)
+    assert await slots.take()
+    async with anyio.create_task_group() as tg:
+        for _ in range(3):
+            tg.start_soon(slots.take)
+        await anyio.wait_all_tasks_blocked()
+        assert slots.waiting == 3
+        tg.cancel_scope.cancel()
+    assert slots.waiting == 0
+    slots.give()
+    assert await slots.take()
+    assert not await Slots(0, 0).take()
