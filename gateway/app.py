@@ -62,7 +62,7 @@ class Gateway:
         self._guardian = Guardian()
         self._dirty = anyio.Event()
         self.upstreams: dict[str, Upstream] = {}
-        self.policy = _policy(config)
+        self.policy = build_policy(config)
         self.metrics = Metrics(lambda: [(name, each.status.state.value) for name, each in self.upstreams.items()])
         self._limiter = MemoryLimiter()
         self._limits = _limits(config, self._limiter, self.metrics)
@@ -249,7 +249,8 @@ def _url(host: str, listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
-def _policy(config: Config) -> Policy:
+def build_policy(config: Config) -> Policy:
+    """The policy of a configuration."""
     rules = config.gateway.policy
     return Policy([Rule(tuple(r.who), None if r.allow is None else tuple(r.allow), tuple(r.deny)) for r in rules])
 

@@ -170,7 +170,7 @@ class ApiKeys:
         return file
 
     def _use(self, file: KeyFile) -> None:
-        holders = [_Holder(entry.hash, _principal(entry)) for entry in file.entries]
+        holders = [_Holder(entry.hash, principal_of(entry)) for entry in file.entries]
         before = {holder.principal.id for holder in self._by_id.values()}
         self._entries = file.entries
         self._by_id = {entry.id: holder for entry, holder in zip(file.entries, holders, strict=True)}
@@ -190,7 +190,8 @@ def _fingerprint(text: str) -> bytes:
     return hashlib.blake2b(text.encode()).digest()
 
 
-def _principal(entry: Entry) -> Principal:
+def principal_of(entry: Entry) -> Principal:
+    """Whoever holds the key of an entry."""
     return Principal(
         id=PREFIX + entry.id,
         method="api_key",

@@ -19,6 +19,7 @@ VERBS: Final = {
     "import": "Take over servers from another client's configuration.",
     "client-config": "Print what to put into a client's configuration.",
     "keys": "Create, list, revoke and hash API keys.",
+    "can": "Explain whether somebody may use something.",
     "schema": "Print the JSON Schema of servers.yaml.",
 }
 """Verb → its one line in `--help`. The verb's module has the rest."""

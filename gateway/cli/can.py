@@ -1,0 +1,79 @@
+"""`mcp-gateway can`: may somebody use something, and why (not)?"""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli.common import Exit, configure_logs, with_config
+
+if TYPE_CHECKING:
+    from gateway.access.policy import Verdict
+    from gateway.catalogue.catalogue import Catalogue
+    from gateway.config.models import Config
+    from gateway.request import Principal
+
+
+@click.command("can")
+@click.argument("who")
+@click.argument("what")
+@with_config
+def command(config: "Config", who: str, what: str) -> None:
+    """Explain whether WHO may use WHAT.
+
+    WHO is the owner or the id of an API key, group:NAME, or agent:NAME. WHAT is a public name such as
+    github__create_issue, or the URI of a resource. Exits with 0 for yes and 1 for no.
+    """
+    from gateway.app import build_policy
+
+    configure_logs(config, at_least="error")
+    policy = build_policy(config)
+    upstream = _upstream_of(config, what)
+    verdicts = [(principal, policy.grant(principal).explain(upstream, what)) for principal in _principals(config, who)]
+    for principal, verdict in verdicts:
+        click.echo(f"{'yes' if verdict.allowed else 'no'}   {_described(principal)}: {_sentence(verdict, principal)}")
+    sys.exit(Exit.FINE if all(verdict.allowed for _, verdict in verdicts) else Exit.FOUND)
+
+
+def _sentence(verdict: "Verdict", principal: "Principal") -> str:
+    if verdict.allowed and "write" not in principal.scopes:
+        return f"{verdict.reason}, but without the scope `write` a tool can be seen and not called"
+    return verdict.reason
+
+
+def _described(principal: "Principal") -> str:
+    return f"{principal.owner} ({principal.id})" if principal.method == "api_key" else principal.id
+
+
+def _principals(config: "Config", who: str) -> "list[Principal]":
+    """The keys of that owner or id; without any, somebody of that name with nothing but the policy against them."""
+    from gateway.access import key_file
+    from gateway.access.api_keys import principal_of
+    from gateway.request import Principal
+
+    if who.startswith("group:"):
+        return [Principal(who, groups=frozenset({who.removeprefix("group:")}))]
+    if who.startswith("agent:"):
+        return [Principal(who, agent_name=who.removeprefix("agent:"))]
+    file = config.gateway.auth.api_keys_file
+    entries = key_file.load(file).entries if file is not None and file.exists() else ()
+    owned = [entry for entry in entries if who in (entry.owner, entry.id, f"key:{entry.id}")]
+    return [principal_of(entry) for entry in owned] or [Principal(who, owner=who)]
+
+
+def _upstream_of(config: "Config", what: str) -> str:
+    """The owner of a public name: by the catalogue as last seen, else by the prefix of the name."""
+    from gateway.catalogue import snapshot
+    from gateway.catalogue.catalogue import Owner
+    from gateway.catalogue.library import Library
+    from gateway.catalogue.naming import SEPARATOR, public_prefix
+
+    stored, _ = snapshot.load(config.gateway.state_dir / "catalogue.json")
+    library = Library(config.enabled, config.prefix)
+    library.update((name, stored[name].listing) for name in config.enabled if name in stored)
+    catalogue: Catalogue = library.whole(None)
+    owner = catalogue.tool(what) or catalogue.prompt(what) or catalogue.resource(what) or catalogue.template(what)
+    if isinstance(owner, Owner):
+        return owner.upstream
+    by_prefix = [name for name in config.enabled if what.startswith(public_prefix(name) + SEPARATOR)]
+    return by_prefix[0] if by_prefix else ""
