@@ -98,15 +98,10 @@ class Gateway:
     async def stdio(self) -> None:
         """Serve the one agent on stdin and stdout until it leaves or a signal ends us."""
         async with self.running() as tg:
-
-            async def serve() -> None:
-                await serve_stdio(self.settings, self.handle, self.server.open, self.server.close)
-                stop.set()
-
-            stop = anyio.Event()
-            tg.start_soon(_set_on_signal, stop)
-            tg.start_soon(serve)
-            await stop.wait()
+            ended = anyio.Event()
+            tg.start_soon(_set_on_signal, ended)
+            server = self.server
+            await serve_stdio(self.settings, self.handle, server.open, server.close, server.end_streams, ended)
 
     async def http(self, on_listening: Callable[[str], None] = lambda url: None) -> None:
         """Serve HTTP until a signal ends us.

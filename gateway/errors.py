@@ -6,7 +6,7 @@ Foreign exceptions are mapped to these where they enter, never further in.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from gateway import protocol
@@ -177,9 +177,13 @@ class InternalError(GatewayError):
 
 
 class MethodNotAllowed(GatewayError):
-    """An HTTP method this endpoint does not have."""
+    """An HTTP method this endpoint does not have. `allowed` are those it has (RFC 9110, 15.5.6)."""
 
     code, status, outcome = protocol.INVALID_REQUEST, 405, "malformed"
+
+    def __init__(self, message: str, allowed: Iterable[str]) -> None:
+        super().__init__(message)
+        self.headers["allow"] = ", ".join(allowed)
 
 
 class NotAcceptable(GatewayError):

@@ -82,3 +82,10 @@ def scope_challenge(settings: OAuthSettings, needed: Collection[str]) -> str:
     scope = settings.issuer_scopes(needed)
     description = f"This request needs the scope {' '.join(scope)}"
     return challenge(metadata_url(settings.resource), scope, "insufficient_scope", description)
+
+
+def narrowed(header: str, settings: OAuthSettings, upstream: str) -> str:
+    """A challenge for the gateway as a whole, turned into one for `{resource}/{upstream}`: the metadata that it leads
+    to must be that of the URL which was asked for (RFC 9728 section 3.3)."""
+    whole = settings.resource.rstrip("/")
+    return header.replace(f'"{metadata_url(whole)}"', f'"{metadata_url(f"{whole}/{upstream}")}"')

@@ -58,7 +58,7 @@ async def _call(config: "Config", tool: str, words: tuple[str, ...]) -> _Outcome
 
     redact = LastWords().listen(config, at_least="error")
     if owner(config, tool) is not None:
-        pass  # the call itself wakes the owner up
+        config = awake(config, ())  # the call itself wakes the owner up
     else:
         everyone = {name: server.model_copy(update={"lazy": False}) for name, server in config.enabled.items()}
         config = config.model_copy(update={"servers": everyone})

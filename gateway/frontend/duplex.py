@@ -28,6 +28,7 @@ class Duplex:
         agent: the connection's handshake-era self.
         write: puts one message on the channel; must not block.
         tasks: where requests are handled.
+        on_open: told once the agent has initialized; before that it may not be sent anything unasked.
     """
 
     def __init__(
@@ -36,11 +37,14 @@ class Duplex:
         handle: Callable[[Request], Awaitable[dict[str, Any]]],
         write: Callable[[Message], None],
         tasks: TaskGroup,
+        on_open: Callable[[ConnectedAgent], None],
     ) -> None:
         self.agent = agent
         self._handle = handle
         self._write = write
         self._tasks = tasks
+        self._on_open = on_open
+        self._opened = False
         self._in_flight: dict[RequestId, anyio.CancelScope] = {}
         self._idle = anyio.Event()
         self._idle.set()
@@ -99,7 +103,11 @@ class Duplex:
             agent = self.agent
             if carries_envelope(params):
                 agent = modern_agent(message, agent.principal, agent.view)
-            return jsonrpc.result(id, await self._handle(Request(id, message["method"], params, agent, self._notify)))
+            result = await self._handle(Request(id, message["method"], params, agent, self._notify))
+            if message["method"] == "initialize" and not self._opened:
+                self._opened = True
+                self._on_open(agent)
+            return jsonrpc.result(id, result)
         except GatewayError as error:
             return jsonrpc.error(id, error.code, error.message, error.data)
         except Exception:

@@ -107,7 +107,7 @@ class HttpFront:
             endpoints = {"POST": self._sse.post}
         endpoint = endpoints.get(method)
         if endpoint is None:
-            raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(endpoints)}.")
+            raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(endpoints)}.", endpoints)
         await endpoint(http)
 
 

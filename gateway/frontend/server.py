@@ -24,6 +24,7 @@ from gateway.config.models import GatewaySettings
 from gateway.errors import (
     GatewayError,
     InvalidParams,
+    InvalidRequest,
     MethodNotFound,
     UnknownPrompt,
     UnknownResource,
@@ -344,7 +345,7 @@ class Server:
     async def _subscribe(self, request: Request) -> dict[str, Any]:
         uri = _string(request.params, "uri")
         owner = (await self._owners(request, uri))[0]
-        _, listener = self._agents[request.agent.id]
+        listener = self._listener(request.agent)
         request.upstream = owner.upstream
         self._subscriptions.subscribe(listener, uri, (owner.upstream, owner.original))
         try:
@@ -354,8 +355,18 @@ class Server:
             raise
         return {}
 
+    def _listener(self, agent: Agent) -> Listener:
+        """
+        Raises:
+            InvalidRequest: there is no way to tell it anything later.
+        """
+        _, listener = self._agents.get(agent.id, (None, None))
+        if listener is None:
+            raise InvalidRequest("This needs a session. Open one with initialize.")
+        return listener
+
     async def _unsubscribe(self, request: Request) -> dict[str, Any]:
-        _, listener = self._agents[request.agent.id]
+        listener = self._listener(request.agent)
         request.upstream = self._subscriptions.unsubscribe(listener, _string(request.params, "uri"))
         if request.upstream is not None:
             await self._want({request.upstream})

@@ -17,6 +17,7 @@ from gateway.frontend.body import read_message
 from gateway.frontend.duplex import Duplex
 from gateway.frontend.exchange import EventStream, event
 from gateway.frontend.streamable import Handler, Http, reply_empty
+from gateway.jsonrpc import Message
 from gateway.protocol import HANDSHAKE_VERSIONS
 
 log = structlog.stdlib.get_logger("gateway.frontend")
@@ -43,10 +44,13 @@ class LegacySse:
         agent = ConnectedAgent(http.principal, http.view, HANDSHAKE_VERSIONS[0])
         stream = EventStream(http.send, self._settings.keepalive)
         stream.push(b"event: endpoint\ndata: /messages?session_id=%s\n\n" % agent.id.encode())
+
+        def write(message: Message) -> None:
+            stream.push(event(message), must="method" not in message)
+
         try:
             async with anyio.create_task_group() as tg:
-                self._open[agent.id] = Duplex(agent, self._handle, lambda message: stream.push(event(message)), tg)
-                self._on_open(agent)
+                self._open[agent.id] = Duplex(agent, self._handle, write, tg, self._on_open)
                 tg.start_soon(stream.run, ())
                 while (await http.receive())["type"] != "http.disconnect":
                     pass

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 
 from gateway import jsonrpc
 from gateway.config.models import GatewaySettings
@@ -32,15 +33,20 @@ async def serve_stdio(
     handle: Handler,
     on_open: Callable[[ConnectedAgent], None],
     on_close: Callable[[ConnectedAgent], Awaitable[None]],
+    on_end: Callable[[], None],
+    ended: anyio.Event,
 ) -> None:
-    """Serve until stdin ends, then finish what is in flight."""
+    """Serve until stdin ends or `ended` is set, then finish what is in flight.
+
+    Args:
+        on_end: told that it is over, before what is in flight is waited for.
+    """
     agent = ConnectedAgent(ANONYMOUS, None, HANDSHAKE_VERSIONS[-1])
     lines = LineSplitter(settings.max_request_bytes)
-    ended = anyio.Event()
-    output = await _open_output()
+    write_bytes, close_output = await _open_output()
 
     def write(message: Message) -> None:
-        output(jsonrpc.dumps(message) + b"\n")
+        write_bytes(jsonrpc.dumps(message) + b"\n")
 
     def feed(data: bytes) -> None:
         for line in lines.feed(data):
@@ -53,15 +59,17 @@ async def serve_stdio(
             ended.set()
 
     async with anyio.create_task_group() as tg:
-        duplex = Duplex(agent, handle, write, tg)
-        on_open(agent)
+        duplex = Duplex(agent, handle, write, tg, on_open)
         try:
             await _open_input(feed)
             await ended.wait()
+            on_end()
             await duplex.drain(settings.drain_timeout)
         finally:
             with anyio.CancelScope(shield=True):
                 await on_close(agent)
+                with anyio.move_on_after(settings.drain_timeout):
+                    await close_output()
 
 
 class _Pipe(asyncio.Protocol):
@@ -93,20 +101,35 @@ async def _open_input(feed: Callable[[bytes], None]) -> None:
     threading.Thread(target=read, name="stdin", daemon=True).start()
 
 
-async def _open_output() -> Callable[[bytes], None]:
-    """Keep stdout for ourselves; returns what writes to it."""
+async def _open_output() -> tuple[Callable[[bytes], None], Callable[[], Awaitable[None]]]:
+    """Keep stdout for ourselves; returns what writes to it, and what closes it once all of that has gone out."""
     private = os.dup(1)
     os.dup2(2, 1)
     if _is_pipe(private):
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(private, "wb", buffering=0))
-        return transport.write
+        transport, protocol = await loop.connect_write_pipe(_Output, os.fdopen(private, "wb", buffering=0))
+
+        async def close() -> None:
+            transport.close()
+            await protocol.closed.wait()
+
+        return transport.write, close
 
     def write(data: bytes) -> None:
         while data:
             data = data[os.write(private, data) :]
 
-    return write
+    return write, anyio.lowlevel.checkpoint
+
+
+class _Output(asyncio.BaseProtocol):
+    """Knows when everything was written, or nobody reads any more."""
+
+    def __init__(self) -> None:
+        self.closed = anyio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
 
 
 def _is_pipe(fd: int) -> bool:

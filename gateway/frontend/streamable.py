@@ -87,7 +87,8 @@ def read_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
         key = name.decode("latin-1")
         if name in ROUTING_HEADERS and key in headers:
             raise HeaderMismatch(f"{key} header appears more than once")
-        headers[key] = value.decode("latin-1").strip(" \t")  # RFC 9110, 5.5: not part of the value
+        text = value.decode("latin-1").strip(" \t")  # RFC 9110, 5.5: not part of the value
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text  # RFC 9110, 5.3: they are one list
     return headers
 
 
@@ -137,7 +138,7 @@ class Streamable:
     async def get(self, http: Http) -> None:
         """The standing stream of a session."""
         if http.headers.get("mcp-protocol-version", DEFAULT_VERSION) not in HANDSHAKE_VERSIONS:
-            raise MethodNotAllowed("2026-07-28 has no GET; use subscriptions/listen.")
+            raise MethodNotAllowed("2026-07-28 has no GET; use subscriptions/listen.", ["POST"])
         if not http.accepts("text/event-stream"):
             raise NotAcceptable("Accept must include text/event-stream.")
         session = self._session(http)
@@ -155,7 +156,7 @@ class Streamable:
     async def delete(self, http: Http) -> None:
         """End a session."""
         if http.headers.get("mcp-protocol-version", DEFAULT_VERSION) not in HANDSHAKE_VERSIONS:
-            raise MethodNotAllowed("2026-07-28 has no sessions to DELETE.")
+            raise MethodNotAllowed("2026-07-28 has no sessions to DELETE.", ["POST"])
         await self._sessions.close(self._session(http))
         await reply_empty(http.send, 200)
 

@@ -165,4 +165,4 @@ class _Client(httpx2.AsyncClient):
 
 
 def _describe(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    return str(error).rstrip(".") or type(error).__name__

@@ -3,9 +3,10 @@
 Everything here that is imported at once is cheap; FastAPI is loaded when `rest_app` is called.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, cast
 
+from gateway.errors import GatewayError, InsufficientScope
 from gateway.frontend.rest.failures import reply_error
 from gateway.frontend.rest.metrics import metrics_app
 from gateway.frontend.rest.shell import App, Shell
@@ -33,6 +34,9 @@ def rest_app(
     restart: "Callable[[Upstream], None]",
     count: Callable[[Principal], Awaitable[Mapping[str, str]]],
     is_draining: Callable[[], bool],
+    lacks_scope: Callable[[Principal, Collection[str]], GatewayError] = lambda principal, needed: InsufficientScope(
+        needed
+    ),
 ) -> App:
     """The ASGI application behind every path that is not MCP.
 
@@ -45,10 +49,20 @@ def rest_app(
         count: counts a request that changes something against its principal's limit, and returns the headers that say
             so; raises `RateLimited`.
         is_draining: whether the gateway is about to stop.
+        lacks_scope: makes the error for who lacks scopes.
     """
     from gateway.frontend.rest.application import application
 
     app = application(
-        config, upstreams, library, policy, metrics, agents, restart=restart, count=count, is_draining=is_draining
+        config,
+        upstreams,
+        library,
+        policy,
+        metrics,
+        agents,
+        restart=restart,
+        count=count,
+        is_draining=is_draining,
+        lacks_scope=lacks_scope,
     )
     return Shell(cast(App, app))  # Starlette's ASGI types are wider than ours

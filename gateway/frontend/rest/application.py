@@ -1,6 +1,6 @@
 """The FastAPI application: its routes, how errors are answered, and how it describes itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from gateway.access.agent_tokens import AgentTokens
 from gateway.access.policy import Policy
 from gateway.catalogue.library import Library
 from gateway.config.models import Config
-from gateway.errors import GatewayError, InternalError
+from gateway.errors import GatewayError, InsufficientScope, InternalError
 from gateway.frontend.rest.agents import agent_routes
 from gateway.frontend.rest.caller import Count
 from gateway.frontend.rest.docs import docs_routes
@@ -24,6 +24,7 @@ from gateway.frontend.rest.health import health_routes
 from gateway.frontend.rest.info import info_routes
 from gateway.frontend.rest.masking import redactor
 from gateway.frontend.rest.upstreams import upstream_routes
+from gateway.request import Principal
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.upstream import Upstream
 
@@ -45,8 +46,13 @@ def application(
     restart: Callable[[Upstream], None],
     count: Count,
     is_draining: Callable[[], bool],
+    lacks_scope: Callable[[Principal, Collection[str]], GatewayError],
 ) -> FastAPI:
     """See `rest_app`."""
+
+    async def on_insufficient_scope(request: Request, error: Any) -> JSONResponse:
+        return await _on_gateway_error(request, lacks_scope(request.scope["user"], error.needed))
+
     app = FastAPI(
         title="mcp-gateway",
         version=__version__,
@@ -58,6 +64,7 @@ def application(
         telemetry={"tracing": False, "metrics": False, "logs": False},  # the gateway has its own
         exception_handlers={
             GatewayError: _on_gateway_error,
+            InsufficientScope: on_insufficient_scope,
             HTTPException: _on_http_exception,
             RequestValidationError: _on_invalid,
             Exception: _on_defect,

@@ -31,6 +31,7 @@ def info_routes(config: Config, redact: Redact) -> APIRouter:
                 burst=settings.rate_limit.burst_allowance,
                 max_request_bytes=settings.max_request_bytes,
                 max_sessions=settings.max_sessions,
+                max_sessions_per_principal=settings.max_sessions_per_principal,
             ),
             configuration=_whole(config, redact) if ADMIN in caller.scopes else None,
         )
@@ -40,7 +41,7 @@ def info_routes(config: Config, redact: Redact) -> APIRouter:
 
 def _ways(auth: AuthSettings) -> Iterator[Way]:
     if auth.enabled:
-        if auth.api_keys_file is not None:
+        if auth.api_keys_file is not None or auth.oauth is None:  # without a file there are the keys for developers
             yield "api_key"
         yield "agent_token"
         if auth.oauth is not None:

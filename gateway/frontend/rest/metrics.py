@@ -43,6 +43,4 @@ def metrics_app(metrics: Metrics, guard: Guard) -> App:
 
 
 def _not_allowed() -> MethodNotAllowed:
-    error = MethodNotAllowed("/metrics can only be read.")
-    error.headers["allow"] = "GET, HEAD"
-    return error
+    return MethodNotAllowed("/metrics can only be read.", ["GET", "HEAD"])

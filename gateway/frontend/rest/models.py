@@ -174,6 +174,7 @@ class Limits(BaseModel):
     burst: int = Field(description="Requests that may come at once on top of that.")
     max_request_bytes: int
     max_sessions: int
+    max_sessions_per_principal: int
 
 
 class ConfigInfo(BaseModel):
