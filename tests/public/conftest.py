@@ -1,0 +1,196 @@
+"""The house these tests are in: servers and clients from the registries, one gateway over HTTP, one over stdio.
+
+Everything here is made once. Starting six programs takes seconds, so that connections are shared by all tests of the
+folder; no test depends on what another left behind.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import anyio
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.sse import sse_client
+from mcp.client.stdio import stdio_client
+from mcp_types import ServerNotification
+
+from gateway.config.loader import load
+from gateway.config.models import ServerConfig
+from tests.public.conversations import CONVERSATIONS, View
+from tests.public.packages import OutOfReach, Packages, fetch
+from tests.support import ROOT, command, free_port, listens, run_process
+
+SERVERS: Final = Path(__file__).with_name("servers.yaml")
+"""The one configuration of all gateways here."""
+
+LETTER: Final = "Dear reader,\nthis is the second line.\n"
+
+
+@pytest.fixture(scope="session")
+def packages() -> Packages:
+    try:
+        return fetch()
+    except OutOfReach as error:
+        pytest.skip(f"needs programs of others: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the servers work, and what a gateway has to know to start or reach them."""
+
+    folder: Path
+    files: Path
+    repository: Path
+    variables: Mapping[str, str]
+    """What `servers.yaml` leaves open, but for `OWN`."""
+
+    def environment(self, name: str) -> dict[str, str]:
+        """For a gateway of that name, which gets a folder of its own, and the same each time."""
+        own = self.folder / name
+        own.mkdir(exist_ok=True)
+        return {**self.variables, "OWN": str(own)}
+
+
+@pytest.fixture(scope="session")
+def place(packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Generator[Place]:
+    """A folder with a letter, a repository with two commits, and the two servers that listen on a port."""
+    folder = tmp_path_factory.mktemp("public")
+    files, repository = folder / "files", folder / "repository"
+    files.mkdir()
+    (files / "letter.txt").write_text(LETTER)
+    _make_repository(repository)
+    sse, http = free_port(), free_port()
+    variables = {
+        "PROGRAMS": str(packages.programs),
+        "MODULES": str(packages.modules),
+        "REPOSITORY": str(repository),
+        "FILES": str(files),
+        "SSE_PORT": str(sse),
+        "HTTP_PORT": str(http),
+    }
+    with everything_listens(packages, "sse", sse), everything_listens(packages, "streamableHttp", http):
+        yield Place(folder, files, repository, variables)
+
+
+@contextmanager
+def everything_listens(packages: Packages, transport: str, port: int) -> Generator[None]:
+    """Run server-everything on a port."""
+    program = packages.modules / "server-everything/dist/index.js"
+    with run_process(["node", str(program), transport], ready=lambda: listens(port), env={"PORT": str(port)}):
+        yield
+
+
+def _make_repository(folder: Path) -> None:
+    def git(*args: str) -> None:
+        person = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+        subprocess.run(["git", "-C", str(folder), *person, *args], check=True, capture_output=True)
+
+    folder.mkdir()
+    git("init", "--initial-branch=main")
+    for line in ("first", "second"):
+        (folder / "poem.txt").write_text(line + "\n")
+        git("add", "poem.txt")
+        git("commit", "-m", f"The {line} line")
+
+
+# --- The servers without the gateway --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def direct(place: Place) -> dict[str, dict[str, Any]]:
+    """What each server answered to the SDK's client, by the server's name: `tools`, and `answers` to be equalled."""
+    environment = place.environment("direct")
+    return anyio.run(_ask_all, load(SERVERS, environ=environment, dotenv=None).servers, place)
+
+
+async def _ask_all(servers: Mapping[str, ServerConfig], place: Place) -> dict[str, dict[str, Any]]:
+    said: dict[str, dict[str, Any]] = {}
+
+    async def ask(name: str) -> None:
+        with (place.folder / "direct" / f"{name}.log").open("w") as log:
+            async with Client(_transport(servers[name], log), mode="auto") as client:
+                view = View(client)
+                said[name] = {
+                    "tools": await view.tools(),
+                    "answers": await CONVERSATIONS[name](view, works_on(place, name)),
+                }
+
+    async with anyio.create_task_group() as tg:
+        for name in servers:
+            tg.start_soon(ask, name)
+    return said
+
+
+def _transport(server: ServerConfig, log: Any) -> Any:
+    if server.type == "sse":
+        return sse_client(server.url or "")
+    if server.type == "http":
+        return server.url
+    return stdio_client(StdioServerParameters(command=server.command or "", args=server.args, env=server.env), log)
+
+
+def works_on(place: Place, server: str) -> Path:
+    return place.repository if server == "git" else place.files
+
+
+# --- The gateway, and agents in front of it -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def gateway(place: Place) -> Generator[str]:
+    """The base URL of a gateway over HTTP."""
+    port = free_port()
+    serve = command("gateway", "serve", "-c", str(SERVERS), "--port", str(port))
+    with run_process(serve, ready=lambda: listens(port), env=place.environment("http")):
+        yield f"http://127.0.0.1:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """An agent that is connected to the gateway."""
+
+    client: Client
+    mode: Literal["auto", "legacy"]
+    heard: list[ServerNotification] = field(default_factory=list[ServerNotification])
+    """The notifications it got outside of any request."""
+
+
+@pytest.fixture(scope="package", params=["http-auto", "http-legacy", "sse-legacy", "stdio-auto", "stdio-legacy"])
+async def agent(request: pytest.FixtureRequest, place: Place) -> AsyncGenerator[Connected]:
+    """The SDK's own client in front of the gateway: at each of its doors, in each of its modes."""
+    door, mode = request.param.split("-")
+    log = place.folder / f"{request.param}.log"
+    heard: list[ServerNotification] = []
+
+    async def hear(message: object) -> None:
+        if isinstance(message, ServerNotification):
+            heard.append(message)
+
+    async with AsyncExitStack() as stack:
+        if door == "stdio":
+            errors = stack.enter_context(log.open("w"))
+            transport: Any = stdio_client(stdio_front(place.environment(request.param)), errors)
+        else:
+            url = request.getfixturevalue("gateway")
+            transport = sse_client(f"{url}/sse") if door == "sse" else f"{url}/mcp"
+        client = await stack.enter_async_context(Client(transport, mode=mode, message_handler=hear))
+        yield Connected(client, mode, heard)
+    if door == "stdio":
+        entries = [json.loads(line) for line in log.read_text().splitlines()]
+        assert [entry for entry in entries if entry["level"] not in ("debug", "info")] == []
+
+
+def stdio_front(environment: Mapping[str, str]) -> StdioServerParameters:
+    """How a desktop client would start the gateway."""
+    return StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "gateway", "stdio", "-c", str(SERVERS)],
+        env=dict(environment),
+        cwd=ROOT,
+    )

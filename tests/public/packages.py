@@ -1,0 +1,126 @@
+"""The programs of others that these tests run: which versions, where they are kept, and how they get there.
+
+They are fetched once into a cache folder of ours, with the registries' ordinary clients and by name alone. A machine
+that cannot fetch them can still run every other test.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+PYTHON_PACKAGES: Final = ("mcp-server-git==2026.10.19", "mcp-server-time==2026.10.19")
+NODE_PACKAGES: Final = {
+    "@modelcontextprotocol/server-everything": "2026.8.31",
+    "@modelcontextprotocol/server-filesystem": "2026.8.31",
+    "@modelcontextprotocol/server-memory": "2026.8.31",
+    "@modelcontextprotocol/sdk": "1.32.2",
+    "@modelcontextprotocol/client": "2.4.0",
+}
+"""Three servers, and the TypeScript SDK twice: its first line and the packages that followed."""
+
+NODE_MAJOR: Final = 20
+"""The oldest Node.js that all of them run on."""
+FETCH_SECONDS: Final = 150.0
+"""Longest one registry may take to deliver."""
+NOT_THERE: Final = ("E404", "ETARGET", "No solution found")
+"""How the clients say that a registry was reached but has no such version: then the pins are wrong."""
+
+
+class OutOfReach(Exception):
+    """Something these tests need is not to be had on this machine; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packages:
+    """Where the programs are."""
+
+    programs: Path
+    """The folder of the Python servers' executables."""
+    node: Path
+    """The folder whose `node_modules` has the Node.js packages."""
+
+    @property
+    def modules(self) -> Path:
+        return self.node / "node_modules" / "@modelcontextprotocol"
+
+
+def fetch() -> Packages:
+    """Find the packages in the cache, or fetch them.
+
+    Raises:
+        OutOfReach: they are neither there nor to be had.
+    """
+    version = _output("node", "--version")
+    if int(version.lstrip("v").partition(".")[0]) < NODE_MAJOR:
+        raise OutOfReach(f"Node.js {version} is older than {NODE_MAJOR}")
+    virtual = _kept("python", [*PYTHON_PACKAGES, sys.base_prefix, sys.version], _fetch_python)
+    return Packages(virtual / "bin", _kept("node", NODE_PACKAGES, _fetch_node))
+
+
+def _fetch_python(folder: Path) -> None:
+    uv = os.environ.get("UV", "uv")
+    _run(uv, "venv", "--quiet", "--python", sys.executable, folder)
+    _run(uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python", *PYTHON_PACKAGES)
+
+
+def _fetch_node(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": NODE_PACKAGES}))
+    # No package here needs a script run to be installed, so that none is.
+    quick = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000")
+    _run("npm", "install", "--loglevel=error", "--ignore-scripts", "--no-audit", "--no-fund", *quick, cwd=folder)
+
+
+def _kept(kind: str, pins: object, install: Callable[[Path], None]) -> Path:
+    """The folder for exactly these pins, installed now if it is not there whole."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mcp-gateway-tests"
+    home.mkdir(parents=True, exist_ok=True)
+    folder = home / f"{kind}-{blake2b(json.dumps(pins).encode(), digest_size=6).hexdigest()}"
+    complete = folder / ".complete"
+    with _locked(folder.with_suffix(".lock")):
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            install(folder)
+            complete.touch()
+    return folder
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
+    """One test run at a time."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _run(*command: str | Path, cwd: Path | None = None) -> str:
+    name = Path(command[0]).name
+    try:
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=FETCH_SECONDS)
+    except FileNotFoundError:
+        raise OutOfReach(f"there is no {name} on PATH") from None
+    except subprocess.TimeoutExpired:
+        raise OutOfReach(f"{name} took longer than {FETCH_SECONDS:g} s to fetch {_what(command)}") from None
+    assert not any(word in done.stderr for word in NOT_THERE), done.stderr
+    if done.returncode:
+        said = " ".join(line.removeprefix("npm error ").strip() for line in done.stderr.splitlines())
+        raise OutOfReach(f"{name} could not fetch {_what(command)}: {said[:300]}")
+    return done.stdout
+
+
+def _what(command: tuple[str | Path, ...]) -> str:
+    pins = [str(word) for word in command if "==" in str(word)]
+    return ", ".join(pins or NODE_PACKAGES)
+
+
+def _output(*command: str) -> str:
+    return _run(*command).strip()
