@@ -136,8 +136,8 @@ class Upstream:
             UpstreamError: it answered with an error.
             GatewayError: the other ways to fail, each its own leaf.
         """
-        if not await self._slots.take():
-            reason = f"{self.config.max_queue} requests wait already for one of {self.config.max_concurrency} places"
+        if not await self._slots.take((options or {}).get("timeout", self.config.timeout)):
+            reason = f"too many requests wait for one of its {self.config.max_concurrency} places"
             raise UpstreamUnavailable(self.name, "busy", reason)
         try:
             return await self._request(method, params, agent, options or {}, log_level, headers)
@@ -240,7 +240,8 @@ class Upstream:
             self._watch.detach()
 
     def _on_status(self, status: Status) -> None:
-        log.info("upstream " + status.state.value, upstream=self.name, reason=status.reason or None)
+        say = log.warning if status.state in (State.BACKING_OFF, State.DEGRADED) else log.info
+        say("upstream " + status.state.value, upstream=self.name, reason=status.reason or None)
         if status.state is State.BACKING_OFF:
             self.settled.set()
             if self._lost_at is None and self._tasks is not None:
