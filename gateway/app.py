@@ -63,7 +63,7 @@ class Gateway:
         self._dirty = anyio.Event()
         self.upstreams: dict[str, Upstream] = {}
         self.policy = build_policy(config)
-        self.metrics = Metrics(lambda: [(name, each.status.state.value) for name, each in self.upstreams.items()])
+        self.metrics = Metrics(lambda: [(name, each.status.state.value) for name, each in list(self.upstreams.items())])
         self._limiter = MemoryLimiter()
         self._limits = _limits(config, self._limiter, self.metrics)
         self._entry: Entry | None = None
@@ -160,6 +160,7 @@ class Gateway:
             restart=Upstream.restart,
             count=self._limits.count,
             is_draining=lambda: self._draining,
+            lacks_scope=entry.lacks_scope,
         )
 
     def _lacks_scope(self, principal: Principal, needed: Collection[str]) -> GatewayError:

@@ -78,7 +78,7 @@ class HttpFront:
             await (reply_failure if _is_mcp(scope["path"].rstrip("/")) else reply_error)(send, error)
         except Exception:
             log.exception("request failed", path=scope["path"])
-            await reply_failure(send, InternalError())
+            await (reply_failure if _is_mcp(scope["path"].rstrip("/")) else reply_error)(send, InternalError())
 
     async def _dispatch(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"].rstrip("/")

@@ -36,14 +36,14 @@ async def serve_stdio(
     on_end: Callable[[], None],
     ended: anyio.Event,
 ) -> None:
-    """Serve until stdin ends or `ended` is set, then finish what is in flight.
+    """Serve until stdin ends, nobody reads stdout any more, or `ended` is set; then finish what is in flight.
 
     Args:
         on_end: told that it is over, before what is in flight is waited for.
     """
     agent = ConnectedAgent(ANONYMOUS, None, HANDSHAKE_VERSIONS[-1])
     lines = LineSplitter(settings.max_request_bytes)
-    write_bytes, close_output = await _open_output()
+    write_bytes, close_output = await _open_output(ended.set)
 
     def write(message: Message) -> None:
         write_bytes(jsonrpc.dumps(message) + b"\n")
@@ -101,19 +101,28 @@ async def _open_input(feed: Callable[[bytes], None]) -> None:
     threading.Thread(target=read, name="stdin", daemon=True).start()
 
 
-async def _open_output() -> tuple[Callable[[bytes], None], Callable[[], Awaitable[None]]]:
-    """Keep stdout for ourselves; returns what writes to it, and what closes it once all of that has gone out."""
+async def _open_output(on_lost: Callable[[], None]) -> tuple[Callable[[bytes], None], Callable[[], Awaitable[None]]]:
+    """Keep stdout for ourselves; returns what writes to it, and what closes it once all of that has gone out.
+
+    Args:
+        on_lost: told when nobody reads it any more; what is written then is dropped.
+    """
     private = os.dup(1)
     os.dup2(2, 1)
     if _is_pipe(private):
         loop = asyncio.get_running_loop()
-        transport, protocol = await loop.connect_write_pipe(_Output, os.fdopen(private, "wb", buffering=0))
+        pipe = os.fdopen(private, "wb", buffering=0)
+        transport, protocol = await loop.connect_write_pipe(lambda: _Output(on_lost), pipe)
+
+        def send(data: bytes) -> None:
+            if not protocol.lost.is_set():
+                transport.write(data)
 
         async def close() -> None:
             transport.close()
-            await protocol.closed.wait()
+            await protocol.lost.wait()
 
-        return transport.write, close
+        return send, close
 
     def write(data: bytes) -> None:
         while data:
@@ -125,11 +134,13 @@ async def _open_output() -> tuple[Callable[[bytes], None], Callable[[], Awaitabl
 class _Output(asyncio.BaseProtocol):
     """Knows when everything was written, or nobody reads any more."""
 
-    def __init__(self) -> None:
-        self.closed = anyio.Event()
+    def __init__(self, on_lost: Callable[[], None]) -> None:
+        self._on_lost = on_lost
+        self.lost = anyio.Event()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.closed.set()
+        self.lost.set()
+        self._on_lost()
 
 
 def _is_pipe(fd: int) -> bool:

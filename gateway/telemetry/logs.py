@@ -43,7 +43,8 @@ def configure(
     console = form == "console" or (form == "auto" and out.isatty())
     number = getattr(logging, level.upper())
     colours = out.isatty() and not os.environ.get("NO_COLOR")
-    render = structlog.dev.ConsoleRenderer(colors=colours) if console else _render_json
+    plain = structlog.dev.plain_traceback  # the other formatters print local variables, and those hold secrets
+    render = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain) if console else _render_json
 
     def write(_: Any, __: str, event: Any) -> str:
         return redact(event)

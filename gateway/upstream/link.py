@@ -5,37 +5,25 @@ owner alone mends it.
 """
 
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from gateway import sdk
-from gateway.config.models import ServerConfig
 from gateway.errors import GatewayError, UpstreamLost, UpstreamUnavailable
-from gateway.protocol import Era
 from gateway.upstream.backoff import Backoff
-from gateway.upstream.calls import Peer, SessionLost
-from gateway.upstream.guardian import Guardian
-from gateway.upstream.process import Program, SpawnError
-from gateway.upstream.stderr import StderrLog
+from gateway.upstream.calls import SessionLost
+from gateway.upstream.connect import Connector
+from gateway.upstream.process import SpawnError
 
 if TYPE_CHECKING:
-    from gateway.upstream.http import Endpoint
     from gateway.upstream.session import Negotiated, Session
-    from gateway.upstream.table import CallTable
-
-LEGACY_STATUSES: Final = frozenset({400, 404, 405, 406, 415})
-"""HTTP statuses with which a server that only knows HTTP+SSE answers a POST to its stream's address."""
 
 RENEW_SECONDS: Final = 1.0
 """How often at most a lost session is opened anew without waiting: an upstream that loses each at once must not be
 dialled in a tight loop."""
-
 
 SOON_SECONDS: Final = 1.0
 """An attempt to connect that is due within this time is worth waiting for."""
@@ -78,47 +66,33 @@ class Link:
     """A connection that is kept up.
 
     Args:
-        upstream: its name.
-        capabilities: what we declare to be able to do for the upstream.
-        peer: hears what the upstream says unasked.
+        connector: opens it.
         serve: runs while the connection is up; may use the session.
         on_status: told of every change of state.
-        stderr: makes the log for a child's stderr.
         lazy: connect only once somebody needs it.
     """
 
     def __init__(
         self,
-        upstream: str,
-        config: ServerConfig,
-        *,
-        capabilities: Mapping[str, Any],
-        peer: Peer,
+        connector: Connector,
         serve: Callable[["Session", "Negotiated"], Coroutine[Any, Any, None]],
         on_status: Callable[[Status], None],
-        stderr: Callable[[], StderrLog],
-        guardian: Guardian,
+        *,
         lazy: bool = False,
     ) -> None:
-        self.upstream = upstream
+        self.upstream = connector.upstream
         self.session: Session | None = None
         """The session while it is up. The hot path reads it and little else."""
         self.called = False
         """Whether anybody ever needed it, other than to learn what the upstream offers."""
-        self._config = config
-        self._capabilities = capabilities
-        self._peer = peer
+        self._connector = connector
         self._serve = serve
         self._on_status = on_status
-        self._stderr = stderr
-        self._guardian = guardian
         self._wanted = not lazy
         self._status = Status(State.STOPPED, "it starts with the first call" if lazy else "")
         self._changed = anyio.Event()
         self._wake = anyio.Event()
         self._life = anyio.CancelScope()
-        self._probe = True
-        self._legacy_sse = config.type == "sse"
 
     @property
     def status(self) -> Status:
@@ -212,7 +186,7 @@ class Link:
         ready_at: float | None = None
         error: BaseException = UpstreamLost(self.upstream, "it ended")
         try:
-            async with self._connected() as (session, agreed):
+            async with self._connector.connected() as (session, agreed):
                 ready_at = anyio.current_time()
                 self.session = session
                 self._set(Status(State.READY))
@@ -226,78 +200,6 @@ class Link:
         finally:
             self.session = None
         return _Ended(error, anyio.current_time() - ready_at if ready_at is not None else 0.0)
-
-    @asynccontextmanager
-    async def _connected(self) -> "AsyncGenerator[tuple[Session, Negotiated]]":
-        # The SDK takes most of a second to import; in a thread, so that nobody has to wait for it.
-        await anyio.to_thread.run_sync(sdk.load)
-        async with AsyncExitStack() as stack:
-            try:
-                connected = await self._connect(stack)
-            except GatewayError as error:
-                was_legacy, self._legacy_sse = self._legacy_sse, self._config.type == "sse"
-                if was_legacy or not self._config.fallback_sse or not _may_be_legacy(error):
-                    raise
-                await stack.aclose()
-                connected = await self._connect_legacy(stack, error)
-            yield connected
-
-    async def _connect_legacy(self, stack: AsyncExitStack, refusal: GatewayError) -> "tuple[Session, Negotiated]":
-        self._legacy_sse = True
-        try:
-            return await self._connect(stack)
-        except Exception:
-            self._legacy_sse = False
-            raise refusal from None
-
-    async def _connect(self, stack: AsyncExitStack) -> "tuple[Session, Negotiated]":
-        from gateway.upstream.session import Session
-
-        dispatcher = await self._open(stack)
-        session = await stack.enter_async_context(Session(dispatcher, self._capabilities))
-        try:
-            agreed = await session.negotiate(self._config.connect_timeout, probe=self._probe and not self._legacy_sse)
-        except UpstreamLost as error:
-            if error.delivered:
-                # Some servers of the handshake era leave when their first request is not `initialize`. Should that
-                # not be why, the next attempt is with the probe again.
-                self._probe = not self._probe
-            raise
-        self._probe = agreed.era is Era.MODERN
-        return session, agreed
-
-    async def _open(self, stack: AsyncExitStack) -> "CallTable":
-        """A dispatcher over the configured transport, closed with the stack."""
-        config = self._config
-        if config.type == "stdio":
-            return await self._open_stdio(stack)
-        if self._legacy_sse:
-            from gateway.upstream.sse import SseDispatcher
-
-            dispatcher = SseDispatcher(self.upstream, self._endpoint(), self._peer)
-            stack.push_async_callback(dispatcher.aclose)
-            return dispatcher
-        from gateway.upstream.http import HttpDispatcher
-
-        dispatcher = HttpDispatcher(self.upstream, self._endpoint(), self._peer)
-        stack.push_async_callback(dispatcher.aclose)
-        return dispatcher
-
-    async def _open_stdio(self, stack: AsyncExitStack) -> "CallTable":
-        from gateway.upstream.stdio import StdioDispatcher
-
-        config = self._config
-        dispatcher = StdioDispatcher(self.upstream, self._peer, self._stderr(), config.max_response_bytes)
-        cwd = Path(config.cwd) if config.cwd else None
-        stack.push_async_callback(dispatcher.aclose)
-        await dispatcher.start(Program(config.command or "", config.args, config.env, cwd), self._guardian)
-        return dispatcher
-
-    def _endpoint(self) -> "Endpoint":
-        from gateway.upstream.http import Endpoint
-
-        config = self._config
-        return Endpoint(config.url or "", config.headers, config.connect_timeout, config.max_response_bytes)
 
     def _set(self, status: Status) -> None:
         if status != self._status:
@@ -317,10 +219,3 @@ class Link:
         if isinstance(error, SpawnError):
             return str(error)
         return f"{type(error).__name__}: {error}"  # pyright: ignore[reportUnknownArgumentType]
-
-
-def _may_be_legacy(error: GatewayError) -> bool:
-    """Whether we were refused in a way that leaves the older HTTP+SSE transport to try."""
-    from gateway.upstream.reply import Refused, RefusedError
-
-    return isinstance(error, Refused | RefusedError) and error.status in LEGACY_STATUSES

@@ -1,7 +1,11 @@
 """How many requests an upstream works on at a time, and how many may wait for their turn."""
 
 import asyncio
+import contextlib
+import math
 from collections import deque
+
+import anyio
 
 
 class Slots:
@@ -22,8 +26,8 @@ class Slots:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    async def take(self) -> bool:
-        """Take a slot, waiting for one if need be. False, at once, when too many wait already."""
+    async def take(self, patience: float = math.inf) -> bool:
+        """Take a slot, waiting for one at most `patience` seconds. False, at once, when too many wait already."""
         if self._limit is None or self._busy < self._limit:
             self._busy += 1
             return True
@@ -32,14 +36,17 @@ class Slots:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
-            await turn
+            with anyio.move_on_after(patience):
+                await turn
+                return True
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancelled():
                 self.give()  # it was handed to us in the same moment
-            else:
-                self._waiting.remove(turn)
             raise
-        return True
+        finally:
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(turn)
+        return False
 
     def give(self) -> None:
         """Give the slot to who has waited longest."""

@@ -12,6 +12,7 @@ from gateway.config.models import ServerConfig
 from gateway.errors import MethodNotFound, UpstreamLost, UpstreamUnavailable
 from gateway.protocol import CHANGE_NOTIFICATIONS
 from gateway.request import Agent
+from gateway.upstream.connect import Connector
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import Link, State, Status
 from gateway.upstream.listing import Listing
@@ -200,7 +201,7 @@ class Upstream:
 
     def restart(self) -> None:
         """Close the main connection and open it anew; with none, try now."""
-        self._main.drop(UpstreamLost(self.name, "it was restarted"))
+        self._main.rest("it was restarted")
         self._main.wake()
 
     def wake(self) -> None:
@@ -214,17 +215,15 @@ class Upstream:
     # --- Inside -----------------------------------------------------------------------------------------------------
 
     def _link(self, serve: Any, on_status: Callable[[Status], None], *, lazy: bool) -> Link:
-        return Link(
+        connector = Connector(
             self.name,
             self.config,
             capabilities={},
             peer=self,
-            serve=serve,
-            on_status=on_status,
             stderr=lambda: StderrLog(self._on_stderr, time.monotonic),
             guardian=self._guardian,
-            lazy=lazy,
         )
+        return Link(connector, serve, on_status, lazy=lazy)
 
     async def _serve(self, session: "Session", agreed: "Negotiated") -> None:
         """While the main connection is up: keep the lists fresh and the subscriptions alive."""

@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from gateway.access.agent_jwt import AgentJwt, BadToken
 from gateway.access.agent_tokens import AgentTokens
 from gateway.access.signing_key import SigningKey, SigningKeys
 from gateway.errors import Unauthenticated
 from gateway.request import Principal
-from gateway.store.agents import MemoryAgentStore
+from gateway.store.agents import AgentSession, MemoryAgentStore
 
 pytestmark = pytest.mark.anyio
 
@@ -178,6 +179,7 @@ CLAIMS: dict[str, Claims] = {
     "nbf far to come": {"nbf": 9999999999},
     "no nbf": {"nbf": GONE},
     "nbf is text": {"nbf": "0"},
+    "nbf is true": {"nbf": True},
     "no iat": {"iat": GONE},
     "jti of nobody": {"jti": "0" * 32},
     "jti traverses": {"jti": "../agents"},
@@ -189,6 +191,7 @@ CLAIMS: dict[str, Claims] = {
     "no grant": {"grant": GONE},
     "grant is text": {"grant": "all"},
     "grant is empty": {"grant": {}},
+    "too many of them": {"more": "x" * 8000},
 }
 
 
@@ -269,6 +272,21 @@ async def test_a_good_token_ends_on_the_second_though_it_was_seen_before(scene: 
     assert await scene.accepts(scene.good)
     scene.now = expires
     assert not await scene.accepts(scene.good)
+
+
+def test_times_are_the_tokens_own_whatever_the_store_remembers() -> None:
+    session = AgentSession(
+        "1", "agent", "1", "alice", ("key:alice",), ALICE.scopes, None, None, int(NOW), int(NOW) + 60
+    )
+    signer, retired = SigningKey("one", SECRET), SigningKey("one", SECRET, accepted_until=NOW + 30)
+    token = AgentJwt(SigningKeys([signer]), "gateway").sign(session, ALICE)
+    reader = AgentJwt(SigningKeys([SigningKey("two", b"t" * 32), retired]), "gateway")
+    for _ in range(2):
+        assert reader.read(token, NOW + 29).session_id == "1"
+        with pytest.raises(BadToken, match="key of long ago"):
+            reader.read(token, NOW + 30)
+        with pytest.raises(BadToken, match="expired"):
+            reader.read(token, NOW + 60)
 
 
 @pytest.mark.parametrize(("behind", "good"), [(0, True), (5, True), (6, False)])

@@ -247,6 +247,15 @@ async def test_new_rights_and_new_keys_count_at_once(load: Load, path: Path) -> 
     assert await recognises(keys, "two")
 
 
+async def test_a_change_is_taken_in_once(load: Load, path: Path) -> None:
+    keys = load({"key": "one"})
+    write(path, {"key": "two"})
+    with capture_logs() as logs:
+        for _ in range(3):
+            await keys.reload()
+    assert [entry["event"] for entry in logs].count("API keys loaded") == 1
+
+
 def spoil_json(path: Path) -> None:
     path.write_text("[{")
 

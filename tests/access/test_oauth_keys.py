@@ -3,6 +3,7 @@
 import math
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
+from pathlib import Path
 
 import anyio
 import pytest
@@ -12,6 +13,7 @@ from gateway.access.issuer import MAX_DOCUMENT, Issuer, IssuerError, discovery_u
 from gateway.access.jwks import GRACE, LIFETIME, MAX_KEYS, PAUSE, Freshness, IssuerUnavailable, Need, read_keys
 from gateway.access.oauth import OAuth
 from gateway.errors import GatewayError
+from tests.certificates import tls_for
 from tests.oauth.local_issuer import (
     Clock,
     LocalIssuer,
@@ -260,6 +262,20 @@ async def test_metadata_cannot_lead_to_a_private_host_that_nobody_named(issuer: 
         assert named.content == {"keys": [canary.key.jwk]}
 
 
+async def test_an_https_issuer_cannot_lead_to_http(tmp_path: Path) -> None:
+    async def lookup(host: str, port: int) -> tuple[str, ...]:
+        return ("127.0.0.1",)
+
+    served, trusting = tls_for("issuer.example", tmp_path)
+    async with local_issuer(tls=served, host="issuer.example") as issuer, local_issuer() as canary:
+        asked = Issuer(issuer.url, allow_private=True, tls=trusting, lookup=lookup)
+        assert (await asked.keys()).content == {"keys": [issuer.key.jwk]}
+        issuer.metadata["jwks_uri"] = f"http://issuer.example:{canary.port}/jwks"
+        with pytest.raises(IssuerError, match="not https"):
+            await asked.keys()
+        assert not canary.hits
+
+
 async def test_an_issuer_on_a_private_address_must_be_allowed(issuer: LocalIssuer) -> None:
     with pytest.raises(IssuerError, match="allow_private"):
         await Issuer(issuer.url).keys()
@@ -301,8 +317,8 @@ def test_where_metadata_is_looked_for() -> None:
 @pytest.mark.parametrize("found", range(3))
 async def test_the_first_place_that_has_metadata_counts(found: int) -> None:
     async with local_issuer("/tenant") as issuer:
-        paths = [url.removeprefix(f"http://127.0.0.1:{issuer.port}") for url in discovery_urls(issuer.url)]
-        metadata = {"issuer": issuer.url, "jwks_uri": f"http://127.0.0.1:{issuer.port}/jwks"}
+        paths = [url.removeprefix(issuer.base) for url in discovery_urls(issuer.url)]
+        metadata = {"issuer": issuer.url, "jwks_uri": f"{issuer.base}/jwks"}
         for place, path in enumerate(paths):
             good, bad = partial(web.json_response, metadata), partial(web.Response, status=404)
             issuer.answers[path] = good if place == found else bad

@@ -17,6 +17,7 @@ from gateway.access.metadata import (
     challenge,
     login_challenge,
     metadata_url,
+    narrowed,
     protected_resource,
     scope_challenge,
     token_challenge,
@@ -110,6 +111,16 @@ def test_whose_token_lacks_scopes_is_told_all_of_them(names: dict[str, Any], nee
     assert extract_field_from_www_auth(answer(header, 403), "error") == "insufficient_scope"
     assert extract_scope_from_www_auth(answer(header, 403)) == scope
     assert extract_resource_metadata_from_www_auth(answer(header, 403)) == metadata_url(RESOURCE)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [login_challenge(SETTINGS), token_challenge(SETTINGS, "Expired."), scope_challenge(SETTINGS, {"write"})],
+)
+def test_a_challenge_of_one_upstream(header: str) -> None:
+    narrow = narrowed(header, SETTINGS, "github")
+    assert extract_resource_metadata_from_www_auth(answer(narrow)) == metadata_url(f"{RESOURCE}/github")
+    assert extract_scope_from_www_auth(answer(narrow)) == extract_scope_from_www_auth(answer(header))
 
 
 def test_nothing_in_a_challenge_can_break_out_of_it() -> None:

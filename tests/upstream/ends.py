@@ -2,21 +2,32 @@
 
 import json
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute
+from anyio.abc import ByteStream, SocketAttribute, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSListener
 
+from gateway.config.models import ServerConfig
 from gateway.errors import MethodNotFound
 from gateway.upstream.calls import Call
+from gateway.upstream.guardian import Guardian
 from gateway.upstream.http import Endpoint, HttpDispatcher
+from gateway.upstream.link import Link
+from gateway.upstream.listing import Listing
+from gateway.upstream.process import Program
 from gateway.upstream.session import Negotiated, Session
+from gateway.upstream.sse import SseDispatcher
+from gateway.upstream.stderr import StderrLog
+from gateway.upstream.stdio import StdioDispatcher
+from gateway.upstream.upstream import Upstream
 from tests.servers.wire import Message, Method, Service, encode
+from tests.support import ROOT, command
 
 DEADLINE: Final = 10.0
 """Seconds that anything in a test may take before it counts as hung."""
@@ -86,6 +97,13 @@ class ByteServer:
     connections: int = 0
     open: int = 0
     """Connections that are open now."""
+    stop: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    async def close(self) -> None:
+        """Stop, with all connections."""
+        self.stop.cancel()
+        while self.open:
+            await anyio.lowlevel.checkpoint()
 
     async def serve(self, stream: ByteStream) -> None:
         self.connections += 1
@@ -121,8 +139,14 @@ async def byte_server(script: Script, tls: ssl.SSLContext | None = None) -> Asyn
     port = listener.extra(SocketAttribute.local_port)
     server.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/mcp"
     accepting = TLSListener(listener, tls, standard_compatible=False) if tls else listener
-    async with accepting, anyio.create_task_group() as tg:
-        tg.start_soon(accepting.serve, server.serve)
+
+    async def serve() -> None:
+        with server.stop:
+            async with accepting:
+                await accepting.serve(server.serve)
+
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(serve)
         try:
             yield server
         finally:
@@ -217,17 +241,21 @@ def text_of(result: dict[str, Any]) -> str:
 
 @dataclass
 class Up:
-    """A negotiated session with an HTTP upstream."""
+    """A negotiated session with an upstream."""
 
     session: Session
-    dispatcher: HttpDispatcher
     ears: Ears
     agreed: Negotiated
+    dispatcher: Any
+    """Of the type that belongs to the transport."""
 
-    async def call(self, tool: str, **options: Any) -> str:
+    async def call(self, tool: str, arguments: dict[str, Any] | None = None, **options: Any) -> str:
         """The text a tool answers with."""
+        return text_of(await self.ask(tool, arguments, **options))
+
+    async def ask(self, tool: str, arguments: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
         given: Any = {"timeout": DEADLINE, **options}
-        return text_of(await self.session.forward("tools/call", {"name": tool}, given))
+        return await self.session.forward("tools/call", {"name": tool, "arguments": arguments or {}}, given)
 
 
 def lone(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -239,15 +267,101 @@ def lone(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 @asynccontextmanager
+async def _negotiated(dispatcher: Any, ears: Ears, probe: bool) -> AsyncGenerator[Up]:
+    try:
+        async with Session(dispatcher, {}) as session:
+            yield Up(session, ears, await session.negotiate(DEADLINE, probe=probe), dispatcher)
+    except BaseExceptionGroup as group:
+        raise lone(group) from None
+
+
+@asynccontextmanager
 async def connected(url: str, *, probe: bool = True, **endpoint: Any) -> AsyncGenerator[Up]:
     """Our own HTTP client, negotiated with the server at `url`."""
     ears = Ears()
     dispatcher = HttpDispatcher("up", Endpoint(url, **endpoint), ears)
     try:
-        async with Session(dispatcher, {}) as session:
-            agreed = await session.negotiate(DEADLINE, probe=probe)
-            yield Up(session, dispatcher, ears, agreed)
-    except BaseExceptionGroup as group:
-        raise lone(group) from None
+        async with _negotiated(dispatcher, ears, probe) as up:
+            yield up
     finally:
         await dispatcher.aclose()
+
+
+@asynccontextmanager
+async def legacy(url: str, **endpoint: Any) -> AsyncGenerator[Up]:
+    """Our client of the older HTTP+SSE transport."""
+    ears = Ears()
+    dispatcher = SseDispatcher("up", Endpoint(url, **endpoint), ears)
+    async with _negotiated(dispatcher, ears, probe=False) as up:
+        yield up
+
+
+def fixture(module: str, *args: str, **env: str) -> Program:
+    """One of `tests.servers` as a program."""
+    executable, *rest = command(f"tests.servers.{module}", *args)
+    return Program(executable, rest, env, ROOT)
+
+
+@asynccontextmanager
+async def spawned(program: Program, *, probe: bool = True, cap: int = 16 << 20) -> AsyncGenerator[Up]:
+    """Our own stdio client, negotiated with a program. Its stderr is heard as noise."""
+    ears, guardian = Ears(), Guardian()
+    stderr = StderrLog(lambda line, suppressed: ears.on_noise(f"stderr: {line} ({suppressed})"), time.monotonic)
+    dispatcher = StdioDispatcher("up", ears, stderr, cap)
+    try:
+        await dispatcher.start(program, guardian)
+        async with _negotiated(dispatcher, ears, probe) as up:
+            yield up
+    finally:
+        await dispatcher.aclose()
+        await guardian.aclose()
+
+
+# --- Supervision ---------------------------------------------------------------------------------------------------
+
+
+class Hears:
+    """An `Observer` that remembers."""
+
+    def __init__(self) -> None:
+        self.listings: list[Listing | None] = []
+        self.announced: list[set[str]] = []
+        self.updated: list[str] = []
+        self.logged: list[Any] = []
+
+    def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None:
+        self.listings.append(upstream.listing)
+        self.announced.append(set(announced))
+
+    def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None:
+        self.updated.append(params["uri"])
+
+    def on_log(self, upstream: str, params: dict[str, Any], call: Call | None) -> None:
+        self.logged.append(params["data"])
+
+    @property
+    def tools(self) -> list[str]:
+        """The names of the tools there were when last heard."""
+        listing = self.listings[-1] if self.listings else None
+        return [tool["name"] for tool in listing.tools] if listing is not None else []
+
+
+def config(program: Program | str, **settings: Any) -> ServerConfig:
+    """The entry of a program, or of a URL."""
+    if isinstance(program, str):
+        return ServerConfig.model_validate({"url": program, **settings})
+    way_in = {"command": program.command, "args": program.args, "env": program.env}
+    return ServerConfig.model_validate({**way_in, "cwd": program.cwd and str(program.cwd), **settings})
+
+
+@asynccontextmanager
+async def supervised(*upstreams: Upstream | Link) -> AsyncGenerator[TaskGroup]:
+    """Run them until the block ends."""
+    async with anyio.create_task_group() as tg:
+        for upstream in upstreams:
+            tg.start_soon(upstream.run)
+        try:
+            with anyio.fail_after(3 * DEADLINE):
+                yield tg
+        finally:
+            tg.cancel_scope.cancel()

@@ -52,3 +52,26 @@ async def test_who_gives_up_waiting_leaves_no_gap() -> None:
     slots.give()
     assert await slots.take()
     assert not await Slots(0, 0).take()
+
+
+@pytest.mark.anyio
+async def test_waiting_is_bounded() -> None:
+    slots = Slots(1, 5)
+    assert await slots.take()
+    assert not await slots.take(0.01)
+    assert slots.waiting == 0
+    slots.give()
+    assert await slots.take(0.01)
+
+
+@pytest.mark.anyio
+async def test_a_slot_is_given_past_one_who_is_just_leaving() -> None:
+    slots = Slots(1, 5)
+    assert await slots.take()
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(slots.take)
+        await anyio.wait_all_tasks_blocked()
+        tg.cancel_scope.cancel()
+        slots.give()
+    assert await slots.take()
+    assert not await Slots(0, 0).take()

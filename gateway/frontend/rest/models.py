@@ -160,8 +160,7 @@ class Upstreams(BaseModel):
 
 
 class Restarting(BaseModel):
-    name: str
-    state: State
+    name: str = Field(description="The upstream that is being restarted; see how far it is at `/upstreams/{name}`.")
 
 
 # --- Configuration --------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def upstream_routes(
         upstream = find(name, caller)
         log.info("upstream restarted", upstream=name, by=caller.id)
         restart(upstream)
-        return Restarting(name=name, state=upstream.status.state)
+        return Restarting(name=name)
 
     return router
 

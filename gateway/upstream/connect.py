@@ -1,0 +1,161 @@
+"""Opens connections to one upstream: the transport, the revision spoken over it, and what was learnt of both before."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from gateway import sdk
+from gateway.config.models import ServerConfig
+from gateway.errors import GatewayError, UpstreamLost
+from gateway.protocol import Era
+from gateway.upstream.calls import Peer
+from gateway.upstream.guardian import Guardian
+from gateway.upstream.process import Program
+from gateway.upstream.stderr import StderrLog
+
+if TYPE_CHECKING:
+    from gateway.upstream.http import Endpoint
+    from gateway.upstream.session import Negotiated, Session
+    from gateway.upstream.table import CallTable
+
+LEGACY_STATUSES: Final = frozenset({400, 404, 405, 406, 415})
+"""HTTP statuses with which a server that only knows HTTP+SSE answers a POST to its stream's address."""
+
+
+class Connector:
+    """
+    Args:
+        upstream: its name.
+        capabilities: what we declare to be able to do for the upstream.
+        peer: hears what the upstream says unasked.
+        stderr: makes the log for a child's stderr.
+    """
+
+    def __init__(
+        self,
+        upstream: str,
+        config: ServerConfig,
+        *,
+        capabilities: Mapping[str, Any],
+        peer: Peer,
+        stderr: Callable[[], StderrLog],
+        guardian: Guardian,
+    ) -> None:
+        self.upstream = upstream
+        self._config = config
+        self._capabilities = capabilities
+        self._peer = peer
+        self._stderr = stderr
+        self._guardian = guardian
+        self._probe = Probe()
+        self._legacy_sse = config.type == "sse"
+
+    @asynccontextmanager
+    async def connected(self) -> "AsyncGenerator[tuple[Session, Negotiated]]":
+        """A connection, negotiated; closed, in order and within bounds, when the block ends.
+
+        Raises:
+            GatewayError, SpawnError: there is none, and why.
+        """
+        # The SDK takes most of a second to import; in a thread, so that nobody has to wait for it.
+        await anyio.to_thread.run_sync(sdk.load)
+        async with AsyncExitStack() as stack:
+            try:
+                connected = await self._connect(stack)
+            except GatewayError as error:
+                was_legacy, self._legacy_sse = self._legacy_sse, self._config.type == "sse"
+                if was_legacy or not self._config.fallback_sse or not _may_be_legacy(error):
+                    raise
+                await stack.aclose()
+                connected = await self._connect_legacy(stack, error)
+            yield connected
+
+    async def _connect_legacy(self, stack: AsyncExitStack, refusal: GatewayError) -> "tuple[Session, Negotiated]":
+        self._legacy_sse = True
+        try:
+            return await self._connect(stack)
+        except Exception:
+            self._legacy_sse = False
+            raise refusal from None
+
+    async def _connect(self, stack: AsyncExitStack) -> "tuple[Session, Negotiated]":
+        from gateway.upstream.session import Session
+
+        dispatcher = await self._open(stack)
+        session = await stack.enter_async_context(Session(dispatcher, self._capabilities))
+        probe = not self._legacy_sse and self._probe.is_due
+        try:
+            agreed = await session.negotiate(self._config.connect_timeout, probe=probe)
+        except GatewayError as error:
+            self._probe.failed(probe, lost=isinstance(error, UpstreamLost) and error.delivered)
+            raise
+        self._probe.agreed(probe, agreed.era)
+        return session, agreed
+
+    async def _open(self, stack: AsyncExitStack) -> "CallTable":
+        """A dispatcher over the configured transport, closed with the stack."""
+        if self._config.type == "stdio":
+            return await self._open_stdio(stack)
+        from gateway.upstream.http import HttpDispatcher
+
+        if self._legacy_sse:
+            from gateway.upstream.sse import SseDispatcher
+
+            dispatcher = SseDispatcher(self.upstream, self._endpoint(), self._peer)
+        else:
+            dispatcher = HttpDispatcher(self.upstream, self._endpoint(), self._peer)
+        stack.push_async_callback(dispatcher.aclose)
+        return dispatcher
+
+    async def _open_stdio(self, stack: AsyncExitStack) -> "CallTable":
+        from gateway.upstream.stdio import StdioDispatcher
+
+        config = self._config
+        dispatcher = StdioDispatcher(self.upstream, self._peer, self._stderr(), config.max_response_bytes)
+        stack.push_async_callback(dispatcher.aclose)
+        cwd = Path(config.cwd) if config.cwd else None
+        await dispatcher.start(Program(config.command or "", config.args, config.env, cwd), self._guardian)
+        return dispatcher
+
+    def _endpoint(self) -> "Endpoint":
+        from gateway.upstream.http import Endpoint
+
+        config = self._config
+        return Endpoint(config.url or "", config.headers, config.connect_timeout, config.max_response_bytes)
+
+
+@dataclass(slots=True)
+class Probe:
+    """Whether to ask for the modern era first. Pure."""
+
+    _refused: bool = False
+    _skip: bool = False
+    _scared: int = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Not for those that said they are not modern; nor for those of the handshake era that leave when their first
+        request is not `initialize`, once they have shown twice that this is why they leave."""
+        return not self._refused and not self._skip and self._scared < 2
+
+    def agreed(self, probed: bool, era: Era) -> None:
+        self._skip = False
+        if probed:
+            self._refused, self._scared = era is Era.HANDSHAKE, 0
+
+    def failed(self, probed: bool, *, lost: bool) -> None:
+        """`lost`: it went away after it had heard us."""
+        self._refused = False
+        self._skip = lost and probed
+        self._scared += self._skip
+
+
+def _may_be_legacy(error: GatewayError) -> bool:
+    """Whether we were refused in a way that leaves the older HTTP+SSE transport to try."""
+    from gateway.upstream.reply import Refused, RefusedError
+
+    return isinstance(error, Refused | RefusedError) and error.status in LEGACY_STATUSES

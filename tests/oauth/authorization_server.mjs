@@ -1,0 +1,84 @@
+// A real authorization server for the tests: oidc-provider with resource indicators (RFC 8707), JWT access tokens, PKCE,
+// dynamic client registration, and people who log in and consent by themselves.
+//
+// node authorization_server.mjs PORT MODULES
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
+
+const [port, modules] = process.argv.slice(2);
+const entry = createRequire(`${modules}/`).resolve('oidc-provider');
+const { Provider } = await import(pathToFileURL(entry));
+
+const issuer = `http://127.0.0.1:${port}`;
+const SCOPES = 'read write admin';
+// A client that need not register, and may ask for every scope.
+const CONSOLE = { client_id: 'console', redirect_uris: ['http://127.0.0.1:9/callback'], token_endpoint_auth_method: 'none' };
+// Who there is, and what each grants to whatever client asks; `login_hint` says who is at the keyboard.
+const PEOPLE = {
+  alice: { scopes: ['read', 'write'], email: 'alice@example.com', groups: ['engineering'] },
+  bob: { scopes: ['read'], email: 'bob@example.com', groups: [] },
+  root: { scopes: ['read', 'write', 'admin'], email: 'root@example.com', groups: ['operations'] },
+};
+
+const key = (type, options, alg) => ({
+  ...generateKeyPairSync(type, options).privateKey.export({ format: 'jwk' }),
+  kid: alg.toLowerCase(),
+  use: 'sig',
+  alg,
+});
+
+const provider = new Provider(issuer, {
+  jwks: { keys: [key('rsa', { modulusLength: 2048 }, 'RS256'), key('ec', { namedCurve: 'P-256' }, 'ES256')] },
+  clients: [CONSOLE],
+  cookies: { keys: [randomBytes(32).toString('hex')] },
+  pkce: { required: () => true },
+  clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post'],
+  scopes: ['openid', ...SCOPES.split(' ')],
+  responseTypes: ['code'],
+  ttl: { AccessToken: 600, AuthorizationCode: 60, Grant: 3600, Interaction: 600, Session: 3600 },
+  features: {
+    devInteractions: { enabled: false },
+    registration: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      useGrantedResource: () => true,
+      getResourceServerInfo: (ctx, resource) => ({
+        scope: SCOPES,
+        audience: resource,
+        accessTokenFormat: 'jwt',
+        jwt: { sign: { alg: 'ES256' } },
+      }),
+    },
+  },
+  findAccount: (ctx, sub) => PEOPLE[sub] && { accountId: sub, claims: () => ({ sub }) },
+  extraTokenClaims: (ctx, token) => {
+    const { email, groups } = PEOPLE[token.accountId];
+    return { email, groups };
+  },
+  loadExistingGrant: async (ctx) => {
+    const { client, session, params } = ctx.oidc;
+    const grant = new ctx.oidc.provider.Grant({ clientId: client.clientId, accountId: session.accountId });
+    const { scopes } = PEOPLE[session.accountId];
+    const refused = SCOPES.split(' ').filter((scope) => !scopes.includes(scope));
+    // To the provider these are its own scopes, too, or clients could not register with them.
+    grant.addOIDCScope(scopes.join(' '));
+    grant.rejectOIDCScope(refused.join(' '));
+    for (const resource of [params.resource ?? []].flat()) {
+      grant.addResourceScope(resource, scopes.join(' '));
+      if (refused.length) grant.rejectResourceScope(resource, refused.join(' '));
+    }
+    await grant.save();
+    return grant;
+  },
+});
+
+// The login page logs in whoever the client says is there, and takes a click on `allow` for granted.
+const handle = provider.callback();
+createServer(async (request, response) => {
+  if (!request.url.startsWith('/interaction/')) return handle(request, response);
+  const { params } = await provider.interactionDetails(request, response);
+  const login = { accountId: params.login_hint ?? 'alice' };
+  return provider.interactionFinished(request, response, { login, consent: {} }, { mergeWithLastSubmission: false });
+}).listen(Number(port), '127.0.0.1');

@@ -1,0 +1,258 @@
+"""The older HTTP+SSE transport: a failed POST fails its own call, and every way the stream can end is noticed."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from gateway.errors import GatewayError, UpstreamLost, UpstreamTimeout
+from gateway.upstream.calls import SessionLost
+from gateway.upstream.reply import Refused
+from tests.servers.wire import encode
+from tests.support import free_port, http_server, wait_until
+from tests.upstream.ends import (
+    DEADLINE,
+    STREAM_HEAD,
+    Got,
+    Mcp,
+    byte_server,
+    chunk,
+    event,
+    legacy,
+    reply_to,
+    response,
+    service,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+class Legacy:
+    """A server of the older transport: GET opens the stream, POSTs are accepted, answers come on the stream."""
+
+    def __init__(self, endpoint: str = "/messages?session=1", **on: Callable[[Got], Awaitable[None]]) -> None:
+        self.mcp = Mcp(service("both"))
+        self.endpoint = endpoint
+        self.on = on
+        """By tool."""
+        self.stream: Got | None = None
+
+    async def __call__(self, got: Got) -> None:
+        if got.method == "GET":
+            self.stream = got
+            await got.send(STREAM_HEAD, chunk(b"event: endpoint\ndata: %b\n\n" % self.endpoint.encode()))
+            return
+        message = got.json()
+        self.mcp.heard.append(message)
+        tool = message.get("params", {}).get("name")
+        if tool in self.on:
+            await self.on[tool](got)
+            return
+        await got.send(response(status="202 Accepted"))
+        reply = self.mcp.service.answer(message)
+        if reply is not None:
+            await self.say(reply)
+
+    async def say(self, message: dict[str, Any]) -> None:
+        assert self.stream is not None
+        await self.stream.send(chunk(b"event: message\ndata: %b\n\n" % encode(message)))
+
+
+async def test_calls_and_what_belongs_to_them() -> None:
+    with http_server("tests.servers.everything", transport="sse", path="/sse") as url:
+        async with legacy(url) as up:
+            assert up.agreed.version == "2025-11-25"
+            heard: list[str] = []
+
+            def hear(method: str, params: Any) -> None:
+                heard.append(method)
+
+            arguments = {"x": [None, 2**70], "ü": 1.5}
+            assert (await up.ask("echo", arguments))["structuredContent"] == arguments
+            await up.ask("slow", {"seconds": 0.02, "steps": 3}, progress=True, on_notification=hear)
+            assert heard == ["notifications/progress"] * 3
+            async with anyio.create_task_group() as tg:
+                tg.start_soon(up.ask, "slow", {"seconds": 60})
+
+                async def running(count: int) -> bool:
+                    return (await up.ask("cancelled_calls"))["structuredContent"]["running"] == count
+
+                await wait_until(lambda: running(1))
+                tg.cancel_scope.cancel()
+            await wait_until(lambda: running(0))
+
+
+async def server_error(got: Got) -> None:
+    await got.send(response(b"oh", "500 No", type="text/plain"))
+
+
+async def drop(got: Got) -> None:
+    await got.drop()
+
+
+async def redirect(got: Got) -> None:
+    await got.send(response(status="307 T", headers={"Location": "http://127.0.0.1:1/"}))
+
+
+FAILED: dict[str, tuple[Callable[[Got], Awaitable[None]], type[GatewayError], str]] = {
+    "500": (server_error, Refused, "HTTP status 500"),
+    "redirect": (redirect, Refused, "HTTP status 307"),
+    "dropped": (drop, UpstreamLost, "."),
+}
+
+
+@pytest.mark.parametrize("kind", FAILED)
+async def test_a_post_that_fails_fails_its_call_alone(kind: str) -> None:
+    script, error, words = FAILED[kind]
+    upstream = Legacy(bad=script)
+    async with byte_server(upstream) as server, legacy(server.url) as up:
+        with pytest.raises(error, match=words) as caught:
+            await up.ask("bad")
+        assert type(caught.value) is error
+        assert await up.call("a") == "a"
+        assert up.dispatcher.closed is None
+
+
+async def test_a_notification_that_fails_is_noted() -> None:
+    async def refuse(got: Got) -> None:
+        if got.method == "POST" and got.json().get("method") == "notifications/x":
+            await server_error(got)
+        else:
+            await upstream(got)
+
+    upstream = Legacy()
+    async with byte_server(refuse) as server, legacy(server.url) as up:
+        await up.session.connection.notify("notifications/x", {})
+        assert await up.call("a") == "a"
+        await wait_until(lambda: any("could not be delivered" in noise for noise in up.ears.noise))
+
+
+async def test_a_lost_session() -> None:
+    async def forgotten(got: Got) -> None:
+        await got.send(response(b"Could not find session", "404 Not Found", type="text/plain"))
+
+    async with byte_server(Legacy(bad=forgotten)) as server, legacy(server.url) as up:
+        with pytest.raises(SessionLost):
+            await up.ask("bad")
+        assert isinstance(await up.dispatcher.wait_closed(), SessionLost)
+
+
+async def test_the_end_of_the_stream_fails_what_is_in_flight() -> None:
+    async def accept(got: Got) -> None:
+        await got.send(response(status="202 Accepted"))
+
+    upstream = Legacy(bad=accept)
+    async with byte_server(upstream) as server, legacy(server.url) as up, anyio.create_task_group() as tg:
+
+        async def end() -> None:
+            await wait_until(lambda: upstream.mcp.methods() == ["tools/call"])
+            assert upstream.stream is not None
+            await upstream.stream.drop()
+
+        tg.start_soon(end)
+        with pytest.raises(UpstreamLost) as caught:
+            await up.ask("bad")
+        assert caught.value.delivered
+        assert up.dispatcher.closed is not None
+
+
+async def test_the_deadline() -> None:
+    async def accept(got: Got) -> None:
+        await got.send(response(status="202 Accepted"))
+
+    upstream = Legacy(bad=accept)
+    async with byte_server(upstream) as server, legacy(server.url) as up:
+        with pytest.raises(UpstreamTimeout):
+            await up.ask("bad", timeout=0.05)
+        assert await up.call("a") == "a"
+        await wait_until(lambda: "notifications/cancelled" in upstream.mcp.methods())
+
+
+async def test_an_event_over_the_sdks_cap_ends_the_connection() -> None:
+    async def large(got: Got) -> None:
+        await got.send(response(status="202 Accepted"))
+        await upstream.say(reply_to(got, "x" * (2 << 20)))
+
+    async def one_call(url: str) -> None:
+        async with legacy(url) as up:
+            with pytest.raises(UpstreamLost):
+                await up.ask("x")
+            await anyio.sleep_forever()
+
+    upstream = Legacy(x=large)
+    async with byte_server(upstream) as server:
+        with anyio.fail_after(DEADLINE), pytest.raises(UpstreamLost, match="1048576 byte limit"):
+            await one_call(server.url)
+
+
+async def test_what_is_no_message_is_noted() -> None:
+    async def garble(got: Got) -> None:
+        await got.send(response(status="202 Accepted"))
+        assert upstream.stream is not None
+        await upstream.stream.send(chunk(b"event: message\ndata: {no JSON\n\n"), chunk(b"event: odd\ndata: x\n\n"))
+        await upstream.say(reply_to(got))
+
+    upstream = Legacy(x=garble)
+    async with byte_server(upstream) as server, legacy(server.url) as up:
+        assert await up.call("x") == "here"
+        assert len(up.ears.noise) == 1
+
+
+# --- Opening -------------------------------------------------------------------------------------------------------
+
+
+async def test_nobody_there() -> None:
+    with pytest.raises(UpstreamLost) as caught:
+        async with legacy(f"http://127.0.0.1:{free_port()}/sse"):
+            pass
+    assert not caught.value.delivered
+
+
+async def test_refused() -> None:
+    async with byte_server(server_error) as server:
+        with pytest.raises(Refused, match="HTTP status 500"):
+            async with legacy(server.url):
+                pass
+
+
+@pytest.mark.parametrize("head", [b"", STREAM_HEAD, STREAM_HEAD + chunk(b": hello\n\n")])
+async def test_opening_is_bounded(head: bytes) -> None:
+    async def silent(got: Got) -> None:
+        await got.send(head) if head else None
+
+    async with byte_server(silent) as server:
+        with anyio.fail_after(DEADLINE), pytest.raises(UpstreamLost) as caught:
+            async with legacy(server.url, connect_timeout=0.1):
+                pass
+        assert not caught.value.delivered
+        await wait_until(lambda: server.open == 0)
+
+
+async def test_messages_go_to_no_other_origin() -> None:
+    async with byte_server(Legacy()) as other:
+        async with byte_server(Legacy(other.url)) as server:
+            with pytest.raises(UpstreamLost):
+                async with legacy(server.url, connect_timeout=0.2):
+                    pass
+        assert other.got == []
+
+
+async def test_leaving_in_haste_closes_everything() -> None:
+    async with byte_server(Legacy()) as server:
+        with anyio.CancelScope() as scope:
+            async with legacy(server.url):
+                scope.cancel()
+                await anyio.sleep_forever()
+        await wait_until(lambda: server.open == 0)
+
+
+async def test_messages_of_events_with_ids() -> None:
+    async def script(got: Got) -> None:
+        await got.send(response(status="202 Accepted"))
+        assert upstream.stream is not None
+        await upstream.stream.send(event(reply_to(got), id="5"))
+
+    upstream = Legacy(x=script)
+    async with byte_server(upstream) as server, legacy(server.url) as up:
+        assert await up.call("x") == "here"

@@ -1,0 +1,448 @@
+"""Keeping fresh: changes heard in either era's way, time to live, subscriptions that survive, and doubts resolved."""
+
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+from gateway.errors import UpstreamError
+from gateway.upstream import backoff, watch
+from gateway.upstream import upstream as upstream_module
+from gateway.upstream.guardian import Guardian
+from gateway.upstream.link import State
+from tests.servers.wire import Message, Method, Refusal, Service
+from tests.support import http_server, wait_until
+from tests.upstream.ends import (
+    DEADLINE,
+    LAST_CHUNK,
+    STREAM_HEAD,
+    Got,
+    Mcp,
+    byte_server,
+    call,
+    event,
+    fixture,
+    supervised,
+    text_of,
+)
+from tests.upstream.test_upstream import Kept
+
+pytestmark = pytest.mark.anyio
+
+Keep = Callable[..., Kept]
+SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+
+
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "BASE_SECONDS", 0.02)
+
+
+@pytest.fixture
+def keep(guardian: Guardian) -> Keep:
+    return partial(Kept, guardian)
+
+
+def changed(kind: str = "tools") -> Message:
+    return {"jsonrpc": "2.0", "method": f"notifications/{kind}/list_changed"}
+
+
+class Announcing(Service):
+    """Says that it announces its changes."""
+
+    def _capabilities(self) -> dict[str, Any]:
+        return {"tools": {"listChanged": True}, "resources": {"subscribe": True}, "logging": {}}
+
+
+class Changing(Mcp):
+    """A server with lists that change, and one stream on which it says so. Each tools/list has one tool more."""
+
+    def __init__(
+        self, era: str, methods: dict[str, Method] | None = None, *, announces: bool = True, ttl_ms: int = 60_000
+    ) -> None:
+        self.fetched = 0
+        self.ttl_ms = ttl_ms
+        self.streams: list[Got] = []
+        kind = Announcing if announces else Service
+        empty: dict[str, Method] = {
+            "resources/list": lambda params: {"resources": []},
+            "resources/templates/list": lambda params: {"resourceTemplates": []},
+            **dict.fromkeys(("resources/subscribe", "resources/unsubscribe", "logging/setLevel"), lambda params: {}),
+        }
+        answers = {"tools/list": self._list, "tools/call": call, **empty, **(methods or {})}
+        super().__init__(kind("up", answers, era))
+        self.on["GET" if era == "handshake" else "subscriptions/listen"] = self.listen
+
+    def _list(self, params: dict[str, Any]) -> dict[str, Any]:
+        self.fetched += 1
+        return {"tools": [{"name": f"t{n}"} for n in range(self.fetched)], "ttlMs": self.ttl_ms}
+
+    async def listen(self, got: Got) -> None:
+        self.streams.append(got)
+        await got.send(STREAM_HEAD)
+        if got.method == "POST":
+            await self.say({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged"})
+
+    async def say(self, *messages: Message, stream: int = -1) -> None:
+        got = self.streams[stream]
+        tag = {"_meta": {SUBSCRIPTION: got.json()["id"]}} if got.method == "POST" else {}
+        tagged = [{**message, "params": {**message.get("params", {}), **tag}} for message in messages]
+        await got.send(b"".join(map(event, tagged)))
+
+    def params_of(self, method: str) -> list[Any]:
+        return [message["params"] for message in self.heard if message.get("method") == method]
+
+
+def no_tools(params: dict[str, Any]) -> dict[str, Any]:
+    return {"tools": []}
+
+
+ERAS = pytest.mark.parametrize("era", ["handshake", "modern"])
+
+
+# --- Lists that change ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["handshake", "modern"])
+def everything(request: pytest.FixtureRequest) -> Generator[str]:
+    with http_server("tests.servers.everything", "--era", request.param) as url:
+        yield url
+
+
+async def test_a_change_is_heard(everything: str, keep: Keep) -> None:
+    kept = keep(everything)
+    async with supervised(kept.upstream):
+        await kept.upstream.settled.wait()
+        await anyio.sleep(0.2)  # the stream on which changes are heard is opened after the lists are there
+        await kept.upstream.request("tools/call", {"name": "add_tool", "arguments": {"name": "fresh"}})
+        await wait_until(lambda: "fresh" in kept.hears.tools)
+        assert kept.hears.announced[-1] == {"tools"}
+        await kept.upstream.request("tools/call", {"name": "remove_tool", "arguments": {"name": "fresh"}})
+        await wait_until(lambda: "fresh" not in kept.hears.tools)
+
+
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+async def test_a_change_is_heard_over_stdio(era: str, keep: Keep) -> None:
+    kept = keep(fixture("everything", "--era", era))
+    async with supervised(kept.upstream):
+        await wait_until(lambda: kept.hears.tools, DEADLINE)
+        await anyio.sleep(0.2)
+        await kept.upstream.request("tools/call", {"name": "add_tool", "arguments": {"name": "fresh"}})
+        await wait_until(lambda: "fresh" in kept.hears.tools)
+
+
+@ERAS
+async def test_a_burst_of_changes_is_fetched_once(era: str, keep: Keep) -> None:
+    mcp = Changing(era)
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: mcp.streams)
+            await mcp.say(*[changed()] * 20)
+            await wait_until(lambda: kept.hears.tools == ["t0", "t1"])
+            await anyio.sleep(3 * watch.DEBOUNCE_SECONDS)
+            assert mcp.fetched == 2
+            assert mcp.methods().count("resources/list") == 1  # the others were not touched
+            assert len(kept.hears.listings) == 2
+
+
+@ERAS
+async def test_a_change_while_the_lists_are_fetched_is_not_missed(era: str, keep: Keep) -> None:
+    async def change_meanwhile(got: Got) -> None:
+        if mcp.fetched == 1:
+            await mcp.say(changed())
+            await anyio.sleep(0.02)
+        await mcp.answer(got)
+
+    mcp = Changing(era)
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: mcp.streams)
+            mcp.on["tools/list"] = change_meanwhile
+            await mcp.say(changed())
+            await wait_until(lambda: len(kept.hears.tools) == 3)
+
+
+async def test_what_was_announced_is_passed_on_even_when_nothing_changed(keep: Keep) -> None:
+    mcp = Changing("handshake", {"tools/list": no_tools})
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: mcp.streams)
+            await mcp.say(changed())
+            await wait_until(lambda: kept.hears.announced[-1] == {"tools"})
+
+
+async def test_a_listen_stream_that_broke_is_opened_again_and_all_is_fetched(keep: Keep) -> None:
+    mcp = Changing("modern")
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: mcp.streams)
+            await mcp.streams[0].drop()
+            await wait_until(lambda: len(mcp.streams) == 2)
+            await wait_until(lambda: kept.hears.tools == ["t0", "t1"])
+            await mcp.say(changed())
+            await wait_until(lambda: kept.hears.tools == ["t0", "t1", "t2"])
+
+
+# --- Time to live --------------------------------------------------------------------------------------------------
+
+
+async def test_who_announces_never_grows_stale(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_module, "MIN_TTL_SECONDS", 0.0)
+    mcp = Changing("handshake", ttl_ms=0)
+    mcp.service.methods = {"tools/list": mcp.service.methods["tools/list"]}
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            assert kept.upstream.is_stale()  # resources are offered without announcing them
+    loud = Changing("modern", ttl_ms=0)
+    loud.service.__class__ = Loud
+    async with byte_server(loud) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: loud.streams)
+            assert not kept.upstream.is_stale()
+
+
+class Loud(Announcing):
+    def _capabilities(self) -> dict[str, Any]:
+        return {"tools": {"listChanged": True}}
+
+
+async def test_who_refuses_to_tell_is_asked(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_module, "MIN_TTL_SECONDS", 0.0)
+
+    def refuse(params: dict[str, Any]) -> dict[str, Any]:
+        raise Refusal(-32603, "not today")
+
+    mcp = Changing("modern", {"subscriptions/listen": refuse}, ttl_ms=0)
+    mcp.service.__class__ = Loud
+    del mcp.on["subscriptions/listen"]
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(kept.upstream.is_stale)
+
+
+async def test_lists_live_as_long_as_they_were_given(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_module, "MIN_TTL_SECONDS", 0.05)
+    for ttl_ms, lives_on in ((0, False), (60_000, True)):
+        mcp = Changing("modern", announces=False, ttl_ms=ttl_ms)
+        async with byte_server(mcp) as server:
+            kept = keep(server.url)
+            async with supervised(kept.upstream):
+                await kept.upstream.settled.wait()
+                await anyio.sleep(0.06)
+                assert kept.upstream.is_stale() != lives_on
+
+
+async def test_freshening_is_shared_and_bounded(keep: Keep) -> None:
+    hold = anyio.Event()
+
+    async def slow(got: Got) -> None:
+        await hold.wait()
+        await mcp.answer(got)
+
+    mcp = Changing("modern", announces=False)
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            await kept.upstream.freshen(DEADLINE)
+            assert kept.hears.tools == ["t0", "t1"]
+            mcp.on["tools/list"] = slow
+            with anyio.fail_after(DEADLINE):
+                await kept.upstream.freshen(0.1)
+            hold.set()
+            async with anyio.create_task_group() as tg:
+                for _ in range(10):
+                    tg.start_soon(kept.upstream.freshen, DEADLINE)
+            assert 3 <= mcp.fetched <= 4
+
+
+async def test_one_that_is_away_is_neither_stale_nor_freshened(keep: Keep) -> None:
+    kept = keep("http://127.0.0.1:1/")
+    async with supervised(kept.upstream):
+        await kept.upstream.settled.wait()
+        assert not kept.upstream.is_stale()
+        with anyio.fail_after(DEADLINE):
+            await kept.upstream.freshen(0.01)
+
+
+# --- Subscriptions -------------------------------------------------------------------------------------------------
+
+
+async def test_subscriptions_of_the_handshake_era(keep: Keep) -> None:
+    mcp = Changing("handshake")
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: mcp.streams)
+            await kept.upstream.want(frozenset({"a", "b"}))
+            await kept.upstream.want(frozenset({"b", "c"}))
+            assert mcp.params_of("resources/subscribe") == [{"uri": "a"}, {"uri": "b"}, {"uri": "c"}]
+            assert mcp.params_of("resources/unsubscribe") == [{"uri": "a"}]
+            await mcp.say({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "b"}})
+            await wait_until(lambda: kept.hears.updated == ["b"])
+
+
+async def test_subscriptions_of_the_modern_era(keep: Keep) -> None:
+    mcp = Changing("modern")
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: len(mcp.streams) == 1)
+            await kept.upstream.want(frozenset({"a", "b"}))
+            wanted = [params["notifications"] for params in mcp.params_of("subscriptions/listen")]
+            assert wanted == [
+                {"toolsListChanged": True},
+                {"toolsListChanged": True, "resourceSubscriptions": ["a", "b"]},
+            ]
+            await mcp.say({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "a"}})
+            await wait_until(lambda: kept.hears.updated == ["a"])
+            assert text_of(await kept.call("x")) == "x"
+            await wait_until(
+                lambda: server.open == 2
+            )  # the new stream and the calls' connection: the old one is closed
+
+
+@ERAS
+async def test_what_was_wanted_is_wanted_of_the_next_connection(era: str, keep: Keep) -> None:
+    def subscribe(params: dict[str, Any]) -> dict[str, Any]:
+        if params["uri"] == "b" and mcp.session > 1:
+            raise Refusal(-32002, "Resource not found")
+        return {}
+
+    mcp = Changing(era, {"resources/subscribe": subscribe})
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: mcp.streams)
+            await kept.upstream.want(frozenset({"a", "b", "c"}))
+            await kept.upstream.set_log_level("warning")
+            mcp.heard.clear()
+            kept.upstream._main.drop(UpstreamError(1, "test"))  # pyright: ignore[reportPrivateUsage]
+            if era == "handshake":
+                await wait_until(lambda: len(mcp.params_of("resources/subscribe")) == 3)
+                assert mcp.params_of("logging/setLevel") == [{"level": "warning"}]
+            else:
+                await wait_until(lambda: mcp.params_of("subscriptions/listen"))
+                [params] = mcp.params_of("subscriptions/listen")
+                assert params["notifications"]["resourceSubscriptions"] == ["a", "b", "c"]
+
+
+async def test_what_was_wanted_while_it_was_away(keep: Keep) -> None:
+    mcp = Changing("handshake")
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        await kept.upstream.want(frozenset({"a"}))
+        await kept.upstream.set_log_level("error")
+        async with supervised(kept.upstream):
+            await wait_until(lambda: mcp.params_of("resources/subscribe") == [{"uri": "a"}])
+            assert mcp.params_of("logging/setLevel") == [{"level": "error"}]
+
+
+async def test_a_subscription_that_is_refused_is_told_and_forgotten(keep: Keep) -> None:
+    def refuse(params: dict[str, Any]) -> dict[str, Any]:
+        raise Refusal(-32002, "Resource not found")
+
+    mcp = Changing("handshake", {"resources/subscribe": refuse})
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: mcp.streams)
+            with pytest.raises(UpstreamError, match="not found"):
+                await kept.upstream.want(frozenset({"a"}))
+            await kept.upstream.want(frozenset())
+            assert mcp.params_of("resources/unsubscribe") == []
+
+
+async def test_a_listen_stream_that_is_never_acknowledged(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "ACKNOWLEDGE_SECONDS", 0.05)
+
+    async def silent(got: Got) -> None:
+        mcp.streams.append(got)
+        await got.send(STREAM_HEAD)
+
+    mcp = Changing("modern")
+    mcp.on["subscriptions/listen"] = silent
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: len(mcp.streams) == 1)
+            for uri in ("a", "b"):
+                with anyio.fail_after(DEADLINE):
+                    await kept.upstream.want(frozenset({uri}))
+
+            def asked_for_b() -> bool:
+                wanted = mcp.streams[-1].json()["params"]["notifications"]
+                return wanted.get("resourceSubscriptions") == ["b"]
+
+            await wait_until(asked_for_b)
+            await mcp.say(changed())
+            await wait_until(lambda: len(kept.hears.tools) == 2)
+
+
+# --- Doubts --------------------------------------------------------------------------------------------------------
+
+
+@ERAS
+async def test_a_doubt_is_resolved_by_asking(era: str, keep: Keep) -> None:
+    mcp = Changing(era)
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: mcp.streams)
+            before = len(mcp.heard)
+            kept.upstream._watch.suspect()  # pyright: ignore[reportPrivateUsage]
+            asked = "ping" if era == "handshake" else "server/discover"
+            await wait_until(lambda: [m["method"] for m in mcp.heard[before:]] == [asked])
+            assert kept.upstream.status.state is State.READY
+
+
+async def test_one_that_is_slow_is_not_given_up(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "CHECK_SECONDS", 0.02)
+
+    async def never(got: Got) -> None: ...
+
+    mcp = Changing("handshake")
+    mcp.on["ping"] = never
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: mcp.streams)
+            kept.upstream._watch.suspect()  # pyright: ignore[reportPrivateUsage]
+            await wait_until(lambda: "notifications/cancelled" in mcp.methods())
+            assert kept.upstream.status.state is State.READY
+
+
+async def test_one_that_drops_the_question_is_given_up(keep: Keep) -> None:
+    async def drop(got: Got) -> None:
+        await got.drop()
+
+    mcp = Changing("handshake")
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: mcp.streams)
+            mcp.on["ping"] = drop
+            kept.upstream._watch.suspect()  # pyright: ignore[reportPrivateUsage]
+            await wait_until(lambda: mcp.session == 2)
+
+
+async def test_the_end_of_a_stream_in_good_order_raises_no_doubt(keep: Keep) -> None:
+    mcp = Changing("modern")
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: mcp.streams)
+            answer = {"jsonrpc": "2.0", "id": mcp.streams[0].json()["id"], "result": {"resultType": "complete"}}
+            await mcp.streams[0].send(event(answer), LAST_CHUNK)
+            await wait_until(lambda: len(mcp.streams) == 2)
+            assert mcp.methods().count("server/discover") == 0
