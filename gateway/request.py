@@ -28,6 +28,8 @@ class Principal:
     """The upstreams it may use; None means all."""
     groups: frozenset[str] = frozenset()
     """Groups its identity provider puts it in."""
+    root: str = ""
+    """For an agent: the id of the principal that it descends from."""
     agent_name: str = ""
     """The agent's name, for an agent token."""
     rate_limit_rpm: int | None = None

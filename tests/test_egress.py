@@ -210,9 +210,10 @@ async def test_another_host_than_the_allowed_one_is_refused() -> None:
         assert not server.hosts
 
 
-async def test_the_next_address_is_tried() -> None:
+@pytest.mark.parametrize("found", [["127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"]])
+async def test_the_next_address_is_tried(found: list[str]) -> None:
     async with canary() as server:
-        transport = GuardedTransport(["issuer.example"], lookup=Names(["127.0.0.2", "127.0.0.1"]))
+        transport = GuardedTransport(["issuer.example"], lookup=Names(found))
         assert await fetch(f"http://issuer.example:{server.port}/", transport) == "here"
 
 

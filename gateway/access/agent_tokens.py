@@ -7,6 +7,7 @@ from is there.
 import secrets
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import ClassVar, Final
 
 import anyio.to_thread
@@ -83,7 +84,7 @@ class AgentTokens:
         principal = self._bound(verified.principal, session.root)
         if principal is None:
             raise _refused("the credential it was registered with is gone")
-        return principal
+        return replace(principal, root=session.root)
 
     async def rotate(self) -> None:
         """Sign with a new key from now on. Tokens that the old one signed live on until they expire.

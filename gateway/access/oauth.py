@@ -133,6 +133,4 @@ class OAuth:
             raise Unauthenticated("The bearer token's `alg` is not accepted.")
         if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in self._types:
             raise Unauthenticated("The bearer token's `typ` is not that of an access token.")
-        if "crit" in header or "b64" in header:
-            raise Unauthenticated("The bearer token's header has extensions, which are not accepted.")
         return header.get("kid"), algorithm

@@ -5,7 +5,7 @@ principal: any `deny` that matches decides; else, if any of them has an `allow`,
 allowed. Whom no rule concerns may use whatever its credential lets it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
@@ -23,10 +23,16 @@ class Rule:
     deny: tuple[str, ...] = ()
 
     def concerns(self, principal: Principal) -> bool:
-        names = [principal.id, principal.owner, *(f"group:{group}" for group in principal.groups)]
-        if principal.agent_name:
-            names.append(f"agent:{principal.agent_name}")
-        return any(fnmatchcase(name, glob) for glob in self.who for name in names if name)
+        """Whether it is about the principal, whatever it calls itself: an agent is whoever registered it."""
+        names = [principal.id, principal.root, principal.owner, *(f"group:{group}" for group in principal.groups)]
+        return self._matches(name for name in names if name)
+
+    def concerns_agent(self, principal: Principal) -> bool:
+        """Whether it is about agents of that name. Agents choose their names, so such a rule can only take away."""
+        return bool(principal.agent_name) and self._matches([f"agent:{principal.agent_name}"])
+
+    def _matches(self, names: Iterable[str]) -> bool:
+        return any(fnmatchcase(name, glob) for name in names for glob in self.who)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,12 @@ class Grant:
     upstreams: frozenset[str] | None = None
     rules: tuple[tuple[int, Rule], ...] = ()
     """Those that concern it, with their place in the configuration, from 1."""
+    agent_rules: tuple[tuple[int, Rule], ...] = ()
+    """Those that concern its name as an agent: what the others allow, these must allow too."""
 
     @property
     def unrestricted(self) -> bool:
-        return self.upstreams is None and not self.rules
+        return self.upstreams is None and not self.rules and not self.agent_rules
 
     def sees_upstream(self, upstream: str) -> bool:
         return self.upstreams is None or upstream in self.upstreams
@@ -56,22 +64,27 @@ class Grant:
         """Whether the item of that public name or URI may be used, and why."""
         if not self.sees_upstream(upstream):
             return Verdict(False, f"its credential does not include upstream {upstream!r}")
-        for number, rule in self.rules:
-            for glob in rule.deny:
-                if fnmatchcase(public, glob):
-                    return Verdict(False, f"policy rule {number} denies {glob!r}")
-        allowing = [(number, rule.allow) for number, rule in self.rules if rule.allow is not None]
-        for number, allow in allowing:
-            for glob in allow:
-                if fnmatchcase(public, glob):
-                    return Verdict(True, f"policy rule {number} allows {glob!r}")
-        if allowing:
-            numbers = ", ".join(str(number) for number, _ in allowing)
-            return Verdict(False, f"no `allow` of policy rule {numbers} matches it")
-        return Verdict(True, "nothing forbids it")
+        verdict = _decide(self.rules, public)
+        return _decide(self.agent_rules, public) if verdict.allowed and self.agent_rules else verdict
 
     def admits(self, upstream: str, public: str) -> bool:
         return self.explain(upstream, public).allowed
+
+
+def _decide(rules: Sequence[tuple[int, Rule]], public: str) -> Verdict:
+    for number, rule in rules:
+        for glob in rule.deny:
+            if fnmatchcase(public, glob):
+                return Verdict(False, f"policy rule {number} denies {glob!r}")
+    allowing = [(number, rule.allow) for number, rule in rules if rule.allow is not None]
+    for number, allow in allowing:
+        for glob in allow:
+            if fnmatchcase(public, glob):
+                return Verdict(True, f"policy rule {number} allows {glob!r}")
+    if allowing:
+        numbers = ", ".join(str(number) for number, _ in allowing)
+        return Verdict(False, f"no `allow` of policy rule {numbers} matches it")
+    return Verdict(True, "nothing forbids it")
 
 
 MAX_REMEMBERED: Final = 4096
@@ -88,8 +101,9 @@ class Policy:
         """What a principal may see. Remembered: it is asked for several times a request."""
         grant = self._grants.get(principal)
         if grant is None:
-            rules = tuple((number, rule) for number, rule in self._rules if rule.concerns(principal))
-            grant = Grant(principal.upstreams, rules)
+            rules = tuple(each for each in self._rules if each[1].concerns(principal))
+            agent_rules = tuple(each for each in self._rules if each not in rules and each[1].concerns_agent(principal))
+            grant = Grant(principal.upstreams, rules, agent_rules)
             if len(self._grants) >= MAX_REMEMBERED:
                 self._grants.clear()
             self._grants[principal] = grant

@@ -8,8 +8,11 @@ from pathlib import Path
 import anyio
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import get_default_algorithms
+from structlog.testing import capture_logs
 
-from gateway.access.issuer import MAX_DOCUMENT, Issuer, IssuerError, discovery_urls
+from gateway.access.issuer import FETCH_SECONDS, MAX_DOCUMENT, Issuer, IssuerError, discovery_urls
 from gateway.access.jwks import GRACE, LIFETIME, MAX_KEYS, PAUSE, Freshness, IssuerUnavailable, Need, read_keys
 from gateway.access.oauth import OAuth
 from gateway.errors import GatewayError
@@ -17,6 +20,7 @@ from tests.certificates import tls_for
 from tests.oauth.local_issuer import (
     Clock,
     LocalIssuer,
+    SigningKey,
     claims_of,
     local_issuer,
     resource_server,
@@ -45,6 +49,11 @@ async def outcome(oauth: OAuth, token: str) -> str:
     except GatewayError as error:
         return error.outcome
     return "ok"
+
+
+async def test_the_keys_are_there_before_anybody_asks(issuer: LocalIssuer) -> None:
+    async with resource_server(settings_for(issuer.url), Clock()):
+        await wait_until(lambda: issuer.fetches)
 
 
 # --- How often --------------------------------------------------------------------------------------------------------
@@ -99,7 +108,8 @@ async def test_a_flood_at_once_is_one_fetch(issuer: LocalIssuer) -> None:
             for number in range(200):
                 tg.start_soon(ask, number)
             await wait_until(lambda: issuer.fetches == 2)
-            assert await outcome(oauth, issuer.token(sub="bob")) == "ok", "a known key waits for nobody"
+            with anyio.fail_after(FETCH_SECONDS / 2):
+                assert await outcome(oauth, issuer.token(sub="bob")) == "ok", "a known key waits for nobody"
             issuer.gate.set()
         assert outcomes == ["unauthenticated"] * 200
         assert issuer.fetches == 2
@@ -157,7 +167,8 @@ async def test_keys_live_as_long_as_the_issuer_says(issuer: LocalIssuer, cache_c
         assert issuer.fetches == 1
         issuer.gate = anyio.Event()
         clock.now += lifetime * 0.02
-        assert await outcome(oauth, token) == "ok", "the fetch is in the background"
+        with anyio.fail_after(FETCH_SECONDS / 2):
+            assert await outcome(oauth, token) == "ok", "the fetch is in the background"
         await wait_until(lambda: issuer.fetches == 2)
 
 
@@ -169,9 +180,14 @@ async def test_known_keys_work_while_the_issuer_is_down(issuer: LocalIssuer) -> 
     async with resource_server(settings_for(issuer.url), clock) as oauth:
         assert await outcome(oauth, issuer.token()) == "ok"
         await issuer.down()
-        for hour in range(24):
-            clock.now += 3600
-            assert await outcome(oauth, issuer.token(sub=str(hour))) == "ok"
+        with capture_logs() as logs:
+            for hour in range(24):
+                clock.now += 3600
+                assert await outcome(oauth, issuer.token(sub=str(hour))) == "ok"
+        assert {(entry["log_level"], entry["event"]) for entry in logs} == {
+            ("warning", "cannot fetch the issuer's keys")
+        }
+        assert all(issuer.url in entry["reason"] for entry in logs)
         await issuer.up()
         clock.now += PAUSE
         assert await outcome(oauth, issuer.token()) == "ok"
@@ -283,7 +299,8 @@ async def test_an_issuer_on_a_private_address_must_be_allowed(issuer: LocalIssue
 
 
 @pytest.mark.parametrize(
-    "uri", ["https://[", "file:///etc/passwd", "//host/x", "", 7, "https://user@127.0.0.1/", "http://h:99999/"]
+    "uri",
+    ["https://[", "file:///etc/passwd", "//host/x", "", 7, "https://u@127.0.0.1/", "http://h:99999/", "http://010.1/"],
 )
 async def test_metadata_with_a_useless_uri(issuer: LocalIssuer, uri: object) -> None:
     issuer.metadata["jwks_uri"] = uri
@@ -332,6 +349,48 @@ async def test_a_configured_place_of_the_keys_needs_no_metadata(issuer: LocalIss
     async with resource_server(settings, Clock()) as oauth:
         assert await outcome(oauth, issuer.token()) == "ok"
     assert set(issuer.hits) == {"/jwks"}
+
+
+WEAK = SigningKey("weak", "RS256", rsa.generate_private_key(65537, 1024)).jwk
+
+
+@pytest.mark.parametrize(
+    "jwk",
+    [
+        {**signing_key().jwk, "use": "enc"},
+        {**signing_key().jwk, "key_ops": ["encrypt"]},
+        {**signing_key().jwk, "key_ops": "verify"},
+        {**signing_key().jwk, "alg": "RSA-OAEP"},
+        {**signing_key().jwk, "alg": "RS512"},
+        {**signing_key().jwk, "kid": 5},
+        {**signing_key().jwk, "n": "!"},
+        {**signing_key().jwk, "n": 5},
+        {**signing_key().jwk, "kty": "EC", "crv": "P-256"},
+        {**signing_key("other", "ES384").jwk, "alg": "ES256"},
+        WEAK,
+        {"kty": "oct", "k": "AAAA", "kid": "secret", "alg": "HS256"},
+        {"kty": ["RSA"], "kid": "list"},
+        {"kid": "nothing"},
+        None,
+        "key",
+    ],
+    ids=lambda jwk: None,
+)
+async def test_what_is_no_signing_key_of_ours_is_passed_over(jwk: object) -> None:
+    good = signing_key().jwk
+    assert read_keys({"keys": [jwk]}, ["RS256", "ES256"]) == {}
+    assert read_keys({"keys": [jwk, good, jwk]}, ["RS256", "ES256"]).keys() == {good["kid"], None}
+
+
+async def test_a_private_key_published_by_mistake_is_not_held() -> None:
+    key = signing_key()
+    leaked = {
+        **get_default_algorithms()["RS256"].to_jwk(key.private, as_dict=True),
+        "kid": key.kid,
+        "key_ops": ["verify"],
+    }
+    [held] = read_keys({"keys": [leaked]}, ["RS256"])[key.kid]
+    assert held.public == key.private.public_key()
 
 
 async def test_no_more_keys_are_kept_than_there_may_be() -> None:

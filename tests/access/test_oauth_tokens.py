@@ -5,12 +5,10 @@ import logging
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import anyio
 import pytest
-from aiohttp import web
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
@@ -245,11 +243,13 @@ ABUSE: Final[Mapping[str, Callable[[LocalIssuer], str]]] = {
     "exp: none": signed(exp=None),
     "exp: text": signed(exp="4102444800"),
     "exp: true": signed(exp=True),
+    "exp: beyond all sense": signed(exp=10**300),
     "exp: beyond all numbers": signed(exp=10**400),
     "exp: infinite": signed(exp=float("inf")),
     "exp: no number": signed(exp=float("nan")),
     "nbf: future": signed(nbf=int(START) + 31),
     "nbf: text": signed(nbf="0"),
+    "nbf: true": signed(nbf=True),
     "iat: future": signed(iat=int(START) + 31),
     "cnf": signed(cnf={"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}),
     "sub: none": signed(sub=None),
@@ -317,32 +317,24 @@ async def test_a_token_cannot_say_where_its_key_is(house: House, name: str) -> N
     assert set(house.issuer.hits) == {"/.well-known/oauth-authorization-server", "/jwks"}
 
 
-async def test_keys_that_are_no_signing_keys_verify_nothing(house: House) -> None:
-    weak = {"kty": "RSA", "n": "AQAB" * 20, "e": "AQAB", "kid": "weak"}
-    good = signing_key().jwk
-    unusable: list[Any] = [
-        {**good, "use": "enc"},
-        {**good, "key_ops": ["encrypt"]},
-        {**good, "alg": "RSA-OAEP"},
-        {**good, "alg": "RS1"},
-        {**good, "kid": 5},
-        {**good, "n": "!"},
-        {**good, "n": 5},
-        {**good, "kty": "EC", "crv": "P-256"},
-        {"kty": "oct", "k": "AAAA", "kid": KID},
-        {"kid": KID},
-        weak,
-        None,
-        "key",
-    ]
-    for jwk in unusable:
-        house.issuer.answers["/jwks"] = partial(web.json_response, {"keys": [jwk]})
-        house.clock.now += 86_400
-        with pytest.raises(Unauthenticated, match="key"):
-            await house.oauth.authenticate(f"Bearer {house.issuer.token()}")
-    house.issuer.answers["/jwks"] = partial(web.json_response, {"keys": [*unusable, good]})
-    house.clock.now += 86_400
+async def test_a_token_that_cannot_be_good_makes_nobody_ask_for_keys(house: House) -> None:
     assert await house.oauth.authenticate(f"Bearer {house.issuer.token()}")
+    for abuse in ("none", "HS256 with the PEM", "alg not allowed", "typ: proof", "garbage"):
+        house.clock.now += 61
+        with pytest.raises(Unauthenticated):
+            await house.oauth.authenticate(f"Bearer {ABUSE[abuse](house.issuer)}")
+    assert house.issuer.fetches == 1
+
+
+async def test_verified_tokens_are_forgotten_when_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.access.oauth.MAX_ACCEPTED", 3)
+    issuer = KnownIssuer()
+    async with resource_server(settings_for(issuer.url), Clock(), issuer) as oauth:
+        for round in range(2):
+            for number in range(10):
+                token = signing_key().sign(claims_of(issuer.url, sub=f"user-{number}"))
+                assert (await oauth.authenticate(f"Bearer {token}")).owner == f"user-{number}", round
+        assert len(vars(oauth)["_accepted"]) == 3
 
 
 def _sealed(header: object, payload: object, signature: bytes) -> str:

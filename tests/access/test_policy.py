@@ -7,7 +7,7 @@ from gateway.request import Principal
 
 ALICE = Principal("key:a1", method="api_key", owner="alice")
 DEV = Principal("oauth:x|bob", method="oauth", owner="bob", groups=frozenset({"dev"}))
-BOT = Principal("agent:j1", method="agent_token", owner="alice", agent_name="nightly-bot")
+BOT = Principal("agent:j1", method="agent_token", owner="alice", agent_name="nightly-bot", root="key:a1")
 FEW = Principal("key:f", method="api_key", owner="eve", upstreams=frozenset({"git"}))
 
 
@@ -21,7 +21,8 @@ FEW = Principal("key:f", method="api_key", owner="eve", upstreams=frozenset({"gi
         ("key:*", DEV, False),
         ("group:dev", DEV, True),
         ("group:*", ALICE, False),
-        ("agent:nightly-*", BOT, True),
+        ("key:a1", BOT, True),
+        ("agent:nightly-*", BOT, False),
         ("agent:*", ALICE, False),
         ("*", DEV, True),
         ("Alice", ALICE, False),
@@ -56,6 +57,10 @@ def test_whom_a_rule_concerns(who: str, principal: Principal, concerns: bool) ->
             "policy rule 2 denies '*_delete'",
         ),
         ([Rule(("*",), allow=("time__*",)), Rule(("alice",), allow=("git__*",))], ALICE, "git__log", True, "rule 2"),
+        ([Rule(("agent:nightly-*",), allow=("git__*",))], BOT, "git__log", True, "rule 1"),
+        ([Rule(("agent:nightly-*",), allow=("git__*",))], BOT, "time__now", False, "rule 1"),
+        ([Rule(("alice",), allow=("git__*",)), Rule(("agent:*",), allow=("*",))], BOT, "time__now", False, "rule 1"),
+        ([Rule(("key:a1",), deny=("git__*",)), Rule(("agent:*",), allow=("*",))], BOT, "git__log", False, "rule 1"),
         ([], FEW, "time__now", False, "its credential does not include upstream 'time'"),
         ([Rule(("eve",), allow=("*",))], FEW, "time__now", False, "its credential does not include"),
     ],

@@ -92,7 +92,7 @@ def test_a_revision_nobody_knows_is_400(url: str) -> None:
 @requirement("session:notifications")
 def test_what_is_owed_no_answer_is_202(url: str) -> None:
     session = open_session(url)
-    for message in (
+    silent: list[dict[str, Any]] = [
         {"method": "notifications/cancelled", "params": {"requestId": "nonesuch"}},
         {"method": "notifications/cancelled", "params": {"requestId": None}},
         {"method": "notifications/cancelled"},
@@ -100,7 +100,8 @@ def test_what_is_owed_no_answer_is_202(url: str) -> None:
         {"method": "nonesuch"},
         {"id": 1, "result": {}},
         {"id": "nonesuch", "error": {"code": -1, "message": ""}},
-    ):
+    ]
+    for message in silent:
         assert post(url, {"jsonrpc": "2.0", **message}, session) == (202, None)
 
 

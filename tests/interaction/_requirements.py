@@ -1,86 +1,477 @@
-"""What the interaction tests show, and where it is demanded. `test_requirements.py` holds the two together."""
+"""What the tests of this folder and of `tests/frontend` show, and where it is demanded.
+
+A test names its requirements with `@requirement(…)`; an unknown one is an error on import. `test_requirements.py` sees to
+it that each has a test, and each test one.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 _MODERN: Final = "https://modelcontextprotocol.io/specification/2026-07-28"
 _HANDSHAKE: Final = "https://modelcontextprotocol.io/specification/2025-11-25"
+_OLDEST: Final = "https://modelcontextprotocol.io/specification/2024-11-05"
+_RFC_9110: Final = "https://www.rfc-editor.org/rfc/rfc9110.html"
 _OURS: Final = "docs/architecture.md"
 
-REQUIREMENTS: Final[dict[str, tuple[str, str]]] = {
-    "cancel:http-handshake": (f"{_HANDSHAKE}/basic/utilities/cancellation", "A notification cancels."),
-    "cancel:http-modern": (f"{_MODERN}/basic/transports/streamable-http", "Closing the response stream cancels."),
-    "cancel:no-answer": (f"{_HANDSHAKE}/basic/utilities/cancellation", "A cancelled request is not answered."),
-    "cancel:reaches": (_OURS, "A cancellation reaches the upstream, in the way of its era."),
-    "changes:lists": (f"{_MODERN}/server/tools", "A change of a list is announced to those who asked."),
-    "changes:only-asked": (f"{_MODERN}/basic/patterns/subscriptions", "Only the kinds asked for are sent."),
-    "changes:updates": (f"{_HANDSHAKE}/server/resources", "Who subscribed to a resource hears of its updates."),
-    "completion": (f"{_MODERN}/server/utilities/completion", "Arguments of prompts and templates are completed."),
-    "errors:id": (f"{_MODERN}/basic", "An answer carries the id of its request."),
-    "errors:method": (f"{_MODERN}/basic", "An unknown method is -32601."),
-    "errors:params": (f"{_MODERN}/basic", "Malformed parameters are -32602."),
-    "errors:upstream": (_OURS, "An upstream's own error arrives as it is."),
-    "fidelity:arguments": (_OURS, "Arguments reach the upstream as they were sent."),
-    "fidelity:error": (_OURS, "Code, message and data of an error arrive as they were sent."),
-    "fidelity:items": (_OURS, "Items of lists keep every field but the names the gateway rewrites."),
-    "fidelity:result": (_OURS, "Results arrive as they were sent, unknown fields included."),
-    "initialize": (f"{_HANDSHAKE}/basic/lifecycle", "A handshake opens a connection."),
-    "lists:cursor": (f"{_MODERN}/server/utilities/pagination", "An invalid cursor is -32602."),
-    "lists:hints": (f"{_MODERN}/server/utilities/caching", "Lists carry ttlMs and cacheScope."),
-    "lists:pages": (f"{_MODERN}/server/utilities/pagination", "Lists come in pages."),
-    "listen:acknowledged": (f"{_MODERN}/basic/patterns/subscriptions", "The acknowledgement comes first."),
-    "listen:tagged": (f"{_MODERN}/basic/patterns/subscriptions", "Every frame carries the subscription id."),
-    "logging:level": (f"{_HANDSHAKE}/server/utilities/logging", "Messages below the level are not sent."),
-    "logging:per-request": (f"{_MODERN}/server/utilities/logging", "Messages are sent for requests that ask."),
-    "names:public": (_OURS, "Public names are what agents accept."),
-    "open:capabilities": (f"{_MODERN}/server/discover", "Capabilities are those that can be honoured."),
-    "open:discover": (f"{_MODERN}/server/discover", "server/discover is answered."),
-    "open:era": (f"{_MODERN}/basic/versioning", "Each request is served in its own era."),
-    "open:initialize": (f"{_HANDSHAKE}/basic/lifecycle", "initialize is answered with the revision agreed on."),
-    "open:revision": (f"{_HANDSHAKE}/basic/lifecycle", "An unknown revision is answered with one that is known."),
-    "outage:down": (_OURS, "A call to an upstream that is down says which, and in what state it is."),
-    "outage:garbage": (_OURS, "An answer that is not MCP fails its own call."),
-    "outage:grace": (_OURS, "A lost upstream's items stay listed for a while."),
-    "outage:lost": (_OURS, "A connection that breaks mid-call fails that call."),
-    "outage:others": (_OURS, "Other upstreams do not notice."),
-    "outage:oversized": (_OURS, "An answer over the cap fails its own call."),
-    "outage:timeout": (_OURS, "A call has a deadline."),
-    "ping": (f"{_HANDSHAKE}/basic/utilities/ping", "ping is answered."),
-    "progress:asked": (f"{_MODERN}/basic/utilities/progress", "Progress is sent to who asked, and to nobody else."),
-    "progress:order": (f"{_MODERN}/basic/utilities/progress", "Progress comes in order, before the result."),
-    "progress:token": (f"{_MODERN}/basic/utilities/progress", "Progress carries the agent's own token."),
-    "prompts:get": (f"{_MODERN}/server/prompts", "Prompts are got."),
-    "prompts:list": (f"{_MODERN}/server/prompts", "Prompts are listed."),
-    "prompts:unknown": (f"{_MODERN}/server/prompts", "An unknown prompt is -32602."),
-    "questions:refused": (_OURS, "What an upstream asks back is refused with a clear error."),
-    "resources:contested": (_OURS, "A URI of several upstreams is published for each of them."),
-    "resources:list": (f"{_MODERN}/server/resources", "Resources and templates are listed."),
-    "resources:read": (f"{_MODERN}/server/resources", "Resources are read."),
-    "resources:template": (f"{_MODERN}/server/resources", "URIs of templates are read."),
-    "resources:unknown": (f"{_MODERN}/server/resources", "An unknown resource has the error code of its era."),
-    "resources:verbatim": (_OURS, "A URI that one upstream owns stays as it is."),
-    "together:answers": (_OURS, "Agents with the same request ids get their own answers."),
-    "together:logs": (_OURS, "Agents get their own log messages."),
-    "together:progress": (_OURS, "Agents get their own progress."),
-    "tools:call": (f"{_MODERN}/server/tools", "Tools are called."),
-    "tools:content": (f"{_MODERN}/server/tools", "Every kind of content arrives."),
-    "tools:is-error": (f"{_MODERN}/server/tools", "A tool's own failure is a result."),
-    "tools:list": (f"{_MODERN}/server/tools", "Tools are listed."),
-    "tools:unknown": (f"{_MODERN}/server/tools", "An unknown tool is -32602."),
-    "tools:x-mcp-header": (f"{_MODERN}/server/tools", "Arguments are mirrored into headers."),
-    "view:own": (_OURS, "At /mcp/NAME an upstream has its own names."),
+
+@dataclass(frozen=True)
+class Requirement:
+    """One thing that must hold."""
+
+    source: str
+    """Where it is demanded: an address, or a page of our own and the place in it."""
+    sentence: str
+
+
+REQUIREMENTS: Final[dict[str, Requirement]] = {
+    # --- How an agent and the gateway meet ----------------------------------------------------------------------------
+    "open:initialize": Requirement(
+        f"{_HANDSHAKE}/basic/lifecycle#initialization",
+        "initialize is answered with who answers and what it can do.",
+    ),
+    "open:revision": Requirement(
+        f"{_HANDSHAKE}/basic/lifecycle#version-negotiation",
+        "A revision that is known is agreed on; any other is answered with the latest.",
+    ),
+    "open:discover": Requirement(
+        f"{_MODERN}/server/discover#response",
+        "server/discover is answered with revisions, capabilities, identity and how long it holds.",
+    ),
+    "open:era": Requirement(
+        f"{_MODERN}/basic/versioning#backward-compatibility-with-initialization-based-versions",
+        "Each request is served in its own era, which has no methods of the other.",
+    ),
+    "open:capabilities": Requirement(
+        f"{_MODERN}/server/discover#discoverresult",
+        "Capabilities are those that the upstreams together can honour.",
+    ),
+    "open:unasked": Requirement(
+        f"{_MODERN}/basic/patterns/subscriptions#opening-a-stream",
+        "Nothing is sent unasked to who has neither shaken hands nor listens.",
+    ),
+    "ping": Requirement(
+        f"{_HANDSHAKE}/basic/utilities/ping#behavior-requirements",
+        "ping is answered with an empty result.",
+    ),
+    "view:own": Requirement(
+        f"{_OURS}#one-toolscall-socket-to-socket",
+        "At /mcp/{upstream} one upstream is seen alone, with its own names, order and identity.",
+    ),
+    # --- Tools --------------------------------------------------------------------------------------------------------
+    "tools:list": Requirement(
+        f"{_MODERN}/server/tools#listing-tools",
+        "Every tool is listed as its upstream describes it, in an order that stays.",
+    ),
+    "names:public": Requirement(
+        f"{_OURS}#five-ideas",
+        "Public names are unique, and such as agents accept.",
+    ),
+    "tools:call": Requirement(
+        f"{_MODERN}/server/tools#calling-tools",
+        "A call reaches its upstream with its arguments, and its result comes back.",
+    ),
+    "tools:content": Requirement(
+        f"{_MODERN}/server/tools#tool-result",
+        "Every kind of content arrives.",
+    ),
+    "tools:is-error": Requirement(
+        f"{_MODERN}/server/tools#error-handling",
+        "A tool's own failure is a result that says so.",
+    ),
+    "tools:unknown": Requirement(
+        f"{_MODERN}/server/tools#error-handling",
+        "An unknown tool is -32602, with words that say what to do.",
+    ),
+    "tools:x-mcp-header": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#custom-headers-from-tool-parameters",
+        "Arguments to be mirrored are checked against their headers, and mirrored upstream.",
+    ),
+    "questions:refused": Requirement(
+        f"{_OURS}#eras",
+        "Until questions are carried across, who asks one gets a clear error.",
+    ),
+    # --- Fidelity -----------------------------------------------------------------------------------------------------
+    "fidelity:result": Requirement(
+        f"{_OURS}#five-ideas",
+        "Results arrive as they were sent, to the last digit and unknown field.",
+    ),
+    "fidelity:arguments": Requirement(
+        f"{_OURS}#five-ideas",
+        "Arguments reach the upstream as they were sent.",
+    ),
+    "fidelity:items": Requirement(
+        f"{_OURS}#five-ideas",
+        "Items of lists keep every field but the name or URI they go by.",
+    ),
+    "fidelity:error": Requirement(
+        f"{_OURS}#five-ideas",
+        "Code, message and data of an upstream's error arrive as they were sent.",
+    ),
+    # --- Resources, prompts, completion -------------------------------------------------------------------------------
+    "resources:list": Requirement(
+        f"{_MODERN}/server/resources#listing-resources",
+        "Resources and templates are listed.",
+    ),
+    "resources:read": Requirement(
+        f"{_MODERN}/server/resources#reading-resources",
+        "Text and blobs are read.",
+    ),
+    "resources:template": Requirement(
+        f"{_MODERN}/server/resources#resource-templates",
+        "What only a template describes is read.",
+    ),
+    "resources:unknown": Requirement(
+        f"{_MODERN}/server/resources#error-handling",
+        "An unknown resource is -32602, in the handshake era -32002.",
+    ),
+    "resources:verbatim": Requirement(
+        f"{_OURS}#five-ideas",
+        "A URI that one upstream owns stays as it is.",
+    ),
+    "resources:contested": Requirement(
+        f"{_OURS}#five-ideas",
+        "A URI that several upstreams own is published once for each, and refused as it stands.",
+    ),
+    "prompts:list": Requirement(
+        f"{_MODERN}/server/prompts#listing-prompts",
+        "Prompts are listed with their arguments.",
+    ),
+    "prompts:get": Requirement(
+        f"{_MODERN}/server/prompts#getting-a-prompt",
+        "A prompt is got with its arguments.",
+    ),
+    "prompts:unknown": Requirement(
+        f"{_MODERN}/server/prompts#error-handling",
+        "An unknown prompt is -32602, with words that say what to do.",
+    ),
+    "completion": Requirement(
+        f"{_MODERN}/server/utilities/completion#reference-types",
+        "Arguments of prompts and of resource templates are completed.",
+    ),
+    # --- Lists --------------------------------------------------------------------------------------------------------
+    "lists:pages": Requirement(
+        f"{_MODERN}/server/utilities/pagination#response-format",
+        "Lists come in pages of the gateway's own, which hold every item once.",
+    ),
+    "lists:cursor": Requirement(
+        f"{_MODERN}/server/utilities/pagination#error-handling",
+        "A cursor that is not ours is -32602.",
+    ),
+    "lists:hints": Requirement(
+        f"{_MODERN}/server/utilities/caching#cacheable-results",
+        "Lists carry ttlMs and cacheScope in the modern era, and only there.",
+    ),
+    # --- Changes ------------------------------------------------------------------------------------------------------
+    "changes:lists": Requirement(
+        f"{_MODERN}/server/tools#list-changed-notification",
+        "A change of a list reaches every agent that asked.",
+    ),
+    "changes:updates": Requirement(
+        f"{_MODERN}/server/resources#subscriptions",
+        "Who subscribed to a resource hears of its updates by the URI it knows, until it unsubscribes.",
+    ),
+    "changes:only-asked": Requirement(
+        f"{_MODERN}/basic/patterns/subscriptions#opening-a-stream",
+        "Nothing is announced that was not asked for, or did not change.",
+    ),
+    "listen:acknowledged": Requirement(
+        f"{_MODERN}/basic/patterns/subscriptions#acknowledgment",
+        "A listen stream is acknowledged first, with what will be sent on it.",
+    ),
+    "listen:tagged": Requirement(
+        f"{_MODERN}/basic/patterns/subscriptions#receiving-notifications",
+        "Every frame carries the id of the request that opened the stream.",
+    ),
+    "listen:graceful": Requirement(
+        f"{_MODERN}/basic/patterns/subscriptions#graceful-closure",
+        "When the gateway stops, listen streams end with a result.",
+    ),
+    # --- While a call runs --------------------------------------------------------------------------------------------
+    "progress:token": Requirement(
+        f"{_MODERN}/basic/patterns/progress#progress-flow",
+        "Progress carries the agent's own token.",
+    ),
+    "progress:order": Requirement(
+        f"{_MODERN}/basic/patterns/progress#behavior-requirements",
+        "Progress comes in order, and before the result.",
+    ),
+    "progress:asked": Requirement(
+        f"{_MODERN}/basic/patterns/progress#progress-flow",
+        "Progress goes to who asked, and to nobody else.",
+    ),
+    "logging:level": Requirement(
+        f"{_HANDSHAKE}/server/utilities/logging#setting-log-level",
+        "Messages below the level an agent asked for do not reach it; those above do.",
+    ),
+    "logging:per-request": Requirement(
+        f"{_MODERN}/server/utilities/logging#per-request-log-level",
+        "A request that asks for no level hears nothing; an unknown level is -32602.",
+    ),
+    "cancel:reaches": Requirement(
+        f"{_OURS}#eras",
+        "A cancellation reaches the upstream, in the way of each side's era.",
+    ),
+    "cancel:no-answer": Requirement(
+        f"{_MODERN}/basic/patterns/cancellation#behavior-requirements",
+        "On a connection, a cancelled request is not answered.",
+    ),
+    "cancel:http-handshake": Requirement(
+        f"{_HANDSHAKE}/basic/transports#sending-messages-to-the-server",
+        "In a session a notification cancels; a closed connection does not.",
+    ),
+    "cancel:http-modern": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#cancellation",
+        "Closing the response cancels the request.",
+    ),
+    # --- Errors -------------------------------------------------------------------------------------------------------
+    "errors:params": Requirement(
+        f"{_MODERN}/basic/index#error-codes",
+        "Malformed parameters are -32602.",
+    ),
+    "errors:method": Requirement(
+        f"{_MODERN}/basic/index#error-codes",
+        "An unknown method is -32601.",
+    ),
+    "errors:id": Requirement(
+        f"{_MODERN}/basic/index#responses",
+        "An answer carries the id of its request, of the same type.",
+    ),
+    "errors:upstream": Requirement(
+        f"{_OURS}#five-ideas",
+        "An upstream's own error is passed on as it is.",
+    ),
+    "outage:others": Requirement(
+        f"{_OURS}#five-ideas",
+        "Whatever one upstream does, the others' agents do not notice.",
+    ),
+    "outage:down": Requirement(
+        f"{_OURS}#an-upstreams-life",
+        "A call to a lost upstream says which it is, and in what state.",
+    ),
+    "outage:grace": Requirement(
+        f"{_OURS}#an-upstreams-life",
+        "A lost upstream's items stay listed for the grace period, and come back with it.",
+    ),
+    "outage:lost": Requirement(
+        f"{_OURS}#five-ideas",
+        "A connection that breaks fails the calls that were in flight on it.",
+    ),
+    "outage:timeout": Requirement(
+        f"{_MODERN}/basic/patterns/cancellation#timeouts",
+        "A call that is not answered ends at its deadline.",
+    ),
+    "outage:oversized": Requirement(
+        f"{_OURS}#five-ideas",
+        "An answer over the cap fails its own call alone.",
+    ),
+    "outage:garbage": Requirement(
+        f"{_OURS}#five-ideas",
+        "An answer that is not MCP fails its own call alone.",
+    ),
+    # --- Several agents -----------------------------------------------------------------------------------------------
+    "together:answers": Requirement(
+        f"{_OURS}#five-ideas",
+        "Agents that use the same request ids get their own answers.",
+    ),
+    "together:progress": Requirement(
+        f"{_OURS}#five-ideas",
+        "Agents that use the same tokens get their own progress.",
+    ),
+    "together:logs": Requirement(
+        f"{_OURS}#five-ideas",
+        "Each agent hears the log of its own calls, at its own level.",
+    ),
+    # --- HTTP ---------------------------------------------------------------------------------------------------------
+    "http:paths": Requirement(
+        f"{_OURS}#one-toolscall-socket-to-socket",
+        "MCP is at /mcp and /mcp/{upstream}; what is not there is 404.",
+    ),
+    "http:methods": Requirement(
+        f"{_RFC_9110}#name-405-method-not-allowed",
+        "A method that is not there is 405, with those that are.",
+    ),
+    "http:accept": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#sending-messages",
+        "Who accepts nothing that can be sent gets 406.",
+    ),
+    "http:content-type": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#sending-messages",
+        "A body that is not JSON by its own words is 415.",
+    ),
+    "http:size": Requirement(
+        f"{_RFC_9110}#name-413-content-too-large",
+        "A body over the cap is 413, whether its length is declared or not.",
+    ),
+    "http:malformed": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#sending-messages",
+        "A body that is not one message is 400.",
+    ),
+    "http:routing-headers": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#server-validation",
+        "A routing header that stands there twice is refused: two readers might read two things.",
+    ),
+    "http:host": Requirement(
+        f"{_HANDSHAKE}/basic/transports#security-warning",
+        "A Host that is not ours is 421.",
+    ),
+    "http:origin": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#security-endpoint",
+        "An Origin that is not allowed is 403, at every endpoint.",
+    ),
+    "http:cors": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#security-endpoint",
+        "Pages of allowed origins may use the gateway.",
+    ),
+    "http:plain": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#protocol-version-header",
+        "Plain HTTP tools need neither headers nor a session.",
+    ),
+    "http:json-or-stream": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#receiving-messages",
+        "An answer is JSON if nothing precedes it, and else the end of a stream.",
+    ),
+    "http:keepalive": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#receiving-messages",
+        "Open streams carry comments, so that nobody on the way closes them.",
+    ),
+    "session:opened": Requirement(
+        f"{_HANDSHAKE}/basic/transports#session-management",
+        "initialize, and nothing else, opens a session whose id cannot be guessed.",
+    ),
+    "session:missing": Requirement(
+        f"{_HANDSHAKE}/basic/transports#session-management",
+        "A request of the era without a session is 400.",
+    ),
+    "session:dead": Requirement(
+        f"{_HANDSHAKE}/basic/transports#session-management",
+        "A session that is not there is 404.",
+    ),
+    "session:delete": Requirement(
+        f"{_HANDSHAKE}/basic/transports#session-management",
+        "DELETE ends a session.",
+    ),
+    "session:view": Requirement(
+        f"{_OURS}#one-toolscall-socket-to-socket",
+        "A session belongs to the path it was opened at.",
+    ),
+    "session:version": Requirement(
+        f"{_HANDSHAKE}/basic/transports#protocol-version-header",
+        "A revision nobody knows is 400.",
+    ),
+    "session:notifications": Requirement(
+        f"{_HANDSHAKE}/basic/transports#sending-messages-to-the-server",
+        "Notifications and responses are 202, without a body.",
+    ),
+    "session:same-id": Requirement(
+        f"{_HANDSHAKE}/basic/index#requests",
+        "A request id that is in use in the session is refused.",
+    ),
+    "session:stream": Requirement(
+        f"{_HANDSHAKE}/basic/transports#listening-for-messages-from-the-server",
+        "The standing stream carries what belongs to no request, from before it was open too.",
+    ),
+    "session:one-stream": Requirement(
+        f"{_HANDSHAKE}/basic/transports#multiple-connections",
+        "There is one standing stream; a second is 409.",
+    ),
+    "modern:headers": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#server-validation",
+        "Headers that do not say what the body says are -32020.",
+    ),
+    "modern:envelope": Requirement(
+        f"{_MODERN}/basic/index#_meta",
+        "An incomplete envelope is refused.",
+    ),
+    "modern:version": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#protocol-version-header",
+        "An unknown revision is -32022, with those there are.",
+    ),
+    "modern:status": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#protocol-version-header",
+        "An unknown method is 404, other errors of the request 400.",
+    ),
+    "modern:methods": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#earlier-streamable-http-revisions",
+        "GET and DELETE are 405.",
+    ),
+    "modern:notifications": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#sending-messages",
+        "A notification is 202, a response refused.",
+    ),
+    "modern:stateless": Requirement(
+        f"{_MODERN}/basic/transports/streamable-http#earlier-streamable-http-revisions",
+        "A session id means nothing, and none is given.",
+    ),
+    "sse:endpoint": Requirement(
+        f"{_OLDEST}/basic/transports#http-with-sse",
+        "The first event says where this connection's messages go.",
+    ),
+    "sse:malformed": Requirement(
+        f"{_OLDEST}/basic/transports#http-with-sse",
+        "What is no message is refused where it is posted.",
+    ),
+    "sse:unknown": Requirement(
+        f"{_OLDEST}/basic/transports#http-with-sse",
+        "A connection that is not there is 404.",
+    ),
+    # --- stdio --------------------------------------------------------------------------------------------------------
+    "stdio:purity": Requirement(
+        f"{_MODERN}/basic/transports/stdio",
+        "stdout carries MCP alone; everything else goes to stderr.",
+    ),
+    "stdio:malformed": Requirement(
+        f"{_MODERN}/basic/transports/stdio#receiving-messages",
+        "A line that is no message is answered with an error, and survived.",
+    ),
+    "stdio:overlong": Requirement(
+        f"{_OURS}#five-ideas",
+        "An overlong line is refused, and survived.",
+    ),
+    "stdio:snapshot": Requirement(
+        f"{_OURS}#an-upstreams-life",
+        "Lists are answered from the snapshot before an upstream is up.",
+    ),
+    "stdio:drain": Requirement(
+        f"{_MODERN}/basic/transports/stdio#shutdown",
+        "What is in flight when stdin ends is answered, to the last byte.",
+    ),
+    "stdio:exit": Requirement(
+        f"{_MODERN}/basic/transports/stdio#shutdown",
+        "The gateway ends when stdin does, or a signal says so, and leaves no child behind.",
+    ),
+    "stdio:gone": Requirement(
+        f"{_MODERN}/basic/transports/stdio#shutdown",
+        "When nobody reads any more, it ends.",
+    ),
+    "stdio:files": Requirement(
+        f"{_MODERN}/basic/transports/stdio",
+        "stdin and stdout need not be pipes.",
+    ),
 }
-"""Requirement → where it is from (a URL, or the page of our own that promises it), and the sentence."""
+"""By id: what it is about, and what of it."""
+
+MARK: Final = "requirements"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-COVERED: Final[set[str]] = set()
-"""Requirements that tests have claimed, as their modules were imported."""
-
 
 def requirement(*ids: str) -> Callable[[F], F]:
-    """Marks a test with what it shows."""
-    unknown = set(ids) - REQUIREMENTS.keys()
-    assert not unknown, f"not in REQUIREMENTS: {sorted(unknown)}"
-    COVERED.update(ids)
-    return lambda test: test
+    """Marks a test with what it shows.
+
+    Raises:
+        KeyError: there is no such requirement.
+    """
+    for id in ids:
+        REQUIREMENTS[id]
+
+    def mark(test: F) -> F:
+        setattr(test, MARK, ids)
+        return test
+
+    return mark
+
+
+def requirements_of(test: object) -> tuple[str, ...]:
+    """What a test was marked with."""
+    return getattr(test, MARK, ())

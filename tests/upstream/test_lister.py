@@ -88,7 +88,11 @@ async def test_templates_may_be_missing() -> None:
 
 def paged(pages: dict[str, dict[str, Any]]) -> Service:
     """Pages by cursor; the first is `start`."""
-    return service("handshake", **{"tools/list": lambda params: pages[params.get("cursor", "start")]})
+
+    def page(params: dict[str, Any]) -> dict[str, Any]:
+        return pages[params.get("cursor", "start")]
+
+    return service("handshake", **{"tools/list": page})
 
 
 async def test_the_smallest_ttl_and_the_strictest_scope_count() -> None:

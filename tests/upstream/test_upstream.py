@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from gateway.errors import GatewayError, UpstreamError, UpstreamLost, UpstreamUnavailable
-from gateway.upstream import backoff
+from gateway.upstream import backoff, process
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.http import HttpDispatcher
 from gateway.upstream.link import State
@@ -43,6 +43,7 @@ KNOWN = Listing(tools=({"name": "known", "inputSchema": {"type": "object"}},))
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backoff, "BASE_SECONDS", 0.02)
+    monkeypatch.setattr(process, "EXIT_SECONDS", 0.2)
 
 
 class Kept:
