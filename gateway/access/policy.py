@@ -24,12 +24,12 @@ class Rule:
 
     def concerns(self, principal: Principal) -> bool:
         """Whether it is about the principal, whatever it calls itself: an agent is whoever registered it."""
-        names = [principal.id, principal.root, principal.owner, *(f"group:{group}" for group in principal.groups)]
-        return self._matches(name for name in names if name)
+        own = principal.root or principal.id
+        return self._matches([own, *filter(None, [principal.owner]), *(f"group:{group}" for group in principal.groups)])
 
     def concerns_agent(self, principal: Principal) -> bool:
         """Whether it is about agents of that name. Agents choose their names, so such a rule can only take away."""
-        return bool(principal.agent_name) and self._matches([f"agent:{principal.agent_name}"])
+        return bool(principal.agent_name) and self._matches([principal.id, f"agent:{principal.agent_name}"])
 
     def _matches(self, names: Iterable[str]) -> bool:
         return any(fnmatchcase(name, glob) for name in names for glob in self.who)
