@@ -9,13 +9,15 @@ _TOOLS: Final = [{"name": "echo", "inputSchema": {"type": "object", "properties"
 
 def answer(message: dict[str, Any]) -> dict[str, Any] | None:
     """The reply to one message; None when none is owed."""
-    id, params = message.get("id"), message.get("params") or {}
+    id = message.get("id")
+    params: dict[str, Any] = message.get("params") or {}
     if id is None:
         return None
     result = _result(message["method"], params)
     if result is None:
         return {"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "Method not found"}}
-    if "io.modelcontextprotocol/protocolVersion" in (params.get("_meta") or {}):
+    meta: dict[str, Any] = params.get("_meta") or {}
+    if "io.modelcontextprotocol/protocolVersion" in meta:
         result |= {"resultType": "complete", "_meta": _META}
     return {"jsonrpc": "2.0", "id": id, "result": result}
 

@@ -30,7 +30,8 @@ from gateway.upstream.stdio import StdioDispatcher
 from tests.support import ROOT, command, free_port, listens, run_process
 
 WARM_UP_SECONDS: Final = 0.3
-PARAMS: Final = {"name": "echo", "arguments": {"text": "x" * 100}}
+TEXT: Final = "x" * 100
+PARAMS: Final = {"name": "echo", "arguments": {"text": TEXT}}
 
 Ask = Callable[[], Awaitable[dict[str, Any]]]
 """One call, raw."""
@@ -110,16 +111,18 @@ async def measure(ask: Ask, concurrency: int, seconds: float) -> float:
         nonlocal done
         while time.perf_counter() < stop_at:
             result = await ask()
-            assert result["content"][0]["text"] == PARAMS["arguments"]["text"]
+            assert result["content"][0]["text"] == TEXT
             done += 1
 
+    cost = 0.0
     async with anyio.create_task_group() as tg:
         for _ in range(concurrency):
             tg.start_soon(worker)
         await anyio.sleep(WARM_UP_SECONDS)
         before, cpu = done, time.process_time()
         await anyio.sleep(seconds * 0.95)
-        return (time.process_time() - cpu) * 1000 / (done - before)
+        cost = (time.process_time() - cpu) * 1000 / (done - before)
+    return cost
 
 
 async def main(options: argparse.Namespace, url: str) -> None:
