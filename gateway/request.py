@@ -28,12 +28,12 @@ class Principal:
     """The upstreams it may use; None means all."""
     groups: frozenset[str] = frozenset()
     """Groups its identity provider puts it in."""
-    root: str = ""
-    """For an agent: the id of the principal that it descends from."""
     agent_name: str = ""
     """The agent's name, for an agent token."""
     rate_limit_rpm: int | None = None
     """Requests a minute; None means the gateway's default, -1 no limit."""
+    root: str = ""
+    """For an agent: the id of the principal that it descends from."""
 
 
 ANONYMOUS = Principal("anonymous", owner="anonymous", rate_limit_rpm=-1)

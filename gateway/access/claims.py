@@ -118,7 +118,7 @@ def _scopes(claims: Claims, settings: OAuthSettings) -> frozenset[str]:
 
 def _owner(claims: Claims, claim: str) -> str:
     for name in (claim, "sub"):
-        unverified = name == "email" and claims.get("email_verified") is False
+        unverified = name == "email" and claims.get("email_verified") in (False, "false")
         for value in [] if unverified else _at(claims, name):
             return value
     return ""

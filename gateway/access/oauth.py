@@ -23,7 +23,6 @@ from gateway.request import Principal
 MAX_TOKEN: Final = 16 * 1024
 """Longest token, in characters."""
 
-
 MAX_ACCEPTED: Final = 4096
 """Most tokens that are remembered as verified: checking a signature costs more than the rest of a call."""
 

@@ -48,7 +48,10 @@ class Guard:
         origin = origin.lower()
         if origin in self._origins:
             return True
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:  # a bracket that is not closed, and the like
+            return False
         return parts.scheme in ("http", "https") and _is_loopback(parts.hostname or "")
 
     def _is_host(self, host: str) -> bool:

@@ -180,7 +180,8 @@ class CallReply:
             self._call.fail(UpstreamProtocolError(self._upstream, "a body that is not one JSON object"))
             return
         self._dispatcher.receive(message, self._call)
-        self._call.fail(UpstreamProtocolError(self._upstream, "a message that is no answer"))  # unless it was one
+        if not self._call.future.done():
+            self._call.fail(UpstreamProtocolError(self._upstream, "a message that is no answer"))
 
     def _on_events(self, parser: EventParser, data: bytes) -> None:
         try:

@@ -66,10 +66,10 @@ class Wire(asyncio.Protocol):
         """When it was last released, in the loop's time."""
         self.counted = False
         """Whether it holds a turn of the pool's."""
+        self._parser = httptools.HttpResponseParser(self)
         self._begin()
 
     def _begin(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[bytes, bytes] = {}
         self._overhead = 0
         self._in_head = True

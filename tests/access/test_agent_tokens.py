@@ -82,6 +82,7 @@ async def test_an_agent_is_a_principal_of_its_own_on_behalf_of_its_owner() -> No
         groups=frozenset({"dev"}),
         agent_name="my-agent",
         rate_limit_rpm=7,
+        root="oauth:i|s",
     )
     assert (session.agent_name, session.agent_version, session.owner) == ("my-agent", "1.0", "alice")
     assert (session.created, session.expires) == (NOW, NOW + DAY)

@@ -56,8 +56,6 @@ async def target() -> AsyncGenerator[House]:
         yield House(issuer, oauth, clock)
 
 
-# --- Abuse ------------------------------------------------------------------------------------------------------------
-
 MALLORY: Final = signing_key("mallory")
 """Somebody's key pair that is not the issuer's."""
 

@@ -42,6 +42,7 @@ def test_another_subject_is_hashed(subject: str) -> None:
         ("email", {"email": "a@example.com"}, "a@example.com"),
         ("email", {"email": "a@example.com", "email_verified": True}, "a@example.com"),
         ("email", {"email": "a@example.com", "email_verified": False}, "alice"),
+        ("email", {"email": "a@example.com", "email_verified": "false"}, "alice"),
         ("email", {}, "alice"),
         ("email", {"email": ["a@example.com", "b@example.com"]}, "a@example.com"),
         ("email", {"email": "a\n@example.com"}, "alice"),

@@ -114,15 +114,15 @@ async def measure(ask: Ask, concurrency: int, seconds: float) -> float:
             assert result["content"][0]["text"] == TEXT
             done += 1
 
-    cost = 0.0
+    cpu, calls = 0.0, 0
     async with anyio.create_task_group() as tg:
         for _ in range(concurrency):
             tg.start_soon(worker)
         await anyio.sleep(WARM_UP_SECONDS)
-        before, cpu = done, time.process_time()
+        before, begun = done, time.process_time()
         await anyio.sleep(seconds * 0.95)
-        cost = (time.process_time() - cpu) * 1000 / (done - before)
-    return cost
+        cpu, calls = time.process_time() - begun, done - before
+    return cpu * 1000 / calls
 
 
 async def main(options: argparse.Namespace, url: str) -> None:

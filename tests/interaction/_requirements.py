@@ -1,18 +1,14 @@
 """What the tests of this folder and of `tests/frontend` show, and where it is demanded.
 
-A test names its requirements with `@requirement(…)`; an unknown one is an error on import. `test_requirements.py` sees to
-it that each has a test, and each test one.
+A test names its requirements with `@requirement(…)`; an unknown one is an error on import. `test_requirements.py` shows
+that each has a test, and each test one.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-_MODERN: Final = "https://modelcontextprotocol.io/specification/2026-07-28"
-_HANDSHAKE: Final = "https://modelcontextprotocol.io/specification/2025-11-25"
-_OLDEST: Final = "https://modelcontextprotocol.io/specification/2024-11-05"
-_RFC_9110: Final = "https://www.rfc-editor.org/rfc/rfc9110.html"
-_OURS: Final = "docs/architecture.md"
+_SPECIFICATION: Final = "https://modelcontextprotocol.io/specification"
 
 
 @dataclass(frozen=True)
@@ -24,430 +20,283 @@ class Requirement:
     sentence: str
 
 
+def _modern(page: str, sentence: str) -> Requirement:
+    return Requirement(f"{_SPECIFICATION}/2026-07-28/{page}", sentence)
+
+
+def _handshake(page: str, sentence: str) -> Requirement:
+    return Requirement(f"{_SPECIFICATION}/2025-11-25/{page}", sentence)
+
+
+def _oldest(page: str, sentence: str) -> Requirement:
+    return Requirement(f"{_SPECIFICATION}/2024-11-05/{page}", sentence)
+
+
+def _http(section: str, sentence: str) -> Requirement:
+    return Requirement(f"https://www.rfc-editor.org/rfc/rfc9110.html#{section}", sentence)
+
+
+def _ours(section: str, sentence: str) -> Requirement:
+    return Requirement(f"docs/architecture.md#{section}", sentence)
+
+
 REQUIREMENTS: Final[dict[str, Requirement]] = {
     # --- How an agent and the gateway meet ----------------------------------------------------------------------------
-    "open:initialize": Requirement(
-        f"{_HANDSHAKE}/basic/lifecycle#initialization",
-        "initialize is answered with who answers and what it can do.",
+    "open:initialize": _handshake(
+        "basic/lifecycle#initialization", "initialize is answered with who answers and what it can do."
     ),
-    "open:revision": Requirement(
-        f"{_HANDSHAKE}/basic/lifecycle#version-negotiation",
+    "open:revision": _handshake(
+        "basic/lifecycle#version-negotiation",
         "A revision that is known is agreed on; any other is answered with the latest.",
     ),
-    "open:discover": Requirement(
-        f"{_MODERN}/server/discover#response",
+    "open:discover": _modern(
+        "server/discover#response",
         "server/discover is answered with revisions, capabilities, identity and how long it holds.",
     ),
-    "open:era": Requirement(
-        f"{_MODERN}/basic/versioning#backward-compatibility-with-initialization-based-versions",
+    "open:era": _modern(
+        "basic/versioning#backward-compatibility-with-initialization-based-versions",
         "Each request is served in its own era, which has no methods of the other.",
     ),
-    "open:capabilities": Requirement(
-        f"{_MODERN}/server/discover#discoverresult",
-        "Capabilities are those that the upstreams together can honour.",
+    "open:capabilities": _modern(
+        "server/discover#discoverresult", "Capabilities are those that the upstreams together can honour."
     ),
-    "open:unasked": Requirement(
-        f"{_MODERN}/basic/patterns/subscriptions#opening-a-stream",
+    "open:unasked": _modern(
+        "basic/patterns/subscriptions#opening-a-stream",
         "Nothing is sent unasked to who has neither shaken hands nor listens.",
     ),
-    "ping": Requirement(
-        f"{_HANDSHAKE}/basic/utilities/ping#behavior-requirements",
-        "ping is answered with an empty result.",
-    ),
-    "view:own": Requirement(
-        f"{_OURS}#one-toolscall-socket-to-socket",
+    "ping": _handshake("basic/utilities/ping#behavior-requirements", "ping is answered with an empty result."),
+    "view:own": _ours(
+        "one-toolscall-socket-to-socket",
         "At /mcp/{upstream} one upstream is seen alone, with its own names, order and identity.",
     ),
     # --- Tools --------------------------------------------------------------------------------------------------------
-    "tools:list": Requirement(
-        f"{_MODERN}/server/tools#listing-tools",
-        "Every tool is listed as its upstream describes it, in an order that stays.",
+    "tools:list": _modern(
+        "server/tools#listing-tools", "Every tool is listed as its upstream describes it, in an order that stays."
     ),
-    "names:public": Requirement(
-        f"{_OURS}#five-ideas",
-        "Public names are unique, and such as agents accept.",
+    "names:public": _ours("five-ideas", "Public names are unique, and such as agents accept."),
+    "tools:call": _modern(
+        "server/tools#calling-tools", "A call reaches its upstream with its arguments, and its result comes back."
     ),
-    "tools:call": Requirement(
-        f"{_MODERN}/server/tools#calling-tools",
-        "A call reaches its upstream with its arguments, and its result comes back.",
+    "tools:content": _modern("server/tools#tool-result", "Every kind of content arrives."),
+    "tools:is-error": _modern("server/tools#error-handling", "A tool's own failure is a result that says so."),
+    "tools:unknown": _modern(
+        "server/tools#error-handling", "An unknown tool is -32602, with words that say what to do."
     ),
-    "tools:content": Requirement(
-        f"{_MODERN}/server/tools#tool-result",
-        "Every kind of content arrives.",
-    ),
-    "tools:is-error": Requirement(
-        f"{_MODERN}/server/tools#error-handling",
-        "A tool's own failure is a result that says so.",
-    ),
-    "tools:unknown": Requirement(
-        f"{_MODERN}/server/tools#error-handling",
-        "An unknown tool is -32602, with words that say what to do.",
-    ),
-    "tools:x-mcp-header": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#custom-headers-from-tool-parameters",
+    "tools:x-mcp-header": _modern(
+        "basic/transports/streamable-http#custom-headers-from-tool-parameters",
         "Arguments to be mirrored are checked against their headers, and mirrored upstream.",
     ),
-    "questions:refused": Requirement(
-        f"{_OURS}#eras",
-        "Until questions are carried across, who asks one gets a clear error.",
-    ),
+    "questions:refused": _ours("eras", "Until questions are carried across, who asks one gets a clear error."),
     # --- Fidelity -----------------------------------------------------------------------------------------------------
-    "fidelity:result": Requirement(
-        f"{_OURS}#five-ideas",
-        "Results arrive as they were sent, to the last digit and unknown field.",
-    ),
-    "fidelity:arguments": Requirement(
-        f"{_OURS}#five-ideas",
-        "Arguments reach the upstream as they were sent.",
-    ),
-    "fidelity:items": Requirement(
-        f"{_OURS}#five-ideas",
-        "Items of lists keep every field but the name or URI they go by.",
-    ),
-    "fidelity:error": Requirement(
-        f"{_OURS}#five-ideas",
-        "Code, message and data of an upstream's error arrive as they were sent.",
-    ),
+    "fidelity:result": _ours("five-ideas", "Results arrive as they were sent, to the last digit and unknown field."),
+    "fidelity:arguments": _ours("five-ideas", "Arguments reach the upstream as they were sent."),
+    "fidelity:items": _ours("five-ideas", "Items of lists keep every field but the name or URI they go by."),
+    "fidelity:error": _ours("five-ideas", "Code, message and data of an upstream's error arrive as they were sent."),
     # --- Resources, prompts, completion -------------------------------------------------------------------------------
-    "resources:list": Requirement(
-        f"{_MODERN}/server/resources#listing-resources",
-        "Resources and templates are listed.",
+    "resources:list": _modern("server/resources#listing-resources", "Resources and templates are listed."),
+    "resources:read": _modern("server/resources#reading-resources", "Text and blobs are read."),
+    "resources:template": _modern("server/resources#resource-templates", "What only a template describes is read."),
+    "resources:unknown": _modern(
+        "server/resources#error-handling", "An unknown resource is -32602, in the handshake era -32002."
     ),
-    "resources:read": Requirement(
-        f"{_MODERN}/server/resources#reading-resources",
-        "Text and blobs are read.",
+    "resources:verbatim": _ours("five-ideas", "A URI that one upstream owns stays as it is."),
+    "resources:contested": _ours(
+        "five-ideas", "A URI that several upstreams own is published once for each, and refused as it stands."
     ),
-    "resources:template": Requirement(
-        f"{_MODERN}/server/resources#resource-templates",
-        "What only a template describes is read.",
+    "prompts:list": _modern("server/prompts#listing-prompts", "Prompts are listed with their arguments."),
+    "prompts:get": _modern("server/prompts#getting-a-prompt", "A prompt is got with its arguments."),
+    "prompts:unknown": _modern(
+        "server/prompts#error-handling", "An unknown prompt is -32602, with words that say what to do."
     ),
-    "resources:unknown": Requirement(
-        f"{_MODERN}/server/resources#error-handling",
-        "An unknown resource is -32602, in the handshake era -32002.",
-    ),
-    "resources:verbatim": Requirement(
-        f"{_OURS}#five-ideas",
-        "A URI that one upstream owns stays as it is.",
-    ),
-    "resources:contested": Requirement(
-        f"{_OURS}#five-ideas",
-        "A URI that several upstreams own is published once for each, and refused as it stands.",
-    ),
-    "prompts:list": Requirement(
-        f"{_MODERN}/server/prompts#listing-prompts",
-        "Prompts are listed with their arguments.",
-    ),
-    "prompts:get": Requirement(
-        f"{_MODERN}/server/prompts#getting-a-prompt",
-        "A prompt is got with its arguments.",
-    ),
-    "prompts:unknown": Requirement(
-        f"{_MODERN}/server/prompts#error-handling",
-        "An unknown prompt is -32602, with words that say what to do.",
-    ),
-    "completion": Requirement(
-        f"{_MODERN}/server/utilities/completion#reference-types",
-        "Arguments of prompts and of resource templates are completed.",
+    "completion": _modern(
+        "server/utilities/completion#reference-types", "Arguments of prompts and of resource templates are completed."
     ),
     # --- Lists --------------------------------------------------------------------------------------------------------
-    "lists:pages": Requirement(
-        f"{_MODERN}/server/utilities/pagination#response-format",
+    "lists:pages": _modern(
+        "server/utilities/pagination#response-format",
         "Lists come in pages of the gateway's own, which hold every item once.",
     ),
-    "lists:cursor": Requirement(
-        f"{_MODERN}/server/utilities/pagination#error-handling",
-        "A cursor that is not ours is -32602.",
-    ),
-    "lists:hints": Requirement(
-        f"{_MODERN}/server/utilities/caching#cacheable-results",
+    "lists:cursor": _modern("server/utilities/pagination#error-handling", "A cursor that is not ours is -32602."),
+    "lists:hints": _modern(
+        "server/utilities/caching#cacheable-results",
         "Lists carry ttlMs and cacheScope in the modern era, and only there.",
     ),
     # --- Changes ------------------------------------------------------------------------------------------------------
-    "changes:lists": Requirement(
-        f"{_MODERN}/server/tools#list-changed-notification",
-        "A change of a list reaches every agent that asked.",
+    "changes:lists": _modern(
+        "server/tools#list-changed-notification", "A change of a list reaches every agent that asked."
     ),
-    "changes:updates": Requirement(
-        f"{_MODERN}/server/resources#subscriptions",
+    "changes:updates": _modern(
+        "server/resources#subscriptions",
         "Who subscribed to a resource hears of its updates by the URI it knows, until it unsubscribes.",
     ),
-    "changes:only-asked": Requirement(
-        f"{_MODERN}/basic/patterns/subscriptions#opening-a-stream",
+    "changes:only-asked": _modern(
+        "basic/patterns/subscriptions#opening-a-stream",
         "Nothing is announced that was not asked for, or did not change.",
     ),
-    "listen:acknowledged": Requirement(
-        f"{_MODERN}/basic/patterns/subscriptions#acknowledgment",
+    "listen:acknowledged": _modern(
+        "basic/patterns/subscriptions#acknowledgment",
         "A listen stream is acknowledged first, with what will be sent on it.",
     ),
-    "listen:tagged": Requirement(
-        f"{_MODERN}/basic/patterns/subscriptions#receiving-notifications",
+    "listen:tagged": _modern(
+        "basic/patterns/subscriptions#receiving-notifications",
         "Every frame carries the id of the request that opened the stream.",
     ),
-    "listen:graceful": Requirement(
-        f"{_MODERN}/basic/patterns/subscriptions#graceful-closure",
-        "When the gateway stops, listen streams end with a result.",
+    "listen:graceful": _modern(
+        "basic/patterns/subscriptions#graceful-closure", "When the gateway stops, listen streams end with a result."
     ),
     # --- While a call runs --------------------------------------------------------------------------------------------
-    "progress:token": Requirement(
-        f"{_MODERN}/basic/patterns/progress#progress-flow",
-        "Progress carries the agent's own token.",
+    "progress:token": _modern("basic/patterns/progress#progress-flow", "Progress carries the agent's own token."),
+    "progress:order": _modern(
+        "basic/patterns/progress#behavior-requirements", "Progress comes in order, and before the result."
     ),
-    "progress:order": Requirement(
-        f"{_MODERN}/basic/patterns/progress#behavior-requirements",
-        "Progress comes in order, and before the result.",
+    "progress:asked": _modern(
+        "basic/patterns/progress#progress-flow", "Progress goes to who asked, and to nobody else."
     ),
-    "progress:asked": Requirement(
-        f"{_MODERN}/basic/patterns/progress#progress-flow",
-        "Progress goes to who asked, and to nobody else.",
-    ),
-    "logging:level": Requirement(
-        f"{_HANDSHAKE}/server/utilities/logging#setting-log-level",
+    "logging:level": _handshake(
+        "server/utilities/logging#setting-log-level",
         "Messages below the level an agent asked for do not reach it; those above do.",
     ),
-    "logging:per-request": Requirement(
-        f"{_MODERN}/server/utilities/logging#per-request-log-level",
+    "logging:per-request": _modern(
+        "server/utilities/logging#per-request-log-level",
         "A request that asks for no level hears nothing; an unknown level is -32602.",
     ),
-    "cancel:reaches": Requirement(
-        f"{_OURS}#eras",
-        "A cancellation reaches the upstream, in the way of each side's era.",
+    "cancel:reaches": _ours("eras", "A cancellation reaches the upstream, in the way of each side's era."),
+    "cancel:no-answer": _modern(
+        "basic/patterns/cancellation#behavior-requirements", "On a connection, a cancelled request is not answered."
     ),
-    "cancel:no-answer": Requirement(
-        f"{_MODERN}/basic/patterns/cancellation#behavior-requirements",
-        "On a connection, a cancelled request is not answered.",
-    ),
-    "cancel:http-handshake": Requirement(
-        f"{_HANDSHAKE}/basic/transports#sending-messages-to-the-server",
+    "cancel:http-handshake": _handshake(
+        "basic/transports#sending-messages-to-the-server",
         "In a session a notification cancels; a closed connection does not.",
     ),
-    "cancel:http-modern": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#cancellation",
-        "Closing the response cancels the request.",
+    "cancel:http-modern": _modern(
+        "basic/transports/streamable-http#cancellation", "Closing the response cancels the request."
     ),
     # --- Errors -------------------------------------------------------------------------------------------------------
-    "errors:params": Requirement(
-        f"{_MODERN}/basic/index#error-codes",
-        "Malformed parameters are -32602.",
+    "errors:params": _modern("basic/index#error-codes", "Malformed parameters are -32602."),
+    "errors:method": _modern("basic/index#error-codes", "An unknown method is -32601."),
+    "errors:id": _modern("basic/index#responses", "An answer carries the id of its request, of the same type."),
+    "errors:upstream": _ours("five-ideas", "An upstream's own error is passed on as it is."),
+    "outage:others": _ours("five-ideas", "Whatever one upstream does, the others' agents do not notice."),
+    "outage:down": _ours("an-upstreams-life", "A call to a lost upstream says which it is, and in what state."),
+    "outage:grace": _ours(
+        "an-upstreams-life", "A lost upstream's items stay listed for the grace period, and come back with it."
     ),
-    "errors:method": Requirement(
-        f"{_MODERN}/basic/index#error-codes",
-        "An unknown method is -32601.",
+    "outage:lost": _ours("five-ideas", "A connection that breaks fails the calls that were in flight on it."),
+    "outage:timeout": _modern(
+        "basic/patterns/cancellation#timeouts", "A call that is not answered ends at its deadline."
     ),
-    "errors:id": Requirement(
-        f"{_MODERN}/basic/index#responses",
-        "An answer carries the id of its request, of the same type.",
-    ),
-    "errors:upstream": Requirement(
-        f"{_OURS}#five-ideas",
-        "An upstream's own error is passed on as it is.",
-    ),
-    "outage:others": Requirement(
-        f"{_OURS}#five-ideas",
-        "Whatever one upstream does, the others' agents do not notice.",
-    ),
-    "outage:down": Requirement(
-        f"{_OURS}#an-upstreams-life",
-        "A call to a lost upstream says which it is, and in what state.",
-    ),
-    "outage:grace": Requirement(
-        f"{_OURS}#an-upstreams-life",
-        "A lost upstream's items stay listed for the grace period, and come back with it.",
-    ),
-    "outage:lost": Requirement(
-        f"{_OURS}#five-ideas",
-        "A connection that breaks fails the calls that were in flight on it.",
-    ),
-    "outage:timeout": Requirement(
-        f"{_MODERN}/basic/patterns/cancellation#timeouts",
-        "A call that is not answered ends at its deadline.",
-    ),
-    "outage:oversized": Requirement(
-        f"{_OURS}#five-ideas",
-        "An answer over the cap fails its own call alone.",
-    ),
-    "outage:garbage": Requirement(
-        f"{_OURS}#five-ideas",
-        "An answer that is not MCP fails its own call alone.",
-    ),
+    "outage:oversized": _ours("five-ideas", "An answer over the cap fails its own call alone."),
+    "outage:garbage": _ours("five-ideas", "An answer that is not MCP fails its own call alone."),
     # --- Several agents -----------------------------------------------------------------------------------------------
-    "together:answers": Requirement(
-        f"{_OURS}#five-ideas",
-        "Agents that use the same request ids get their own answers.",
-    ),
-    "together:progress": Requirement(
-        f"{_OURS}#five-ideas",
-        "Agents that use the same tokens get their own progress.",
-    ),
-    "together:logs": Requirement(
-        f"{_OURS}#five-ideas",
-        "Each agent hears the log of its own calls, at its own level.",
-    ),
+    "together:answers": _ours("five-ideas", "Agents that use the same request ids get their own answers."),
+    "together:progress": _ours("five-ideas", "Agents that use the same tokens get their own progress."),
+    "together:logs": _ours("five-ideas", "Each agent hears the log of its own calls, at its own level."),
     # --- HTTP ---------------------------------------------------------------------------------------------------------
-    "http:paths": Requirement(
-        f"{_OURS}#one-toolscall-socket-to-socket",
-        "MCP is at /mcp and /mcp/{upstream}; what is not there is 404.",
+    "http:paths": _ours(
+        "one-toolscall-socket-to-socket", "MCP is at /mcp and /mcp/{upstream}; what is not there is 404."
     ),
-    "http:methods": Requirement(
-        f"{_RFC_9110}#name-405-method-not-allowed",
-        "A method that is not there is 405, with those that are.",
+    "http:methods": _http("name-405-method-not-allowed", "A method that is not there is 405, with those that are."),
+    "http:accept": _modern(
+        "basic/transports/streamable-http#sending-messages", "Who accepts nothing that can be sent gets 406."
     ),
-    "http:accept": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#sending-messages",
-        "Who accepts nothing that can be sent gets 406.",
+    "http:content-type": _modern(
+        "basic/transports/streamable-http#sending-messages", "A body that is not JSON by its own words is 415."
     ),
-    "http:content-type": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#sending-messages",
-        "A body that is not JSON by its own words is 415.",
+    "http:size": _http(
+        "name-413-content-too-large", "A body over the cap is 413, whether its length is declared or not."
     ),
-    "http:size": Requirement(
-        f"{_RFC_9110}#name-413-content-too-large",
-        "A body over the cap is 413, whether its length is declared or not.",
+    "http:malformed": _modern(
+        "basic/transports/streamable-http#sending-messages", "A body that is not one message is 400."
     ),
-    "http:malformed": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#sending-messages",
-        "A body that is not one message is 400.",
-    ),
-    "http:routing-headers": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#server-validation",
+    "http:routing-headers": _modern(
+        "basic/transports/streamable-http#server-validation",
         "A routing header that stands there twice is refused: two readers might read two things.",
     ),
-    "http:host": Requirement(
-        f"{_HANDSHAKE}/basic/transports#security-warning",
-        "A Host that is not ours is 421.",
+    "http:host": _handshake("basic/transports#security-warning", "A Host that is not ours is 421."),
+    "http:origin": _modern(
+        "basic/transports/streamable-http#security-endpoint", "An Origin that is not allowed is 403, at every endpoint."
     ),
-    "http:origin": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#security-endpoint",
-        "An Origin that is not allowed is 403, at every endpoint.",
+    "http:cors": _modern(
+        "basic/transports/streamable-http#security-endpoint", "Pages of allowed origins may use the gateway."
     ),
-    "http:cors": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#security-endpoint",
-        "Pages of allowed origins may use the gateway.",
-    ),
-    "http:plain": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#protocol-version-header",
+    "http:plain": _modern(
+        "basic/transports/streamable-http#protocol-version-header",
         "Plain HTTP tools need neither headers nor a session.",
     ),
-    "http:json-or-stream": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#receiving-messages",
+    "http:json-or-stream": _modern(
+        "basic/transports/streamable-http#receiving-messages",
         "An answer is JSON if nothing precedes it, and else the end of a stream.",
     ),
-    "http:keepalive": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#receiving-messages",
+    "http:keepalive": _modern(
+        "basic/transports/streamable-http#receiving-messages",
         "Open streams carry comments, so that nobody on the way closes them.",
     ),
-    "session:opened": Requirement(
-        f"{_HANDSHAKE}/basic/transports#session-management",
+    "session:opened": _handshake(
+        "basic/transports#session-management",
         "initialize, and nothing else, opens a session whose id cannot be guessed.",
     ),
-    "session:missing": Requirement(
-        f"{_HANDSHAKE}/basic/transports#session-management",
-        "A request of the era without a session is 400.",
+    "session:missing": _handshake(
+        "basic/transports#session-management", "A request of the era without a session is 400."
     ),
-    "session:dead": Requirement(
-        f"{_HANDSHAKE}/basic/transports#session-management",
-        "A session that is not there is 404.",
+    "session:dead": _handshake("basic/transports#session-management", "A session that is not there is 404."),
+    "session:delete": _handshake("basic/transports#session-management", "DELETE ends a session."),
+    "session:view": _ours("one-toolscall-socket-to-socket", "A session belongs to the path it was opened at."),
+    "session:version": _handshake("basic/transports#protocol-version-header", "A revision nobody knows is 400."),
+    "session:notifications": _handshake(
+        "basic/transports#sending-messages-to-the-server", "Notifications and responses are 202, without a body."
     ),
-    "session:delete": Requirement(
-        f"{_HANDSHAKE}/basic/transports#session-management",
-        "DELETE ends a session.",
-    ),
-    "session:view": Requirement(
-        f"{_OURS}#one-toolscall-socket-to-socket",
-        "A session belongs to the path it was opened at.",
-    ),
-    "session:version": Requirement(
-        f"{_HANDSHAKE}/basic/transports#protocol-version-header",
-        "A revision nobody knows is 400.",
-    ),
-    "session:notifications": Requirement(
-        f"{_HANDSHAKE}/basic/transports#sending-messages-to-the-server",
-        "Notifications and responses are 202, without a body.",
-    ),
-    "session:same-id": Requirement(
-        f"{_HANDSHAKE}/basic/index#requests",
-        "A request id that is in use in the session is refused.",
-    ),
-    "session:stream": Requirement(
-        f"{_HANDSHAKE}/basic/transports#listening-for-messages-from-the-server",
+    "session:same-id": _handshake("basic/index#requests", "A request id that is in use in the session is refused."),
+    "session:stream": _handshake(
+        "basic/transports#listening-for-messages-from-the-server",
         "The standing stream carries what belongs to no request, from before it was open too.",
     ),
-    "session:one-stream": Requirement(
-        f"{_HANDSHAKE}/basic/transports#multiple-connections",
-        "There is one standing stream; a second is 409.",
+    "session:one-stream": _handshake(
+        "basic/transports#multiple-connections", "There is one standing stream; a second is 409."
     ),
-    "modern:headers": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#server-validation",
-        "Headers that do not say what the body says are -32020.",
+    "modern:headers": _modern(
+        "basic/transports/streamable-http#server-validation", "Headers that do not say what the body says are -32020."
     ),
-    "modern:envelope": Requirement(
-        f"{_MODERN}/basic/index#_meta",
-        "An incomplete envelope is refused.",
-    ),
-    "modern:version": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#protocol-version-header",
+    "modern:envelope": _modern("basic/index#_meta", "An incomplete envelope is refused."),
+    "modern:version": _modern(
+        "basic/transports/streamable-http#protocol-version-header",
         "An unknown revision is -32022, with those there are.",
     ),
-    "modern:status": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#protocol-version-header",
+    "modern:status": _modern(
+        "basic/transports/streamable-http#protocol-version-header",
         "An unknown method is 404, other errors of the request 400.",
     ),
-    "modern:methods": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#earlier-streamable-http-revisions",
-        "GET and DELETE are 405.",
+    "modern:methods": _modern(
+        "basic/transports/streamable-http#earlier-streamable-http-revisions", "GET and DELETE are 405."
     ),
-    "modern:notifications": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#sending-messages",
-        "A notification is 202, a response refused.",
+    "modern:notifications": _modern(
+        "basic/transports/streamable-http#sending-messages", "A notification is 202, a response refused."
     ),
-    "modern:stateless": Requirement(
-        f"{_MODERN}/basic/transports/streamable-http#earlier-streamable-http-revisions",
+    "modern:stateless": _modern(
+        "basic/transports/streamable-http#earlier-streamable-http-revisions",
         "A session id means nothing, and none is given.",
     ),
-    "sse:endpoint": Requirement(
-        f"{_OLDEST}/basic/transports#http-with-sse",
-        "The first event says where this connection's messages go.",
+    "sse:endpoint": _oldest(
+        "basic/transports#http-with-sse", "The first event says where this connection's messages go."
     ),
-    "sse:malformed": Requirement(
-        f"{_OLDEST}/basic/transports#http-with-sse",
-        "What is no message is refused where it is posted.",
-    ),
-    "sse:unknown": Requirement(
-        f"{_OLDEST}/basic/transports#http-with-sse",
-        "A connection that is not there is 404.",
-    ),
+    "sse:malformed": _oldest("basic/transports#http-with-sse", "What is no message is refused where it is posted."),
+    "sse:unknown": _oldest("basic/transports#http-with-sse", "A connection that is not there is 404."),
     # --- stdio --------------------------------------------------------------------------------------------------------
-    "stdio:purity": Requirement(
-        f"{_MODERN}/basic/transports/stdio",
-        "stdout carries MCP alone; everything else goes to stderr.",
-    ),
-    "stdio:malformed": Requirement(
-        f"{_MODERN}/basic/transports/stdio#receiving-messages",
+    "stdio:purity": _modern("basic/transports/stdio", "stdout carries MCP alone; everything else goes to stderr."),
+    "stdio:malformed": _modern(
+        "basic/transports/stdio#receiving-messages",
         "A line that is no message is answered with an error, and survived.",
     ),
-    "stdio:overlong": Requirement(
-        f"{_OURS}#five-ideas",
-        "An overlong line is refused, and survived.",
+    "stdio:overlong": _ours("five-ideas", "An overlong line is refused, and survived."),
+    "stdio:snapshot": _ours("an-upstreams-life", "Lists are answered from the snapshot before an upstream is up."),
+    "stdio:drain": _modern(
+        "basic/transports/stdio#shutdown", "What is in flight when stdin ends is answered, to the last byte."
     ),
-    "stdio:snapshot": Requirement(
-        f"{_OURS}#an-upstreams-life",
-        "Lists are answered from the snapshot before an upstream is up.",
-    ),
-    "stdio:drain": Requirement(
-        f"{_MODERN}/basic/transports/stdio#shutdown",
-        "What is in flight when stdin ends is answered, to the last byte.",
-    ),
-    "stdio:exit": Requirement(
-        f"{_MODERN}/basic/transports/stdio#shutdown",
+    "stdio:exit": _modern(
+        "basic/transports/stdio#shutdown",
         "The gateway ends when stdin does, or a signal says so, and leaves no child behind.",
     ),
-    "stdio:gone": Requirement(
-        f"{_MODERN}/basic/transports/stdio#shutdown",
-        "When nobody reads any more, it ends.",
-    ),
-    "stdio:files": Requirement(
-        f"{_MODERN}/basic/transports/stdio",
-        "stdin and stdout need not be pipes.",
-    ),
+    "stdio:gone": _modern("basic/transports/stdio#shutdown", "When nobody reads any more, it ends."),
+    "stdio:files": _modern("basic/transports/stdio", "stdin and stdout need not be pipes."),
 }
 """By id: what it is about, and what of it."""
 

@@ -204,6 +204,15 @@ async def resource_server(settings: OAuthSettings, clock: Clock, issuer: Issuer 
         tg.cancel_scope.cancel()
 
 
+@dataclass(frozen=True, slots=True)
+class House:
+    """A running resource server and its issuer."""
+
+    issuer: LocalIssuer
+    oauth: OAuth
+    clock: Clock
+
+
 class KnownIssuer(Issuer):
     """An issuer whose keys need no fetching."""
 

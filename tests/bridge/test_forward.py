@@ -1,0 +1,104 @@
+"""One request on its way through the bridge, with an upstream that answers as it is told."""
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from gateway.bridge.forward import forward
+from gateway.errors import UpstreamAsked, UpstreamError
+from gateway.frontend.agents import ConnectedAgent
+from gateway.request import ANONYMOUS, Request
+from gateway.upstream.upstream import Upstream
+
+pytestmark = pytest.mark.anyio
+
+HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
+
+
+@dataclass
+class Told:
+    """The upstream's end: says something on the way, then answers or refuses."""
+
+    answer: dict[str, Any] | UpstreamError
+    says: list[tuple[str, dict[str, Any] | None]] = field(default_factory=list[tuple[str, dict[str, Any] | None]])
+    asked: dict[str, Any] = field(default_factory=dict[str, Any])
+    name: str = "up"
+
+    async def request(self, method: str, params: dict[str, Any], agent: Any = None, **more: Any) -> dict[str, Any]:
+        self.asked = {"method": method, "params": params, **more}
+        for one in self.says:
+            more["options"]["on_notification"](*one)
+        if isinstance(self.answer, UpstreamError):
+            raise self.answer
+        return self.answer
+
+
+async def carry(
+    told: Told, version: str = HANDSHAKE, level: str | None = None, **params: Any
+) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+    """The result, and what the agent was told before."""
+    heard: list[tuple[str, Any]] = []
+
+    def notify(method: str, params: dict[str, Any] | None) -> None:
+        heard.append((method, params))
+
+    agent = ConnectedAgent(ANONYMOUS, None, version, log_level=level)
+    request = Request(1, "tools/call", params, agent, notify, headers={"mcp-param-region": "eu"})
+    return await forward(request, cast(Upstream, told), params), heard
+
+
+async def test_the_request_goes_on_without_the_agents_envelope() -> None:
+    told = Told({"content": []})
+    meta = {"io.modelcontextprotocol/logLevel": "info", "progressToken": 1, "traceparent": "00"}
+    result, _ = await carry(told, MODERN, "info", name="a", _meta=meta)
+    assert result == {"content": []}
+    assert told.asked["params"] == {"name": "a", "_meta": {"traceparent": "00"}}
+    assert told.asked["options"]["progress"] is True
+    assert told.asked["log_level"] == "info"
+    assert told.asked["headers"] == {"mcp-param-region": "eu"}
+
+
+async def test_progress_comes_back_under_the_agents_token() -> None:
+    progress = ("notifications/progress", {"progressToken": 99, "progress": 1, "x-unknown": None})
+    _, heard = await carry(Told({}, [progress]), _meta={"progressToken": "mine"})
+    assert heard == [("notifications/progress", {"progressToken": "mine", "progress": 1, "x-unknown": None})]
+
+
+async def test_progress_nobody_asked_for_goes_nowhere() -> None:
+    told = Told({}, [("notifications/progress", {"progressToken": 99, "progress": 1})])
+    _, heard = await carry(told)
+    assert heard == []
+    assert "progress" not in told.asked["options"]
+
+
+async def test_only_wanted_log_messages_come_back_and_nothing_else() -> None:
+    says: list[tuple[str, dict[str, Any] | None]] = [
+        ("notifications/message", {"level": "debug", "data": 1}),
+        ("notifications/message", {"level": "error", "data": 2}),
+        ("notifications/tools/list_changed", None),
+        ("notifications/resources/updated", {"uri": "a:1"}),
+        ("notifications/cancelled", {"requestId": 1}),
+    ]
+    _, heard = await carry(Told({}, says), MODERN, "error")
+    assert heard == [("notifications/message", {"level": "error", "data": 2})]
+    _, heard = await carry(Told({}, says), MODERN)
+    assert heard == []
+
+
+@pytest.mark.parametrize(
+    ("version", "code", "expected"),
+    [(HANDSHAKE, -32002, -32002), (MODERN, -32002, -32602), (MODERN, -32602, -32602), (MODERN, -32050, -32050)],
+)
+async def test_an_upstreams_error_keeps_its_code_but_for_one(version: str, code: int, expected: int) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        await carry(Told(UpstreamError(code, "no", {"uri": "a:1"})), version)
+    assert (caught.value.code, caught.value.message, caught.value.data) == (expected, "no", {"uri": "a:1"})
+
+
+@pytest.mark.parametrize("version", [HANDSHAKE, MODERN])
+async def test_questions_are_refused_and_name_who_asked(version: str) -> None:
+    with pytest.raises(UpstreamAsked) as caught:
+        await carry(Told({"resultType": "input_required", "inputRequests": {}}), version)
+    assert "'up'" in caught.value.message
+    assert caught.value.code == -32017

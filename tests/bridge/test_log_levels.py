@@ -1,0 +1,68 @@
+"""Who hears which log messages, and how verbose that makes an upstream."""
+
+from typing import Any
+
+import pytest
+
+from gateway.bridge.log_levels import LogRequests, is_wanted, most_verbose
+from gateway.frontend.agents import ConnectedAgent
+from gateway.protocol import LOG_LEVELS
+from gateway.request import ANONYMOUS, Request
+
+HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
+
+
+def agent(version: str, level: str | None) -> ConnectedAgent:
+    return ConnectedAgent(ANONYMOUS, None, version, log_level=level)
+
+
+@pytest.mark.parametrize("version", [HANDSHAKE, MODERN])
+@pytest.mark.parametrize("asked", LOG_LEVELS)
+@pytest.mark.parametrize("level", LOG_LEVELS)
+def test_a_message_is_wanted_at_the_level_asked_for_and_above(version: str, asked: str, level: str) -> None:
+    wanted = LOG_LEVELS.index(level) >= LOG_LEVELS.index(asked)
+    assert is_wanted(agent(version, asked), {"level": level, "data": ""}) is wanted
+
+
+def test_who_asked_for_nothing_hears_what_its_era_says() -> None:
+    assert is_wanted(agent(HANDSHAKE, None), {"level": "debug"})
+    assert not is_wanted(agent(MODERN, None), {"level": "emergency"})
+
+
+@pytest.mark.parametrize("params", [{}, {"level": "loud"}, {"level": None}, {"level": 7}])
+def test_a_level_nobody_knows_is_not_withheld(params: dict[str, Any]) -> None:
+    assert is_wanted(agent(HANDSHAKE, "emergency"), params)
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [([], None), ([None], None), (["error", None, "info"], "info"), (["alert"], "alert"), (LOG_LEVELS, "debug")],
+)
+def test_the_most_verbose_level_counts(levels: list[str | None], expected: str | None) -> None:
+    assert most_verbose(levels) == expected
+
+
+def test_an_upstream_becomes_only_ever_more_verbose_for_requests() -> None:
+    requests = LogRequests()
+    assert requests.level("up", [None, "error"]) == "error"
+    assert requests.asks("up", "warning")
+    assert not requests.asks("up", "error"), "it says more already"
+    assert requests.asks("up", "info")
+    assert requests.level("up", [None, "error"]) == "info"
+    assert requests.level("up", ["debug"]) == "debug", "sessions count too"
+    assert requests.level("other", ["alert"]) == "alert"
+    assert requests.level("other", []) is None
+
+
+def test_requests_are_at_work_until_they_are_done() -> None:
+    def notify(method: str, params: dict[str, Any] | None) -> None: ...
+
+    requests = LogRequests()
+    one, equal = (Request(1, "tools/call", {}, agent(MODERN, "info"), notify) for _ in range(2))
+    with requests.at_work("up", one):
+        with requests.at_work("up", equal), requests.at_work("other", equal):
+            assert [request is equal for request in requests.hearing("up")] == [False, True]
+            assert len(requests.hearing("other")) == 1
+        assert len(requests.hearing("up")) == 1
+        assert requests.hearing("up")[0] is one
+    assert requests.hearing("up") == []

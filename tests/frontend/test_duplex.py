@@ -1,0 +1,191 @@
+"""One ordered channel without a channel: bytes in, messages out, and a handler that does as it is told."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from gateway.errors import UnknownTool
+from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.duplex import Duplex
+from gateway.protocol import Era
+from gateway.request import ANONYMOUS, Request
+from tests.servers.peers import ENVELOPE
+from tests.support import wait_until
+
+pytestmark = pytest.mark.anyio
+
+
+class Wired:
+    """A connection to test: what was handled, written, opened."""
+
+    def __init__(self) -> None:
+        self.written: list[dict[str, Any]] = []
+        self.opened: list[ConnectedAgent] = []
+        self.handled: list[Request] = []
+        self.release = anyio.Event()
+        self.agent = ConnectedAgent(ANONYMOUS, None, "2025-11-25")
+
+    async def handle(self, request: Request) -> dict[str, Any]:
+        self.handled.append(request)
+        match request.method:
+            case "wait":
+                await self.release.wait()
+            case "fail":
+                raise UnknownTool("x")
+            case "crash":
+                raise RuntimeError("a secret")
+            case "say":
+                request.notify("said", {"by": request.id})
+            case _:
+                pass
+        return {"method": request.method}
+
+    def send(self, method: str, id: Any = None, **params: Any) -> None:
+        message = {"jsonrpc": "2.0", "method": method, "params": params}
+        self.duplex.receive(json.dumps(message if id is None else message | {"id": id}).encode())
+
+    def cancel(self, id: Any) -> None:
+        self.send("notifications/cancelled", requestId=id)
+
+    async def answered(self, *ids: Any) -> None:
+        await wait_until(lambda: {one["id"] for one in self.written if "method" not in one} == set(ids))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator["Wired"]:
+        async with anyio.create_task_group() as tasks:
+            self.duplex = Duplex(self.agent, self.handle, self.written.append, tasks, self.opened.append)
+            yield self
+
+
+async def test_requests_are_answered_as_they_finish() -> None:
+    async with Wired().running() as it:
+        it.send("wait", 1)
+        it.send("quick", 2)
+        await it.answered(2)
+        it.release.set()
+        await it.answered(1, 2)
+    assert [one["id"] for one in it.written] == [2, 1]
+
+
+async def test_what_a_request_says_comes_before_its_answer() -> None:
+    async with Wired().running() as it:
+        it.send("say", 1)
+        await it.answered(1)
+    assert it.written[0] == {"jsonrpc": "2.0", "method": "said", "params": {"by": 1}}
+    assert "result" in it.written[1]
+
+
+async def test_errors_are_answers_and_crashes_say_nothing_of_their_cause() -> None:
+    async with Wired().running() as it:
+        it.send("fail", 1)
+        it.send("crash", 2)
+        await it.answered(1, 2)
+    errors = {one["id"]: one["error"] for one in it.written}
+    assert errors[1]["code"] == -32602
+    assert errors[2] == {"code": -32603, "message": "Internal error"}
+
+
+async def test_each_request_is_of_its_own_era() -> None:
+    async with Wired().running() as it:
+        it.send("old", 1)
+        it.send("new", 2, **ENVELOPE)
+        it.send("odd", 3, _meta={"io.modelcontextprotocol/protocolVersion": "2099-01-01"})
+        await it.answered(1, 2, 3)
+    eras = {request.method: request.agent.era for request in it.handled}
+    assert eras == {"old": Era.HANDSHAKE, "new": Era.MODERN}
+    (refused,) = (one for one in it.written if one["id"] == 3)
+    assert refused["error"]["code"] in (-32602, -32022)
+
+
+async def test_the_agent_is_opened_by_its_first_handshake_alone() -> None:
+    async with Wired().running() as it:
+        it.send("tools/list", 1)
+        it.send("initialize", 2, **ENVELOPE)
+        await it.answered(1, 2)
+        assert it.opened == []
+        it.send("initialize", 3)
+        it.send("initialize", 4)
+        await it.answered(1, 2, 3, 4)
+    assert it.opened == [it.agent]
+
+
+async def test_a_cancelled_request_is_not_answered_and_its_id_is_free_again() -> None:
+    async with Wired().running() as it:
+        it.send("wait", 1)
+        it.send("wait", "1")
+        await wait_until(lambda: len(it.handled) == 2)
+        for id in (None, 2, [1], {"a": 1}, True):
+            it.cancel(id)
+        it.cancel(1)
+        await wait_until(lambda: _is_free(it, 1))
+        it.release.set()
+        await it.answered("again", "1")
+    assert 1 not in [one.get("id") for one in it.written]
+
+
+def _is_free(it: Wired, id: Any) -> bool:
+    """Whether the id can be used, by using it; a refusal is taken back."""
+    it.send("quick", id)
+    refused = [one for one in it.written if one.get("id") == id and "error" in one]
+    for one in refused:
+        it.written.remove(one)
+    if not refused:
+        it.cancel(id)
+        it.send("quick", "again")
+    return not refused
+
+
+async def test_an_id_in_use_is_refused() -> None:
+    async with Wired().running() as it:
+        it.send("wait", 1)
+        it.send("quick", 1)
+        it.release.set()
+        await wait_until(lambda: len(it.written) == 2)
+    assert it.written[0]["error"]["code"] == -32600
+    assert it.written[1]["result"] == {"method": "wait"}
+
+
+@pytest.mark.parametrize(
+    ("data", "id", "code"),
+    [
+        (b"{", None, -32700),
+        (b"\xff", None, -32700),
+        (b"[]", None, -32600),
+        (b'"x"', None, -32600),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": []}', 7, -32600),
+        (b'{"jsonrpc": "2.0", "id": "x", "method": "a", "params": 7}', "x", -32600),
+        (b'{"jsonrpc": "2.0", "id": {}, "method": "a"}', None, -32600),
+    ],
+)
+async def test_what_is_no_message_is_refused(data: bytes, id: Any, code: int) -> None:
+    async with Wired().running() as it:
+        it.duplex.receive(data)
+    assert [(one["id"], one["error"]["code"]) for one in it.written] == [(id, code)]
+
+
+async def test_what_is_owed_no_answer_gets_none() -> None:
+    async with Wired().running() as it:
+        it.send("notifications/initialized")
+        it.send("nonesuch")
+        it.duplex.receive(b'{"jsonrpc": "2.0", "id": 1, "result": {}}')
+        it.duplex.receive(b'{"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": ""}}')
+    assert (it.written, it.handled) == ([], [])
+
+
+async def test_draining_waits_for_what_is_in_flight_but_not_for_ever() -> None:
+    async with Wired().running() as it:
+        await it.duplex.drain(60)
+        it.send("wait", 1)
+        await wait_until(lambda: it.handled)
+        it.release.set()
+        await it.duplex.drain(60)
+        assert [one["id"] for one in it.written] == [1]
+        it.release = anyio.Event()
+        it.send("wait", 2)
+        await wait_until(lambda: len(it.handled) == 2)
+        await it.duplex.drain(0)
+    assert [one["id"] for one in it.written] == [1]

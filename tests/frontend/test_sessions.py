@@ -1,0 +1,177 @@
+"""Sessions without sockets: whose they are, how many, what is kept for their stream, and when they end."""
+
+import json
+from typing import Any
+
+import anyio
+import pytest
+
+from gateway.errors import InvalidRequest, SessionNotFound, TooManySessions
+from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.exchange import EventStream
+from gateway.frontend.sessions import MAX_MISSED, Session, Sessions
+from gateway.request import ANONYMOUS, Principal
+from tests.support import wait_until
+
+pytestmark = pytest.mark.anyio
+
+ALICE, BOB = Principal("key:alice"), Principal("key:bob")
+
+
+def session(principal: Principal = ALICE, view: str | None = None) -> Session:
+    return Session(ConnectedAgent(principal, view, "2025-11-25"))
+
+
+class Book:
+    """Sessions, and which agents of theirs have left."""
+
+    def __init__(self, cap: int = 10, cap_each: int = 10, idle: float = 60) -> None:
+        self.closed: list[str] = []
+        self.sessions = Sessions(cap, cap_each, idle, self._on_close)
+
+    async def _on_close(self, agent: ConnectedAgent) -> None:
+        self.closed.append(agent.id)
+
+
+class Stream(EventStream):
+    """A standing stream that nobody reads yet."""
+
+    def __init__(self) -> None:
+        async def send(event: dict[str, Any]) -> None: ...
+
+        super().__init__(send, 60)
+        self.pushed: list[Any] = []
+        self.ended = False
+
+    def push(self, data: bytes, *, must: bool = False) -> None:
+        self.pushed.append(json.loads(data.split(b"data: ")[1]))
+
+    def end(self) -> None:
+        self.ended = True
+
+
+async def test_a_session_is_found_by_whoever_it_belongs_to() -> None:
+    book = Book()
+    one = session(ALICE, "up")
+    book.sessions.add(one)
+    assert book.sessions.get(one.agent.id, ALICE, "up") is one
+    for id, principal, view in (
+        (one.agent.id, BOB, "up"),
+        (one.agent.id, ANONYMOUS, "up"),
+        (one.agent.id, ALICE, None),
+        (one.agent.id, ALICE, "down"),
+        ("", ALICE, "up"),
+    ):
+        with pytest.raises(SessionNotFound):
+            book.sessions.get(id, principal, view)
+
+
+async def test_ids_are_long_and_never_the_same() -> None:
+    ids = {session().agent.id for _ in range(1000)}
+    assert len(ids) == 1000
+    assert min(map(len, ids)) >= 22
+
+
+async def test_there_is_a_cap_for_all_and_one_for_each() -> None:
+    book = Book(cap=3, cap_each=2)
+    for principal in (ALICE, ALICE, BOB):
+        book.sessions.add(session(principal))
+    with pytest.raises(TooManySessions):
+        book.sessions.add(session(BOB))
+    roomy = Book(cap=10, cap_each=2)
+    for _ in range(2):
+        roomy.sessions.add(session(ALICE))
+    with pytest.raises(TooManySessions):
+        roomy.sessions.add(session(ALICE))
+    roomy.sessions.add(session(BOB))
+    assert len(roomy.sessions) == 3
+
+
+async def test_a_closed_session_is_gone_and_told_of_once() -> None:
+    book = Book(cap=1)
+    one, stream = session(), Stream()
+    book.sessions.add(one)
+    one.attach(stream)
+    scope = anyio.CancelScope()
+    one.begin(1, scope)
+    for _ in range(2):
+        await book.sessions.close(one)
+    assert book.closed == [one.agent.id]
+    assert stream.ended
+    assert scope.cancel_called
+    with pytest.raises(SessionNotFound):
+        book.sessions.get(one.agent.id, ALICE, None)
+    book.sessions.add(session())
+
+
+async def test_the_sessions_of_those_no_longer_good_are_closed() -> None:
+    book = Book()
+    all_of_them = [session(principal) for principal in (ALICE, BOB, ALICE)]
+    for one in all_of_them:
+        book.sessions.add(one)
+    await book.sessions.close_those_of({ALICE.id, "nobody"})
+    assert book.closed == [all_of_them[0].agent.id, all_of_them[2].agent.id]
+    assert len(book.sessions) == 1
+
+
+async def test_only_idle_sessions_are_swept() -> None:
+    book = Book(idle=0.05)
+    idle, streaming, calling = session(), session(), session()
+    streaming.attach(Stream())
+    calling.begin(1, anyio.CancelScope())
+    for one in (idle, streaming, calling):
+        book.sessions.add(one)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(book.sessions.sweep)
+        await wait_until(lambda: book.closed == [idle.agent.id])
+        streaming.detach()
+        calling.end(1)
+        await wait_until(lambda: len(book.closed) == 3)
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_request_id_is_in_use_until_its_request_ends() -> None:
+    one = session()
+    one.begin(1, anyio.CancelScope())
+    one.begin("1", anyio.CancelScope())
+    with pytest.raises(InvalidRequest):
+        one.begin(1, anyio.CancelScope())
+    one.end(1)
+    one.begin(1, anyio.CancelScope())
+
+
+async def test_only_the_request_named_is_cancelled() -> None:
+    one = session()
+    named, other = anyio.CancelScope(), anyio.CancelScope()
+    one.begin(1, named)
+    one.begin("1", other)
+    others: list[object] = [None, 2, [], {}, True, 1.0]
+    for id in others:
+        one.cancel(id)
+    assert (named.cancel_called, other.cancel_called) == (False, False)
+    one.cancel(1)
+    assert (named.cancel_called, other.cancel_called) == (True, False)
+
+
+async def test_there_is_one_standing_stream_at_a_time() -> None:
+    one, first, second = session(), Stream(), Stream()
+    assert not one.busy
+    assert one.attach(first)
+    assert not one.attach(second)
+    assert one.busy
+    one.detach()
+    assert one.attach(second)
+    one.agent.notify("now", None)
+    assert (len(first.pushed), len(second.pushed)) == (0, 1)
+
+
+async def test_what_is_missed_is_kept_once_in_order_and_up_to_a_cap() -> None:
+    one, stream = session(), Stream()
+    for number in range(MAX_MISSED + 5):
+        for _ in range(2):
+            one.agent.notify("said", {"number": number})
+    one.attach(stream)
+    assert [message["params"]["number"] for message in stream.pushed] == list(range(5, MAX_MISSED + 5))
+    one.detach()
+    one.attach(again := Stream())
+    assert again.pushed == []
