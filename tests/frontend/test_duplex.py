@@ -121,22 +121,12 @@ async def test_a_cancelled_request_is_not_answered_and_its_id_is_free_again() ->
         for id in (None, 2, [1], {"a": 1}, True):
             it.cancel(id)
         it.cancel(1)
-        await wait_until(lambda: _is_free(it, 1))
+        await anyio.wait_all_tasks_blocked()
+        it.send("quick", 1)
         it.release.set()
-        await it.answered("again", "1")
-    assert 1 not in [one.get("id") for one in it.written]
-
-
-def _is_free(it: Wired, id: Any) -> bool:
-    """Whether the id can be used, by using it; a refusal is taken back."""
-    it.send("quick", id)
-    refused = [one for one in it.written if one.get("id") == id and "error" in one]
-    for one in refused:
-        it.written.remove(one)
-    if not refused:
-        it.cancel(id)
-        it.send("quick", "again")
-    return not refused
+        await it.answered(1, "1")
+    assert {one["id"]: one["result"]["method"] for one in it.written} == {1: "quick", "1": "wait"}
+    assert len(it.written) == 2
 
 
 async def test_an_id_in_use_is_refused() -> None:
