@@ -34,18 +34,18 @@ class Subscriptions:
     """All listeners, and what they want of each upstream together."""
 
     def __init__(self) -> None:
-        self._listeners: set[Listener] = set()
+        self._listeners: dict[Listener, None] = {}  # in the order they came
         self._counts: Counter[Resource] = Counter()
 
     def add(self, listener: Listener) -> None:
-        self._listeners.add(listener)
+        self._listeners[listener] = None
         self._counts.update(listener.resources.values())
 
     def remove(self, listener: Listener) -> set[str]:
         """Returns the upstreams of which less may be wanted now."""
         if listener not in self._listeners:
             return set()
-        self._listeners.discard(listener)
+        del self._listeners[listener]
         for resource in listener.resources.values():
             self._forget(resource)
         return {upstream for upstream, _ in listener.resources.values()}

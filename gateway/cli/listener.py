@@ -1,5 +1,6 @@
 """Who listens on a port of this machine. /proc says so on Linux and `lsof` elsewhere; often enough, nobody does."""
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -11,7 +12,8 @@ from typing import Final
 _LISTENING: Final = "0A"
 """The state in /proc/net/tcp (Linux, include/net/tcp_states.h)."""
 _SHOWN: Final = 60
-_GATEWAY: Final = re.compile(r"mcp-gateway|-m gateway(\s|$)")
+_PROGRAM: Final = re.compile(r"(^|[/\\])mcp-gateway(\.exe)?$")
+_MODULE: Final = ("-m", "gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +21,18 @@ class Listener:
     """A process that listens."""
 
     pid: int
-    command: str
+    words: tuple[str, ...]
+    """Its command line, as far as we may see it."""
 
     @property
     def is_gateway(self) -> bool:
-        return _GATEWAY.search(self.command) is not None
+        """By the program it runs, itself or in an interpreter; a folder that is called so is none."""
+        program = any(_PROGRAM.search(word) for word in self.words[:2])
+        return program or _MODULE in itertools.pairwise(self.words)
 
     def __str__(self) -> str:
-        shown = self.command if len(self.command) <= _SHOWN else self.command[: _SHOWN - 1] + "…"
+        command = " ".join(self.words)
+        shown = command if len(command) <= _SHOWN else command[: _SHOWN - 1] + "…"
         return f"process {self.pid}: {shown}"
 
 
@@ -41,7 +47,7 @@ def _from_proc(port: int) -> Listener | None:
         with suppress(OSError):
             if str(link.readlink()) in sockets:
                 words = (link.parents[1] / "cmdline").read_bytes().split(b"\0")
-                return Listener(int(link.parts[2]), " ".join(word.decode(errors="replace") for word in words).strip())
+                return Listener(int(link.parts[2]), tuple(word.decode(errors="replace") for word in words if word))
     return None
 
 
@@ -61,4 +67,4 @@ def _from_lsof(port: int) -> Listener | None:
         [lsof, "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"], capture_output=True, text=True, timeout=5, check=False
     )
     match = re.search(r"^p(\d+)\nc(.*)$", found.stdout, re.MULTILINE)
-    return Listener(int(match[1]), match[2]) if match else None
+    return Listener(int(match[1]), (match[2],)) if match else None

@@ -13,7 +13,7 @@ from gateway.cli import examine
 from gateway.cli.contact import Contact
 from gateway.cli.findings import Finding
 from gateway.cli.lenient import read_leniently, references
-from gateway.cli.listener import listener_on
+from gateway.cli.listener import Listener, listener_on
 from gateway.cli.probe import Probe
 from gateway.cli.remedies import explain
 from gateway.config.models import GatewaySettings, ServerConfig
@@ -130,6 +130,23 @@ def test_a_port_that_is_taken_names_who_has_it() -> None:
     assert examine.port(GatewaySettings(port=port)).kind == "ok"
     assert examine.port(GatewaySettings(port=0)).kind == "ok"
     assert listener_on(port) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "is_gateway"),
+    [
+        (("/usr/bin/python3", "/home/a/.local/bin/mcp-gateway", "serve"), True),
+        (("mcp-gateway",), True),
+        ((r"C:\tools\mcp-gateway.exe", "serve"), True),
+        (("python", "-P", "-m", "gateway", "serve"), True),
+        (("/home/a/mcp-gateway/.venv/bin/python", "/home/a/mcp-gateway/server.py"), False),
+        (("python", "-m", "gateway_of_others"), False),
+        (("tail", "-f", "mcp-gateway.log"), False),
+        (("grep", "-r", "mcp-gateway"), False),
+    ],
+)
+def test_a_gateway_is_known_by_its_program(words: tuple[str, ...], is_gateway: bool) -> None:
+    assert Listener(1, words).is_gateway is is_gateway
 
 
 def test_an_address_of_another_machine() -> None:
