@@ -16,11 +16,15 @@ from gateway.access.entry import Entry
 from gateway.access.layers import Limits, UpstreamLimits, authorize
 from gateway.access.policy import Policy, Rule
 from gateway.access.rate_limit import Limit, Limiter, MemoryLimiter
+from gateway.bridge.forward import Bridge
+from gateway.bridge.parking import Parking
+from gateway.bridge.state import StateSeal
 from gateway.catalogue import snapshot
 from gateway.catalogue.library import Library
 from gateway.config.models import Config, ServerConfig
 from gateway.config.settings import is_loopback
 from gateway.errors import ConfigError, GatewayError, InsufficientScope
+from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.guard import Guard
 from gateway.frontend.http import HttpFront
 from gateway.frontend.rest import metrics_app, rest_app
@@ -31,6 +35,7 @@ from gateway.frontend.sse import LegacySse
 from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
 from gateway.request import Principal, Request
+from gateway.store import secret
 from gateway.telemetry.audit import audit
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.guardian import Guardian
@@ -39,6 +44,9 @@ from gateway.upstream.upstream import Upstream
 log = structlog.stdlib.get_logger("gateway")
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
+
+INTRODUCTION_SECONDS = 1.0
+"""How long upstreams are kept waiting for the one agent's first words."""
 
 SAVE_SECONDS = 1.0
 """How long after a change of the catalogue its snapshot is written; changes come in bursts."""
@@ -50,9 +58,13 @@ def compose(*layers: Callable[[Handler], Handler]) -> Callable[[Handler], Handle
 
 
 class Gateway:
-    """All that serves agents, whatever front they come through. Use `running`."""
+    """All that serves agents, whatever front they come through. Use `running`.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        only: the one agent there will ever be (stdio).
+    """
+
+    def __init__(self, config: Config, only: ConnectedAgent | None = None) -> None:
         self.config = config
         self.settings = config.gateway
         self._snapshot_path = self.settings.state_dir / "catalogue.json"
@@ -69,23 +81,35 @@ class Gateway:
         self._entry: Entry | None = None
         self._draining = False
         self.library = Library(config.enabled, config.prefix)
-        self.server = Server(self.settings, self.policy, self._limits, self.library, self.upstreams, self._on_listing)
+        keys = self.settings.state_keys or [secret.load(self.settings.state_dir / "state.key")]
+        seal = StateSeal(keys)
+        self._parking = Parking(seal)
+        bridge = Bridge(seal, self._parking)
+        self.server = Server(
+            self.settings, self.policy, self._limits, self.library, self.upstreams, bridge, self._on_listing
+        )
+        self._only = only
         for name, server in config.enabled.items():
             known = stored.get(name)
             listing = known.listing if known and known.fingerprint == _fingerprint(server) else None
-            self.upstreams[name] = Upstream(name, server, self.server, self._guardian, listing)
+            self.upstreams[name] = Upstream(name, server, self.server, self._guardian, listing, only)
         self.library.update((name, upstream.listing) for name, upstream in self.upstreams.items())
         self.handle = compose(self.metrics.layer, audit, authorize(self._lacks_scope), self._limits.layer)(
             self.server.route
         )
 
     @asynccontextmanager
-    async def running(self) -> "AsyncGenerator[TaskGroup]":
-        """Run the upstreams; yields the task group that fronts may use. Leaves nothing behind."""
+    async def running(self, start: anyio.Event | None = None) -> "AsyncGenerator[TaskGroup]":
+        """Run the upstreams; yields the task group that fronts may use. Leaves nothing behind.
+
+        Args:
+            start: waited for a little before the upstreams are started, if given.
+        """
         try:
             async with anyio.create_task_group() as tg:
                 for upstream in self.upstreams.values():
-                    tg.start_soon(upstream.run)
+                    tg.start_soon(_run_once, start, upstream.run)
+                tg.start_soon(self._parking.run)
                 tg.start_soon(self._save_snapshots)
                 yield tg
                 tg.cancel_scope.cancel()
@@ -97,11 +121,23 @@ class Gateway:
 
     async def stdio(self) -> None:
         """Serve the one agent on stdin and stdout until it leaves or a signal ends us."""
-        async with self.running() as tg:
+        assert self._only is not None
+        introduced = anyio.Event()  # then it is known what the agent can be asked, which upstreams hear but once
+        async with self.running(introduced) as tg:
             ended = anyio.Event()
             tg.start_soon(_set_on_signal, ended)
             server = self.server
-            await serve_stdio(self.settings, self.handle, server.open, server.close, server.end_streams, ended)
+            await serve_stdio(
+                self.settings,
+                self._only,
+                self.handle,
+                server.open,
+                server.close,
+                server.hear,
+                introduced.set,
+                server.end_streams,
+                ended,
+            )
 
     async def http(self, on_listening: Callable[[str], None] = lambda url: None) -> None:
         """Serve HTTP until a signal ends us.
@@ -128,8 +164,9 @@ class Gateway:
 
             self._entry = entry = await anyio.to_thread.run_sync(self._open_entry, on_revoked)
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
-            streamable = Streamable(settings, self.handle, self.library, sessions, self.server.open, tg)
-            sse = LegacySse(settings, self.handle, self.server.open, self.server.close)
+            server = self.server
+            streamable = Streamable(settings, self.handle, self.library, sessions, server.open, server.hear, tg)
+            sse = LegacySse(settings, self.handle, server.open, server.close, server.hear)
             guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)
             front = HttpFront(
                 guard, entry.authenticate, self.policy, self.library, streamable, sse, rest, entry.resource_metadata
@@ -206,6 +243,14 @@ class _Uvicorn(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> "Generator[None]":
         yield
+
+
+async def _run_once(event: anyio.Event | None, run: Callable[[], Awaitable[None]]) -> None:
+    """Run, as soon as the event is there or has been waited for long enough."""
+    if event is not None:
+        with anyio.move_on_after(INTRODUCTION_SECONDS):
+            await event.wait()
+    await run()
 
 
 async def _set_on_signal(event: anyio.Event) -> None:

@@ -155,6 +155,24 @@ class RateLimited(GatewayError):
         self.headers["retry-after"] = str(math.ceil(retry_after))
 
 
+class InvalidRequestState(GatewayError):
+    """A `requestState` that this gateway did not give to this principal for this request, or that is no longer good."""
+
+    code, outcome = protocol.INVALID_PARAMS, "invalid_state"
+
+    def __init__(self, message: str = "Invalid or expired requestState. Start the request again, without it.") -> None:
+        super().__init__(message, data={"reason": "invalid_request_state"})
+
+
+class TooManyParked(GatewayError):
+    """Too many requests wait for the agent's answers."""
+
+    code, status, outcome = -32004, 503, "overloaded"
+
+    def __init__(self, cap: int) -> None:
+        super().__init__(f"{cap} requests wait for your answers already. Answer some of them, or let them expire.")
+
+
 class NotFound(GatewayError):
     """Nothing at that address."""
 
@@ -301,9 +319,43 @@ class UpstreamOversized(GatewayError):
 
 
 class UpstreamAsked(GatewayError):
-    """The upstream asked the agent for input in a way this pair of eras cannot carry."""
+    """The upstream asked the agent for input in a way that cannot be carried to it."""
 
     code, outcome = -32017, "input_required"
 
-    def __init__(self, upstream: str) -> None:
-        super().__init__(f"Upstream {upstream!r} asked for input, which cannot be passed on to this client.")
+    def __init__(self, upstream: str, reason: str) -> None:
+        super().__init__(f"Upstream {upstream!r} asked for input, which this client cannot be asked for: {reason}.")
+
+
+# --- What happened at the agent, as an upstream that asked it something is told ------------------------------------
+
+
+class AgentError(GatewayError):
+    """The agent's own JSON-RPC error, passed through as it is."""
+
+    outcome = "agent_error"
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.data = data
+
+
+class AgentCannot(GatewayError):
+    """The agent did not declare to be able to answer that, or has no way to be asked."""
+
+    code, outcome = protocol.METHOD_NOT_FOUND, "unanswerable"
+
+    def __init__(self, reason: str, missing: dict[str, Any] | None = None) -> None:
+        super().__init__(f"This client cannot be asked: {reason}.")
+        self.reason = reason
+        self.data = {"requiredCapabilities": missing} if missing else None
+
+
+class AgentGone(GatewayError):
+    """The agent left before it answered."""
+
+    code, outcome = protocol.INTERNAL_ERROR, "agent_gone"
+
+    def __init__(self) -> None:
+        super().__init__("The client left before it answered.")

@@ -47,6 +47,8 @@ INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 RESOURCE_NOT_FOUND: Final = -32002
 """Handshake era only; 2026-07-28 uses `INVALID_PARAMS`."""
+URL_ELICITATION_REQUIRED: Final = -32042
+"""Handshake era only (2025-11-25); 2026-07-28 asks with `input_required` instead."""
 HEADER_MISMATCH: Final = -32020
 MISSING_CLIENT_CAPABILITY: Final = -32021
 UNSUPPORTED_VERSION: Final = -32022

@@ -1,8 +1,8 @@
 """What travels through the rooms: the principal, the agent, and one request of theirs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from gateway.jsonrpc import RequestId, as_object
 from gateway.protocol import Era
@@ -79,13 +79,39 @@ class Agent(Protocol):
         """The least severe level it asked to hear (`logging/setLevel`); None until it asks."""
         ...
 
+    @property
+    def lasting(self) -> bool:
+        """Whether it is a connection or session, whose end we learn of; a modern request over HTTP is gone with it."""
+        ...
+
     def notify(self, method: str, params: dict[str, Any] | None) -> None:
         """Send a notification that belongs to no request. Never blocks; dropped when the agent cannot receive it."""
         ...
 
+    async def ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        """Send a request that belongs to none of the agent's own, and wait for its result (handshake era).
+
+        Raises:
+            AgentError: it answered with an error.
+            AgentCannot: there is no way to ask it.
+        """
+        ...
+
+
+QUESTIONS: Final = {"sampling/createMessage": "sampling", "elicitation/create": "elicitation", "roots/list": "roots"}
+"""What a server may ask its client → the capability it takes."""
+
+
+def is_askable(agent: Agent) -> bool:
+    """Whether a server may ask it anything."""
+    return any(agent.capabilities.get(capability) is not None for capability in QUESTIONS.values())
+
 
 Notify = Callable[[str, dict[str, Any] | None], None]
 """`(method, params)`: send a notification on one request's own stream. Never blocks."""
+
+Ask = Callable[[str, dict[str, Any] | None], Awaitable[dict[str, Any]]]
+"""`(method, params)`: as `Agent.ask`, on one request's own stream."""
 
 
 @dataclass(slots=True)
@@ -97,6 +123,10 @@ class Request:
     params: dict[str, Any]
     agent: Agent
     notify: Notify
+    ask: Ask | None = None
+    """Ask the agent something while its request is in progress; None where the era or the front has no way to."""
+    pause: Callable[[], None] | None = None
+    """End the connection, but not the stream, where the agent can come back for the rest."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """`Mcp-Param-*` headers the agent sent that no schema names; forwarded as they are."""
     upstream: str | None = None

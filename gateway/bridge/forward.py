@@ -1,61 +1,135 @@
-"""One request, carried to its upstream and back: tokens mapped, the era's envelope changed, all else untouched."""
+"""One request, carried to its upstream and back: tokens mapped, the era's envelope changed, questions bridged, all else
+untouched."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from gateway.bridge.envelope import is_input_required, unwrap_params
 from gateway.bridge.log_levels import is_wanted
-from gateway.errors import UpstreamAsked, UpstreamError
-from gateway.protocol import INVALID_PARAMS, RESOURCE_NOT_FOUND, Era
-from gateway.request import Request
+from gateway.bridge.parking import ParkedCall, Parking
+from gateway.bridge.questions import LiveAsker
+from gateway.bridge.rounds import answer_rounds
+from gateway.bridge.state import StateSeal
+from gateway.errors import UpstreamError
+from gateway.jsonrpc import as_object
+from gateway.protocol import INVALID_PARAMS, RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Era
+from gateway.request import Request, is_askable
 from gateway.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
-    from gateway.upstream.calls import CallOptions
+    from gateway.upstream.calls import Asker, CallOptions
+
+MAY_ASK: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
+"""Methods that a modern upstream may answer with `input_required`."""
 
 
-async def forward(request: Request, upstream: Upstream, params: dict[str, Any]) -> dict[str, Any]:
-    """Send `request` with `params` (its own, under the upstream's names) to its owner; return the raw result.
+class Bridge:
+    """The four combinations of eras."""
 
-    Progress and log messages that belong to it reach the agent on the request's own stream, before the result.
+    def __init__(self, seal: StateSeal, parking: Parking) -> None:
+        self._seal = seal
+        self._parking = parking
 
-    Raises:
-        GatewayError: the upstream's own error, or why there is no answer.
-    """
-    agent = request.agent
-    options: CallOptions = {"on_notification": _Relay(request)}
+    async def forward(self, request: Request, upstream: Upstream, params: dict[str, Any]) -> dict[str, Any]:
+        """Send `request` with `params` (its own, under the upstream's names) to its owner; return the raw result.
+
+        Progress, log messages and questions that belong to it reach the agent on the request's own stream, before the
+        result; a modern agent finds the questions in the result.
+
+        Raises:
+            GatewayError: the upstream's own error, or why there is no answer.
+        """
+        if request.agent.era is Era.MODERN:
+            return await self._for_modern(request, upstream, params)
+        asker = LiveAsker(request) if is_askable(request.agent) else None
+
+        async def send(params: dict[str, Any]) -> dict[str, Any]:
+            return await _send(request, upstream, params, lambda: request, asker)
+
+        return await answer_rounds(request, upstream.name, params, await send(params), send)
+
+    async def _for_modern(self, request: Request, upstream: Upstream, params: dict[str, Any]) -> dict[str, Any]:
+        try:
+            result = await self._ask_for_modern(request, upstream, params)
+        except UpstreamError as error:
+            if error.code == RESOURCE_NOT_FOUND:
+                error.code = INVALID_PARAMS  # the modern era has no code of its own for it, and forbids the old one
+            if error.code == URL_ELICITATION_REQUIRED and (asked := _url_questions(request, error)):
+                return asked
+            raise
+        if is_input_required(result) and result.get("requestState") is not None:
+            result["requestState"] = self._seal.seal({"state": result["requestState"]}, request, upstream.name)
+        return result
+
+    async def _ask_for_modern(self, request: Request, upstream: Upstream, params: dict[str, Any]) -> dict[str, Any]:
+        if request.method in MAY_ASK and params.get("requestState") is not None:
+            content = self._seal.open(params["requestState"], request, upstream.name)
+            if "call" in content:
+                return await self._parking.resume(content["call"], content.get("round"), request)
+            params = {**params, "requestState": content["state"]}
+        if request.method in MAY_ASK and is_askable(request.agent) and await upstream.era() is Era.HANDSHAKE:
+
+            async def run(call: ParkedCall) -> dict[str, Any]:
+                return await _send(request, upstream, params, lambda: call.request, call)
+
+            return await self._parking.start(request, upstream.name, run)
+        return await _send(request, upstream, params, lambda: request, None)
+
+
+async def _send(
+    request: Request,
+    upstream: Upstream,
+    params: dict[str, Any],
+    hearer: Callable[[], Request | None],
+    asker: "Asker | None",
+) -> dict[str, Any]:
+    options: CallOptions = {"on_notification": _Relay(hearer)}
+    if asker is not None:
+        options["asker"] = asker
     if request.progress_token is not None:
         options["progress"] = True
-    try:
-        result = await upstream.request(
-            request.method,
-            unwrap_params(params),
-            agent,
-            options=options,
-            log_level=agent.log_level,
-            headers=request.headers,
-        )
-    except UpstreamError as error:
-        if error.code == RESOURCE_NOT_FOUND and agent.era is Era.MODERN:
-            error.code = INVALID_PARAMS  # the modern era has no code of its own for it, and forbids the old one
-        raise
-    if is_input_required(result):
-        raise UpstreamAsked(upstream.name)
-    return result
+    if request.pause is not None:
+        options["on_pause"] = request.pause
+    return await upstream.request(
+        request.method,
+        unwrap_params(params),
+        request.agent,
+        options=options,
+        log_level=request.agent.log_level,
+        headers=request.headers,
+    )
 
 
 class _Relay:
-    """Passes on what the upstream says while it works on a request."""
+    """Passes on what the upstream says while it works on a request, to the request that waits for it now."""
 
-    __slots__ = ("_request",)
+    __slots__ = ("_hearer",)
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
+    def __init__(self, hearer: Callable[[], Request | None]) -> None:
+        self._hearer = hearer
 
     def __call__(self, method: str, params: dict[str, Any] | None) -> None:
-        request = self._request
+        request = self._hearer()
+        if request is None:
+            return  # parked; progress and logs are for who is there
         if method == "notifications/progress":
             if request.progress_token is not None:
                 request.notify(method, {**(params or {}), "progressToken": request.progress_token})
-        elif method == "notifications/message" and is_wanted(request.agent, params or {}):
+        elif (method == "notifications/message" and is_wanted(request.agent, params or {})) or (
+            method == "notifications/elicitation/complete" and request.agent.era is Era.HANDSHAKE
+        ):
             request.notify(method, params)
         # Nothing else belongs to a request in either era; what does not, must not look as if it did.
+
+
+def _url_questions(request: Request, error: UpstreamError) -> dict[str, Any] | None:
+    """The questions that a handshake-era upstream puts into an error (−32042), in the modern era's form."""
+    url_mode = as_object(request.agent.capabilities.get("elicitation")).get("url")
+    asked: object = as_object(error.data).get("elicitations")
+    if url_mode is None or not isinstance(asked, list) or not asked:
+        return None
+    questions = {
+        f"question-{number}": {"method": "elicitation/create", "params": {"mode": "url", **as_object(params)}}
+        for number, params in enumerate(cast("list[object]", asked), 1)
+    }
+    return {"resultType": "input_required", "inputRequests": questions}

@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
@@ -14,11 +14,9 @@ from gateway.cli.waiting import waiting_for
 from gateway.config.models import ServerConfig
 from gateway.errors import GatewayError
 from gateway.protocol import Era
+from gateway.request import Agent
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.upstream import Upstream
-
-if TYPE_CHECKING:
-    from gateway.upstream.calls import Call
 
 ROUND_TRIPS = 3
 """The quickest of them counts: the first one warms caches up."""
@@ -58,7 +56,7 @@ class _Deaf:
 
     def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None: ...
 
-    def on_log(self, upstream: str, params: dict[str, Any], call: "Call | None") -> None: ...
+    def on_message(self, upstream: str, method: str, params: dict[str, Any], agent: Agent | None) -> None: ...
 
 
 async def probe(servers: Mapping[str, ServerConfig]) -> dict[str, Probe]:

@@ -11,10 +11,11 @@ from gateway.config.models import Config
 def command(config: Config) -> None:
     """Serve one agent on stdin and stdout. Logs go to stderr."""
     from gateway.app import Gateway
+    from gateway.frontend.stdio import stdio_agent
 
     configure_logs(config)
 
     async def serve() -> None:
-        await Gateway(config).stdio()
+        await Gateway(config, stdio_agent()).stdio()
 
     run(serve)

@@ -79,6 +79,9 @@ class GatewaySettings(Model):
     """`Host` values to answer to, besides the address listened on."""
     allowed_origins: list[Line] = Field(default=[])
     """`Origin` values to answer to, besides loopback."""
+    state_keys: list[Annotated[Line, Field(min_length=32)]] = Field(default=[], repr=False)
+    """Secrets of at least 32 characters that seal what agents carry for the gateway (`requestState`). The first seals,
+    all open; nodes behind one address need the same. When absent, one is made and kept in `state_dir`."""
     state_dir: FilePath = Field(default_factory=lambda: state_home(os.environ))
     """Directory for what must outlive a restart. `$XDG_STATE_HOME/mcp-gateway`, else `~/.local/state/mcp-gateway`."""
 

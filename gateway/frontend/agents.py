@@ -1,12 +1,12 @@
 """The one kind of `Agent` there is: facts about a connection, or about a single modern request."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway import sdk
-from gateway.errors import HeaderMismatch, InvalidParams, MethodNotFound, UnsupportedVersion
+from gateway.errors import AgentCannot, HeaderMismatch, InvalidParams, MethodNotFound, UnsupportedVersion
 from gateway.jsonrpc import Message, as_object
 from gateway.protocol import (
     HEADER_MISMATCH,
@@ -18,7 +18,7 @@ from gateway.protocol import (
     UNSUPPORTED_VERSION,
     Era,
 )
-from gateway.request import Notify, Principal
+from gateway.request import Ask, Notify, Principal
 
 
 def _nowhere(method: str, params: dict[str, Any] | None) -> None:
@@ -37,6 +37,9 @@ class ConnectedAgent:
     log_level: str | None = None
     outlet: Notify = _nowhere
     """Where notifications go that belong to no request."""
+    inquiry: Ask | None = None
+    """Where questions go that belong to no request."""
+    lasting: bool = True
     id: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     era: Era = field(init=False)
 
@@ -45,6 +48,15 @@ class ConnectedAgent:
 
     def notify(self, method: str, params: dict[str, Any] | None) -> None:
         self.outlet(method, params)
+
+    async def ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        if self.inquiry is None:
+            raise AgentCannot("it has no stream for questions that belong to no request of its own")
+        return await self.inquiry(method, params)
+
+
+OnNotification = Callable[[ConnectedAgent, str, dict[str, Any]], Coroutine[Any, Any, None]]
+"""`(agent, method, params)`: an agent said something unasked."""
 
 
 def carries_envelope(params: Mapping[str, Any] | None) -> bool:
@@ -88,4 +100,5 @@ def modern_agent(
         capabilities=as_object(meta.get(META_CLIENT_CAPABILITIES)),
         info=as_object(meta.get(META_CLIENT_INFO)),
         log_level=level,
+        lasting=False,
     )

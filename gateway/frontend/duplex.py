@@ -12,8 +12,9 @@ import structlog
 from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
-from gateway.errors import GatewayError, InvalidRequest, ParseError
-from gateway.frontend.agents import ConnectedAgent, carries_envelope, modern_agent
+from gateway.errors import AgentCannot, GatewayError, InvalidRequest, ParseError
+from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, modern_agent
+from gateway.frontend.asks import Asks
 from gateway.frontend.body import check_shape
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR
@@ -29,6 +30,8 @@ class Duplex:
         write: puts one message on the channel; must not block.
         tasks: where requests are handled.
         on_open: told once the agent has initialized; before that it may not be sent anything unasked.
+        on_notification: told what the agent says unasked.
+        on_first: told of the first request, whatever it is, when `agent` knows what its client declares.
     """
 
     def __init__(
@@ -38,17 +41,23 @@ class Duplex:
         write: Callable[[Message], None],
         tasks: TaskGroup,
         on_open: Callable[[ConnectedAgent], None],
+        on_notification: OnNotification,
+        on_first: Callable[[], None] = lambda: None,
     ) -> None:
         self.agent = agent
         self._handle = handle
         self._write = write
         self._tasks = tasks
         self._on_open = on_open
+        self._on_notification = on_notification
+        self._on_first = on_first
+        self._asks = Asks()
         self._opened = False
         self._in_flight: dict[RequestId, anyio.CancelScope] = {}
         self._idle = anyio.Event()
         self._idle.set()
         agent.outlet = self._notify
+        agent.inquiry = self._ask
 
     def receive(self, data: bytes) -> None:
         """Take one encoded message."""
@@ -67,13 +76,10 @@ class Duplex:
         """Take one decoded message of the right shape."""
         method, id = message.get("method"), message.get("id")
         if method is None:
-            return  # an answer; nothing was asked
+            self._asks.answer(message)
+            return
         if id is None:
-            if method == "notifications/cancelled":
-                cancelled = as_object(message.get("params")).get("requestId")
-                scope = self._in_flight.get(cancelled) if jsonrpc.is_id(cancelled) else None
-                if scope is not None:
-                    scope.cancel()
+            self._hear(method, as_object(message.get("params")))
             return
         if id in self._in_flight:
             raise InvalidRequest(f"Request id {id!r} is already in use; give every request an id of its own.")
@@ -81,12 +87,24 @@ class Duplex:
         self._idle = anyio.Event()
         self._tasks.start_soon(self._serve, message, id, scope)
 
+    def _hear(self, method: str, params: dict[str, Any]) -> None:
+        if method == "notifications/cancelled":
+            id = params.get("requestId")
+            if jsonrpc.is_id(id) and id in self._in_flight:
+                self._in_flight[id].cancel()
+        else:
+            self._tasks.start_soon(self._on_notification, self.agent, method, params)
+
     async def drain(self, seconds: float) -> None:
         """Let what is in flight finish, for at most that long; what is not finished then is cancelled."""
         with anyio.move_on_after(seconds):
             await self._idle.wait()
         for scope in list(self._in_flight.values()):
             scope.cancel()
+
+    def close(self) -> None:
+        """The agent has gone, and answers nothing any more."""
+        self._asks.close()
 
     async def _serve(self, message: Message, id: RequestId, scope: anyio.CancelScope) -> None:
         try:
@@ -100,10 +118,9 @@ class Duplex:
     async def _answer(self, message: Message, id: RequestId) -> Message:
         params = as_object(message.get("params"))
         try:
-            agent = self.agent
-            if carries_envelope(params):
-                agent = modern_agent(message, agent.principal, agent.view)
-            result = await self._handle(Request(id, message["method"], params, agent, self._notify))
+            agent = self._sender(message, params)
+            ask = self._ask if agent is self.agent else None
+            result = await self._handle(Request(id, message["method"], params, agent, self._notify, ask))
             if message["method"] == "initialize" and not self._opened:
                 self._opened = True
                 self._on_open(agent)
@@ -113,6 +130,24 @@ class Duplex:
         except Exception:
             log.exception("request failed", method=message["method"])
             return jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
+
+    def _sender(self, message: Message, params: dict[str, Any]) -> ConnectedAgent:
+        """The agent as it describes itself in this request."""
+        agent = self.agent
+        if carries_envelope(params):
+            agent = modern_agent(message, agent.principal, agent.view)
+            agent.id, agent.lasting = self.agent.id, True
+            if not self._opened:
+                self.agent.capabilities = agent.capabilities
+        elif message["method"] == "initialize":
+            agent.capabilities = as_object(params.get("capabilities"))
+        self._on_first()
+        return agent
+
+    async def _ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        if not self._opened:
+            raise AgentCannot("it has not initialized")
+        return await self._asks.ask(self._write, method, params)
 
     def _notify(self, method: str, params: dict[str, Any] | None) -> None:
         self._write(jsonrpc.notification(method, params))

@@ -1,7 +1,8 @@
-"""One HTTP response to one JSON-RPC request: JSON if the answer comes first, an event stream otherwise.
+"""One HTTP response to one JSON-RPC request: whole if the answer comes first, an event stream otherwise.
 
-Most calls say nothing before they answer, and cost one `send` more than their JSON. The first notification, or a
-silence long enough for a proxy to lose patience, turns the response into `text/event-stream`.
+Most calls say nothing before they answer, and cost one `send` more than their body. The first notification, or a
+silence long enough for a proxy to lose patience, turns the response into a `text/event-stream` that is written piece by
+piece.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
+from gateway.frontend.streams import Channel, event, priming
 from gateway.jsonrpc import Message
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -27,11 +29,6 @@ STREAM_HEADERS: Final = (
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 )
-
-
-def event(message: Message) -> bytes:
-    """One server-sent event that carries a message."""
-    return b"event: message\ndata: %s\n\n" % jsonrpc.dumps(message)
 
 
 def encode(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
@@ -85,23 +82,51 @@ class Exchange:
         tasks: where the stream's writer runs, should there be one.
         headers: for either form of the response; may be added to until it begins.
         streams: whether the client accepts an event stream; if not, notifications have nowhere to go.
+        channel: the stream of a session that this is, if its client can come back for it.
+        prime: whether such a client is given an id to come back with before there is anything to say; its answer is
+            then an event as well.
     """
 
     def __init__(
-        self, send: Send, tasks: TaskGroup, keepalive: float, headers: dict[str, str], *, streams: bool
+        self,
+        send: Send,
+        tasks: TaskGroup,
+        keepalive: float,
+        headers: dict[str, str],
+        *,
+        streams: bool,
+        channel: Channel | None = None,
+        prime: bool = False,
     ) -> None:
         self._send = send
         self._tasks = tasks
         self._keepalive = keepalive
         self._headers = headers
-        self._streams = streams
+        self.streams = streams
+        self._channel = channel
+        self._prime = prime
         self._stream: EventStream | None = None
         self._written = anyio.Event()
 
     def notify(self, method: str, params: dict[str, Any] | None) -> None:
         """Send a notification ahead of the answer."""
-        if self._streams:
-            self._open().push(event(jsonrpc.notification(method, params)))
+        if self.streams:
+            self.write(jsonrpc.notification(method, params), must=False)
+
+    def write(self, message: Message, *, must: bool = True) -> None:
+        """Send a message ahead of the answer."""
+        stream = self._open()
+        if self._channel is not None:
+            self._channel.push(message, must=must)
+        else:
+            stream.push(event(message), must=must)
+
+    def pause(self) -> None:
+        """End the connection, but not the stream, where the client can come back for the rest."""
+        if self.streams and self._prime and self._channel is not None:
+            stream = self._open()
+            self._channel.detach(stream)
+            stream.end()
 
     def open_if_silent(self) -> asyncio.TimerHandle:
         """Turn to a stream when nothing was said for a while. The caller cancels the timer when it has its answer."""
@@ -110,27 +135,39 @@ class Exchange:
     async def finish(self, answer: Message | None, status: int = 200) -> None:
         """Send the answer; None for a request that was cancelled and is owed none."""
         if self._stream is None:
-            await self._send_json(answer, status)
+            await self._send_whole(answer, status)
             return
         if answer is not None:
-            self._stream.push(event(answer), must=True)
+            self.write(answer)
+        if self._channel is not None:
+            self._channel.end()
         self._stream.end()
         await self._written.wait()
 
-    async def _send_json(self, answer: Message | None, status: int) -> None:
-        body = jsonrpc.dumps(answer) if answer is not None else b""
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        headers += encode(self._headers)
+    async def _send_whole(self, answer: Message | None, status: int) -> None:
+        """Nothing was said before: one response of a known length."""
+        if self._prime and self._channel is not None and answer is not None and status == 200:
+            body = priming(self._channel.id(0)) + self._channel.record(answer)[1]
+            self._channel.end()
+            headers = [*STREAM_HEADERS]
+        else:
+            body = jsonrpc.dumps(answer) if answer is not None else b""
+            headers = [(b"content-type", b"application/json")]
+            if self._channel is not None:
+                self._channel.end()
+        headers += [(b"content-length", b"%d" % len(body)), *encode(self._headers)]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
     def _on_silence(self) -> None:
-        if self._streams:
+        if self.streams:
             self._open()
 
     def _open(self) -> EventStream:
         if self._stream is None:
             self._stream = EventStream(self._send, self._keepalive)
+            if self._channel is not None:
+                self._channel.attach(self._stream, 0, prime=self._prime)
             self._tasks.start_soon(self._write, self._stream)
         return self._stream
 

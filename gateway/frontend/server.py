@@ -14,7 +14,7 @@ import structlog
 from gateway.access.layers import Limits
 from gateway.access.policy import Grant, Policy
 from gateway.bridge.envelope import SERVER_INFO, dress_result
-from gateway.bridge.forward import forward
+from gateway.bridge.forward import Bridge
 from gateway.bridge.log_levels import LogRequests, is_wanted
 from gateway.bridge.subscriptions import Listener, Subscriptions
 from gateway.catalogue.catalogue import Ambiguous, Catalogue, Owner
@@ -46,7 +46,6 @@ from gateway.protocol import (
     Era,
 )
 from gateway.request import Agent, Request
-from gateway.upstream.calls import Call
 from gateway.upstream.upstream import Upstream
 
 log = structlog.stdlib.get_logger("gateway.frontend")
@@ -84,6 +83,7 @@ class Server:
         limits: Limits,
         library: Library,
         upstreams: Mapping[str, Upstream],
+        bridge: Bridge,
         on_listing: Callable[[Upstream], None],
     ) -> None:
         self._settings = settings
@@ -91,6 +91,7 @@ class Server:
         self._limits = limits
         self._library = library
         self._upstreams = upstreams
+        self._bridge = bridge
         self._notify_listing = on_listing
         self._subscriptions = Subscriptions()
         self._agents: dict[str, tuple[ConnectedAgent, Listener]] = {}
@@ -145,6 +146,12 @@ class Server:
             if agent.log_level is not None:
                 await self._share_log_level()
 
+    async def hear(self, agent: ConnectedAgent, method: str, params: dict[str, Any]) -> None:
+        """A handshake-era agent says something unasked: what concerns upstreams is passed on."""
+        if method == "notifications/roots/list_changed":
+            for upstream in self._upstreams.values():
+                await upstream.tell(agent, method, params or None)
+
     def end_streams(self, principals: Collection[str] | None = None) -> None:
         """End listen streams, gracefully: all of them (the gateway is about to stop), or those of principals (ids) that
         are no longer good."""
@@ -169,9 +176,19 @@ class Server:
     def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None:
         self._subscriptions.resource_updated(upstream, params)
 
-    def on_log(self, upstream: str, params: dict[str, Any], call: Call | None) -> None:
-        """A message that names no request. If everybody connected is the same principal it is theirs; else it could
-        be about somebody else's business, and is nobody's. A modern request gets it only if no other can be meant."""
+    def on_message(self, upstream: str, method: str, params: dict[str, Any], agent: Agent | None) -> None:
+        """A message that names no request. What came by a connection that has one client is for that client alone."""
+        if method == "notifications/message":
+            if agent is None:
+                self._on_log(upstream, params)
+            elif is_wanted(agent, params):
+                agent.notify(method, params)
+        elif method == "notifications/elicitation/complete" and agent is not None and agent.era is Era.HANDSHAKE:
+            agent.notify(method, params)
+
+    def _on_log(self, upstream: str, params: dict[str, Any]) -> None:
+        """If everybody connected is the same principal it is theirs; else it could be about somebody else's business,
+        and is nobody's. A modern request gets it only if no other can be meant."""
         agents = [agent for agent, _ in self._agents.values()]
         requests = self._log_requests.hearing(upstream)
         if len({agent.principal.id for agent in (*agents, *(request.agent for request in requests))}) != 1:
@@ -323,11 +340,11 @@ class Server:
         await self._limits.count_upstream(request, owner.upstream, tool)
         upstream, agent = self._upstreams[owner.upstream], request.agent
         if agent.era is Era.HANDSHAKE or agent.log_level is None:
-            return await forward(request, upstream, params)
+            return await self._bridge.forward(request, upstream, params)
         if self._log_requests.asks(upstream.name, agent.log_level):
             await self._share_log_level(upstream)
         with self._log_requests.at_work(upstream.name, request):
-            return await forward(request, upstream, params)
+            return await self._bridge.forward(request, upstream, params)
 
     # --- Resources ----------------------------------------------------------------------------------------------------
 

@@ -1,21 +1,18 @@
 """Handshake-era sessions over HTTP: who owns them, what is in flight in them, and their one standing stream."""
 
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Final
+from typing import Any
 
 import anyio
 
 from gateway import jsonrpc
 from gateway.errors import InvalidRequest, SessionNotFound, TooManySessions
 from gateway.frontend.agents import ConnectedAgent
-from gateway.frontend.exchange import EventStream, event
+from gateway.frontend.asks import Asks
+from gateway.frontend.streams import Streams
 from gateway.jsonrpc import RequestId
 from gateway.request import ANONYMOUS, Principal
-
-MAX_MISSED: Final = 64
-"""Most notifications kept for a standing stream that is not open right now."""
 
 
 class Session:
@@ -23,15 +20,16 @@ class Session:
 
     def __init__(self, agent: ConnectedAgent) -> None:
         self.agent = agent
+        self.asks = Asks()
+        self.streams = Streams()
         self.in_flight: dict[RequestId, anyio.CancelScope] = {}
         self.used_at = time.monotonic()
-        self._stream: EventStream | None = None
-        self._missed: deque[bytes] = deque(maxlen=MAX_MISSED)
-        agent.outlet = self._say
+        agent.outlet = self._notify
+        agent.inquiry = self._ask
 
     @property
     def busy(self) -> bool:
-        return bool(self.in_flight) or self._stream is not None
+        return bool(self.in_flight) or self.streams.standing.connection is not None
 
     def begin(self, id: RequestId, scope: anyio.CancelScope) -> None:
         """A request begins.
@@ -52,32 +50,18 @@ class Session:
         if jsonrpc.is_id(id) and (scope := self.in_flight.get(id)) is not None:
             scope.cancel()
 
-    def attach(self, stream: EventStream) -> bool:
-        """Make `stream` the standing one; False when there is one already."""
-        if self._stream is not None:
-            return False
-        self._stream = stream
-        while self._missed:
-            stream.push(self._missed.popleft())
-        return True
-
-    def detach(self) -> None:
-        self._stream = None
-        self.used_at = time.monotonic()
-
     def shut(self) -> None:
-        """The session is over: cancel what is in flight and end its stream."""
+        """The session is over: cancel what is in flight and end its streams."""
         for scope in list(self.in_flight.values()):
             scope.cancel()
-        if self._stream is not None:
-            self._stream.end()
+        self.asks.close()
+        self.streams.standing.end()
 
-    def _say(self, method: str, params: dict[str, Any] | None) -> None:
-        data = event(jsonrpc.notification(method, params))
-        if self._stream is not None:
-            self._stream.push(data)
-        elif data not in self._missed:
-            self._missed.append(data)
+    def _notify(self, method: str, params: dict[str, Any] | None) -> None:
+        self.streams.standing.push(jsonrpc.notification(method, params), once=True)
+
+    async def _ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        return await self.asks.ask(self.streams.standing.push, method, params)
 
 
 class Sessions:

@@ -12,11 +12,12 @@ import structlog
 
 from gateway.config.models import GatewaySettings
 from gateway.errors import SessionNotFound
-from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.agents import ConnectedAgent, OnNotification
 from gateway.frontend.body import read_message
 from gateway.frontend.duplex import Duplex
-from gateway.frontend.exchange import EventStream, event
+from gateway.frontend.exchange import EventStream
 from gateway.frontend.streamable import Handler, Http, reply_empty
+from gateway.frontend.streams import event
 from gateway.jsonrpc import Message
 from gateway.protocol import HANDSHAKE_VERSIONS
 
@@ -32,11 +33,13 @@ class LegacySse:
         handle: Handler,
         on_open: Callable[[ConnectedAgent], None],
         on_close: Callable[[ConnectedAgent], Awaitable[None]],
+        on_notification: OnNotification,
     ) -> None:
         self._settings = settings
         self._handle = handle
         self._on_open = on_open
         self._on_close = on_close
+        self._on_notification = on_notification
         self._open: dict[str, Duplex] = {}
 
     async def get(self, http: Http) -> None:
@@ -50,7 +53,8 @@ class LegacySse:
 
         try:
             async with anyio.create_task_group() as tg:
-                self._open[agent.id] = Duplex(agent, self._handle, write, tg, self._on_open)
+                duplex = Duplex(agent, self._handle, write, tg, self._on_open, self._on_notification)
+                self._open[agent.id] = duplex
                 tg.start_soon(stream.run, ())
                 while (await http.receive())["type"] != "http.disconnect":
                     pass

@@ -17,7 +17,7 @@ import anyio.lowlevel
 from gateway import jsonrpc
 from gateway.config.models import GatewaySettings
 from gateway.errors import PayloadTooLarge
-from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.agents import ConnectedAgent, OnNotification
 from gateway.frontend.duplex import Duplex
 from gateway.frontend.streamable import Handler
 from gateway.jsonrpc import Message
@@ -28,20 +28,28 @@ from gateway.upstream.lines import LineSplitter, Overlong
 CHUNK: Final = 64 * 1024
 
 
+def stdio_agent() -> ConnectedAgent:
+    """The one agent, before it has said anything."""
+    return ConnectedAgent(ANONYMOUS, None, HANDSHAKE_VERSIONS[-1])
+
+
 async def serve_stdio(
     settings: GatewaySettings,
+    agent: ConnectedAgent,
     handle: Handler,
     on_open: Callable[[ConnectedAgent], None],
     on_close: Callable[[ConnectedAgent], Awaitable[None]],
+    on_notification: OnNotification,
+    on_first: Callable[[], None],
     on_end: Callable[[], None],
     ended: anyio.Event,
 ) -> None:
     """Serve until stdin ends, nobody reads stdout any more, or `ended` is set; then finish what is in flight.
 
     Args:
+        on_first: told of the agent's first request, when `agent` knows what it declares.
         on_end: told that it is over, before what is in flight is waited for.
     """
-    agent = ConnectedAgent(ANONYMOUS, None, HANDSHAKE_VERSIONS[-1])
     lines = LineSplitter(settings.max_request_bytes)
     write_bytes, close_output = await _open_output(ended.set)
 
@@ -59,7 +67,7 @@ async def serve_stdio(
             ended.set()
 
     async with anyio.create_task_group() as tg:
-        duplex = Duplex(agent, handle, write, tg, on_open)
+        duplex = Duplex(agent, handle, write, tg, on_open, on_notification, on_first)
         try:
             await _open_input(feed)
             await ended.wait()

@@ -5,6 +5,7 @@ has to agree. Nothing here knows what a method means, except for `initialize`, w
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,7 +28,7 @@ from gateway.errors import (
     UnsupportedVersion,
 )
 from gateway.frontend import param_headers
-from gateway.frontend.agents import ConnectedAgent, carries_envelope, modern_agent
+from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, modern_agent
 from gateway.frontend.body import read_message
 from gateway.frontend.exchange import EventStream, Exchange, Receive, Send, encode
 from gateway.frontend.sessions import Session, Sessions
@@ -43,7 +44,7 @@ from gateway.protocol import (
     REQUEST_CANCELLED,
     Era,
 )
-from gateway.request import Principal, Request
+from gateway.request import Ask, Principal, Request
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -55,6 +56,9 @@ WATCH_SECONDS: Final = 0.05
 MODERN_STATUSES: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400, INVALID_PARAMS: 400, METHOD_NOT_FOUND: 404}
 """HTTP status by error code, for answers of the modern era; all others are 200. Codes of the specification's own range
 (−32020 …) are 400."""
+
+PRIMING_VERSION: Final = "2025-11-25"
+"""The first revision whose clients know events without a message."""
 
 ROUTING_HEADERS: Final = frozenset({b"mcp-protocol-version", b"mcp-method", b"mcp-name", b"mcp-session-id"})
 
@@ -98,6 +102,7 @@ class Streamable:
     Args:
         handle: answers a request (the whole chain).
         on_open: told of every handshake-era agent once it is initialized.
+        on_notification: told what such an agent says unasked.
         tasks: outlives any one request.
     """
 
@@ -108,6 +113,7 @@ class Streamable:
         library: Library,
         sessions: Sessions,
         on_open: Callable[[ConnectedAgent], None],
+        on_notification: OnNotification,
         tasks: TaskGroup,
     ) -> None:
         self._settings = settings
@@ -115,6 +121,7 @@ class Streamable:
         self._library = library
         self._sessions = sessions
         self._on_open = on_open
+        self._on_notification = on_notification
         self._tasks = tasks
 
     async def post(self, http: Http) -> None:
@@ -136,22 +143,27 @@ class Streamable:
             await self._post_alone(http, message, version)
 
     async def get(self, http: Http) -> None:
-        """The standing stream of a session."""
+        """The standing stream of a session, or with `Last-Event-ID` the rest of any stream of it."""
         if http.headers.get("mcp-protocol-version", DEFAULT_VERSION) not in HANDSHAKE_VERSIONS:
             raise MethodNotAllowed("2026-07-28 has no GET; use subscriptions/listen.", ["POST"])
         if not http.accepts("text/event-stream"):
             raise NotAcceptable("Accept must include text/event-stream.")
         session = self._session(http)
-        stream = EventStream(http.send, self._settings.keepalive)
-        if not session.attach(stream):
+        channel, after = session.streams.standing, None
+        if (last_event_id := http.headers.get("last-event-id")) is not None:
+            channel, after = session.streams.find(last_event_id)
+        elif channel.connection is not None:
             raise StreamExists("This session has a standing stream already.")
+        stream = EventStream(http.send, self._settings.keepalive)
+        channel.attach(stream, after, prime=_primes(session.agent) and after is not None)
         try:
             async with anyio.create_task_group() as tg:
                 tg.start_soon(_until_disconnect, http.receive, stream.end)
                 await stream.run(encode(_session_header(session.agent)))
                 tg.cancel_scope.cancel()
         finally:
-            session.detach()
+            channel.detach(stream)
+            session.used_at = time.monotonic()
 
     async def delete(self, http: Http) -> None:
         """End a session."""
@@ -190,8 +202,13 @@ class Streamable:
 
     def _take(self, message: Message, session: Session) -> None:
         """A notification or a response; nobody is owed an answer."""
-        if message.get("method") == "notifications/cancelled":
-            session.cancel(as_object(message.get("params")).get("requestId"))
+        method, params = message.get("method"), as_object(message.get("params"))
+        if method is None:
+            session.asks.answer(message)
+        elif method == "notifications/cancelled":
+            session.cancel(params.get("requestId"))
+        else:
+            self._tasks.start_soon(self._on_notification, session.agent, method, params)
 
     async def _post_alone(self, http: Http, message: Message, version: str | None) -> None:
         """A message that belongs to no session, as plain HTTP tools send it: served on its own."""
@@ -200,7 +217,8 @@ class Streamable:
         if "id" not in message or "method" not in message:
             await reply_empty(http.send, 202)
         else:
-            await self._answer(http, message, ConnectedAgent(http.principal, http.view, DEFAULT_VERSION), None, {})
+            agent = ConnectedAgent(http.principal, http.view, DEFAULT_VERSION, lasting=False)
+            await self._answer(http, message, agent, None, {})
 
     # --- Modern era -------------------------------------------------------------------------------------------------
 
@@ -248,10 +266,19 @@ class Streamable:
     ) -> bool:
         """Handle one request and send what comes of it. Returns whether it succeeded."""
         id: RequestId = message["id"]
-        streams = http.accepts("text/event-stream")
-        exchange = Exchange(http.send, self._tasks, self._settings.keepalive, headers, streams=streams)
+        exchange = self._exchange(http, session, headers)
         params = as_object(message.get("params"))
-        request = Request(id, message["method"], params, agent, exchange.notify, extra or {}, response_headers=headers)
+        request = Request(
+            id,
+            message["method"],
+            params,
+            agent,
+            exchange.notify,
+            headers=extra or {},
+            response_headers=headers,
+            ask=_asking(session, exchange) if session is not None else None,
+            pause=exchange.pause,
+        )
         silence = exchange.open_if_silent()
         watch: asyncio.TimerHandle | None = None
         answer, status, succeeded = None, 200, False
@@ -282,6 +309,22 @@ class Streamable:
         await exchange.finish(answer, status)
         return succeeded
 
+    def _exchange(self, http: Http, session: Session | None, headers: dict[str, str]) -> Exchange:
+        streams = http.accepts("text/event-stream")
+        if session is None or not streams:
+            return Exchange(http.send, self._tasks, self._settings.keepalive, headers, streams=streams)
+        # Who names the type can read it; `*/*` is what plain HTTP tools send.
+        prime = _primes(session.agent) and "text/event-stream" in http.headers.get("accept", "")
+        return Exchange(
+            http.send,
+            self._tasks,
+            self._settings.keepalive,
+            headers,
+            streams=True,
+            channel=session.streams.open(),
+            prime=prime,
+        )
+
     def _watch(self, receive: Receive, scope: anyio.CancelScope) -> None:
         self._tasks.start_soon(_until_disconnect, receive, scope.cancel)
 
@@ -291,6 +334,21 @@ def _status(code: int, era: Era) -> int:
     if era is Era.HANDSHAKE:
         return 200
     return MODERN_STATUSES.get(code, 400 if -32099 <= code <= -32020 else 200)
+
+
+def _primes(agent: ConnectedAgent) -> bool:
+    """Whether its client knows events without a message; older ones take them for broken JSON."""
+    return agent.version >= PRIMING_VERSION
+
+
+def _asking(session: Session, exchange: Exchange) -> Ask:
+    """Asks on the request's own stream, or on the standing one if its client wants none."""
+
+    async def ask(method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        write = exchange.write if exchange.streams else session.streams.standing.push
+        return await session.asks.ask(write, method, params)
+
+    return ask
 
 
 def _session_header(agent: ConnectedAgent) -> dict[str, str]:

@@ -1,6 +1,9 @@
 """One request in flight, who hears what belongs to no request, and the options a request is sent with."""
 
 import asyncio
+import math
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.errors import UpstreamLost, UpstreamTimeout
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 
         on_notification: Notify
         """Hears the notifications that belong to this request: its progress, its log messages, its listen frames."""
+        asker: "Asker"
+        """Answers what the upstream asks on behalf of this request."""
+        on_pause: Callable[[], None]
+        """Told that the upstream has ended the connection of this request for the time being, and will be polled."""
         progress: bool
         """Ask the upstream for progress, under a token of this side."""
         max_timeout: float
@@ -47,22 +54,54 @@ class Peer(Protocol):
         ...
 
 
+class Asker(Protocol):
+    """Takes what an upstream asks on behalf of a request (sampling, elicitation, roots) to whoever sent it."""
+
+    @property
+    def agent(self) -> str:
+        """The id of the agent that answers."""
+        ...
+
+    async def ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        """The agent's result.
+
+        Raises:
+            GatewayError: it has none; what the upstream is to be told instead.
+        """
+        ...
+
+
 class Call:
     """One request in flight."""
 
-    __slots__ = ("_latest", "_timeout", "_timer", "future", "id", "method", "on_notification", "reply", "upstream")
+    __slots__ = (
+        "_held",
+        "_latest",
+        "_timeout",
+        "_timer",
+        "asker",
+        "future",
+        "id",
+        "method",
+        "on_notification",
+        "on_pause",
+        "reply",
+        "upstream",
+    )
 
-    def __init__(
-        self, upstream: str, id: RequestId, method: str, on_notification: Notify | None, future: asyncio.Future[Any]
-    ) -> None:
+    def __init__(self, upstream: str, id: RequestId, method: str, options: "CallOptions", future: asyncio.Future[Any]):
         self.upstream = upstream
         self.id = id
         self.method = method
-        self.on_notification = on_notification
+        self.on_notification = options.get("on_notification")
+        self.on_pause = options.get("on_pause")
+        self.asker = options.get("asker")
         self.future: asyncio.Future[dict[str, Any]] = future
         self.reply: object = None
         """What the transport keeps with the call."""
         self._timer: asyncio.TimerHandle | None = None
+        self._timeout = self._latest = math.inf
+        self._held = 0
 
     def set_deadline(self, timeout: float, latest: float) -> None:
         """Fail after `timeout` seconds without progress, or `latest` seconds in all."""
@@ -72,10 +111,25 @@ class Call:
 
     def renew_deadline(self) -> None:
         """The upstream showed progress."""
+        if not self._held:
+            self._reset_deadline(self._timeout)
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """While somebody thinks about a question of the upstream's, only the latest deadline counts."""
+        self._held += 1
+        self._reset_deadline(math.inf)
+        try:
+            yield
+        finally:
+            self._held -= 1
+            self.renew_deadline()
+
+    def _reset_deadline(self, timeout: float) -> None:
         if self._timer is not None and not self.future.done():
             self._timer.cancel()
             loop = self.future.get_loop()
-            self._timer = loop.call_at(min(loop.time() + self._timeout, self._latest), self._expire)
+            self._timer = loop.call_at(min(loop.time() + timeout, self._latest), self._expire)
 
     def _expire(self) -> None:
         self.fail(UpstreamTimeout(self.upstream, self.method, self._timeout))

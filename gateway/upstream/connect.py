@@ -30,9 +30,10 @@ class Connector:
     """
     Args:
         upstream: its name.
-        capabilities: what we declare to be able to do for the upstream.
+        capabilities: what we declare to be able to do for the upstream, asked before each attempt.
         peer: hears what the upstream says unasked.
         stderr: makes the log for a child's stderr.
+        private: whether the connection will serve one client only.
     """
 
     def __init__(
@@ -40,10 +41,11 @@ class Connector:
         upstream: str,
         config: ServerConfig,
         *,
-        capabilities: Mapping[str, Any],
+        capabilities: Callable[[], Mapping[str, Any]],
         peer: Peer,
         stderr: Callable[[], StderrLog],
         guardian: Guardian,
+        private: bool = False,
     ) -> None:
         self.upstream = upstream
         self._config = config
@@ -51,6 +53,7 @@ class Connector:
         self._peer = peer
         self._stderr = stderr
         self._guardian = guardian
+        self._private = private
         self._probe = Probe()
         self._legacy_sse = config.type == "sse"
 
@@ -86,7 +89,8 @@ class Connector:
         from gateway.upstream.session import Session
 
         dispatcher = await self._open(stack)
-        session = await stack.enter_async_context(Session(dispatcher, self._capabilities))
+        dispatcher.private = self._private
+        session = await stack.enter_async_context(Session(dispatcher, self._capabilities()))
         probe = not self._legacy_sse and self._probe.is_due
         try:
             agreed = await session.negotiate(self._config.connect_timeout, probe=probe)

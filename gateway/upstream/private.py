@@ -1,83 +1,132 @@
 """Connections that one agent, or one identity, has to itself (`isolation`): made when needed, closed with it."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 import anyio
 from anyio.abc import TaskGroup
 
+from gateway import jsonrpc
 from gateway.errors import UpstreamUnavailable
-from gateway.protocol import Era
 from gateway.request import Agent
 from gateway.upstream.link import Link
 
-MAX_PRIVATE_LINKS: Final = 256
-"""Most connections of their own that agents may have to one upstream."""
 IDLE_SECONDS: Final = 300.0
 """How long an identity's connection outlives its last request; nobody tells us when an identity has gone."""
+LASTING_IDLE_SECONDS: Final = 1800.0
+"""How long the connection of an agent that is still there outlives its last request."""
+
+Key = tuple[str, bytes]
+"""`(agent's or principal's id, what it declares)`."""
+
+
+def declared(agent: Agent) -> dict[str, Any]:
+    """What the agent can do for an upstream, in the words in which we declare it there."""
+    known = ("sampling", "elicitation", "roots", "extensions", "experimental")
+    return {name: agent.capabilities[name] for name in known if agent.capabilities.get(name) is not None}
 
 
 @dataclass(slots=True)
 class _Private:
     link: Link
-    has_end: bool
+    lasting: bool
     """Whether we will be told that its agent has gone."""
-    used_at: float
+    used_at: float = field(default_factory=time.monotonic)
+    users: int = 0
+
+    def is_idle(self) -> bool:
+        patience = LASTING_IDLE_SECONDS if self.lasting else IDLE_SECONDS
+        return self.users == 0 and time.monotonic() - self.used_at >= patience
 
 
 class PrivateLinks:
     """One upstream's private connections.
 
     Args:
-        make: makes a link; its task is run here.
+        make: makes a link that declares these capabilities, and belongs to that agent if it is one agent's alone.
+        cap: most of them at a time.
     """
 
-    def __init__(self, upstream: str, isolation: Literal["identity", "session"], make: Callable[[], Link]) -> None:
+    def __init__(self, upstream: str, make: Callable[[Mapping[str, Any], Agent | None], Link], cap: int) -> None:
         self._upstream = upstream
-        self._isolation = isolation
         self._make = make
-        self._links: dict[str, _Private] = {}
+        self._cap = cap
+        self._links: dict[Key, list[_Private]] = {}
+        self._freed = anyio.Event()
         self._tasks: TaskGroup | None = None
 
     @property
     def links(self) -> list[Link]:
-        return [private.link for private in self._links.values()]
+        return [private.link for some in self._links.values() for private in some]
 
-    def link_for(self, agent: Agent) -> Link:
-        """
+    @asynccontextmanager
+    async def lease(
+        self, agent: Agent, isolation: Literal["identity", "session"], patience: float, *, alone: bool
+    ) -> AsyncGenerator[Link]:
+        """A connection for one request.
+
+        Args:
+            patience: seconds to wait at most for a connection that is in use, when no more may be made.
+            alone: whether an agent that consists of a single request (modern, over HTTP) must not share it meanwhile.
+
         Raises:
             UpstreamUnavailable: too many have one.
         """
-        has_end = self._isolation == "session" and agent.era is Era.HANDSHAKE  # a modern request is an agent by itself
-        key = agent.id if has_end else agent.principal.id
-        private = self._links.get(key)
+        lasting = isolation == "session" and agent.lasting
+        capabilities = declared(agent)
+        key = agent.id if lasting else agent.principal.id, jsonrpc.dumps(capabilities)
+        private = self._take(key, agent if lasting else None, capabilities, alone=alone and not lasting)
         if private is None:
-            if len(self._links) >= MAX_PRIVATE_LINKS or self._tasks is None:
-                reason = f"{len(self._links)} agents have connections of their own to it"
-                raise UpstreamUnavailable(self._upstream, "busy", reason)
-            private = self._links[key] = _Private(self._make(), has_end, 0.0)
+            private = await self._wait(key, patience)
+        private.users += 1
+        try:
+            yield private.link
+        finally:
+            private.users -= 1
+            private.used_at = time.monotonic()
+            self._freed.set()
+            self._freed = anyio.Event()
+
+    def _take(self, key: Key, agent: Agent | None, capabilities: dict[str, Any], *, alone: bool) -> _Private | None:
+        some = self._links.setdefault(key, [])
+        private = next((private for private in some if not alone or private.users == 0), None)
+        if private is None and self._tasks is not None and len(self.links) < self._cap:
+            private = _Private(self._make(capabilities, agent), lasting=agent is not None)
+            some.append(private)
             self._tasks.start_soon(private.link.run)
-        private.used_at = time.monotonic()
-        return private.link
+        return private
+
+    async def _wait(self, key: Key, patience: float) -> _Private:
+        with anyio.move_on_after(patience):
+            while some := self._links.get(key):
+                if free := next((private for private in some if private.users == 0), None):
+                    return free
+                await self._freed.wait()
+        reason = f"clients have {len(self.links)} connections of their own to it, as many as max_sessions allows"
+        raise UpstreamUnavailable(self._upstream, "busy", reason)
+
+    def of(self, agent_id: str) -> list[Link]:
+        """The connections that belong to that agent alone."""
+        return [private.link for key, some in self._links.items() if key[0] == agent_id for private in some]
 
     def release(self, agent_id: str) -> None:
         """That agent has gone: close what was its own."""
-        if agent_id in self._links:
-            self._links.pop(agent_id).link.stop()
+        for key in [key for key in self._links if key[0] == agent_id]:
+            for private in self._links.pop(key):
+                private.link.stop()
 
     async def run(self) -> None:
         """The owner of them all. Ends by cancellation."""
         async with anyio.create_task_group() as self._tasks:
             while True:
                 await anyio.sleep(IDLE_SECONDS / 10)
-                for key, private in list(self._links.items()):
-                    if not private.has_end and time.monotonic() - private.used_at >= IDLE_SECONDS:
-                        self._close_if_idle(key, private)
-
-    def _close_if_idle(self, key: str, private: _Private) -> None:
-        session = private.link.session
-        if session is None or not session.connection.calls:
-            del self._links[key]
-            private.link.stop()
+                for key, some in list(self._links.items()):
+                    self._links[key] = [private for private in some if not private.is_idle()]
+                    for private in some:
+                        if private not in self._links[key]:
+                            private.link.stop()
+                    if not self._links[key]:
+                        del self._links[key]

@@ -151,6 +151,8 @@ class CallReply:
         if self._call.future.done():
             return
         if self._parser is not None:
+            if self._last_event_id is not None and self._call.on_pause is not None:
+                self._call.on_pause()
             self._resume(WireError("its stream ended without an answer"))
         elif self._status == 200:
             self._on_json(b"".join(self._pieces))

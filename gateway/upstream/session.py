@@ -46,7 +46,7 @@ class Session(ClientSession):
         info = types.Implementation(name="mcp-gateway", version=__version__)
         super().__init__(dispatcher=dispatcher, client_info=info)
         self.connection = dispatcher
-        self._capabilities = dict(capabilities)
+        self.capabilities = dict(capabilities)
         self.era = Era.HANDSHAKE
 
     async def negotiate(self, timeout: float, *, probe: bool = True) -> Negotiated:
@@ -96,7 +96,7 @@ class Session(ClientSession):
         if self.era is Era.MODERN:
             meta = data["params"]["_meta"] = dict(as_object(params.get("_meta")))
             self._stamp(data, options)
-            meta[META_CLIENT_CAPABILITIES] = dict(self._capabilities if capabilities is None else capabilities)
+            meta[META_CLIENT_CAPABILITIES] = dict(self.capabilities if capabilities is None else capabilities)
             if log_level is not None:
                 meta[META_LOG_LEVEL] = log_level
             if headers:
@@ -133,7 +133,7 @@ class Session(ClientSession):
         ).model_dump(by_alias=True, mode="json", exclude_none=True)
         options: CallOptions = {"timeout": timeout, "cancel_on_abandon": False}
         raw = await self.connection.send_raw_request(
-            "initialize", {**params, "capabilities": self._capabilities}, options
+            "initialize", {**params, "capabilities": self.capabilities}, options
         )
         version = raw.get("protocolVersion")
         if version not in HANDSHAKE_VERSIONS:

@@ -36,6 +36,8 @@ class CallTable(ABC):
 
     def __init__(self, upstream: str, peer: Peer) -> None:
         self.upstream = upstream
+        self.private = False
+        """Whether it serves one client only."""
         self.calls: dict[RequestId, Call] = {}
         self._peer = peer
         self._next_id = 0
@@ -61,7 +63,7 @@ class CallTable(ABC):
         options = cast("CallOptions", opts or {})
         loop = asyncio.get_running_loop()
         id = options.get("request_id") or self._mint()
-        call = Call(self.upstream, id, method, options.get("on_notification"), loop.create_future())
+        call = Call(self.upstream, id, method, options, loop.create_future())
         message = jsonrpc.request(id, method, self._with_token(params, call, options))
         timeout = options.get("timeout")
         if timeout is not None:
@@ -240,13 +242,28 @@ class CallTable(ABC):
             del self._asked[id]
 
     async def _ask_peer(self, id: RequestId, method: str, params: dict[str, Any] | None, via: Call | None) -> Message:
+        call = via or self._provoker()
         try:
-            return jsonrpc.result(id, await self._peer.on_request(method, params, via))
+            if call is not None and call.asker is not None and method != "ping":
+                with call.held():
+                    result = await call.asker.ask(method, params)
+            else:
+                result = await self._peer.on_request(method, params, call)
+            return jsonrpc.result(id, result)
         except GatewayError as error:
             return jsonrpc.error(id, error.code, error.message, error.data)
         except Exception as error:
             self._peer.on_noise(f"answering {method[:64]} failed: {type(error).__name__}")
             return jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
+
+    def _provoker(self) -> Call | None:
+        """The call on whose behalf the upstream asks, where the transport cannot tell: the latest, provided that all
+        are one agent's. Among those of several it is never guessed."""
+        if not self.private:
+            return None
+        asking = [call for call in self.calls.values() if call.asker is not None]
+        agents = {call.asker.agent for call in asking if call.asker is not None}
+        return asking[-1] if len(agents) == 1 else None
 
     def _garbage(self, reason: str, call: Call | None) -> None:
         if call is not None:

@@ -1,31 +1,46 @@
 """One upstream: its connections, what it offers, and the one way to ask it something."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 
 from gateway.config.models import ServerConfig
-from gateway.errors import MethodNotFound, UpstreamLost, UpstreamUnavailable
-from gateway.protocol import CHANGE_NOTIFICATIONS
-from gateway.request import Agent
+from gateway.errors import GatewayError, UpstreamLost, UpstreamUnavailable
+from gateway.protocol import CHANGE_NOTIFICATIONS, Era
+from gateway.request import Agent, is_askable
 from gateway.upstream.connect import Connector
 from gateway.upstream.guardian import Guardian
+from gateway.upstream.hearing import Hearing
 from gateway.upstream.link import Link, State, Status
 from gateway.upstream.listing import Listing
-from gateway.upstream.private import PrivateLinks
+from gateway.upstream.private import PrivateLinks, declared
 from gateway.upstream.slots import Slots
 from gateway.upstream.stderr import BoundedLog, StderrLog
 from gateway.upstream.watch import Watch
 
 if TYPE_CHECKING:
-    from gateway.upstream.calls import Call, CallOptions
+    from gateway.upstream.calls import CallOptions
     from gateway.upstream.session import Negotiated, Session
 
 log = structlog.stdlib.get_logger("gateway.upstream")
+
+FOR_ALL: Final[Mapping[str, Any]] = {
+    "extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}}
+}
+"""What we declare on behalf of agents of all kinds: what needs nothing of those that know nothing of it."""
+ASKABLE: Final[Mapping[str, Any]] = {
+    **FOR_ALL,
+    "sampling": {},
+    "elicitation": {"form": {}, "url": {}},
+    "roots": {},
+}
+"""What we declare where clients share a session by the owner's wish; what one of them lacks, it is not asked."""
 
 MIN_TTL_SECONDS: Final = 1.0
 """Lists are not fetched more often than this, however small the upstream's `ttlMs`."""
@@ -41,8 +56,9 @@ class Observer(Protocol):
 
     def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None: ...
 
-    def on_log(self, upstream: str, params: dict[str, Any], call: "Call | None") -> None:
-        """A log message that belongs to no call we could tell."""
+    def on_message(self, upstream: str, method: str, params: dict[str, Any], agent: Agent | None) -> None:
+        """Another notification that belongs to no request, such as a log message; `agent` is the one client of the
+        connection it came by, if it has but one."""
         ...
 
 
@@ -51,10 +67,17 @@ class Upstream:
 
     Args:
         listing: what it offered when last seen (the snapshot), or None.
+        only: the one client of the whole gateway, where there is but one (stdio).
     """
 
     def __init__(
-        self, name: str, config: ServerConfig, observer: Observer, guardian: Guardian, listing: Listing | None = None
+        self,
+        name: str,
+        config: ServerConfig,
+        observer: Observer,
+        guardian: Guardian,
+        listing: Listing | None = None,
+        only: Agent | None = None,
     ) -> None:
         self.name = name
         self.config = config
@@ -67,13 +90,16 @@ class Upstream:
         self._lost_at: float | None = None
         self._withdrawn = False
         self._tasks: TaskGroup | None = None
+        self._log_level: str | None = None
         self._noise = BoundedLog(self._on_noise, time.monotonic)
-        self._main = self._link(self._serve, self._on_status, lazy=config.lazy and listing is not None)
-        self._private = (
-            PrivateLinks(name, config.isolation, lambda: self._link(_nothing, self._on_private_status, lazy=True))
-            if config.isolation in ("identity", "session")
-            else None
+        self._only = only
+        self._main = Link(
+            self._connector(self._declared, only, private=only is not None),
+            self._serve,
+            self._on_status,
+            lazy=config.lazy and listing is not None,
         )
+        self._private = PrivateLinks(name, self._private_link, config.max_sessions)
         self._watch = Watch(self)
         self._slots = Slots(config.max_concurrency, config.max_queue)
         if listing is not None:
@@ -154,12 +180,56 @@ class Upstream:
         log_level: str | None,
         headers: Mapping[str, str] | None,
     ) -> dict[str, Any]:
+        given: CallOptions = {"timeout": self.config.timeout, "max_timeout": self.config.max_timeout, **options}
+        isolation = None if agent is None else self.config.isolation or await self._isolation_for(agent)
+        if agent is None or isolation in (None, "shared"):
+            return await self._send(self._main, method, params, agent, given, log_level, headers)
+        # Where a transport does not show on whose behalf the upstream asks, nobody else may be at work beside it.
+        alone = self.config.type != "http" and is_askable(agent)
+        async with self._private.lease(agent, isolation, given.get("timeout", math.inf), alone=alone) as link:
+            return await self._send(link, method, params, agent, given, log_level, headers)
+
+    async def _isolation_for(self, agent: Agent) -> "Literal['session'] | None":
+        """What applies to a request where the configuration does not say: an upstream of the handshake era hears only
+        once what its client can answer, so a client that can be asked gets a session of its own."""
+        if not is_askable(agent):
+            return None
+        if await self.era() is Era.MODERN or (self._only is not None and self._main_declares(declared(agent))):
+            return None
+        return "session"
+
+    def _main_declares(self, capabilities: Mapping[str, Any]) -> bool:
+        session = self._main.session
+        return capabilities == (session.capabilities if session is not None else self._declared())
+
+    async def era(self) -> Era:
+        """The era it speaks, which has to be found out first if it never was connected.
+
+        Raises:
+            UpstreamUnavailable: it is not connected, and never was.
+        """
+        if self.agreed is None:
+            session = await self._main.ready(self.config.connect_timeout)
+            return session.era
+        return self.agreed.era
+
+    async def _send(
+        self,
+        link: Link,
+        method: str,
+        params: Mapping[str, Any],
+        agent: Agent | None,
+        options: "CallOptions",
+        log_level: str | None,
+        headers: Mapping[str, str] | None,
+    ) -> dict[str, Any]:
         config = self.config
-        given: CallOptions = {"timeout": config.timeout, "max_timeout": config.max_timeout, **options}
-        link = self._main if agent is None or self._private is None else self._private.link_for(agent)
+        capabilities = agent.capabilities if agent is not None else None
         session = link.current() or await link.ready(config.connect_timeout)
         try:
-            return await session.forward(method, params, {**given}, log_level=log_level, headers=headers)
+            return await session.forward(
+                method, params, {**options}, capabilities=capabilities, log_level=log_level, headers=headers
+            )
         except UpstreamLost as error:
             if error.delivered:
                 raise
@@ -169,11 +239,13 @@ class Upstream:
                 raise
         # The session was refused, so the request was not acted on: open a new one and send it there.
         session = await link.ready(config.connect_timeout, after=session)
-        return await session.forward(method, params, given, log_level=log_level, headers=headers)
+        return await session.forward(
+            method, params, options, capabilities=capabilities, log_level=log_level, headers=headers
+        )
 
     def in_flight(self) -> int:
         """How many requests await an answer."""
-        links = [self._main, *(self._private.links if self._private is not None else ())]
+        links = [self._main, *self._private.links]
         return sum(len(link.session.connection.calls) for link in links if link.session is not None)
 
     # --- Subscriptions and log level (the bridge counts; we keep what it wants across reconnects) -------------------
@@ -188,7 +260,18 @@ class Upstream:
 
     async def set_log_level(self, level: str | None) -> None:
         """Ask for log messages from that level on (handshake era), now and after every reconnect."""
+        self._log_level = level
         await self._watch.set_log_level(level)
+        for link in self._private.links:
+            if link.session is not None:
+                await self._send_log_level(link.session)
+
+    async def tell(self, agent: Agent, method: str, params: dict[str, Any] | None) -> None:
+        """Pass on a notification of an agent's, on the connections that are its own."""
+        links = [self._main] if self._only is not None else self._private.of(agent.id)
+        for session in [link.session for link in links if link.session is not None]:
+            if session.era is Era.HANDSHAKE and session.connection.closed is None:
+                await session.connection.notify(method, params)
 
     # --- Life -------------------------------------------------------------------------------------------------------
 
@@ -196,8 +279,7 @@ class Upstream:
         """The owner of all its connections. Ends by cancellation."""
         async with anyio.create_task_group() as self._tasks:
             self._tasks.start_soon(self._main.run)
-            if self._private is not None:
-                self._tasks.start_soon(self._private.run)
+            self._tasks.start_soon(self._private.run)
 
     def restart(self) -> None:
         """Close the main connection and open it anew; with none, try now."""
@@ -209,21 +291,32 @@ class Upstream:
 
     def release(self, agent_id: str) -> None:
         """That agent has gone: close what was its own."""
-        if self._private is not None:
-            self._private.release(agent_id)
+        self._private.release(agent_id)
 
     # --- Inside -----------------------------------------------------------------------------------------------------
 
-    def _link(self, serve: Any, on_status: Callable[[Status], None], *, lazy: bool) -> Link:
-        connector = Connector(
+    def _connector(
+        self, capabilities: Callable[[], Mapping[str, Any]], agent: Agent | None, *, private: bool
+    ) -> Connector:
+        return Connector(
             self.name,
             self.config,
-            capabilities={},
-            peer=self,
+            capabilities=capabilities,
+            peer=Hearing(self, agent),
             stderr=lambda: StderrLog(self._on_stderr, time.monotonic),
             guardian=self._guardian,
+            private=private,
         )
-        return Link(connector, serve, on_status, lazy=lazy)
+
+    def _private_link(self, capabilities: Mapping[str, Any], agent: Agent | None) -> Link:
+        connector = self._connector(lambda: capabilities, agent, private=True)
+        return Link(connector, self._serve_private, self._on_private_status, lazy=True)
+
+    def _declared(self) -> Mapping[str, Any]:
+        """What the main connection says its client can do."""
+        if self._only is not None:
+            return declared(self._only)
+        return ASKABLE if self.config.isolation == "shared" else FOR_ALL
 
     async def _serve(self, session: "Session", agreed: "Negotiated") -> None:
         """While the main connection is up: keep the lists fresh and the subscriptions alive."""
@@ -237,6 +330,17 @@ class Upstream:
                 await self._watch.run(session, agreed)
         finally:
             self._watch.detach()
+
+    async def _serve_private(self, session: "Session", agreed: "Negotiated") -> None:
+        """While a connection of one client's is up."""
+        await self._send_log_level(session)
+
+    async def _send_log_level(self, session: "Session") -> None:
+        declares = self.agreed is not None and "logging" in self.agreed.capabilities
+        if self._log_level is not None and declares and session.era is Era.HANDSHAKE:
+            options: CallOptions = {"timeout": self.config.timeout}
+            with suppress(GatewayError):
+                await session.forward("logging/setLevel", {"level": self._log_level}, options)
 
     def _on_status(self, status: Status) -> None:
         say = log.warning if status.state in (State.BACKING_OFF, State.DEGRADED) else log.info
@@ -262,27 +366,18 @@ class Upstream:
     def _on_stderr(self, line: str, suppressed: int) -> None:
         log.info("stderr", upstream=self.name, line=line, suppressed=suppressed or None)
 
-    # --- Peer -------------------------------------------------------------------------------------------------------
+    # --- What it says unasked (hearing.Listener) ----------------------------------------------------------------------
 
-    def on_notification(self, method: str, params: dict[str, Any] | None, call: "Call | None") -> None:
+    def on_message(self, method: str, params: dict[str, Any], agent: Agent | None) -> None:
         if method in CHANGE_NOTIFICATIONS.values():
             self._watch.on_changed(method)
         elif method == "notifications/resources/updated":
-            self._observer.on_resource_updated(self.name, params or {})
-        elif method == "notifications/message":
-            self._observer.on_log(self.name, params or {}, call)
-
-    async def on_request(self, method: str, params: dict[str, Any] | None, call: "Call | None") -> dict[str, Any]:
-        if method == "ping":
-            return {}
-        raise MethodNotFound(method)
+            self._observer.on_resource_updated(self.name, params)
+        else:
+            self._observer.on_message(self.name, method, params, agent)
 
     def on_noise(self, text: str) -> None:
         self._noise.say(text)
 
     def _on_noise(self, text: str, suppressed: int) -> None:
         log.warning("upstream noise", upstream=self.name, noise=text, suppressed=suppressed or None)
-
-
-async def _nothing(session: "Session", agreed: "Negotiated") -> None:
-    """What runs beside a connection that serves one agent only."""

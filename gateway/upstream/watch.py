@@ -244,7 +244,7 @@ class Watch:
             if method == "notifications/subscriptions/acknowledged":
                 settled.set()
             else:
-                self._upstream.on_notification(method, params, None)
+                self._upstream.on_message(method, params or {}, None)
 
         with scope:
             while True:

@@ -26,8 +26,12 @@ class Wired:
         self.written: list[dict[str, Any]] = []
         self.opened: list[ConnectedAgent] = []
         self.handled: list[Request] = []
+        self.heard: list[tuple[str, dict[str, Any]]] = []
         self.release = anyio.Event()
         self.agent = ConnectedAgent(ANONYMOUS, None, "2025-11-25")
+
+    async def hear(self, agent: ConnectedAgent, method: str, params: dict[str, Any]) -> None:
+        self.heard.append((method, params))
 
     async def handle(self, request: Request) -> dict[str, Any]:
         self.handled.append(request)
@@ -40,6 +44,9 @@ class Wired:
                 raise RuntimeError("a secret")
             case "say":
                 request.notify("said", {"by": request.id})
+            case "ask":
+                assert request.ask is not None
+                return {"method": "ask", "answer": await request.ask("roots/list", None)}
             case _:
                 pass
         return {"method": request.method}
@@ -47,6 +54,9 @@ class Wired:
     def send(self, method: str, id: Any = None, **params: Any) -> None:
         message = {"jsonrpc": "2.0", "method": method, "params": params}
         self.duplex.receive(json.dumps(message if id is None else message | {"id": id}).encode())
+
+    def receive(self, message: dict[str, Any]) -> None:
+        self.duplex.receive(json.dumps(message).encode())
 
     def cancel(self, id: Any) -> None:
         self.send("notifications/cancelled", requestId=id)
@@ -57,7 +67,7 @@ class Wired:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["Wired"]:
         async with anyio.create_task_group() as tasks:
-            self.duplex = Duplex(self.agent, self.handle, self.written.append, tasks, self.opened.append)
+            self.duplex = Duplex(self.agent, self.handle, self.written.append, tasks, self.opened.append, self.hear)
             yield self
 
 
@@ -179,3 +189,47 @@ async def test_draining_waits_for_what_is_in_flight_but_not_for_ever() -> None:
         await wait_until(lambda: len(it.handled) == 2)
         await it.duplex.drain(0)
     assert [one["id"] for one in it.written] == [1]
+
+
+async def test_the_agent_is_asked_on_its_channel_and_its_answer_goes_where_it_belongs() -> None:
+    async with Wired().running() as it:
+        it.send("initialize", 0, capabilities={"roots": {}})
+        await it.answered(0)
+        for id in (1, 2):
+            it.send("ask", id)
+        await wait_until(lambda: len([one for one in it.written if one.get("method") == "roots/list"]) == 2)
+        first, second = (one["id"] for one in it.written if one.get("method") == "roots/list")
+        for id in ("nonesuch", None, 99):
+            it.receive({"jsonrpc": "2.0", "id": id, "result": {"n": 0}})
+        it.receive({"jsonrpc": "2.0", "id": second, "result": {"n": 2}})
+        it.receive({"jsonrpc": "2.0", "id": second, "result": {"n": 3}})
+        it.receive({"jsonrpc": "2.0", "id": first, "error": {"code": -1, "message": "no"}})
+        await it.answered(0, 1, 2)
+        answers = {one["id"]: one for one in it.written if "method" not in one}
+        assert answers[2]["result"]["answer"] == {"n": 2}
+        assert answers[1]["error"] == {"code": -1, "message": "no"}
+
+
+async def test_a_question_is_taken_back_when_its_request_is_cancelled() -> None:
+    async with Wired().running() as it:
+        it.send("initialize", 0)
+        await it.answered(0)
+        it.send("ask", 1)
+        await wait_until(lambda: it.written[-1].get("method") == "roots/list")
+        asked = it.written[-1]["id"]
+        it.cancel(1)
+        await wait_until(lambda: it.written[-1].get("method") == "notifications/cancelled")
+        assert it.written[-1]["params"]["requestId"] == asked
+
+
+async def test_who_has_not_initialized_is_not_asked() -> None:
+    async with Wired().running() as it:
+        it.send("ask", 1)
+        await it.answered(1)
+        assert "has not initialized" in it.written[-1]["error"]["message"]
+
+
+async def test_what_it_says_unasked_is_passed_on() -> None:
+    async with Wired().running() as it:
+        it.send("notifications/roots/list_changed")
+        await wait_until(lambda: it.heard == [("notifications/roots/list_changed", {})])

@@ -1,15 +1,11 @@
 """Sessions without sockets: whose they are, how many, what is kept for their stream, and when they end."""
 
-import json
-from typing import Any
-
 import anyio
 import pytest
 
 from gateway.errors import InvalidRequest, SessionNotFound, TooManySessions
 from gateway.frontend.agents import ConnectedAgent
-from gateway.frontend.exchange import EventStream
-from gateway.frontend.sessions import MAX_MISSED, Session, Sessions
+from gateway.frontend.sessions import Session, Sessions
 from gateway.request import ANONYMOUS, Principal
 from tests.support import wait_until
 
@@ -33,18 +29,13 @@ class Book:
         self.closed.append(agent.id)
 
 
-class Stream(EventStream):
-    """A standing stream that nobody reads yet."""
+class Stream:
+    """A connection that nobody reads."""
 
     def __init__(self) -> None:
-        async def send(event: dict[str, Any]) -> None: ...
-
-        super().__init__(send, 60)
-        self.pushed: list[Any] = []
         self.ended = False
 
-    def push(self, data: bytes, *, must: bool = False) -> None:
-        self.pushed.append(json.loads(data.split(b"data: ")[1]))
+    def push(self, data: bytes, *, must: bool = False) -> None: ...
 
     def end(self) -> None:
         self.ended = True
@@ -91,7 +82,7 @@ async def test_a_closed_session_is_gone_and_told_of_once() -> None:
     book = Book(cap=1)
     one, stream = session(), Stream()
     book.sessions.add(one)
-    one.attach(stream)
+    one.streams.standing.attach(stream, prime=False)
     scope = anyio.CancelScope()
     one.begin(1, scope)
     for _ in range(2):
@@ -117,14 +108,14 @@ async def test_the_sessions_of_those_no_longer_good_are_closed() -> None:
 async def test_only_idle_sessions_are_swept() -> None:
     book = Book(idle=0.05)
     idle, streaming, calling = session(), session(), session()
-    streaming.attach(Stream())
+    streaming.streams.standing.attach(stream := Stream(), prime=False)
     calling.begin(1, anyio.CancelScope())
     for one in (idle, streaming, calling):
         book.sessions.add(one)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(book.sessions.sweep)
         await wait_until(lambda: book.closed == [idle.agent.id])
-        streaming.detach()
+        streaming.streams.standing.detach(stream)
         calling.end(1)
         await wait_until(lambda: len(book.closed) == 3)
         tasks.cancel_scope.cancel()
@@ -151,27 +142,3 @@ async def test_only_the_request_named_is_cancelled() -> None:
     assert (named.cancel_called, other.cancel_called) == (False, False)
     one.cancel(1)
     assert (named.cancel_called, other.cancel_called) == (True, False)
-
-
-async def test_there_is_one_standing_stream_at_a_time() -> None:
-    one, first, second = session(), Stream(), Stream()
-    assert not one.busy
-    assert one.attach(first)
-    assert not one.attach(second)
-    assert one.busy
-    one.detach()
-    assert one.attach(second)
-    one.agent.notify("now", None)
-    assert (len(first.pushed), len(second.pushed)) == (0, 1)
-
-
-async def test_what_is_missed_is_kept_once_in_order_and_up_to_a_cap() -> None:
-    one, stream = session(), Stream()
-    for number in range(MAX_MISSED + 5):
-        for _ in range(2):
-            one.agent.notify("said", {"number": number})
-    one.attach(stream)
-    assert [message["params"]["number"] for message in stream.pushed] == list(range(5, MAX_MISSED + 5))
-    one.detach()
-    one.attach(again := Stream())
-    assert again.pushed == []

@@ -60,8 +60,10 @@ def posted(url: str, message: Message, headers: Mapping[str, str] | None = None)
 
 
 def post(url: str, message: Message, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
-    """Status, and the JSON of the body if there is any."""
+    """Status, and the JSON of the body if there is any; of an event stream, the last message."""
     with posted(url, message, headers) as response:
+        if response.headers.get_content_type() == "text/event-stream":
+            return response.status, list(messages(response))[-1]
         body = response.read()
         return response.status, json.loads(body) if body else None
 
@@ -82,7 +84,7 @@ def events(response: HTTPResponse) -> Iterator[tuple[str, str]]:
         if name == "event":
             event = value.strip()
         elif name == "data":
-            data += value
+            data += value.removeprefix(" ")
         elif value and not name:
             yield ":", value
         elif data:

@@ -15,6 +15,7 @@ from anyio.streams.tls import TLSListener
 
 from gateway.config.models import ServerConfig
 from gateway.errors import MethodNotFound
+from gateway.request import Agent
 from gateway.upstream.calls import Call
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.http import Endpoint, HttpDispatcher
@@ -336,8 +337,9 @@ class Hears:
     def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None:
         self.updated.append(params["uri"])
 
-    def on_log(self, upstream: str, params: dict[str, Any], call: Call | None) -> None:
-        self.logged.append(params["data"])
+    def on_message(self, upstream: str, method: str, params: dict[str, Any], agent: Agent | None) -> None:
+        if method == "notifications/message":
+            self.logged.append(params["data"])
 
     @property
     def tools(self) -> list[str]:

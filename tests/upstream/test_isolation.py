@@ -29,7 +29,7 @@ def keep(guardian: Guardian) -> Keep:
 
 
 def agent(principal: str, version: str = "2025-11-25") -> ConnectedAgent:
-    return ConnectedAgent(Principal(principal), None, version)
+    return ConnectedAgent(Principal(principal), None, version, lasting=version != "2026-07-28")
 
 
 class Many(Mcp):
@@ -143,16 +143,15 @@ async def test_an_idle_connection_with_a_call_under_way_is_left(keep: Keep, monk
             await wait_until(lambda: outcome)
 
 
-async def test_they_are_bounded(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private, "MAX_PRIVATE_LINKS", 2)
+async def test_they_are_bounded(keep: Keep) -> None:
     async with byte_server(Many()) as server:
-        kept = keep(server.url, isolation="session")
+        kept = keep(server.url, isolation="session", max_sessions=2)
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
             first, second = agent("ann"), agent("bob")
             await session_of(kept, first)
             await session_of(kept, second)
-            with pytest.raises(UpstreamUnavailable, match="2 agents have connections of their own"):
+            with pytest.raises(UpstreamUnavailable, match="2 connections of their own"):
                 await session_of(kept, agent("eve"))
             kept.upstream.release(first.id)
             assert await session_of(kept, agent("eve")) == "session-4"

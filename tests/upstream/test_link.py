@@ -60,7 +60,7 @@ class Held:
         connector = Connector(
             "up",
             config(program, **settings),
-            capabilities={},
+            capabilities=dict,
             peer=self.ears,
             stderr=lambda: StderrLog(lambda line, suppressed: None, float),
             guardian=guardian,

@@ -230,7 +230,7 @@ async def test_whom_a_broken_line_answers(kind: str) -> None:
     ears = Ears()
     dispatcher = StdioDispatcher("up", ears, StderrLog(lambda line, suppressed: None, float), 10_000)
     loop = asyncio.get_running_loop()
-    calls: dict[str | int, Call] = {id: Call("up", id, "m", None, loop.create_future()) for id in (5, 7)}
+    calls: dict[str | int, Call] = {id: Call("up", id, "m", {}, loop.create_future()) for id in (5, 7)}
     dispatcher.calls.update(calls)
     dispatcher.on_stdout(line + b"\n")
     assert {id for id, call in calls.items() if call.future.done()} == ({answered} if answered else set[int]())

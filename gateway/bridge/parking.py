@@ -1,0 +1,199 @@
+"""Calls of modern agents at handshake-era upstreams, parked while a question of the upstream's is with the agent.
+
+The upstream asks live and waits; the agent is answered `input_required`, and what it brings with its retry goes to the
+call that still waits. A parked call that nobody comes back for is cancelled upstream.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any, Final
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from gateway.bridge import questions
+from gateway.bridge.state import LIFETIME_SECONDS, StateSeal
+from gateway.errors import AgentGone, GatewayError, InternalError, InvalidRequestState, TooManyParked
+from gateway.jsonrpc import as_object
+from gateway.protocol import Era
+from gateway.request import Agent, Request
+
+log = structlog.stdlib.get_logger("gateway.bridge")
+
+MAX_PARKED: Final = 1000
+MAX_PARKED_EACH: Final = 100
+"""Most parked calls in all, and of one principal."""
+
+Run = Callable[["ParkedCall"], Awaitable[dict[str, Any]]]
+
+
+class _Question:
+    def __init__(self, method: str, params: dict[str, Any]) -> None:
+        self.content = {"method": method, "params": params} if params else {"method": method}
+        self.answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+
+class ParkedCall:
+    """One call at the upstream, over as many requests of the agent as it takes. The upstream's `Asker`."""
+
+    def __init__(self, request: Request, upstream: str) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self.upstream = upstream
+        self.round = 0
+        self.request: Request | None = request
+        """The agent's request that is being answered; None while it is parked."""
+        self.scope = anyio.CancelScope()
+        self.expiry: asyncio.TimerHandle | None = None
+        self._agent: Agent = request.agent
+        self._numbers = count(1)
+        self._waiting: dict[str, _Question] = {}
+        self._outcome: dict[str, Any] | GatewayError | None = None
+        self._changed = anyio.Event()
+
+    @property
+    def agent(self) -> str:
+        return self._agent.id
+
+    @property
+    def principal(self) -> str:
+        return self._agent.principal.id
+
+    async def ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        """
+        Raises:
+            AgentCannot: the agent did not declare that it can answer this.
+        """
+        questions.check(self._agent, method, params or {})
+        key = f"question-{next(self._numbers)}"
+        question = self._waiting[key] = _Question(method, questions.outgoing(method, params, Era.MODERN))
+        self._wake()
+        try:
+            return await question.answer
+        finally:
+            self._waiting.pop(key, None)
+
+    async def run(self, run: Run) -> None:
+        """The call itself, from its beginning to its end."""
+        try:
+            with self.scope:
+                self._outcome = await run(self)
+        except GatewayError as error:
+            self._outcome = error
+        except Exception:
+            log.exception("call failed", upstream=self.upstream)
+            self._outcome = InternalError()
+        finally:
+            if self._outcome is None:
+                self._outcome = AgentGone()
+            self._wake()
+
+    async def next(self) -> dict[str, Any] | None:
+        """The result; or None when the upstream waits for answers.
+
+        Raises:
+            GatewayError: how the call failed.
+        """
+        while self._outcome is None and not self._waiting:
+            self._changed = anyio.Event()
+            await self._changed.wait()
+        if isinstance(self._outcome, GatewayError):
+            raise self._outcome
+        return self._outcome
+
+    def pending(self) -> dict[str, Any]:
+        """The questions that wait for an answer, as `inputRequests`."""
+        return {key: question.content for key, question in self._waiting.items()}
+
+    def answer(self, responses: dict[str, Any]) -> None:
+        """Give the answers there are; what has none stays asked."""
+        for key, question in list(self._waiting.items()):
+            if isinstance(responses.get(key), dict) and not question.answer.done():
+                question.answer.set_result(responses[key])
+                del self._waiting[key]
+
+    def _wake(self) -> None:
+        self._changed.set()
+
+
+class Parking:
+    """All such calls. Use `run` beside them: it owns their tasks."""
+
+    def __init__(self, seal: StateSeal) -> None:
+        self._seal = seal
+        self._calls: dict[str, ParkedCall] = {}
+        self._tasks: TaskGroup | None = None
+
+    async def run(self) -> None:
+        """The owner of all calls. Ends by cancellation."""
+        async with anyio.create_task_group() as self._tasks:
+            await anyio.sleep_forever()
+
+    async def start(self, request: Request, upstream: str, run: Run) -> dict[str, Any]:
+        """Begin a call; returns its result, or the upstream's questions.
+
+        Raises:
+            GatewayError: how the call failed.
+        """
+        assert self._tasks is not None
+        call = ParkedCall(request, upstream)
+        self._calls[call.id] = call
+        self._tasks.start_soon(call.run, run)
+        return await self._attend(call, request)
+
+    async def resume(self, id: object, round: object, request: Request) -> dict[str, Any]:
+        """Go on with a parked call: the agent came back with answers.
+
+        Raises:
+            InvalidRequestState: it does not wait here, or no longer at that round.
+            GatewayError: how the call failed.
+        """
+        call = self._calls.get(str(id))
+        if call is None:
+            raise InvalidRequestState(
+                "The call that this requestState continues does not wait here: it expired, has ended, or waits at "
+                "another node. Start the request again, without it."
+            )
+        if call.round != round or call.request is not None:
+            raise InvalidRequestState("This requestState was used already. Start the request again, without it.")
+        if call.expiry is not None:
+            call.expiry.cancel()
+        call.answer(as_object(request.params.get("inputResponses")))
+        return await self._attend(call, request)
+
+    async def _attend(self, call: ParkedCall, request: Request) -> dict[str, Any]:
+        call.request = request
+        try:
+            result = await call.next()
+        except BaseException:  # it failed, or the agent left, which cancels it
+            self._drop(call)
+            raise
+        if result is None:
+            return self._park(call, request)
+        self._drop(call)
+        return result
+
+    def _park(self, call: ParkedCall, request: Request) -> dict[str, Any]:
+        parked = [other.principal for other in self._calls.values() if other.request is None]
+        for cap, number in ((MAX_PARKED, len(parked)), (MAX_PARKED_EACH, parked.count(call.principal))):
+            if number >= cap:
+                self._drop(call)
+                raise TooManyParked(cap)
+        call.request = None
+        call.round += 1
+        call.expiry = asyncio.get_running_loop().call_later(LIFETIME_SECONDS, self._expire, call)
+        state = self._seal.seal({"call": call.id, "round": call.round}, request, call.upstream)
+        return {"resultType": "input_required", "inputRequests": call.pending(), "requestState": state}
+
+    def _expire(self, call: ParkedCall) -> None:
+        log.info("parked call expired", upstream=call.upstream, principal=call.principal)
+        self._drop(call)
+
+    def _drop(self, call: ParkedCall) -> None:
+        """Forget a call; if it still runs, cancel it upstream."""
+        self._calls.pop(call.id, None)
+        if call.expiry is not None:
+            call.expiry.cancel()
+        call.scope.cancel()

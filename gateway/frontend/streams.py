@@ -1,0 +1,164 @@
+"""A session's event streams: what each has carried, and the connection that carries it now.
+
+A client whose connection broke, or was closed on purpose, comes back with the id of the last event it saw and hears the
+rest of that stream, and of no other. Source: 2025-11-25, basic/transports, "Resumability and Redelivery".
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final, Protocol
+
+from gateway import jsonrpc
+from gateway.errors import InvalidRequest
+from gateway.jsonrpc import Message
+
+MAX_EVENTS: Final = 128
+MAX_BYTES: Final = 128 * 1024
+"""What is kept of a session's standing stream, and of all its others together; the oldest goes first."""
+RETRY_MS: Final = 1000
+"""How soon a client whose connection ended should come back for the rest."""
+
+
+def event(message: Message, id: str | None = None) -> bytes:
+    """One server-sent event that carries a message."""
+    head = b"id: %s\n" % id.encode() if id is not None else b""
+    return b"%sevent: message\ndata: %s\n\n" % (head, jsonrpc.dumps(message))
+
+
+def priming(id: str) -> bytes:
+    """An event without a message: now the client has an id to come back with."""
+    return b"id: %s\nretry: %d\ndata: \n\n" % (id.encode(), RETRY_MS)
+
+
+class Connection(Protocol):
+    """What carries a stream to its client."""
+
+    def push(self, data: bytes, *, must: bool = False) -> None: ...
+    def end(self) -> None: ...
+
+
+@dataclass(eq=False, slots=True)
+class Channel:
+    """One stream of a session. Made by `Streams`."""
+
+    streams: "Streams"
+    number: int
+    connection: Connection | None = None
+    ended: bool = False
+    sent: int = 0
+    """The last event that a connection took."""
+    events: deque[tuple[int, bytes]] = field(default_factory=deque[tuple[int, bytes]])
+
+    def id(self, event: int) -> str:
+        return f"{self.number}-{event}"
+
+    def record(self, message: Message) -> tuple[int, bytes]:
+        """Number and keep an event."""
+        number = self.streams.next_event()
+        recorded = number, event(message, self.id(number))
+        self.events.append(recorded)
+        self.streams.keep(self, len(recorded[1]))
+        return recorded
+
+    def push(self, message: Message, *, must: bool = False, once: bool = False) -> None:
+        """Send it now if there is a connection, and keep it for one that comes later; with `once`, not if the same
+        waits for one already."""
+        if once and self.connection is None and self._waits(message):
+            return
+        number, data = self.record(message)
+        if self.connection is not None:
+            self.connection.push(data, must=must)
+            self.sent = number
+
+    def _waits(self, message: Message) -> bool:
+        return any(number > self.sent and data == event(message, self.id(number)) for number, data in self.events)
+
+    def attach(self, connection: Connection, after: int | None = None, *, prime: bool) -> None:
+        """Go on over this connection.
+
+        Args:
+            after: the last event that the client has seen; None for all that no connection has taken.
+            prime: whether the client takes an event without a message.
+        """
+        if self.connection is not None:
+            self.connection.end()
+        after = self.sent if after is None else after
+        if prime:
+            connection.push(priming(self.id(after)))
+        for number, data in self.events:
+            if number > after:
+                connection.push(data, must=True)
+                self.sent = number
+        if self.ended:
+            connection.end()
+        else:
+            self.connection = connection
+
+    def detach(self, connection: Connection) -> None:
+        """The connection is over; the stream is not."""
+        if self.connection is connection:
+            self.connection = None
+
+    def end(self) -> None:
+        """What was pushed is all of it."""
+        self.ended = True
+        if self.connection is not None:
+            self.connection.end()
+            self.connection = None
+        self.streams.ended(self)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Recorded events in their order, with their sizes."""
+
+    events: deque[tuple[Channel, int]] = field(default_factory=deque[tuple[Channel, int]])
+    size: int = 0
+
+
+class Streams:
+    """All streams of one session. Number 0 is the standing one, which ends with the session."""
+
+    def __init__(self) -> None:
+        self._numbers = count()
+        self._events = count(1)
+        self._channels: dict[int, Channel] = {}
+        self._kept, self._kept_of_standing = _Kept(), _Kept()
+        self.standing = self.open()
+
+    def open(self) -> Channel:
+        number = next(self._numbers)
+        channel = self._channels[number] = Channel(self, number)
+        return channel
+
+    def find(self, last_event_id: str) -> tuple[Channel, int]:
+        """The stream that an event was on, and the event's number there.
+
+        Raises:
+            InvalidRequest: there is no such event, or it was too long ago.
+        """
+        stream, _, number = last_event_id.partition("-")
+        channel = self._channels.get(int(stream)) if stream.isdecimal() and len(stream) < 10 else None
+        if channel is None or not (number.isdecimal() and len(number) < 20):
+            raise InvalidRequest("Last-Event-ID names no event that is still kept. Send the request again.")
+        return channel, int(number)
+
+    def next_event(self) -> int:
+        return next(self._events)
+
+    def keep(self, channel: Channel, size: int) -> None:
+        """An event was recorded; forget the oldest if there is no room for it."""
+        kept = self._kept_of_standing if channel is self.standing else self._kept
+        kept.events.append((channel, size))
+        kept.size += size
+        while len(kept.events) > 1 and (len(kept.events) > MAX_EVENTS or kept.size > MAX_BYTES):
+            oldest, size = kept.events.popleft()
+            kept.size -= size
+            oldest.events.popleft()
+            self.ended(oldest)
+
+    def ended(self, channel: Channel) -> None:
+        """Forget a stream that has nothing more to say."""
+        if channel.ended and not channel.events:
+            self._channels.pop(channel.number, None)
