@@ -50,16 +50,13 @@ class Bridge:
 
     async def _for_modern(self, request: Request, upstream: Upstream, params: dict[str, Any]) -> dict[str, Any]:
         try:
-            result = await self._ask_for_modern(request, upstream, params)
+            return await self._ask_for_modern(request, upstream, params)
         except UpstreamError as error:
             if error.code == RESOURCE_NOT_FOUND:
                 error.code = INVALID_PARAMS  # the modern era has no code of its own for it, and forbids the old one
             if error.code == URL_ELICITATION_REQUIRED and (asked := _url_questions(request, error)):
                 return asked
             raise
-        if is_input_required(result) and result.get("requestState") is not None:
-            result["requestState"] = self._seal.seal({"state": result["requestState"]}, request, upstream.name)
-        return result
 
     async def _ask_for_modern(self, request: Request, upstream: Upstream, params: dict[str, Any]) -> dict[str, Any]:
         if request.method in MAY_ASK and params.get("requestState") is not None:
@@ -73,7 +70,10 @@ class Bridge:
                 return await _send(request, upstream, params, lambda: call.request, call)
 
             return await self._parking.start(request, upstream.name, run)
-        return await _send(request, upstream, params, lambda: request, None)
+        result = await _send(request, upstream, params, lambda: request, None)
+        if is_input_required(result) and result.get("requestState") is not None:
+            result["requestState"] = self._seal.seal({"state": result["requestState"]}, request, upstream.name)
+        return result
 
 
 async def _send(
