@@ -19,6 +19,7 @@ from gateway.access.rate_limit import Limit, Limiter, MemoryLimiter
 from gateway.bridge.forward import Bridge
 from gateway.bridge.parking import Parking
 from gateway.bridge.state import StateSeal
+from gateway.bridge.tasks import TaskHandles
 from gateway.catalogue import snapshot
 from gateway.catalogue.library import Library
 from gateway.config.models import Config, ServerConfig
@@ -86,7 +87,14 @@ class Gateway:
         self._parking = Parking(seal)
         bridge = Bridge(seal, self._parking)
         self.server = Server(
-            self.settings, self.policy, self._limits, self.library, self.upstreams, bridge, self._on_listing
+            self.settings,
+            self.policy,
+            self._limits,
+            self.library,
+            self.upstreams,
+            bridge,
+            TaskHandles(keys),
+            self._on_listing,
         )
         self._only = only
         for name, server in config.enabled.items():

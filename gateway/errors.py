@@ -58,12 +58,12 @@ class InvalidParams(GatewayError):
 
 
 class MethodNotFound(GatewayError):
-    """No such method, in this era."""
+    """No such method, in this era, or nobody here who could be meant by it."""
 
     code, status, outcome = protocol.METHOD_NOT_FOUND, 404, "method_not_found"
 
-    def __init__(self, method: str) -> None:
-        super().__init__("Method not found", data={"method": method})
+    def __init__(self, method: str, reason: str = "") -> None:
+        super().__init__("Method not found" + (f": {reason}" if reason else ""), data={"method": method})
 
 
 class HeaderMismatch(GatewayError):
@@ -153,6 +153,15 @@ class RateLimited(GatewayError):
             data={"retryAfter": round(retry_after, 3)},
         )
         self.headers["retry-after"] = str(math.ceil(retry_after))
+
+
+class UnknownTask(GatewayError):
+    """No task of that handle, or it is somebody else's: the two must look the same."""
+
+    code, outcome = protocol.INVALID_PARAMS, "unknown_task"
+
+    def __init__(self, handle: str) -> None:
+        super().__init__(f"Unknown task: {handle[:200]}")
 
 
 class InvalidRequestState(GatewayError):

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from gateway.access.rate_limit import Decision, Limit, Limiter, headers
 from gateway.errors import GatewayError, RateLimited
+from gateway.protocol import LIST_METHODS
 from gateway.request import READ, WRITE, Principal, Request
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
@@ -16,8 +17,13 @@ Observe = Callable[[str, bool], None]
 FREE: Final = frozenset({"ping"})
 """Requests that cost nothing and need nothing."""
 
-SCOPES: Final = {"initialize": None, "ping": None, "tools/call": WRITE}
-"""Method → the scope it needs; every other needs `read`."""
+SCOPES: Final = {
+    **dict.fromkeys(("initialize", "ping")),
+    **dict.fromkeys(("server/discover", "completion/complete", "prompts/get", "logging/setLevel", "tasks/get"), READ),
+    **dict.fromkeys(("resources/read", "resources/subscribe", "resources/unsubscribe", "subscriptions/listen"), READ),
+    **dict.fromkeys(LIST_METHODS, READ),
+}
+"""Method → the scope it needs; every other may do something, and needs `write`."""
 
 
 def authorize(lacks_scope: Callable[[Principal, Collection[str]], GatewayError]) -> Callable[[Handler], Handler]:
@@ -31,7 +37,7 @@ def authorize(lacks_scope: Callable[[Principal, Collection[str]], GatewayError])
     def layer(following: Handler) -> Handler:
         async def handle(request: Request) -> dict[str, Any]:
             principal = request.agent.principal
-            needed = SCOPES.get(request.method, READ)
+            needed = SCOPES.get(request.method, WRITE)
             if needed is not None and needed not in principal.scopes:
                 raise lacks_scope(principal, {needed})
             return await following(request)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gateway.catalogue.intake import Dropped
+from gateway.catalogue.naming import prefixed
 from gateway.catalogue.templates import Template, matching
 from gateway.upstream.listing import Item
 
@@ -86,7 +87,7 @@ class Catalogue:
         if owners:
             return list(owners.values())
         contested = matching((template for template in self.matchers if template.prefix), uri, public=False)
-        choices = dict.fromkeys(template.prefix + uri for template, _ in contested)
+        choices = dict.fromkeys(prefixed(template.prefix, uri) for template, _ in contested)
         return Ambiguous(tuple(choices)) if choices else []
 
     def public_uris(self, upstream: str, own: str) -> tuple[str, ...]:
@@ -97,7 +98,7 @@ class Catalogue:
         listed = self.listed_uris.get((upstream, own))
         forms = [] if listed is None else [listed]
         templates = (template for template in self.matchers if template.upstream == upstream)
-        forms += (template.prefix + own for template, _ in matching(templates, own, public=False))
+        forms += (prefixed(template.prefix, own) for template, _ in matching(templates, own, public=False))
         reachable = [form for form in forms if not isinstance(self.resource(form), Ambiguous)]
         return tuple(dict.fromkeys(reachable)) or (own,)
 

@@ -1,27 +1,42 @@
 """Many upstreams' listings into one catalogue. Pure: the same listings give the same catalogue, in whatever order."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal
+from typing import Any, Final, Literal
 
 from gateway import jsonrpc
 from gateway.catalogue.capabilities import MAX_INSTRUCTIONS, cut, merged_capabilities, merged_instructions
 from gateway.catalogue.catalogue import Ambiguous, Catalogue, ChangeKind, Owner
 from gateway.catalogue.intake import KEYS, Dropped, Entry, Kind, UpstreamItems, admit
-from gateway.catalogue.naming import SEPARATOR, own_names, public_names, public_prefix, unused, uri_prefixes
+from gateway.catalogue.naming import (
+    SEPARATOR,
+    own_names,
+    prefixed,
+    public_names,
+    public_prefix,
+    unused,
+    uri_prefixes,
+)
 from gateway.catalogue.templates import Template, specificity
+from gateway.jsonrpc import as_object
 from gateway.upstream.listing import Item
 
 Prefix = Literal["upstream", "none", "own"]
 """`upstream`: `{upstream}__{name}`. `none`: valid names without prefix. `own`: one upstream under its own names."""
 
 
+_OLDER_LINK: Final = "ui/resourceUri"
+"""Where `_meta` had the link before it became `ui.resourceUri`."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Published:
     public: str
     entry: Entry
+    prefix: str = ""
+    """What a URI got to be told from another upstream's."""
 
     @property
     def owner(self) -> Owner:
@@ -62,11 +77,15 @@ def merge(upstreams: Sequence[UpstreamItems], prefix: Prefix) -> Catalogue:
 
     listings = [upstream.listing for upstream in ordered]
     templates = (
-        Template(one.entry.upstream, one.entry.original, one.public.removesuffix(one.entry.original), one.entry.item)
-        for one in published["templates"]
+        Template(one.entry.upstream, one.entry.original, one.prefix, one.entry.item) for one in published["templates"]
     )
+    rewritten = {
+        (one.entry.upstream, one.entry.original): one.public
+        for one in published["resources"]
+        if one.public != one.entry.original
+    }
     return Catalogue(
-        tools=items("tools"),
+        tools=tuple(_relinked(one, rewritten) for one in published["tools"]),
         resources=items("resources"),
         templates=items("templates"),
         prompts=items("prompts"),
@@ -111,7 +130,11 @@ def _publish_uris(kind: Kind, upstreams: Iterable[UpstreamItems], dropped: list[
     for entry in entries:
         by_upstream[entry.upstream].append(entry.original)
     prefixes = uri_prefixes(by_upstream)
-    return [_Published(prefixes[entry.upstream, entry.original] + entry.original, entry) for entry in entries]
+    published: list[_Published] = []
+    for entry in entries:
+        prefix = prefixes[entry.upstream, entry.original]
+        published.append(_Published(prefixed(prefix, entry.original), entry, prefix))
+    return published
 
 
 def _uri_owners(published: Iterable[_Published]) -> dict[str, Owner | Ambiguous]:
@@ -122,6 +145,20 @@ def _uri_owners(published: Iterable[_Published]) -> dict[str, Owner | Ambiguous]
         if one.public != one.entry.original:
             choices[one.entry.original].append(one.public)
     return owners | {uri: Ambiguous(tuple(forms)) for uri, forms in choices.items()}
+
+
+def _relinked(tool: _Published, rewritten: Mapping[tuple[str, str], str]) -> Item:
+    """A tool whose link to its user interface (MCP Apps) leads to where the resource is published."""
+    item = tool.item("tools")
+    meta = as_object(item.get("_meta"))
+    ui = as_object(meta.get("ui"))
+    public = rewritten.get((tool.entry.upstream, str(ui.get("resourceUri") or meta.get(_OLDER_LINK))))
+    if public is None:
+        return item
+    links: dict[str, Any] = {"ui": {**ui, "resourceUri": public}} if "resourceUri" in ui else {}
+    if _OLDER_LINK in meta:
+        links[_OLDER_LINK] = public
+    return {**item, "_meta": {**meta, **links}}
 
 
 def _instructions(upstreams: Sequence[UpstreamItems], prefix: Prefix) -> str | None:

@@ -20,6 +20,8 @@ MAX_PREFIX: Final = 32
 
 SEPARATOR: Final = "__"
 
+UI_SCHEME: Final = "ui://"
+
 _MARK: Final = 8
 """Hexadecimal digits of the hash that tells apart two names that would otherwise be one."""
 
@@ -83,6 +85,18 @@ def uri_prefix(upstream: str) -> str:
     return _slug_with_mark(slug, upstream) + "+"
 
 
+def prefixed(prefix: str, uri: str) -> str:
+    """A URI with its prefix. A `ui://` one stays of that scheme, by which hosts know what they may show (MCP Apps)."""
+    return UI_SCHEME + prefix + uri.removeprefix(UI_SCHEME) if uri.startswith(UI_SCHEME) else prefix + uri
+
+
+def unprefixed(prefix: str, uri: str) -> str | None:
+    """The inverse of `prefixed`; None when the URI has no such prefix."""
+    if uri.startswith(UI_SCHEME + prefix):
+        return UI_SCHEME + uri.removeprefix(UI_SCHEME + prefix)
+    return uri.removeprefix(prefix) if uri.startswith(prefix) else None
+
+
 def uri_prefixes(published: Mapping[str, Collection[str]]) -> dict[tuple[str, str], str]:
     """Map `(upstream, URI)` to what must stand before the URI to make it unique: `""` where it has one owner only.
 
@@ -94,8 +108,8 @@ def uri_prefixes(published: Mapping[str, Collection[str]]) -> dict[tuple[str, st
     for upstream, uri in sorted((upstream, uri) for upstream, uris in published.items() for uri in set(uris)):
         prefix = ""
         if owners[uri] > 1:
-            prefix = next(form for form in _uri_forms(upstream) if form + uri not in taken)
-            taken.add(prefix + uri)
+            prefix = next(form for form in _uri_forms(upstream) if prefixed(form, uri) not in taken)
+            taken.add(prefixed(prefix, uri))
         prefixes[upstream, uri] = prefix
     return prefixes
 

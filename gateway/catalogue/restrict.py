@@ -8,6 +8,7 @@ from typing import TypeVar
 from gateway import jsonrpc
 from gateway.catalogue.catalogue import Ambiguous, Catalogue, ChangeKind, Owner
 from gateway.catalogue.intake import Kind
+from gateway.catalogue.naming import prefixed
 from gateway.upstream.listing import Item
 
 Admits = Callable[[Kind, Owner], bool]
@@ -43,7 +44,9 @@ def restrict(catalogue: Catalogue, admits: Admits) -> Catalogue:
         prompt_owners=prompts,
         resource_owners=resources,
         template_owners=templates,
-        matchers=tuple(template for template in catalogue.matchers if template.prefix + template.original in templates),
+        matchers=tuple(
+            template for template in catalogue.matchers if prefixed(template.prefix, template.original) in templates
+        ),
         listed_uris={key: public for key, public in catalogue.listed_uris.items() if public in resources},
         fingerprints=_fingerprints(items),
         private=True,

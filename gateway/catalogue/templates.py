@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from gateway import sdk
+from gateway.catalogue.naming import unprefixed
 from gateway.upstream.listing import Item
 
 if TYPE_CHECKING:
@@ -63,10 +64,9 @@ def matching(templates: Iterable[Template], uri: str, *, public: bool = True) ->
     certain: list[tuple[Template, str]] = []
     likely: list[tuple[Template, str]] = []
     for template in templates:
-        prefix = template.prefix if public else ""
-        if not uri.startswith(prefix + template.head):
+        own = unprefixed(template.prefix, uri) if public else uri
+        if own is None or not own.startswith(template.head):
             continue
-        own = uri[len(prefix) :]
         cost = len(own) * len(template.original)
         if spent[template.upstream] + cost > BUDGET:
             continue

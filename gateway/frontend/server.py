@@ -17,6 +17,7 @@ from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.forward import Bridge
 from gateway.bridge.log_levels import LogRequests, is_wanted
 from gateway.bridge.subscriptions import Listener, Subscriptions
+from gateway.bridge.tasks import TaskHandles
 from gateway.catalogue.catalogue import Ambiguous, Catalogue, Owner
 from gateway.catalogue.library import Library
 from gateway.catalogue.pages import page
@@ -32,6 +33,7 @@ from gateway.errors import (
     UpstreamError,
 )
 from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.extensions import Extensions
 from gateway.frontend.param_headers import mirrored
 from gateway.jsonrpc import as_object
 from gateway.protocol import (
@@ -45,7 +47,7 @@ from gateway.protocol import (
     RESOURCE_NOT_FOUND,
     Era,
 )
-from gateway.request import Agent, Request
+from gateway.request import QUESTIONS, Agent, Request
 from gateway.upstream.upstream import Upstream
 
 log = structlog.stdlib.get_logger("gateway.frontend")
@@ -84,6 +86,7 @@ class Server:
         library: Library,
         upstreams: Mapping[str, Upstream],
         bridge: Bridge,
+        tasks: TaskHandles,
         on_listing: Callable[[Upstream], None],
     ) -> None:
         self._settings = settings
@@ -92,6 +95,8 @@ class Server:
         self._library = library
         self._upstreams = upstreams
         self._bridge = bridge
+        self._tasks = tasks
+        self._extensions = Extensions(policy, bridge, tasks, self._seen_by)
         self._notify_listing = on_listing
         self._subscriptions = Subscriptions()
         self._agents: dict[str, tuple[ConnectedAgent, Listener]] = {}
@@ -116,6 +121,9 @@ class Server:
             Era.MODERN: everywhere | {"server/discover": self._discover, "subscriptions/listen": self._listen},
         }
 
+        self._own = frozenset(QUESTIONS).union(*self._methods.values())
+        """MCP's own methods of both eras and directions: no extension has those."""
+
     async def route(self, request: Request) -> dict[str, Any]:
         """Answer one request.
 
@@ -124,7 +132,9 @@ class Server:
         """
         handler = self._methods[request.agent.era].get(request.method)
         if handler is None:
-            raise MethodNotFound(request.method)
+            if request.method in self._own or request.method.startswith("notifications/"):
+                raise MethodNotFound(request.method)
+            handler = self._extensions.route
         agent = request.agent
         return dress_result(await handler(request), request.method, agent.era, self._identity(agent))
 
@@ -299,7 +309,10 @@ class Server:
         if owner is None:
             raise UnknownTool(name)
         request.headers = {**request.headers, **mirrored(owner.item, request.params)}
-        return await self._forward(request, owner, {**request.params, "name": owner.original})
+        result = await self._forward(request, owner, {**request.params, "name": owner.original})
+        if result.get("resultType") == "task":
+            self._tasks.publish(result, owner.upstream, request.agent.principal.id)
+        return result
 
     async def _get_prompt(self, request: Request) -> dict[str, Any]:
         name = _string(request.params, "name")

@@ -10,6 +10,7 @@ from typing import Any
 
 import mcp_types as types
 from mcp.client.session import ClientSession
+from mcp.shared.inbound import MCP_NAME_HEADER, encode_header_value
 from pydantic import ValidationError
 
 from gateway import __version__
@@ -26,6 +27,9 @@ from gateway.protocol import (
 )
 from gateway.upstream.calls import CallOptions
 from gateway.upstream.table import CallTable
+
+_NAMED_BY = dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId")
+"""Methods of extensions whose `Mcp-Name` the SDK does not know → the parameter it repeats (SEP-2663)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +103,11 @@ class Session(ClientSession):
             meta[META_CLIENT_CAPABILITIES] = dict(self.capabilities if capabilities is None else capabilities)
             if log_level is not None:
                 meta[META_LOG_LEVEL] = log_level
+            given = options.setdefault("headers", {})
+            if method in _NAMED_BY and isinstance(name := params.get(_NAMED_BY[method]), str):
+                given[MCP_NAME_HEADER] = encode_header_value(name)
             if headers:
-                options.setdefault("headers", {}).update(headers)
+                given.update(headers)
         return await self.connection.send_raw_request(method, data["params"], options)
 
     # --- Negotiation ------------------------------------------------------------------------------------------------

@@ -7,8 +7,10 @@ import pytest
 
 from gateway.catalogue import templates
 from gateway.catalogue.catalogue import Ambiguous, Catalogue, Owner
+from gateway.catalogue.intake import UpstreamItems
 from gateway.catalogue.merge import merge
-from tests.catalogue.listings import resource, template, upstream
+from gateway.upstream.listing import Listing
+from tests.catalogue.listings import resource, template, tool, upstream
 
 
 def found(catalogue: Catalogue, uri: str) -> list[tuple[str, str]]:
@@ -28,13 +30,37 @@ def test_unknown_names_have_no_owner() -> None:
 
 
 def test_a_contested_resource_is_reached_by_its_public_forms_only() -> None:
-    catalogue = merge([upstream("a", resources=("ui://w",)), upstream("b", resources=("ui://w", "b:"))], "upstream")
-    assert [item["uri"] for item in catalogue.resources] == ["a+ui://w", "b+ui://w", "b:"]
-    assert catalogue.resource("ui://w") == Ambiguous(("a+ui://w", "b+ui://w"))
-    assert catalogue.resource("a+ui://w") == Owner("a", "ui://w", resource("ui://w"))
-    assert catalogue.resource("b+ui://w") == Owner("b", "ui://w", resource("ui://w"))
+    catalogue = merge([upstream("a", resources=("w:",)), upstream("b", resources=("w:", "b:"))], "upstream")
+    assert [item["uri"] for item in catalogue.resources] == ["a+w:", "b+w:", "b:"]
+    assert catalogue.resource("w:") == Ambiguous(("a+w:", "b+w:"))
+    assert catalogue.resource("a+w:") == Owner("a", "w:", resource("w:"))
+    assert catalogue.resource("b+w:") == Owner("b", "w:", resource("w:"))
     assert catalogue.resource("b:") == Owner("b", "b:", resource("b:"))
     assert catalogue.resource("b+b:") is None
+
+
+def test_a_contested_user_interface_keeps_its_scheme_and_its_tool_leads_there() -> None:
+    def server(name: str) -> UpstreamItems:
+        links = {"ui": {"resourceUri": "ui://w", "visibility": ["app"]}, "ui/resourceUri": "ui://w", "x": 1}
+        linked = {**tool("show"), "_meta": links}
+        return UpstreamItems(name, Listing(tools=(linked, tool("plain")), resources=(resource("ui://w"),)))
+
+    catalogue = merge([server("a"), server("b")], "upstream")
+    assert [item["uri"] for item in catalogue.resources] == ["ui://a+w", "ui://b+w"]
+    assert catalogue.resource("ui://b+w") == Owner("b", "ui://w", resource("ui://w"))
+    shown = {item["name"]: item.get("_meta") for item in catalogue.tools}
+    there = {"ui": {"resourceUri": "ui://b+w", "visibility": ["app"]}, "ui/resourceUri": "ui://b+w", "x": 1}
+    assert (shown["b__show"], shown["b__plain"]) == (there, None)
+    alone = merge([server("a")], "upstream")
+    assert alone.tools[1]["_meta"]["ui"]["resourceUri"] == "ui://w"
+
+
+def test_a_contested_template_of_user_interfaces_matches_its_public_form() -> None:
+    catalogue = merge([upstream("a", templates=("ui://{x}",)), upstream("b", templates=("ui://{x}",))], "upstream")
+    assert [item["uriTemplate"] for item in catalogue.templates] == ["ui://a+{x}", "ui://b+{x}"]
+    found = catalogue.templates_for("ui://b+y")
+    assert isinstance(found, list)
+    assert [(owner.upstream, owner.original) for owner in found] == [("b", "ui://y")]
 
 
 def test_a_template_is_found_by_its_literal_text() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.catalogue.naming import uri_prefix, uri_prefixes
+from gateway.catalogue.naming import prefixed, unprefixed, uri_prefix, uri_prefixes
 from tests.catalogue.listings import names, uris
 
 
@@ -81,3 +81,18 @@ def test_public_forms_are_unique_and_independent_of_order(published: dict[str, l
     shuffled = list(published.items())
     random.shuffle(shuffled)
     assert uri_prefixes({upstream: own[::-1] for upstream, own in shuffled}) == prefixes
+
+
+@pytest.mark.parametrize("uri", ["file:///x", "ui://x/y", "ui://", "ui:/x", "x"])
+@pytest.mark.parametrize("prefix", ["", "a+", "a-b.c+"])
+def test_a_prefix_comes_off_again(prefix: str, uri: str) -> None:
+    assert unprefixed(prefix, prefixed(prefix, uri)) == uri
+
+
+def test_what_hosts_show_keeps_its_scheme() -> None:
+    assert prefixed("a+", "ui://x/y") == "ui://a+x/y"
+    prefixes = uri_prefixes({"a": ["ui://x"], "b": ["ui://x"], "c": ["ui://a+x"]})
+    publics = {prefixed(prefix, uri) for (_, uri), prefix in prefixes.items()}
+    assert len(publics) == 3
+    assert "ui://a+x" in publics
+    assert prefixes["c", "ui://a+x"] == ""

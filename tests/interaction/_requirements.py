@@ -297,6 +297,23 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
     ),
     "stdio:gone": _modern("basic/transports/stdio#shutdown", "When nobody reads any more, it ends."),
     "stdio:files": _modern("basic/transports/stdio", "stdin and stdout need not be pipes."),
+    # --- Extensions ---------------------------------------------------------------------------------------------------
+    "extensions:declared": Requirement(
+        "https://modelcontextprotocol.io/extensions/overview#negotiation",
+        "What all upstreams that have an extension say of it is said of the gateway.",
+    ),
+    "extensions:tasks": Requirement(
+        "https://modelcontextprotocol.io/seps/2663-tasks-extension#task-creation",
+        "A task's handle leads back to the upstream that has it, for the principal it was given to.",
+    ),
+    "extensions:apps": Requirement(
+        "https://modelcontextprotocol.io/extensions/apps/overview",
+        "A tool's link to its user interface resolves through the gateway, whoever else has one of that address.",
+    ),
+    "extensions:unknown": Requirement(
+        "https://modelcontextprotocol.io/extensions/overview#negotiation",
+        "A method of an extension both sides declare goes to the one upstream it can be meant for; else it is refused.",
+    ),
 }
 """By id: what it is about, and what of it."""
 

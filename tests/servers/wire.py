@@ -7,7 +7,7 @@ discovery, the envelope, `resultType` and the caching hints.
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 Message = dict[str, Any]
@@ -65,6 +65,8 @@ class Service:
     methods: Mapping[str, Method]
     era: str = "both"
     """One of `ERAS`."""
+    extensions: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """As declared."""
 
     def answer(self, message: Message) -> Message | None:
         """The reply to one message; None when none is owed."""
@@ -106,7 +108,8 @@ class Service:
         return {"supportedVersions": [MODERN], "capabilities": self._capabilities()}
 
     def _capabilities(self) -> dict[str, Any]:
-        return {kind: {} for kind in ("tools", "resources", "prompts") if f"{kind}/list" in self.methods}
+        kinds: Message = {kind: {} for kind in ("tools", "resources", "prompts") if f"{kind}/list" in self.methods}
+        return kinds | ({"extensions": self.extensions} if self.extensions else {})
 
     def _stamped(self, method: str, result: dict[str, Any]) -> dict[str, Any]:
         hints = {"ttlMs": 60_000, "cacheScope": "public"} if method in _CACHEABLE else {}

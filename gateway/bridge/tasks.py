@@ -1,0 +1,65 @@
+"""Task handles (the extension `io.modelcontextprotocol/tasks`): sealed with their owner, so that they find back to it.
+
+A client may keep a handle for days and come back after a restart, or at another node, so nothing is remembered here:
+the public handle is the upstream and its own handle, sealed for one principal. The same handle is sealed the same way
+every time (AES-SIV, RFC 5297), because clients compare them.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+from gateway import jsonrpc
+from gateway.errors import UnknownTask
+
+EXTENSION: Final = "io.modelcontextprotocol/tasks"
+METHODS: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
+
+_PREFIX: Final = "task-"
+
+
+class TaskHandles:
+    """
+    Args:
+        keys: secrets. The first seals, all open.
+    """
+
+    def __init__(self, keys: Sequence[bytes | str]) -> None:
+        self._ciphers = [AESSIV(_derived(key)) for key in keys]
+
+    def public(self, upstream: str, handle: str, principal: str) -> str:
+        """The handle as a principal gets it."""
+        sealed = self._ciphers[0].encrypt(jsonrpc.dumps([upstream, handle]), [principal.encode()])
+        return _PREFIX + base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+
+    def open(self, public: str, principal: str) -> tuple[str, str]:
+        """`(upstream, its own handle)`.
+
+        Raises:
+            UnknownTask: it was not made here, or for somebody else.
+        """
+        text = public.removeprefix(_PREFIX)
+        try:
+            sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except ValueError:
+            raise UnknownTask(public) from None
+        for cipher in self._ciphers:
+            try:
+                upstream, handle = jsonrpc.loads(cipher.decrypt(sealed, [principal.encode()]))
+            except (InvalidTag, ValueError):
+                continue
+            return upstream, handle
+        raise UnknownTask(public)
+
+    def publish(self, result: dict[str, Any], upstream: str, principal: str) -> None:
+        """Put the public handle into what an upstream answered. Changes `result` in place."""
+        if isinstance(result.get("taskId"), str):
+            result["taskId"] = self.public(upstream, result["taskId"], principal)
+
+
+def _derived(key: bytes | str) -> bytes:
+    return hashlib.sha512(b"mcp-gateway task handles\0" + (key.encode() if isinstance(key, str) else key)).digest()

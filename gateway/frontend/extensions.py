@@ -1,0 +1,76 @@
+"""Methods that are not MCP's own, but an extension's: passed to the one upstream they can be meant for."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gateway.access.policy import Policy
+from gateway.bridge.forward import Bridge
+from gateway.bridge.tasks import EXTENSION as TASKS
+from gateway.bridge.tasks import METHODS as TASK_METHODS
+from gateway.bridge.tasks import TaskHandles
+from gateway.errors import InvalidParams, MethodNotFound, UnknownTask
+from gateway.jsonrpc import as_object
+from gateway.request import Agent, Request
+from gateway.upstream.upstream import Upstream
+
+
+class Extensions:
+    """
+    Args:
+        seen_by: the upstreams that an agent sees.
+    """
+
+    def __init__(
+        self, policy: Policy, bridge: Bridge, tasks: TaskHandles, seen_by: Callable[[Agent], Sequence[Upstream]]
+    ) -> None:
+        self._policy = policy
+        self._bridge = bridge
+        self._tasks = tasks
+        self._seen_by = seen_by
+
+    async def route(self, request: Request) -> dict[str, Any]:
+        """Answer a request whose method is none of MCP's own.
+
+        Raises:
+            MethodNotFound: no upstream can be meant, or more than one.
+            GatewayError: the upstream's answer, or why there is none.
+        """
+        if request.method in TASK_METHODS:
+            return await self._task(request)
+        agent = request.agent
+        shared = _extensions(agent.capabilities).keys()
+        # What such a method does is unknown, and so is what of the upstream it touches.
+        owners = [
+            upstream
+            for upstream in self._seen_by(agent)
+            if self._policy.grant(agent.principal).unrestricted and shared & _offered(upstream).keys()
+        ]
+        if len(owners) != 1:
+            names = ", ".join(upstream.name for upstream in owners)
+            raise MethodNotFound(request.method, f"{names} may each be meant; ask at /mcp/NAME" if owners else "")
+        request.upstream = owners[0].name
+        return await self._bridge.forward(request, owners[0], request.params)
+
+    async def _task(self, request: Request) -> dict[str, Any]:
+        agent = request.agent
+        seen = {upstream.name: upstream for upstream in self._seen_by(agent)}
+        if not any(TASKS in _offered(upstream) for upstream in seen.values()):
+            raise MethodNotFound(request.method)
+        public = request.params.get("taskId")
+        if not isinstance(public, str):
+            raise InvalidParams("taskId must be a string")
+        name, handle = self._tasks.open(public, agent.principal.id)
+        if name not in seen:
+            raise UnknownTask(public)
+        request.upstream = name
+        result = await self._bridge.forward(request, seen[name], {**request.params, "taskId": handle})
+        self._tasks.publish(result, name, agent.principal.id)
+        return result
+
+
+def _offered(upstream: Upstream) -> dict[str, Any]:
+    return _extensions(upstream.known.capabilities) if upstream.known is not None else {}
+
+
+def _extensions(capabilities: Any) -> dict[str, Any]:
+    return as_object(as_object(capabilities).get("extensions"))

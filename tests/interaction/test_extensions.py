@@ -1,0 +1,123 @@
+"""Extensions: task handles lead back to their owner, user interfaces are found, the unknown passes through."""
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from tests.interaction._gateway import PATIENT, child, http_gateway
+from tests.interaction._http import HttpChannel, open_session
+from tests.interaction._requirements import requirement
+from tests.interaction._wire import Answer, Message, Wire
+from tests.servers.extended import PAGE, TASKS, UI, UNHEARD_OF
+
+EXTENDED = "tests.servers.extended"
+CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    servers = {
+        "one": child(EXTENDED, "--name", "one"),
+        "two": child(EXTENDED, "--name", "two", "--era", "modern"),
+        "plain": child("tests.servers.raw"),
+    }
+    with http_gateway(tmp_path_factory.mktemp("extended"), servers, **PATIENT) as gateway:
+        yield gateway.base
+
+
+def ask(base: str, method: str, params: Message, *extensions: str, view: str = "") -> Answer:
+    """A modern agent that declares these extensions."""
+    declared = {"_meta": {CAPABILITIES: {"extensions": {name: {} for name in extensions}}}}
+    wire = Wire(HttpChannel(f"{base}/mcp{view}"), modern=True)
+    return wire.ask(method, params | declared)
+
+
+def start(base: str, name: str) -> dict[str, Any]:
+    task = ask(base, "tools/call", {"name": f"{name}__work", "arguments": {}}, TASKS).result
+    assert (task["resultType"], task["status"], task["owner"]) == ("task", "working", name)
+    return task
+
+
+@requirement("extensions:tasks")
+def test_task_handles_lead_back_to_their_owner(base: str) -> None:
+    mine, other = start(base, "one")["taskId"], start(base, "two")["taskId"]
+    assert mine != other
+    for handle, owner in ((mine, "one"), (other, "two")):
+        assert ask(base, "tasks/update", {"taskId": handle, "inputResponses": {"by": owner}}, TASKS).result
+        task = ask(base, "tasks/get", {"taskId": handle}, TASKS).result
+        assert (task["taskId"], task["owner"], task["answers"]) == (handle, owner, {"by": owner})
+    ask(base, "tasks/cancel", {"taskId": mine}, TASKS)
+    assert ask(base, "tasks/get", {"taskId": mine}, TASKS).result["status"] == "cancelled"
+    assert ask(base, "tasks/get", {"taskId": other}, TASKS).result["status"] == "working"
+    assert ask(base, "tasks/get", {"taskId": other}, TASKS, view="/two").result["owner"] == "two"
+
+
+@requirement("extensions:tasks")
+@pytest.mark.parametrize("handle", ["1", "", "task-", "task-AAAA", "task-" + "A" * 5000, "task-§", None, 1])
+def test_a_handle_that_was_not_given_is_unknown(base: str, handle: Any) -> None:
+    assert ask(base, "tasks/get", {"taskId": handle}, TASKS).error["code"] == -32602
+
+
+@requirement("extensions:tasks")
+def test_a_handle_is_of_no_use_at_another_server(base: str) -> None:
+    assert ask(base, "tasks/get", {"taskId": start(base, "one")["taskId"]}, TASKS, view="/two").error["code"] == -32602
+    assert ask(base, "tasks/get", {"taskId": "x"}, TASKS, view="/plain").error["code"] == -32601
+
+
+@requirement("extensions:tasks")
+def test_who_does_not_know_tasks_gets_none(base: str) -> None:
+    result = ask(base, "tools/call", {"name": "one__work", "arguments": {}}).result
+    assert (result["resultType"], result["content"][0]["text"]) == ("complete", "one is done")
+
+
+@requirement("extensions:apps")
+@pytest.mark.parametrize("modern", [False, True])
+def test_a_tools_link_leads_to_its_own_user_interface(base: str, modern: bool) -> None:
+    wire = Wire(HttpChannel(f"{base}/mcp", {} if modern else open_session(f"{base}/mcp")), modern)
+    links = {
+        tool["name"]: tool["_meta"]["ui"]["resourceUri"]
+        for tool in wire.ask("tools/list").result["tools"]
+        if tool["name"].endswith("__show")
+    }
+    assert set(links) == {"one__show", "two__show"}
+    for name, uri in links.items():
+        assert uri.startswith("ui://")
+        (page,) = wire.ask("resources/read", {"uri": uri}).result["contents"]
+        assert page["text"] == f"<p>{name.removesuffix('__show')}</p>"
+    own = Wire(HttpChannel(f"{base}/mcp/one"), modern=True)
+    assert own.ask("resources/read", {"uri": PAGE}).result["contents"][0]["text"] == "<p>one</p>"
+
+
+@requirement("extensions:declared")
+def test_what_all_agree_on_is_declared(base: str) -> None:
+    offered = ask(base, "server/discover", {}).result["capabilities"]["extensions"]
+    assert offered == {TASKS: {}, UI: {}, UNHEARD_OF: {}}
+
+
+@requirement("extensions:unknown")
+def test_a_method_nobody_has_heard_of_goes_to_the_one_server_it_can_be_meant_for(base: str) -> None:
+    for name in ("one", "two"):
+        result = ask(base, "unheard/of", {"given": 7}, UNHEARD_OF, view=f"/{name}").result
+        assert (result["by"], result["given"], result["resultType"]) == (name, 7, "complete")
+    refused = ask(base, "unheard/of", {"given": 7}, UNHEARD_OF).error
+    assert refused["code"] == -32601
+    assert "one, two may each be meant" in refused["message"]
+
+
+@requirement("extensions:unknown")
+@pytest.mark.parametrize(
+    ("method", "extensions", "view"),
+    [
+        ("unheard/of", (), "/one"),
+        ("unheard/of", (UNHEARD_OF,), "/plain"),
+        ("initialize", (UNHEARD_OF,), "/one"),
+        ("ping", (UNHEARD_OF,), "/one"),
+        ("sampling/createMessage", (UNHEARD_OF,), "/one"),
+        ("notifications/tools/list_changed", (UNHEARD_OF,), "/one"),
+    ],
+)
+def test_what_is_no_extensions_method_goes_nowhere(
+    base: str, method: str, extensions: tuple[str, ...], view: str
+) -> None:
+    assert ask(base, method, {}, *extensions, view=view).error["code"] == -32601
