@@ -69,7 +69,7 @@ class AgentTokens:
         self._clock = clock
         self._jwt = AgentJwt(keys, name)
 
-    async def authenticate(self, credential: str) -> Principal:
+    async def authenticate(self, credential: str, view: str | None = None) -> Principal:
         """
         Raises:
             Unauthenticated: in the same words whatever is wrong; the log has the reason.
