@@ -60,6 +60,11 @@ def addressed(claims: Claims, settings: OAuthSettings) -> frozenset[str] | None:
     return upstreams
 
 
+def id_prefix(settings: OAuthSettings) -> str:
+    """Of the principal ids."""
+    return f"oauth:{settings.issuer}|"
+
+
 def principal(claims: Claims, settings: OAuthSettings) -> Principal:
     """
     Raises:
@@ -81,12 +86,13 @@ def principal(claims: Claims, settings: OAuthSettings) -> Principal:
     granted = frozenset(name for rule in rules for name in rule.upstreams)
     limited = any(rule.upstreams for rule in settings.claims)
     return Principal(
-        id=f"oauth:{settings.issuer}|{_loggable(subject)}",
+        id=id_prefix(settings) + _loggable(subject),
         method="oauth",
         owner=_owner(claims, settings.owner_claim),
         scopes=scopes or settings.default_scopes,
         upstreams=narrow(audience, granted if limited and "*" not in granted else None),
         groups=frozenset(groups),
+        expires=_seconds(claims, "exp"),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import anyio
 
-from gateway.access import metadata
+from gateway.access import api_keys, metadata
 from gateway.access.agent_tokens import AgentTokens
 from gateway.access.api_keys import ApiKeys
 from gateway.access.authentication import Authentication, Authenticator, anybody
@@ -58,7 +58,7 @@ class Entry:
             FileAgentStore(Path(settings.state_dir) / "agents.json"),
             lifetime=auth.agent_tokens.lifetime,
             cap=auth.agent_tokens.max_per_principal,
-            bound=self._keys.bound if self._keys is not None else lambda agent, root: agent,
+            bound=self._bound,
             on_revoked=on_revoked,
         )
         self._oauth = OAuth(self._oauth_settings) if auth.enabled and self._oauth_settings is not None else None
@@ -108,6 +108,12 @@ class Entry:
 
     def _challenge(self, view: str | None) -> str:
         return metadata.login_challenge(self._oauth_settings, view) if self._oauth_settings is not None else ""
+
+    def _bound(self, agent: Principal, root: str) -> Principal | None:
+        """What is left of an agent's grant; None if whoever registered it could not come in any more."""
+        if self._keys is not None and root.startswith(api_keys.PREFIX):
+            return self._keys.bound(agent, root)
+        return agent if self._oauth is not None and self._oauth.knows(root) else None
 
 
 def _signing_keys(settings: GatewaySettings) -> SigningKeys:

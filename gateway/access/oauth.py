@@ -92,6 +92,10 @@ class OAuth:
             error.headers["www-authenticate"] = metadata.token_challenge(self._settings, error.message, view)
             raise
 
+    def knows(self, principal_id: str) -> bool:
+        """Whether it may be the id of somebody who comes in this way."""
+        return principal_id.startswith(claims.id_prefix(self._settings))
+
     async def _principal(self, token: str, view: str | None) -> Principal:
         if len(token) > MAX_TOKEN:
             raise Unauthenticated(f"The bearer token is longer than {MAX_TOKEN} characters.")

@@ -87,6 +87,12 @@ async def test_a_token_that_was_good_expires(house: House) -> None:
         await house.oauth.authenticate(f"Bearer {token}")
 
 
+async def test_a_principal_says_when_its_token_expires(house: House) -> None:
+    principal = await house.oauth.authenticate(f"Bearer {house.issuer.token(exp=int(START) + 100)}")
+    assert principal.expires == START + 100
+    assert principal == await house.oauth.authenticate(f"Bearer {house.issuer.token()}"), "it is the same one"
+
+
 async def test_a_token_for_one_upstream_is_no_good_at_another(house: House) -> None:
     narrow, whole = house.issuer.token(aud=f"{RESOURCE}/github"), house.issuer.token()
     for view in (None, "github"):

@@ -1,0 +1,69 @@
+"""The ways in as the configuration says them: who is let in, and whose agents still are when it changes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.access.api_keys import PREFIX
+from gateway.access.entry import Entry
+from gateway.access.rate_limit import MemoryLimiter
+from gateway.config.models import GatewaySettings
+from gateway.errors import Unauthenticated
+from gateway.request import ANONYMOUS, Principal
+from tests.oauth.local_issuer import RESOURCE
+
+pytestmark = pytest.mark.anyio
+
+ISSUER = "https://issuer.example"
+OAUTH = {"issuer": ISSUER, "resource": RESOURCE}
+
+Enter = Callable[..., Entry]
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> str:
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps([{"id": "alices", "key": "key-of-alice-0123456789abcdef", "owner": "alice"}]))
+    return str(path)
+
+
+@pytest.fixture
+def enter(tmp_path: Path) -> Enter:
+    """Makes the entry of a gateway with these `auth` settings, on the same state, as after a restart."""
+
+    def enter(**auth: Any) -> Entry:
+        settings = GatewaySettings.model_validate({"state_dir": str(tmp_path / "state"), "auth": auth})
+        return Entry(settings, MemoryLimiter(), loopback=True, on_revoked=lambda ids: None)
+
+    return enter
+
+
+@pytest.mark.parametrize(
+    "who", [Principal(f"{PREFIX}alices", "api_key", "alice"), Principal(f"oauth:{ISSUER}|bob", "oauth", "bob")]
+)
+async def test_an_agent_is_good_while_its_principal_could_come_in(enter: Enter, keys: str, who: Principal) -> None:
+    both = {"enabled": True, "api_keys_file": keys, "oauth": OAUTH}
+    token, _ = await enter(**both).agents.register(who, "agent", "1")
+    assert (await enter(**both).agents.authenticate(token)).root == who.id
+
+
+@pytest.mark.parametrize(
+    ("who", "others"),
+    [
+        (f"{PREFIX}alices", {"oauth": OAUTH}),
+        (f"{PREFIX}gone", {}),
+        (f"oauth:{ISSUER}|bob", {}),
+        (f"oauth:{ISSUER}|bob", {"oauth": {**OAUTH, "issuer": f"{ISSUER}/other"}}),
+        (ANONYMOUS.id, {"oauth": OAUTH}),
+    ],
+)
+async def test_an_agent_ends_with_the_way_its_principal_came_in(
+    enter: Enter, keys: str, who: str, others: dict[str, Any]
+) -> None:
+    token, _ = await enter().agents.register(Principal(who), "agent", "1")
+    now = others or {"api_keys_file": keys}
+    with pytest.raises(Unauthenticated):
+        await enter(enabled=True, **now).agents.authenticate(token)
