@@ -132,6 +132,7 @@ def _oauth_settings(config: OAuthConfig) -> OAuthSettings:
         return OAuthSettings(
             issuer=config.issuer,
             resource=config.resource,
+            audiences=tuple(config.audiences),
             jwks_uri=config.jwks_uri or "",
             allow_private=config.allow_private,
             algorithms=tuple(config.algorithms),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from gateway.access.api_keys import PREFIX
@@ -13,7 +14,7 @@ from gateway.access.rate_limit import MemoryLimiter
 from gateway.config.models import GatewaySettings
 from gateway.errors import Unauthenticated
 from gateway.request import ANONYMOUS, Principal
-from tests.oauth.local_issuer import RESOURCE
+from tests.oauth.local_issuer import RESOURCE, local_issuer
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +40,30 @@ def enter(tmp_path: Path) -> Enter:
         return Entry(settings, MemoryLimiter(), loopback=True, on_revoked=lambda ids: None)
 
     return enter
+
+
+async def test_what_is_said_of_an_authorization_server_counts(enter: Enter) -> None:
+    said = {
+        "resource": RESOURCE,
+        "allow_private": True,
+        "audiences": ["api://gateway"],
+        "owner_claim": "email",
+        "groups_claim": "roles",
+        "scope_names": {"mcp:call": "write"},
+        "default_scopes": [],
+        "claims": [{"claim": "department", "value": "eng*", "scopes": ["admin"], "upstreams": ["github"]}],
+    }
+    async with local_issuer() as issuer, anyio.create_task_group() as tg:
+        entry = enter(enabled=True, oauth={"issuer": issuer.url, **said})
+        tg.start_soon(entry.run)
+        claims = {"aud": "api://gateway", "email": "a@example.com", "roles": ["dev"], "department": "engineering"}
+        token = issuer.token(scope="mcp:call read", **claims)
+        principal = await entry.authenticate({"authorization": f"Bearer {token}"}, "192.0.2.1")
+        nobody = await entry.authenticate({"authorization": f"Bearer {issuer.token(scope='read')}"}, "192.0.2.1")
+        assert (principal.owner, principal.groups) == ("a@example.com", {"dev"})
+        assert (principal.scopes, principal.upstreams) == ({"write", "admin"}, {"github"})
+        assert (nobody.scopes, nobody.upstreams) == (set(), set())
+        tg.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(
