@@ -35,7 +35,7 @@ from gateway.frontend.sessions import Sessions
 from gateway.frontend.sse import LegacySse
 from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
-from gateway.request import Principal, Request
+from gateway.request import Agent, Request
 from gateway.store import secret
 from gateway.telemetry.audit import audit
 from gateway.telemetry.metrics import Metrics
@@ -208,8 +208,10 @@ class Gateway:
             lacks_scope=entry.lacks_scope,
         )
 
-    def _lacks_scope(self, principal: Principal, needed: Collection[str]) -> GatewayError:
-        return self._entry.lacks_scope(principal, needed) if self._entry is not None else InsufficientScope(needed)
+    def _lacks_scope(self, agent: Agent, needed: Collection[str]) -> GatewayError:
+        if self._entry is None:
+            return InsufficientScope(needed)
+        return self._entry.lacks_scope(agent.principal, needed, agent)
 
     async def _until_signal(self, servers: "Sequence[_Uvicorn]") -> None:
         stop = anyio.Event()

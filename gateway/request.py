@@ -34,6 +34,8 @@ class Principal:
     """Requests a minute; None means the gateway's default, -1 no limit."""
     root: str = ""
     """For an agent: the id of the principal that it descends from."""
+    expires: float | None = field(default=None, compare=False)
+    """When its credential does, in seconds since 1970; None if it does not say. The next one's holder is the same."""
 
 
 ANONYMOUS = Principal("anonymous", owner="anonymous", rate_limit_rpm=-1)

@@ -143,6 +143,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
         groups=frozenset(grant["groups"]),
         agent_name=grant["agent"]["name"],
         rate_limit_rpm=grant["rpm"],
+        expires=claims["exp"],
     )
 
 

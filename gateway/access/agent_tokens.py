@@ -1,7 +1,7 @@
 """Agents with a grant of their own: registered by a principal, recognised by their token, revoked by being forgotten.
 
 A token is good while its signature and its times are, its session is in the store, and the principal that it descends
-from is there.
+from is there. It ends with the credential that it was registered with, at the latest.
 """
 
 import secrets
@@ -69,7 +69,7 @@ class AgentTokens:
         self._clock = clock
         self._jwt = AgentJwt(keys, name)
 
-    async def authenticate(self, credential: str) -> Principal:
+    async def authenticate(self, credential: str, view: str | None = None) -> Principal:
         """
         Raises:
             Unauthenticated: in the same words whatever is wrong; the log has the reason.
@@ -117,7 +117,7 @@ class AgentTokens:
         Raises:
             InvalidParams: the name or the version is not usable, or the grant would not fit into a token.
             RateLimited: the principal is at its cap.
-            Unauthenticated: the principal was revoked meanwhile.
+            Unauthenticated: the principal was revoked meanwhile, or its credential is about to expire.
         """
         _check(agent_name, agent_version)
         granted = share(principal, requested_upstreams, requested_scopes)
@@ -134,13 +134,15 @@ class AgentTokens:
         return token, session
 
     async def _session(self, principal: Principal, name: str, version: str, granted: Share) -> AgentSession:
-        now = self._clock()
-        expires, ancestors = now + self._lifetime, (principal.id,)
+        now, ancestors = self._clock(), (principal.id,)
+        expires = now + self._lifetime if principal.expires is None else min(now + self._lifetime, principal.expires)
+        if int(expires) <= now:
+            raise Unauthenticated("Your credential ends now. Get a new one, and register the agent with that.")
         if principal.method == "agent_token":
             parent = await self._parent(principal)
             if parent is None:
                 raise _refused("revoked")
-            expires, ancestors = min(expires, parent.expires), (*parent.ancestors, principal.id)
+            ancestors = *parent.ancestors, principal.id
         return AgentSession(
             id=secrets.token_hex(16),
             agent_name=name,

@@ -85,7 +85,7 @@ class ApiKeys:
 
     # --- Recognising ----------------------------------------------------------------------------------------------
 
-    async def authenticate(self, credential: str) -> Principal:
+    async def authenticate(self, credential: str, view: str | None = None) -> Principal:
         """
         Raises:
             Unauthenticated: nobody has that key.

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Any, Final, cast
 from urllib.parse import urlsplit, urlunsplit
 
+from gateway.access.delegation import narrow
 from gateway.access.oauth_settings import OAuthSettings
 from gateway.errors import Unauthenticated
 from gateway.request import Principal
@@ -42,6 +43,28 @@ def check_time(claims: Claims, leeway: float, now: float) -> None:
         raise Unauthenticated("The bearer token was issued in the future (`iat`).")
 
 
+def addressed(claims: Claims, settings: OAuthSettings) -> frozenset[str] | None:
+    """The upstreams a token was issued for; None means the gateway as a whole.
+
+    Raises:
+        Unauthenticated: it was issued for somebody else.
+    """
+    endpoint = normalised(settings.endpoint)
+    audience = {normalised(value) for value in _values(claims.get("aud"))}
+    if audience & {endpoint, *map(normalised, (settings.resource, *settings.audiences))}:
+        return None
+    below = {value.removeprefix(endpoint + "/") for value in audience if value.startswith(endpoint + "/")}
+    upstreams = frozenset(name for name in below if "/" not in name)
+    if not upstreams:
+        raise Unauthenticated(f"The bearer token is not for this gateway: its `aud` must contain {settings.resource}.")
+    return upstreams
+
+
+def id_prefix(settings: OAuthSettings) -> str:
+    """Of the principal ids."""
+    return f"oauth:{settings.issuer}|"
+
+
 def principal(claims: Claims, settings: OAuthSettings) -> Principal:
     """
     Raises:
@@ -49,7 +72,7 @@ def principal(claims: Claims, settings: OAuthSettings) -> Principal:
     """
     if claims.get("iss") != settings.issuer:
         raise Unauthenticated("The bearer token is not from this gateway's authorization server (`iss`).")
-    addressed = _addressed(claims, settings)
+    audience = addressed(claims, settings)
     if "cnf" in claims:
         raise Unauthenticated("The bearer token is bound to a key (`cnf`), which this gateway cannot check.")
     subject = claims.get("sub")
@@ -63,12 +86,13 @@ def principal(claims: Claims, settings: OAuthSettings) -> Principal:
     granted = frozenset(name for rule in rules for name in rule.upstreams)
     limited = any(rule.upstreams for rule in settings.claims)
     return Principal(
-        id=f"oauth:{settings.issuer}|{_loggable(subject)}",
+        id=id_prefix(settings) + _loggable(subject),
         method="oauth",
         owner=_owner(claims, settings.owner_claim),
         scopes=scopes or settings.default_scopes,
-        upstreams=_both(addressed, granted if limited and "*" not in granted else None),
+        upstreams=narrow(audience, granted if limited and "*" not in granted else None),
         groups=frozenset(groups),
+        expires=_seconds(claims, "exp"),
     )
 
 
@@ -96,19 +120,6 @@ def _seconds(claims: Claims, name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MAX_SECONDS:
         raise Unauthenticated(f"The bearer token's `{name}` is not a time.")
     return value
-
-
-def _addressed(claims: Claims, settings: OAuthSettings) -> frozenset[str] | None:
-    """The upstreams a token was issued for; None means the gateway as a whole."""
-    resource = normalised(settings.resource)
-    audience = {normalised(value) for value in _values(claims.get("aud"))}
-    if audience & {resource, *map(normalised, settings.audiences)}:
-        return None
-    below = {value.removeprefix(resource + "/") for value in audience if value.startswith(resource + "/")}
-    upstreams = frozenset(name for name in below if "/" not in name)
-    if not upstreams:
-        raise Unauthenticated(f"The bearer token is not for this gateway: its `aud` must contain {settings.resource}.")
-    return upstreams
 
 
 def _scopes(claims: Claims, settings: OAuthSettings) -> frozenset[str]:
@@ -145,9 +156,3 @@ def _loggable(subject: str) -> str:
     if _READABLE.fullmatch(subject):
         return subject
     return "#" + blake2b(subject.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def _both(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one & other

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import anyio
 
-from gateway.access import metadata
+from gateway.access import api_keys, metadata
 from gateway.access.agent_tokens import AgentTokens
 from gateway.access.api_keys import ApiKeys
 from gateway.access.authentication import Authentication, Authenticator, anybody
@@ -17,7 +17,8 @@ from gateway.access.signing_key import SigningKeys
 from gateway.config.access import OAuthSettings as OAuthConfig
 from gateway.config.models import GatewaySettings
 from gateway.errors import ConfigError, InsufficientScope
-from gateway.request import Principal
+from gateway.protocol import Era
+from gateway.request import Agent, Principal
 from gateway.store.agent_file import FileAgentStore
 
 DEV_KEYS_FILE: Final = Path(__file__).parents[1] / "demo" / "api_keys.json"
@@ -57,7 +58,7 @@ class Entry:
             FileAgentStore(Path(settings.state_dir) / "agents.json"),
             lifetime=auth.agent_tokens.lifetime,
             cap=auth.agent_tokens.max_per_principal,
-            bound=self._keys.bound if self._keys is not None else lambda agent, root: agent,
+            bound=self._bound,
             on_revoked=on_revoked,
         )
         self._oauth = OAuth(self._oauth_settings) if auth.enabled and self._oauth_settings is not None else None
@@ -66,19 +67,16 @@ class Entry:
             ways.insert(0, self._keys)
         if self._oauth is not None:
             ways.append(self._oauth)
-        challenge = metadata.login_challenge(self._oauth_settings) if self._oauth_settings is not None else ""
         if auth.enabled and self._keys is None and self._oauth is None:
             raise ConfigError(
                 "gateway.auth is enabled, but nobody could come in: set auth.api_keys_file "
                 "(`mcp-gateway keys create` makes a key) or auth.oauth."
             )
-        self._authentication = Authentication(ways, limiter, challenge) if auth.enabled else None
+        self._authentication = Authentication(ways, limiter, self._challenge) if auth.enabled else None
 
-    async def authenticate(self, headers: Mapping[str, str], address: str) -> Principal:
+    async def authenticate(self, headers: Mapping[str, str], address: str, view: str | None = None) -> Principal:
         """Who sent an HTTP request; see `Authentication`."""
-        if self._authentication is None:
-            return await anybody(headers, address)
-        return await self._authentication(headers, address)
+        return await (self._authentication or anybody)(headers, address, view)
 
     async def run(self) -> None:
         """Follow the files and the authorization server."""
@@ -92,12 +90,30 @@ class Entry:
         """The document at the well-known address plus `suffix` (RFC 9728); None where there is none."""
         return metadata.protected_resource(self._oauth_settings, suffix) if self._oauth_settings is not None else None
 
-    def lacks_scope(self, principal: Principal, needed: Collection[str]) -> InsufficientScope:
-        """What to answer somebody who lacks scopes; who came with an OAuth token is told where to get them."""
+    def lacks_scope(
+        self, principal: Principal, needed: Collection[str], agent: Agent | None = None
+    ) -> InsufficientScope:
+        """What to answer somebody who lacks scopes; who came with an OAuth token is told where to get them.
+
+        Args:
+            agent: who sent the request, if it was one of MCP.
+        """
         error = InsufficientScope(needed)
         if principal.method == "oauth" and self._oauth_settings is not None:
-            error.headers["www-authenticate"] = metadata.scope_challenge(self._oauth_settings, needed)
+            view = agent.view if agent is not None else None
+            # Clients of the modern era ask for these on top of what they have; many of those before, for these alone.
+            held = principal.scopes & metadata.USUAL_SCOPES if agent is not None and agent.era is Era.HANDSHAKE else ()
+            error.headers["www-authenticate"] = metadata.scope_challenge(self._oauth_settings, needed, held, view)
         return error
+
+    def _challenge(self, view: str | None) -> str:
+        return metadata.login_challenge(self._oauth_settings, view) if self._oauth_settings is not None else ""
+
+    def _bound(self, agent: Principal, root: str) -> Principal | None:
+        """What is left of an agent's grant; None if whoever registered it could not come in any more."""
+        if self._keys is not None and root.startswith(api_keys.PREFIX):
+            return self._keys.bound(agent, root)
+        return agent if self._oauth is not None and self._oauth.knows(root) else None
 
 
 def _signing_keys(settings: GatewaySettings) -> SigningKeys:
@@ -116,6 +132,7 @@ def _oauth_settings(config: OAuthConfig) -> OAuthSettings:
         return OAuthSettings(
             issuer=config.issuer,
             resource=config.resource,
+            audiences=tuple(config.audiences),
             jwks_uri=config.jwks_uri or "",
             allow_private=config.allow_private,
             algorithms=tuple(config.algorithms),

@@ -8,7 +8,7 @@ from typing import Any, Final
 from gateway.access.rate_limit import Decision, Limit, Limiter, headers
 from gateway.errors import GatewayError, RateLimited
 from gateway.protocol import LIST_METHODS
-from gateway.request import READ, WRITE, Principal, Request
+from gateway.request import READ, WRITE, Agent, Principal, Request
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 Observe = Callable[[str, bool], None]
@@ -26,7 +26,7 @@ SCOPES: Final = {
 """Method → the scope it needs; every other may do something, and needs `write`."""
 
 
-def authorize(lacks_scope: Callable[[Principal, Collection[str]], GatewayError]) -> Callable[[Handler], Handler]:
+def authorize(lacks_scope: Callable[[Agent, Collection[str]], GatewayError]) -> Callable[[Handler], Handler]:
     """Let a request pass if its principal has the scope for it. What it may use is the catalogue's matter: what it may
     not is not there.
 
@@ -36,10 +36,9 @@ def authorize(lacks_scope: Callable[[Principal, Collection[str]], GatewayError])
 
     def layer(following: Handler) -> Handler:
         async def handle(request: Request) -> dict[str, Any]:
-            principal = request.agent.principal
             needed = SCOPES.get(request.method, WRITE)
-            if needed is not None and needed not in principal.scopes:
-                raise lacks_scope(principal, {needed})
+            if needed is not None and needed not in request.agent.principal.scopes:
+                raise lacks_scope(request.agent, {needed})
             return await following(request)
 
         return handle

@@ -13,8 +13,18 @@ WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
 USUAL_SCOPES: Final = frozenset({READ, WRITE})
 """What an agent needs to be of use; the rest it is told to ask for when it is needed."""
 
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+"""Names that stand in a URL as they are."""
 _UNQUOTABLE: Final = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]+")
 """What RFC 6750 does not allow in `error_description` and `scope`, quotes and line ends among it."""
+
+
+def resource_at(settings: OAuthSettings, view: str | None) -> str:
+    """What a token must be for, to be of use at `/mcp/{view}`, or everywhere (None). Clients check that their own URL
+    lies within it. An upstream whose name is not plain has no resource but the whole."""
+    if view is None or not _PLAIN.fullmatch(view):
+        return settings.resource.rstrip("/")
+    return f"{settings.endpoint}/{view}"
 
 
 def metadata_url(resource: str) -> str:
@@ -30,13 +40,13 @@ def protected_resource(settings: OAuthSettings, suffix: str = "") -> dict[str, A
         suffix: what follows the well-known path in the URL asked for: empty, `/mcp`, or `/mcp/{upstream}`. Any upstream
             has a document, there or not: who is not logged in cannot find out by this what there is.
     """
-    resource, suffix = settings.resource.rstrip("/"), suffix.rstrip("/")
-    path = urlsplit(resource).path
-    below = suffix.removeprefix(path)
-    if suffix and (not suffix.startswith(path) or not re.fullmatch(r"(/[A-Za-z0-9._-]{1,128})?", below)):
+    whole, path = resource_at(settings, None), suffix.rstrip("/")
+    resource = whole.removesuffix(urlsplit(whole).path) + path if path else whole
+    view = resource.removeprefix(f"{settings.endpoint}/")
+    if resource not in (whole, settings.endpoint, resource_at(settings, view)):
         return None
     return {
-        "resource": resource + below,
+        "resource": resource,
         "resource_name": "mcp-gateway",
         "authorization_servers": [settings.issuer],
         "scopes_supported": list(settings.issuer_scopes(USUAL_SCOPES)),
@@ -62,30 +72,31 @@ def challenge(
     return "Bearer " + ", ".join(f'{name}="{_UNQUOTABLE.sub(" ", value)}"' for name, value in fields.items() if value)
 
 
-def login_challenge(settings: OAuthSettings) -> str:
-    """For a 401 where no token was sent."""
-    return challenge(metadata_url(settings.resource), settings.issuer_scopes(USUAL_SCOPES))
+def login_challenge(settings: OAuthSettings, view: str | None = None) -> str:
+    """For a 401 where no token was sent.
+
+    Args:
+        view: the upstream whose own endpoint was asked, here and below: the metadata that a challenge leads to must be
+            that of the URL which was asked for (RFC 9728 section 3.3).
+    """
+    return challenge(metadata_url(resource_at(settings, view)), settings.issuer_scopes(USUAL_SCOPES))
 
 
-def token_challenge(settings: OAuthSettings, description: str) -> str:
+def token_challenge(settings: OAuthSettings, description: str, view: str | None = None) -> str:
     """For a 401 where the token that was sent is not good."""
     scope = settings.issuer_scopes(USUAL_SCOPES)
-    return challenge(metadata_url(settings.resource), scope, "invalid_token", description)
+    return challenge(metadata_url(resource_at(settings, view)), scope, "invalid_token", description)
 
 
-def scope_challenge(settings: OAuthSettings, needed: Collection[str]) -> str:
+def scope_challenge(
+    settings: OAuthSettings, needed: Collection[str], held: Collection[str] = (), view: str | None = None
+) -> str:
     """For a 403: the token is good but lacks scopes.
 
     Args:
-        needed: every scope of the gateway that the request needs, held or not.
+        needed: every scope of the gateway that the request needs.
+        held: scopes that the next token should have as well.
     """
-    scope = settings.issuer_scopes(needed)
-    description = f"This request needs the scope {' '.join(scope)}"
-    return challenge(metadata_url(settings.resource), scope, "insufficient_scope", description)
-
-
-def narrowed(header: str, settings: OAuthSettings, upstream: str) -> str:
-    """A challenge for the gateway as a whole, turned into one for `{resource}/{upstream}`: the metadata that it leads
-    to must be that of the URL which was asked for (RFC 9728 section 3.3)."""
-    whole = settings.resource.rstrip("/")
-    return header.replace(f'"{metadata_url(whole)}"', f'"{metadata_url(f"{whole}/{upstream}")}"')
+    description = f"This request needs the scope {' '.join(settings.issuer_scopes(needed))}"
+    scope = settings.issuer_scopes({*needed, *held})
+    return challenge(metadata_url(resource_at(settings, view)), scope, "insufficient_scope", description)

@@ -32,6 +32,8 @@ class Accepted:
     """A token that was verified, for as long as its key is the issuer's. Its times are checked every time."""
 
     principal: Principal
+    audience: frozenset[str] | None
+    """The upstreams it was issued for; None means the gateway as a whole."""
     times: claims.Claims
     kid: str | None
     algorithm: str
@@ -69,10 +71,11 @@ class OAuth:
         """Keep the issuer's keys, until cancelled."""
         await self._keys.run()
 
-    async def authenticate(self, credential: str) -> Principal:
+    async def authenticate(self, credential: str, view: str | None = None) -> Principal:
         """
         Args:
             credential: the value of `Authorization`.
+            view: see `Authenticator`; a token that was issued for other upstreams alone is no good there.
 
         Raises:
             Unauthenticated: with the `WWW-Authenticate` header that says so; the message repeats nothing of the token.
@@ -81,15 +84,19 @@ class OAuth:
         scheme, _, token = credential.strip().partition(" ")
         if scheme.lower() != "bearer":
             error = Unauthenticated("Authorization must be `Bearer` and an access token.")
-            error.headers["www-authenticate"] = metadata.login_challenge(self._settings)
+            error.headers["www-authenticate"] = metadata.login_challenge(self._settings, view)
             raise error
         try:
-            return await self._principal(token.strip())
+            return await self._principal(token.strip(), view)
         except Unauthenticated as error:
-            error.headers["www-authenticate"] = metadata.token_challenge(self._settings, error.message)
+            error.headers["www-authenticate"] = metadata.token_challenge(self._settings, error.message, view)
             raise
 
-    async def _principal(self, token: str) -> Principal:
+    def knows(self, principal_id: str) -> bool:
+        """Whether it may be the id of somebody who comes in this way."""
+        return principal_id.startswith(claims.id_prefix(self._settings))
+
+    async def _principal(self, token: str, view: str | None) -> Principal:
         if len(token) > MAX_TOKEN:
             raise Unauthenticated(f"The bearer token is longer than {MAX_TOKEN} characters.")
         if token.count(".") != 2 or not token.isascii():
@@ -102,6 +109,8 @@ class OAuth:
             if len(self._accepted) > MAX_ACCEPTED:
                 del self._accepted[next(iter(self._accepted))]
         claims.check_time(accepted.times, self._settings.leeway, self._now())
+        if accepted.audience is not None and view not in (None, *accepted.audience):
+            raise Unauthenticated("The bearer token is for other endpoints of this gateway (`aud`).")
         return accepted.principal
 
     async def _accept(self, token: str) -> Accepted:
@@ -118,7 +127,8 @@ class OAuth:
             raise Unauthenticated("The bearer token has no claims.")
         found = cast(dict[str, Any], payload)
         times = {name: found[name] for name in ("exp", "nbf", "iat") if name in found}
-        return Accepted(claims.principal(found, self._settings), times, kid, algorithm, key)
+        made, audience = claims.principal(found, self._settings), claims.addressed(found, self._settings)
+        return Accepted(made, audience, times, kid, algorithm, key)
 
     def _header(self, token: str) -> tuple[str | None, str]:
         """The `kid` and `alg` of a token whose header is in order."""

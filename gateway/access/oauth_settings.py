@@ -53,8 +53,8 @@ class OAuthSettings:
     issuer: str
     """The authorization server's identifier, to the letter: what its metadata and the `iss` of its tokens say."""
     resource: str
-    """The URL of `/mcp` as agents reach it. Tokens must be issued for it (RFC 8707). One that is issued for
-    `{resource}/github` is good for the upstream `github` alone."""
+    """The URL of `/mcp` as agents reach it, with or without `/mcp` at its end. Tokens must be issued for it (RFC 8707);
+    one that is issued for `/mcp/github` is good for the upstream `github` alone."""
     audiences: tuple[str, ...] = ()
     """Further values of `aud` that mean this gateway: URLs of its other endpoints, or whatever name the issuer uses."""
     jwks_uri: str = ""
@@ -98,6 +98,12 @@ class OAuthSettings:
         _check_known("default_scopes", self.default_scopes, SCOPES)
         for rule in self.claims:
             _check_known("claims", rule.scopes, SCOPES)
+
+    @property
+    def endpoint(self) -> str:
+        """The URL of `/mcp`; those of single upstreams lie below it."""
+        resource = self.resource.rstrip("/")
+        return resource if urlsplit(resource).path.endswith("/mcp") else f"{resource}/mcp"
 
     def issuer_scopes(self, needed: Collection[str]) -> tuple[str, ...]:
         """The issuer's scopes to ask for when the gateway's `needed` ones are: for each the one that grants least."""

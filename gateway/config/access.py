@@ -31,7 +31,7 @@ class ClaimRule(Model):
     value: Text
     """Its value, or one of its values when it is a list; a glob."""
     upstreams: list[Text] | None = None
-    """Upstreams that this gives. When any matching rule names some, only those may be used."""
+    """Upstreams that this gives; `*` is all. As soon as any rule names some, nobody has but those they are given."""
     scopes: list[Scope] = Field(default=[])
     """Scopes that this gives."""
 
@@ -42,7 +42,10 @@ class OAuthSettings(Model):
     issuer: Line
     """Its issuer URL, exactly as in its metadata."""
     resource: Line
-    """This gateway's own URL, as tokens name it in `aud` (RFC 8707)."""
+    """The URL of this gateway's `/mcp` as clients reach it, which tokens name in `aud` (RFC 8707)."""
+    audiences: list[Line] = Field(default=[])
+    """Other values of `aud` that mean this gateway, where the authorization server does not name it by its URL. Never
+    the id of a client: ID tokens carry that."""
     jwks_uri: Line | None = None
     """Where its keys are, if its metadata is not to be asked."""
     algorithms: list[Line] = Field(default=["RS256", "ES256", "PS256", "EdDSA"])

@@ -35,7 +35,7 @@ CORS_HEADERS: Final = (
 class HttpFront:
     """
     Args:
-        authenticate: who sent a request, by its headers and the address it came from.
+        authenticate: who sent a request, by its headers, the address it came from, and the view it asks for.
         rest: answers whatever is not MCP.
         resource_metadata: the document at the well-known address plus this suffix, or None (RFC 9728).
     """
@@ -43,7 +43,7 @@ class HttpFront:
     def __init__(
         self,
         guard: Guard,
-        authenticate: Callable[[Mapping[str, str], str], Awaitable[Principal]],
+        authenticate: Callable[[Mapping[str, str], str, str | None], Awaitable[Principal]],
         policy: Policy,
         library: Library,
         streamable: Streamable,
@@ -90,16 +90,16 @@ class HttpFront:
             return
         if not _is_mcp(path):
             if path not in PUBLIC and not path.startswith("/docs/"):
-                scope["user"] = await self._authenticate(headers, _address(scope))
+                scope["user"] = await self._authenticate(headers, _address(scope), None)
             await self._rest(scope, receive, send)
             return
-        principal = await self._authenticate(headers, _address(scope))
+        view = path.removeprefix("/mcp/") if path.startswith("/mcp/") else None
+        principal = await self._authenticate(headers, _address(scope), view)
         scope["user"] = principal
-        http = Http(headers, receive, send, principal, None, scope["query_string"])
-        if path == "/mcp" or path.startswith("/mcp/"):
-            http.view = path.removeprefix("/mcp").removeprefix("/") or None
-            if not self._library.has(http.view, self._policy.grant(principal)):
-                raise NotFound(f"No upstream named {http.view!r} here.")
+        http = Http(headers, receive, send, principal, view, scope["query_string"])
+        if path == "/mcp" or view is not None:
+            if not self._library.has(view, self._policy.grant(principal)):
+                raise NotFound(f"No upstream named {view!r} here.")
             endpoints = {"POST": self._streamable.post, "GET": self._streamable.get, "DELETE": self._streamable.delete}
         elif path == "/sse":
             endpoints = {"GET": self._sse.get}

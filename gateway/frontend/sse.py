@@ -75,5 +75,6 @@ class LegacySse:
         if duplex is None or duplex.agent.principal.id != http.principal.id:
             raise SessionNotFound
         message = await read_message(http.headers, http.receive, self._settings.max_request_bytes)
+        duplex.agent.principal = http.principal  # the same one, with what it may do by now
         duplex.take(message)
         await reply_empty(http.send, 202)

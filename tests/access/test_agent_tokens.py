@@ -255,6 +255,26 @@ async def test_an_agents_agent_does_not_outlive_it() -> None:
     assert heir.expires == session.expires
 
 
+@pytest.mark.parametrize(("ends_in", "lives"), [(600.9, 600), (DAY, DAY), (2 * DAY, DAY), (None, DAY)])
+async def test_an_agent_does_not_outlive_the_credential_it_was_registered_with(
+    ends_in: float | None, lives: float
+) -> None:
+    clock = Clock()
+    register = Register(make(clock))
+    parent = Principal("oauth:i|s", "oauth", expires=None if ends_in is None else NOW + ends_in)
+    agent, session = await register(parent)
+    _, heir = await register(agent)
+    assert session.expires == heir.expires == agent.expires == NOW + lives
+
+
+@pytest.mark.parametrize("ended_for", [0, 29])
+async def test_who_is_let_in_for_a_moment_longer_registers_nobody(ended_for: float) -> None:
+    """The issuer's clock may be behind: its tokens are good for some seconds more, and no agent is made of those."""
+    tokens = make()
+    assert await is_refused(tokens.register(Principal("oauth:i|s", "oauth", expires=NOW - ended_for), "agent", "1"))
+    assert await tokens.sessions(BOB, all=True) == []
+
+
 # --- The end ------------------------------------------------------------------------------------------------------
 
 

@@ -176,6 +176,21 @@ def test_whom_a_token_is_for(audience: str | list[str], upstreams: set[str] | No
     assert made_of(settings, aud=audience).upstreams == upstreams
 
 
+@pytest.mark.parametrize(
+    ("audience", "upstreams"),
+    [
+        ("https://gateway.example", None),
+        ("https://gateway.example/mcp", None),
+        ("https://gateway.example/mcp/github", {"github"}),
+    ],
+)
+def test_whom_a_token_is_for_if_the_resource_is_the_whole_host(audience: str, upstreams: set[str] | None) -> None:
+    settings = {"resource": "https://gateway.example/"}
+    assert made_of(settings, aud=audience).upstreams == upstreams
+    with pytest.raises(Unauthenticated, match="aud"):
+        made_of(settings, aud="https://gateway.example/github")
+
+
 def test_an_audience_widens_no_grant() -> None:
     made = made_of({"claims": RULES}, roles="dev", aud=[f"{RESOURCE}/github", f"{RESOURCE}/secret"])
     assert made.upstreams == {"github"}

@@ -11,14 +11,15 @@ from mcp.client.auth.utils import (
     extract_scope_from_www_auth,
 )
 from mcp.shared.auth import ProtectedResourceMetadata
+from mcp.shared.auth_utils import check_resource_allowed
 
 from gateway.access.metadata import (
     WELL_KNOWN,
     challenge,
     login_challenge,
     metadata_url,
-    narrowed,
     protected_resource,
+    resource_at,
     scope_challenge,
     token_challenge,
 )
@@ -84,6 +85,28 @@ def test_a_resource_behind_a_prefix() -> None:
     assert protected_resource(settings, "/mcp") is None
 
 
+@pytest.mark.parametrize("origin", ["https://a.example", "https://a.example/"])
+def test_a_resource_that_is_the_whole_host(origin: str) -> None:
+    settings = settings_for(ISSUER, resource=origin)
+    found = {suffix: protected_resource(settings, suffix) for suffix in ("", "/mcp", "/mcp/github", "/github")}
+    assert {suffix: document and document["resource"] for suffix, document in found.items()} == {
+        "": "https://a.example",
+        "/mcp": "https://a.example/mcp",
+        "/mcp/github": "https://a.example/mcp/github",
+        "/github": None,
+    }
+
+
+@pytest.mark.parametrize("resource", [RESOURCE, f"{RESOURCE}/", "https://gateway.example", "https://a.example/x/mcp"])
+@pytest.mark.parametrize("view", [None, "github", "my.server-1_x", "not plain", "a/b", "ä", "", "a" * 129])
+def test_what_a_challenge_leads_to_is_within_what_was_asked(resource: str, view: str | None) -> None:
+    settings = settings_for(ISSUER, resource=resource)
+    suffix = metadata_url(resource_at(settings, view)).partition(WELL_KNOWN)[2]
+    named = (protected_resource(settings, suffix) or {})["resource"]
+    assert named == resource_at(settings, view)
+    assert check_resource_allowed(f"{settings.endpoint}/{view}" if view else settings.endpoint, named)
+
+
 def test_who_has_no_token_is_told_where_to_get_one() -> None:
     header = login_challenge(SETTINGS)
     assert header == f'Bearer scope="read write", resource_metadata="{metadata_url(RESOURCE)}"'
@@ -113,14 +136,20 @@ def test_whose_token_lacks_scopes_is_told_all_of_them(names: dict[str, Any], nee
     assert extract_resource_metadata_from_www_auth(answer(header, 403)) == metadata_url(RESOURCE)
 
 
-@pytest.mark.parametrize(
-    "header",
-    [login_challenge(SETTINGS), token_challenge(SETTINGS, "Expired."), scope_challenge(SETTINGS, {"write"})],
-)
-def test_a_challenge_of_one_upstream(header: str) -> None:
-    narrow = narrowed(header, SETTINGS, "github")
-    assert extract_resource_metadata_from_www_auth(answer(narrow)) == metadata_url(f"{RESOURCE}/github")
-    assert extract_scope_from_www_auth(answer(narrow)) == extract_scope_from_www_auth(answer(header))
+def test_scopes_that_are_held_can_be_asked_for_again() -> None:
+    header = answer(scope_challenge(SETTINGS, {"write"}, {"read"}), 403)
+    assert extract_scope_from_www_auth(header) == "read write"
+    assert extract_field_from_www_auth(header, "error_description") == "This request needs the scope write"
+
+
+@pytest.mark.parametrize(("view", "resource"), [(None, RESOURCE), ("github", f"{RESOURCE}/github")])
+def test_a_challenge_leads_to_the_view_that_was_asked(view: str | None, resource: str) -> None:
+    for header in (
+        login_challenge(SETTINGS, view),
+        token_challenge(SETTINGS, "Expired.", view),
+        scope_challenge(SETTINGS, {"write"}, view=view),
+    ):
+        assert extract_resource_metadata_from_www_auth(answer(header)) == metadata_url(resource)
 
 
 def test_nothing_in_a_challenge_can_break_out_of_it() -> None:

@@ -4,8 +4,10 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from gateway.access.metadata import metadata_url
 from gateway.errors import Unauthenticated
 from tests.oauth.local_issuer import (
+    RESOURCE,
     START,
     Clock,
     House,
@@ -83,6 +85,23 @@ async def test_a_token_that_was_good_expires(house: House) -> None:
     house.clock.now += 1
     with pytest.raises(Unauthenticated, match="expired"):
         await house.oauth.authenticate(f"Bearer {token}")
+
+
+async def test_a_principal_says_when_its_token_expires(house: House) -> None:
+    principal = await house.oauth.authenticate(f"Bearer {house.issuer.token(exp=int(START) + 100)}")
+    assert principal.expires == START + 100
+    assert principal == await house.oauth.authenticate(f"Bearer {house.issuer.token()}"), "it is the same one"
+
+
+async def test_a_token_for_one_upstream_is_no_good_at_another(house: House) -> None:
+    narrow, whole = house.issuer.token(aud=f"{RESOURCE}/github"), house.issuer.token()
+    for view in (None, "github"):
+        assert (await house.oauth.authenticate(f"Bearer {narrow}", view)).upstreams == {"github"}
+    for _ in range(2):  # remembered or not
+        with pytest.raises(Unauthenticated, match="aud") as caught:
+            await house.oauth.authenticate(f"Bearer {narrow}", "files")
+        assert metadata_url(f"{RESOURCE}/files") in caught.value.headers["www-authenticate"]
+    assert (await house.oauth.authenticate(f"Bearer {whole}", "files")).upstreams is None
 
 
 async def test_the_issuers_clock_may_be_ahead_by_the_leeway(house: House) -> None:

@@ -46,8 +46,8 @@ class Gateway:
 
 @contextmanager
 def http_gateway(folder: Path, servers: Mapping[str, Entry], **settings: Any) -> Generator[Gateway]:
-    """Run `mcp-gateway serve`, until it listens."""
-    port = free_port()
+    """Run `mcp-gateway serve`, until it listens: on a free port, unless the settings name one."""
+    port = settings.get("port") or free_port()
     args = command("gateway", "serve", "--port", str(port), "-c", str(config_file(folder, servers, **settings)))
     with run_process(args, ready=lambda: listens(port)) as process:
         yield Gateway(f"http://127.0.0.1:{port}", process)

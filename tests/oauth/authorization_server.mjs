@@ -15,11 +15,13 @@ const issuer = `http://127.0.0.1:${port}`;
 const SCOPES = 'read write admin';
 // A client that need not register, and may ask for every scope.
 const CONSOLE = { client_id: 'console', redirect_uris: ['http://127.0.0.1:9/callback'], token_endpoint_auth_method: 'none' };
-// Who there is, and what each grants to whatever client asks; `login_hint` says who is at the keyboard.
+// Who there is, and what each grants to whatever client asks; `login_hint` says who is at the keyboard. A token of
+// somebody `lateBy` some seconds expired that long before it was issued.
 const PEOPLE = {
   alice: { scopes: ['read', 'write'], email: 'alice@example.com', groups: ['engineering'] },
   bob: { scopes: ['read'], email: 'bob@example.com', groups: [] },
   root: { scopes: ['read', 'write', 'admin'], email: 'root@example.com', groups: ['operations'] },
+  late: { scopes: ['read', 'write'], email: 'late@example.com', groups: [], lateBy: 3600 },
 };
 
 const key = (type, options, alg) => ({
@@ -50,6 +52,14 @@ const provider = new Provider(issuer, {
         accessTokenFormat: 'jwt',
         jwt: { sign: { alg: 'ES256' } },
       }),
+    },
+  },
+  formats: {
+    customizers: {
+      jwt: (ctx, token, { payload }) => {
+        const { lateBy } = PEOPLE[token.accountId];
+        if (lateBy) payload.exp = payload.iat - lateBy;
+      },
     },
   },
   findAccount: (ctx, sub) => PEOPLE[sub] && { accountId: sub, claims: () => ({ sub }) },

@@ -12,10 +12,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-from urllib.parse import parse_qs, urlencode, urlsplit
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+import jwt
 from mcp.client.auth import OAuthClientProvider
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from pydantic import AnyUrl
@@ -33,18 +34,23 @@ MAX_REDIRECTS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationServer:
-    """One that runs. It knows alice (read, write), bob (read), and root (read, write, admin); see the program."""
+    """One that runs. It knows alice (read, write), bob (read), root (read, write, admin), and late, whose tokens have
+    expired when she gets them; see the program."""
 
     url: str
     """Its issuer identifier."""
 
-    def log_in(self, server_url: str, person: str = "alice", client_id: str = "") -> OAuthClientProvider:
+    def log_in(
+        self, server_url: str, person: str = "alice", client_id: str = "", scope: str = "", token: str = ""
+    ) -> OAuthClientProvider:
         """What to give `httpx2.AsyncClient(auth=…)`, or an MCP transport's client, so that it logs in when it must.
 
         Args:
             client_id: `console`, which may ask for every scope; by default a client registers itself.
+            scope: all that the person consents to the first time.
+            token: an access token that the client holds from before.
         """
-        browser = Browser(person)
+        browser = Browser(person, scope)
         metadata = OAuthClientMetadata(
             client_name="a test",
             redirect_uris=[AnyUrl(REDIRECT)],
@@ -52,28 +58,42 @@ class AuthorizationServer:
             token_endpoint_auth_method="none",
         )
         known = OAuthClientInformationFull(client_id=client_id, **metadata.model_dump()) if client_id else None
-        return OAuthClientProvider(server_url, metadata, Memory(known), browser.open, browser.result)
+        held = OAuthToken(access_token=token) if token else None
+        return OAuthClientProvider(server_url, metadata, Memory(known, held), browser.open, browser.result)
 
-    async def token(self, server_url: str, person: str = "alice") -> str:
+    async def token(self, server_url: str, person: str = "alice", scope: str = "") -> str:
         """An access token for a protected resource that runs: by its challenge and metadata, dynamic registration, and
         the authorization code with PKCE."""
-        auth = self.log_in(server_url, person)
+        auth = self.log_in(server_url, person, scope=scope)
         async with httpx2.AsyncClient(auth=auth, timeout=30) as client:
             await client.post(server_url, json={"jsonrpc": "2.0", "id": 1, "method": "ping"})
-        tokens = auth.context.current_tokens
-        assert tokens is not None, "the server asked for no token"
-        return tokens.access_token
+        return held(auth)
+
+
+def held(auth: OAuthClientProvider) -> str:
+    """The access token that a client got."""
+    tokens = auth.context.current_tokens
+    assert tokens is not None, "the server asked for no token"
+    return tokens.access_token
+
+
+def claims_in(token: str) -> dict[str, Any]:
+    """What is in a token, whoever signed it."""
+    return jwt.decode(token, options={"verify_signature": False})
 
 
 class Browser:
-    """A person at a browser, who clicks on."""
+    """A person at a browser, who clicks on, but the first time may strike out all that is asked for but `scope`."""
 
-    def __init__(self, person: str) -> None:
+    def __init__(self, person: str, scope: str = "") -> None:
         self._person = person
+        self._scope = scope
         self._landed = ""
 
     async def open(self, url: str) -> None:
-        url += "&" + urlencode({"login_hint": self._person})
+        changed = {"login_hint": self._person} | ({"scope": self._scope} if self._scope else {})
+        self._scope = ""
+        url = str(httpx2.URL(url).copy_merge_params(changed))
         async with httpx2.AsyncClient(timeout=30) as client:
             for _ in range(MAX_REDIRECTS):
                 response = await client.get(url)
@@ -93,9 +113,9 @@ class Browser:
 class Memory:
     """The SDK's `TokenStorage`, for the length of a test."""
 
-    def __init__(self, client: OAuthClientInformationFull | None = None) -> None:
-        self._tokens: OAuthToken | None = None
+    def __init__(self, client: OAuthClientInformationFull | None, tokens: OAuthToken | None) -> None:
         self._client = client
+        self._tokens = tokens
 
     async def get_tokens(self) -> OAuthToken | None:
         return self._tokens
