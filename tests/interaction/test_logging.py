@@ -23,9 +23,6 @@ def log_at(wire: Wire, upstream: str, level: str | None) -> Answer:
     return wire.ask("tools/call", params)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="on a shared pipe a log message may overtake its call; see docs/architecture.md"
-)
 @requirement("logging:level")
 @pytest.mark.parametrize("upstream", NEAR)
 def test_an_agent_hears_what_it_asked_for_and_nothing_below(wire: Wire, upstream: str) -> None:
