@@ -79,6 +79,7 @@ class HttpDispatcher(CallTable):
         self.era = era
         self._version_header = b"mcp-protocol-version: %s\r\n" % version.encode()
         if era is Era.HANDSHAKE:
+            self.hears = anyio.Event()
             self.spawn(self._stand)
 
     async def aclose(self) -> None:
@@ -185,9 +186,16 @@ class HttpDispatcher(CallTable):
             elif stood and stream.status in (400, 404):
                 self.close(SessionLost(self.upstream))
             elif 200 <= stream.status < 500 and stream.status != 429:
+                self.hears.set()
                 return
             lived = float("inf") if stream.spoke else anyio.current_time() - opened_at
             await anyio.sleep(max(backoff.after(lived, 1.0), stream.retry_seconds))
+
+    def on_standing(self, *, resumed: bool) -> None:
+        """The GET stream is open. `resumed`: the upstream was told what we heard last, and sends what came since."""
+        if self.hears.is_set() and not resumed:
+            self.on_gap()
+        self.hears.set()
 
 
 class _Receipt:
@@ -241,6 +249,8 @@ class _Stream(_Receipt):
     def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
         super().on_head(status, headers)
         self.is_stream = status == 200 and is_event_stream(headers)
+        if self.is_stream:
+            self._dispatcher.on_standing(resumed=self.last_event_id is not None)
 
     def on_data(self, data: bytes) -> None:
         if not self.is_stream:

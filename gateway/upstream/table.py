@@ -39,6 +39,11 @@ class CallTable(ABC):
         self.private = False
         """Whether it serves one client only."""
         self.calls: dict[RequestId, Call] = {}
+        self.hears = anyio.Event()
+        """Set once what the upstream says unasked reaches us, as far as it ever will."""
+        self.hears.set()
+        self.on_gap: Callable[[], None] = lambda: None
+        """Called when it reaches us again, after a time in which it did not."""
         self._peer = peer
         self._next_id = 0
         self._asked: dict[RequestId, anyio.CancelScope] = {}

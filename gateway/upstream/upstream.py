@@ -323,11 +323,12 @@ class Upstream:
         self.agreed = agreed
         self._lost_at = None
         try:
-            await self._watch.load(session, agreed)
-            if self.config.lazy and not self._main.called and self._watch.is_complete:
+            self._watch.attach(session, agreed)
+            lazy = self.config.lazy and not self._main.called
+            if lazy and await self._watch.load() and not self._main.called:
                 self._main.rest("only its lists were wanted")
             else:
-                await self._watch.run(session, agreed)
+                await self._watch.run(session)
         finally:
             self._watch.detach()
 

@@ -1,11 +1,12 @@
 """Keeps what is known of an upstream fresh while its main connection is up: lists, subscriptions, log level.
 
 Changes are heard in the era's own way (`list_changed` notifications, or one `subscriptions/listen` stream); what an
-upstream neither announces nor lets expire is fetched once per connection.
+upstream neither announces nor lets expire is fetched once per connection. Hearing comes first and fetching second, so
+that no change falls between the two: whenever an ear opens that was closed, everything is fetched.
 """
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
@@ -29,9 +30,13 @@ RETRY_SECONDS: Final = 30.0
 CHECK_SECONDS: Final = 5.0
 """How long an upstream we have reason to doubt may take to show that it is there."""
 ACKNOWLEDGE_SECONDS: Final = 10.0
+"""How long a change of what is listened to waits for the upstream to say that it has taken it up."""
+HEARING_SECONDS: Final = 1.0
+"""How long the first listing waits until changes are heard. If that takes longer, everything is fetched once more."""
 
 LISTS_OF: Final = {"tools": ("tools",), "resources": ("resources", "templates"), "prompts": ("prompts",)}
 """Capability → the lists that belong to it."""
+ALL_LISTS: Final = tuple(kind for kinds in LISTS_OF.values() for kind in kinds)
 LISTEN_KEYS: Final = {
     "tools": "toolsListChanged",
     "resources": "resourcesListChanged",
@@ -52,33 +57,42 @@ class Watch:
         self._fetched = anyio.Event()
         self._fetched_at = float("-inf")
         self._wanted: frozenset[str] = frozenset()
+        self._inherited: frozenset[str] = frozenset()
+        """What was wanted when the connection came up. What is wanted later, `want` asks for."""
         self._relisten = anyio.Event()
         self._acknowledged = anyio.Event()
         self._log_level: str | None = None
         self._suspected = anyio.Event()
-        self._deaf = False
-        """Whether the upstream refused to tell us of changes."""
+        self._hears = False
+        """Whether we would hear of a change."""
+        self._listening = anyio.Event()
+        """Set once we hear of changes, or never will."""
 
-    async def load(self, session: "Session", agreed: "Negotiated") -> None:
-        """A new connection is up: fetch everything."""
-        self._session, self._agreed, self._deaf = session, agreed, False
+    def attach(self, session: "Session", agreed: "Negotiated") -> None:
+        """A new connection is up."""
+        self._session, self._agreed, self._inherited = session, agreed, self._wanted
+        self._hears, self._listening = False, anyio.Event()
+
+    async def load(self) -> bool:
+        """Fetch everything. Returns whether it could be fetched, and is still true."""
         self._stale.clear()
-        await self._fetch([kind for kinds in LISTS_OF.values() for kind in kinds])
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all lists could be fetched."""
+        self._wake = anyio.Event()
+        await self._fetch(ALL_LISTS)
         return not self._stale
 
-    async def run(self, session: "Session", agreed: "Negotiated") -> None:
-        """Keep fresh what was loaded, until cancelled."""
+    async def run(self, session: "Session") -> None:
+        """Fetch everything and keep it fresh, until cancelled."""
         async with anyio.create_task_group() as tg:
-            tg.start_soon(self._keep_fresh)
             tg.start_soon(self._check_suspicions, session)
-            if agreed.era is Era.MODERN:
+            if session.era is Era.MODERN:
                 tg.start_soon(self._listen, session)
             else:
-                await self._restore(session)
+                tg.start_soon(self._hear, session)
+                tg.start_soon(self._restore, session)
+            with anyio.move_on_after(HEARING_SECONDS):
+                await self._listening.wait()
+            await self.load()
+            await self._keep_fresh()
 
     def detach(self) -> None:
         """The connection is of no more use."""
@@ -109,13 +123,13 @@ class Watch:
         """Whether the upstream says by itself when any of its lists changes."""
         if self._agreed is None:
             return True
-        if self._deaf:
+        if not self._hears:
             return False
         offered = [self._agreed.capabilities.get(name) for name in LISTS_OF]
         return all(capability is None or _announces(capability) for capability in offered)
 
     def _all_stale(self) -> None:
-        self._stale.update(kind for kinds in LISTS_OF.values() for kind in kinds)
+        self._stale.update(ALL_LISTS)
         self._wake.set()
 
     async def _keep_fresh(self) -> None:
@@ -127,7 +141,7 @@ class Watch:
             stale, self._stale = self._stale, set()
             await self._fetch(sorted(stale))
 
-    async def _fetch(self, kinds: list[str]) -> None:
+    async def _fetch(self, kinds: Collection[str]) -> None:
         from gateway.upstream.lister import fetch  # needs the SDK; see Link
 
         upstream, session = self._upstream, self._session
@@ -142,6 +156,21 @@ class Watch:
         self._stale.update(fetched.failed)
         announced, self._announced_kinds = self._announced_kinds, set()
         upstream.publish(fetched.listing, fetched.problems, announced)
+
+    # --- Hearing ----------------------------------------------------------------------------------------------------
+
+    def _on_hearing(self) -> None:
+        """We hear of changes. If we did not before, there may have been some."""
+        if not self._hears:
+            self._hears = True
+            self._all_stale()
+        self._listening.set()
+
+    async def _hear(self, session: "Session") -> None:
+        """The handshake era's way: the transport listens by itself."""
+        session.connection.on_gap = self._all_stale
+        await session.connection.hears.wait()
+        self._on_hearing()
 
     # --- Is it still there? -----------------------------------------------------------------------------------------
 
@@ -193,7 +222,7 @@ class Watch:
         """Tell a new handshake-era connection what the last one knew."""
         options: CallOptions = {"timeout": self._upstream.config.timeout}
         await self._try(self._send_log_level(session))
-        for uri in sorted(self._wanted):
+        for uri in sorted(self._inherited & self._wanted):
             await self._try(session.forward("resources/subscribe", {"uri": uri}, options))
 
     async def _try(self, step: Awaitable[object]) -> None:
@@ -222,6 +251,7 @@ class Watch:
                         await settled.wait()
                 self._acknowledged.set()
                 self._acknowledged = anyio.Event()
+                self._listening.set()
                 last.cancel()
                 last = scope
                 await self._relisten.wait()
@@ -238,29 +268,29 @@ class Watch:
         self, session: "Session", wanted: dict[str, Any], settled: anyio.Event, scope: anyio.CancelScope
     ) -> None:
         """Keep one listen stream open. `settled` is set when it is acknowledged, or cannot be opened."""
-        backoff = Backoff()
+        backoff, refused = Backoff(), False
 
         def on_frame(method: str, params: dict[str, Any] | None) -> None:
+            self._on_hearing()
             if method == "notifications/subscriptions/acknowledged":
                 settled.set()
             else:
                 self._upstream.on_message(method, params or {}, None)
 
         with scope:
-            while True:
+            while not refused:
                 opened_at = anyio.current_time()
                 try:
                     options: CallOptions = {"on_notification": on_frame}
                     await session.forward("subscriptions/listen", {"notifications": wanted}, options)
                 except UpstreamError as error:
-                    self._deaf = True
                     log.warning("listen refused", upstream=self._upstream.name, reason=error.message)
-                    break
+                    refused = True
                 except GatewayError:
                     self.suspect()
+                self._hears = False
                 settled.set()
                 await anyio.sleep(backoff.after(anyio.current_time() - opened_at, 1.0))
-                self._all_stale()  # whatever changed in between was not heard
         settled.set()
 
 

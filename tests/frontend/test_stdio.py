@@ -117,7 +117,6 @@ def test_an_overlong_line_is_refused_and_survived(start: Start) -> None:
         assert Wire(pipe, modern=True).call("raw__echo", a=1).result["structuredContent"] == {"a": 1}
 
 
-@pytest.mark.xfail(strict=False, reason="a change between the first listing and the open listen stream is missed")
 @requirement("open:unasked")
 def test_a_client_of_the_modern_era_hears_only_what_it_listens_to(start: Start) -> None:
     with piped(start({"all": child(EVERYTHING)})) as pipe:

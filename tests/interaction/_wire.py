@@ -40,6 +40,11 @@ class Answer:
     before: list[Message]
 
     @property
+    def own(self) -> list[Message]:
+        """Of what came before, all but the news of lists: a connection of the handshake era may hear it at any time."""
+        return [one for one in self.before if not one["method"].endswith("/list_changed")]
+
+    @property
     def result(self) -> Message:
         assert "result" in self.message, self.message
         return self.message["result"]

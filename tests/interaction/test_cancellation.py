@@ -70,7 +70,7 @@ async def test_on_a_connection_a_cancelled_call_is_not_answered(wire: Wire, upst
     await slow.running()
     channel.send(cancelled(doomed["id"]))
     await slow.over(cancelled=True)
-    assert wire.ask("tools/list").before == []
+    assert wire.ask("tools/list").own == []
     channel.send(cancelled(doomed["id"]))  # late, and so of no consequence
     channel.send(cancelled("nonesuch"))
     assert wire.ask("tools/list").result["tools"]

@@ -35,13 +35,13 @@ def test_progress_has_the_agents_own_token_and_comes_before_the_result(
     wire: Wire, upstream: str, token: int | str
 ) -> None:
     answer = wire.ask("tools/call", slow(upstream, 3, progressToken=token))
-    assert [message["method"] for message in answer.before] == ["notifications/progress"] * 3
-    assert [message["params"]["progressToken"] for message in answer.before] == [token] * 3
-    assert [message["params"]["progress"] for message in answer.before] == [1, 2, 3]
+    assert [message["method"] for message in answer.own] == ["notifications/progress"] * 3
+    assert [message["params"]["progressToken"] for message in answer.own] == [token] * 3
+    assert [message["params"]["progress"] for message in answer.own] == [1, 2, 3]
     assert answer.result["content"]
 
 
 @requirement("progress:asked")
 @pytest.mark.parametrize("upstream", NEAR)
 def test_progress_is_not_sent_unasked(wire: Wire, upstream: str) -> None:
-    assert wire.ask("tools/call", slow(upstream, 3)).before == []
+    assert wire.ask("tools/call", slow(upstream, 3)).own == []

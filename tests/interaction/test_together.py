@@ -45,9 +45,9 @@ def test_calls_with_the_same_id_and_token_get_their_own_answers(crowd: list[Wire
         steps = number + 2
         assert answer.message["id"] == 1
         assert answer.result["content"]
-        assert [message["params"]["progress"] for message in answer.before] == list(range(1, steps + 1))
-        assert {message["params"]["total"] for message in answer.before} == {steps}
-        assert {message["params"]["progressToken"] for message in answer.before} == {"same"}
+        assert [message["params"]["progress"] for message in answer.own] == list(range(1, steps + 1))
+        assert {message["params"]["total"] for message in answer.own} == {steps}
+        assert {message["params"]["progressToken"] for message in answer.own} == {"same"}
     assert [echo.result["structuredContent"] for echo in echoes] == [{"n": number} for number in range(len(crowd))]
 
 
@@ -66,7 +66,7 @@ def test_each_hears_its_own_level_of_its_own_calls(crowd: list[Wire], upstream: 
     with ThreadPoolExecutor(len(crowd)) as pool:
         answers = list(pool.map(call, range(len(crowd))))
     for level, answer in zip(levels, answers, strict=True):
-        assert [message["method"] for message in answer.before] == ["notifications/message"] * heard[level]
+        assert [message["method"] for message in answer.own] == ["notifications/message"] * heard[level]
 
 
 @requirement("together:answers")

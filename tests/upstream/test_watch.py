@@ -65,6 +65,8 @@ class Changing(Mcp):
         self.fetched = 0
         self.ttl_ms = ttl_ms
         self.streams: list[Got] = []
+        self.fetched_before: list[int] = []
+        """How often the tools had been listed when each of the streams was opened."""
         kind = Announcing if announces else Service
         empty: dict[str, Method] = {
             "resources/list": lambda params: {"resources": []},
@@ -80,8 +82,13 @@ class Changing(Mcp):
         return {"tools": [{"name": f"t{n}"} for n in range(self.fetched)], "ttlMs": self.ttl_ms}
 
     async def listen(self, got: Got) -> None:
-        self.streams.append(got)
+        self.fetched_before.append(self.fetched)
+        await self.acknowledge(got)
+
+    async def acknowledge(self, got: Got) -> None:
+        """Open the stream, in the way of its era."""
         await got.send(STREAM_HEAD)
+        self.streams.append(got)
         if got.method == "POST":
             await self.say({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged"})
 
@@ -93,6 +100,10 @@ class Changing(Mcp):
 
     def params_of(self, method: str) -> list[Any]:
         return [message["params"] for message in self.heard if message.get("method") == method]
+
+
+async def drop(got: Got) -> None:
+    await got.drop()
 
 
 def no_tools(params: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +126,6 @@ async def test_a_change_is_heard(everything: str, keep: Keep) -> None:
     kept = keep(everything)
     async with supervised(kept.upstream):
         await kept.upstream.settled.wait()
-        await anyio.sleep(0.2)  # the stream on which changes are heard is opened after the lists are there
         await kept.upstream.request("tools/call", {"name": "add_tool", "arguments": {"name": "fresh"}})
         await wait_until(lambda: "fresh" in kept.hears.tools)
         assert kept.hears.announced[-1] == {"tools"}
@@ -127,8 +137,7 @@ async def test_a_change_is_heard(everything: str, keep: Keep) -> None:
 async def test_a_change_is_heard_over_stdio(era: str, keep: Keep) -> None:
     kept = keep(fixture("everything", "--era", era))
     async with supervised(kept.upstream):
-        await wait_until(lambda: kept.hears.tools, DEADLINE)
-        await anyio.sleep(0.2)
+        await kept.upstream.settled.wait()
         await kept.upstream.request("tools/call", {"name": "add_tool", "arguments": {"name": "fresh"}})
         await wait_until(lambda: "fresh" in kept.hears.tools)
 
@@ -139,7 +148,7 @@ async def test_a_burst_of_changes_is_fetched_once(era: str, keep: Keep) -> None:
     async with byte_server(mcp) as server:
         kept = keep(server.url)
         async with supervised(kept.upstream):
-            await wait_until(lambda: mcp.streams)
+            await kept.upstream.settled.wait()
             await mcp.say(*[changed()] * 20)
             await wait_until(lambda: kept.hears.tools == ["t0", "t1"])
             await anyio.sleep(3 * watch.DEBOUNCE_SECONDS)
@@ -160,7 +169,7 @@ async def test_a_change_while_the_lists_are_fetched_is_not_missed(era: str, keep
     async with byte_server(mcp) as server:
         kept = keep(server.url)
         async with supervised(kept.upstream):
-            await wait_until(lambda: mcp.streams)
+            await kept.upstream.settled.wait()
             mcp.on["tools/list"] = change_meanwhile
             await mcp.say(changed())
             await wait_until(lambda: len(kept.hears.tools) == 3)
@@ -171,22 +180,84 @@ async def test_what_was_announced_is_passed_on_even_when_nothing_changed(keep: K
     async with byte_server(mcp) as server:
         kept = keep(server.url)
         async with supervised(kept.upstream):
-            await wait_until(lambda: mcp.streams)
+            await kept.upstream.settled.wait()
             await mcp.say(changed())
             await wait_until(lambda: kept.hears.announced[-1] == {"tools"})
 
 
-async def test_a_listen_stream_that_broke_is_opened_again_and_all_is_fetched(keep: Keep) -> None:
-    mcp = Changing("modern")
+@ERAS
+async def test_changes_are_heard_before_the_lists_are_fetched_and_those_are_fetched_once(era: str, keep: Keep) -> None:
+    mcp = Changing(era)
     async with byte_server(mcp) as server:
         kept = keep(server.url)
         async with supervised(kept.upstream):
-            await wait_until(lambda: mcp.streams)
-            await mcp.streams[0].drop()
-            await wait_until(lambda: len(mcp.streams) == 2)
+            await kept.upstream.settled.wait()
+            await mcp.say(changed())
             await wait_until(lambda: kept.hears.tools == ["t0", "t1"])
+            assert mcp.fetched_before == [0]
+            assert mcp.methods().count("resources/list") == 1
+
+
+@ERAS
+async def test_one_that_is_slow_to_listen_is_listed_before_and_again_after(
+    era: str, keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "HEARING_SECONDS", 0.01)
+    listed = anyio.Event()
+
+    async def slow(got: Got) -> None:
+        await listed.wait()
+        await mcp.acknowledge(got)
+
+    mcp = Changing(era)
+    mcp.on["GET" if era == "handshake" else "subscriptions/listen"] = slow
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            assert kept.hears.tools == ["t0"]
+            listed.set()
+            await wait_until(lambda: kept.hears.tools == ["t0", "t1"])
+
+
+async def test_a_server_without_a_stream_is_listed_at_once(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "HEARING_SECONDS", float("inf"))
+    mcp = Changing("handshake")
+    del mcp.on["GET"]
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+
+
+@ERAS
+async def test_a_stream_that_broke_is_opened_again_and_then_all_is_fetched(era: str, keep: Keep) -> None:
+    mcp = Changing(era)
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            await mcp.streams[0].drop()
+            await wait_until(lambda: kept.hears.tools == ["t0", "t1"])
+            assert mcp.fetched_before == [0, 1]
             await mcp.say(changed())
             await wait_until(lambda: kept.hears.tools == ["t0", "t1", "t2"])
+
+
+async def test_a_stream_that_takes_up_where_it_broke_has_missed_nothing(keep: Keep) -> None:
+    mcp = Changing("handshake")
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            await mcp.streams[0].send(event(changed("resources"), id="7"))
+            await wait_until(lambda: len(kept.hears.listings) == 2)
+            await mcp.streams[0].drop()
+            await wait_until(lambda: len(mcp.streams) == 2)
+            await mcp.say(changed("resources"))
+            await wait_until(lambda: len(kept.hears.listings) == 3)
+            assert mcp.streams[1].headers["last-event-id"] == "7"
+            assert mcp.fetched == 1
 
 
 # --- Time to live --------------------------------------------------------------------------------------------------
@@ -206,8 +277,11 @@ async def test_who_announces_never_grows_stale(keep: Keep, monkeypatch: pytest.M
     async with byte_server(loud) as server:
         kept = keep(server.url)
         async with supervised(kept.upstream):
-            await wait_until(lambda: loud.streams)
+            await kept.upstream.settled.wait()
             assert not kept.upstream.is_stale()
+            loud.on["subscriptions/listen"] = drop
+            await loud.streams[0].drop()
+            await wait_until(kept.upstream.is_stale)  # while nothing can be heard
 
 
 class Loud(Announcing):
@@ -283,7 +357,7 @@ async def test_subscriptions_of_the_handshake_era(keep: Keep) -> None:
     async with byte_server(mcp) as server:
         kept = keep(server.url)
         async with supervised(kept.upstream):
-            await wait_until(lambda: mcp.streams)
+            await kept.upstream.settled.wait()
             await kept.upstream.want(frozenset({"a", "b"}))
             await kept.upstream.want(frozenset({"b", "c"}))
             assert mcp.params_of("resources/subscribe") == [{"uri": "a"}, {"uri": "b"}, {"uri": "c"}]
@@ -297,7 +371,7 @@ async def test_subscriptions_of_the_modern_era(keep: Keep) -> None:
     async with byte_server(mcp) as server:
         kept = keep(server.url)
         async with supervised(kept.upstream):
-            await wait_until(lambda: len(mcp.streams) == 1)
+            await kept.upstream.settled.wait()
             await kept.upstream.want(frozenset({"a", "b"}))
             wanted = [params["notifications"] for params in mcp.params_of("subscriptions/listen")]
             assert wanted == [
@@ -323,7 +397,7 @@ async def test_what_was_wanted_is_wanted_of_the_next_connection(era: str, keep: 
     async with byte_server(mcp) as server:
         kept = keep(server.url)
         async with supervised(kept.upstream):
-            await wait_until(lambda: mcp.streams)
+            await kept.upstream.settled.wait()
             await kept.upstream.want(frozenset({"a", "b", "c"}))
             await kept.upstream.set_log_level("warning")
             mcp.heard.clear()
@@ -356,7 +430,7 @@ async def test_a_subscription_that_is_refused_is_told_and_forgotten(keep: Keep) 
     async with byte_server(mcp) as server:
         kept = keep(server.url)
         async with supervised(kept.upstream):
-            await wait_until(lambda: mcp.streams)
+            await kept.upstream.settled.wait()
             with pytest.raises(UpstreamError, match="not found"):
                 await kept.upstream.want(frozenset({"a"}))
             await kept.upstream.want(frozenset())
@@ -367,8 +441,8 @@ async def test_a_listen_stream_that_is_never_acknowledged(keep: Keep, monkeypatc
     monkeypatch.setattr(watch, "ACKNOWLEDGE_SECONDS", 0.05)
 
     async def silent(got: Got) -> None:
-        mcp.streams.append(got)
         await got.send(STREAM_HEAD)
+        mcp.streams.append(got)
 
     mcp = Changing("modern")
     mcp.on["subscriptions/listen"] = silent
@@ -398,7 +472,7 @@ async def test_a_doubt_is_resolved_by_asking(era: str, keep: Keep) -> None:
     async with byte_server(mcp) as server:
         kept = keep(server.url)
         async with supervised(kept.upstream):
-            await wait_until(lambda: mcp.streams)
+            await kept.upstream.settled.wait()
             before = len(mcp.heard)
             kept.upstream._watch.suspect()  # pyright: ignore[reportPrivateUsage]
             asked = "ping" if era == "handshake" else "server/discover"
@@ -416,21 +490,18 @@ async def test_one_that_is_slow_is_not_given_up(keep: Keep, monkeypatch: pytest.
     async with byte_server(mcp) as server:
         kept = keep(server.url)
         async with supervised(kept.upstream):
-            await wait_until(lambda: mcp.streams)
+            await kept.upstream.settled.wait()
             kept.upstream._watch.suspect()  # pyright: ignore[reportPrivateUsage]
             await wait_until(lambda: "notifications/cancelled" in mcp.methods())
             assert kept.upstream.status.state is State.READY
 
 
 async def test_one_that_drops_the_question_is_given_up(keep: Keep) -> None:
-    async def drop(got: Got) -> None:
-        await got.drop()
-
     mcp = Changing("handshake")
     async with byte_server(mcp) as server:
         kept = keep(server.url)
         async with supervised(kept.upstream):
-            await wait_until(lambda: mcp.streams)
+            await kept.upstream.settled.wait()
             mcp.on["ping"] = drop
             kept.upstream._watch.suspect()  # pyright: ignore[reportPrivateUsage]
             await wait_until(lambda: mcp.session == 2)
@@ -441,7 +512,7 @@ async def test_the_end_of_a_stream_in_good_order_raises_no_doubt(keep: Keep) -> 
     async with byte_server(mcp) as server:
         kept = keep(server.url)
         async with supervised(kept.upstream):
-            await wait_until(lambda: mcp.streams)
+            await kept.upstream.settled.wait()
             answer = {"jsonrpc": "2.0", "id": mcp.streams[0].json()["id"], "result": {"resultType": "complete"}}
             await mcp.streams[0].send(event(answer), LAST_CHUNK)
             await wait_until(lambda: len(mcp.streams) == 2)
