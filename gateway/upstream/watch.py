@@ -163,12 +163,22 @@ class Watch:
         """We hear of changes. If we did not before, there may have been some."""
         if not self._hears:
             self._hears = True
-            self._all_stale()
+            self._on_gap()
         self._listening.set()
+
+    def _on_gap(self) -> None:
+        """Whatever changed meanwhile was not heard: lists are fetched again, and who subscribed to a resource is told to
+        do so."""
+        self._all_stale()
+        self._tell_to_refetch(self._wanted)
+
+    def _tell_to_refetch(self, uris: Collection[str]) -> None:
+        for uri in sorted(uris):
+            self._upstream.on_message("notifications/resources/updated", {"uri": uri}, None)
 
     async def _hear(self, session: "Session") -> None:
         """The handshake era's way: the transport listens by itself."""
-        session.connection.on_gap = self._all_stale
+        session.connection.on_gap = self._on_gap
         await session.connection.hears.wait()
         self._on_hearing()
 
@@ -224,6 +234,7 @@ class Watch:
         await self._try(self._send_log_level(session))
         for uri in sorted(self._inherited & self._wanted):
             await self._try(session.forward("resources/subscribe", {"uri": uri}, options))
+        self._tell_to_refetch(self._inherited & self._wanted)
 
     async def _try(self, step: Awaitable[object]) -> None:
         try:

@@ -297,6 +297,9 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
     ),
     "stdio:gone": _modern("basic/transports/stdio#shutdown", "When nobody reads any more, it ends."),
     "stdio:files": _modern("basic/transports/stdio", "stdin and stdout need not be pipes."),
+    "outage:survives": _ours(
+        "an-upstreams-life", "What an agent asked to hear of it hears of again once its upstream is back."
+    ),
     # --- Extensions ---------------------------------------------------------------------------------------------------
     "extensions:declared": Requirement(
         "https://modelcontextprotocol.io/extensions/overview#negotiation",

@@ -5,13 +5,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
 import pytest
+from mcp_types import LoggingMessageNotificationParams
 
 from tests.interaction._connect import agent_at
 from tests.interaction._gateway import Gateway, child, http_gateway
 from tests.interaction._http import HttpChannel
 from tests.interaction._requirements import requirement
 from tests.interaction._wire import Wire
+from tests.servers.items.reading import WATCHED
 from tests.support import command, free_port, http_server, listens, run_process, wait_until
 
 BAD: Final = "tests.servers.bad"
@@ -134,3 +137,43 @@ async def test_a_lost_upstream_is_named_then_withdrawn_and_welcomed_back(tmp_pat
             await wait_until(lists_flaky, timeout=20)
             assert call()["result"]["structuredContent"] == {"a": 1}
             await wait_until(lambda: len(agent.heard_of("tools/list_changed")) >= 2)
+
+
+@requirement("outage:survives")
+@pytest.mark.anyio
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+@pytest.mark.parametrize("front", ["http-handshake", "http-modern"])
+async def test_what_an_agent_asked_for_outlives_its_upstream(tmp_path: Path, era: str, front: str) -> None:
+    """Its catalogue, its subscriptions and its log level; and what changed meanwhile, it is told to fetch again."""
+    port = free_port()
+    args = command("tests.servers.everything", "--transport", "http", "--port", str(port), "--era", era)
+    with ExitStack() as stack:
+        process = stack.enter_context(run_process(args, ready=lambda: listens(port)))
+        servers = {"up": {"url": f"http://127.0.0.1:{port}/mcp"}}
+        base = stack.enter_context(http_gateway(tmp_path, servers, startup_wait="30s")).base
+        logs: list[Any] = []
+
+        async def log(params: LoggingMessageNotificationParams) -> None:
+            logs.append(params.data)
+
+        agent = agent_at(base, front, logging_callback=log)
+        async with agent.connected(), agent.listening(WATCHED):
+            if front == "http-handshake":
+                await agent.client.set_logging_level("warning")  # pyright: ignore[reportDeprecated] - the era's own way
+            process.kill()
+            process.wait()
+            stack.enter_context(run_process(args, ready=lambda: listens(port)))
+            await wait_until(lambda: agent.heard_of("resources/updated"), timeout=20)
+
+            async def hears_updates() -> bool:
+                agent.heard.clear()
+                await agent.client.call_tool("up__touch_resource", {"uri": WATCHED})
+                await anyio.wait_all_tasks_blocked()
+                return bool(agent.heard_of("resources/updated"))
+
+            await wait_until(hears_updates, timeout=10)
+            assert "up__echo" in [tool.name for tool in (await agent.client.list_tools()).tools]
+            if front == "http-handshake":
+                for level in ("info", "error"):
+                    await agent.client.call_tool("up__log", {"level": level, "message": level})
+                await wait_until(lambda: logs == ["error"])
