@@ -64,8 +64,7 @@ class Gateway:
         self.upstreams: dict[str, Upstream] = {}
         self.policy = build_policy(config)
         self.metrics = Metrics(lambda: [(name, each.status.state.value) for name, each in list(self.upstreams.items())])
-        self._limiter = MemoryLimiter()
-        self._limits = _limits(config, self._limiter, self.metrics)
+        self._limits = _limits(config, MemoryLimiter(), self.metrics)
         self._entry: Entry | None = None
         self._draining = False
         self.library = Library(config.enabled, config.prefix)
@@ -147,7 +146,8 @@ class Gateway:
 
     def _open_entry(self, on_revoked: Callable[[frozenset[str]], None]) -> Entry:
         loopback = is_loopback(self.settings.host)
-        return Entry(self.settings, self._limiter, loopback=loopback, on_revoked=on_revoked)
+        observe = self.metrics.limit_decided
+        return Entry(self.settings, loopback=loopback, on_revoked=on_revoked, observe=observe)
 
     def _build_rest(self, entry: Entry) -> App:
         return rest_app(

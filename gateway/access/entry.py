@@ -12,7 +12,7 @@ from gateway.access.api_keys import ApiKeys
 from gateway.access.authentication import Authentication, Authenticator, anybody
 from gateway.access.oauth import OAuth
 from gateway.access.oauth_settings import ClaimRule, OAuthSettings
-from gateway.access.rate_limit import Limiter
+from gateway.access.rate_limit import MemoryLimiter
 from gateway.access.signing_key import SigningKeys
 from gateway.config.access import OAuthSettings as OAuthConfig
 from gateway.config.models import GatewaySettings
@@ -31,6 +31,7 @@ class Entry:
     Args:
         loopback: whether the gateway listens to this machine only.
         on_revoked: told the principal ids that are no longer good.
+        observe: told of every decision of the limit on failed authentications, as `("failures", allowed)`.
 
     Raises:
         ConfigError: a file or a setting cannot be used.
@@ -39,10 +40,10 @@ class Entry:
     def __init__(
         self,
         settings: GatewaySettings,
-        limiter: Limiter,
         *,
         loopback: bool,
         on_revoked: Callable[[frozenset[str]], None],
+        observe: Callable[[str, bool], None],
     ) -> None:
         auth = settings.auth
         self._oauth_settings = _oauth_settings(auth.oauth) if auth.oauth is not None else None
@@ -72,7 +73,7 @@ class Entry:
                 "gateway.auth is enabled, but nobody could come in: set auth.api_keys_file "
                 "(`mcp-gateway keys create` makes a key) or auth.oauth."
             )
-        self._authentication = Authentication(ways, limiter, challenge) if auth.enabled else None
+        self._authentication = Authentication(ways, MemoryLimiter(), challenge, observe) if auth.enabled else None
 
     async def authenticate(self, headers: Mapping[str, str], address: str) -> Principal:
         """Who sent an HTTP request; see `Authentication`."""
