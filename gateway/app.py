@@ -23,6 +23,7 @@ from gateway.config.settings import is_loopback
 from gateway.errors import ConfigError, GatewayError, InsufficientScope
 from gateway.frontend.guard import Guard
 from gateway.frontend.http import HttpFront
+from gateway.frontend.places import Places
 from gateway.frontend.rest import metrics_app, rest_app
 from gateway.frontend.rest.shell import App
 from gateway.frontend.server import Server
@@ -68,7 +69,10 @@ class Gateway:
         self._entry: Entry | None = None
         self._draining = False
         self.library = Library(config.enabled, config.prefix)
-        self.server = Server(self.settings, self.policy, self._limits, self.library, self.upstreams, self._on_listing)
+        self._places = Places(self.settings.max_sessions, self.settings.max_sessions_per_principal)
+        self.server = Server(
+            self.settings, self.policy, self._limits, self.library, self.upstreams, self._on_listing, self._places
+        )
         for name, server in config.enabled.items():
             known = stored.get(name)
             listing = known.listing if known and known.fingerprint == _fingerprint(server) else None
@@ -114,21 +118,17 @@ class Gateway:
         settings = self.settings
         listener = _listen(settings.host, settings.port)
         async with self.running() as tg:
-            sessions = Sessions(
-                settings.max_sessions,
-                settings.max_sessions_per_principal,
-                settings.session_idle_timeout,
-                self.server.close,
-            )
+            sessions = Sessions(self._places, settings.session_idle_timeout, self.server.close)
+            sse = LegacySse(settings, self.handle, self.server.open, self.server.close, self._places)
 
             def on_revoked(principals: frozenset[str]) -> None:
                 self.server.end_streams(principals)
+                sse.close_those_of(principals)
                 tg.start_soon(sessions.close_those_of, principals)
 
             self._entry = entry = await anyio.to_thread.run_sync(self._open_entry, on_revoked)
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
             streamable = Streamable(settings, self.handle, self.library, sessions, self.server.open, tg)
-            sse = LegacySse(settings, self.handle, self.server.open, self.server.close)
             guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)
             front = HttpFront(
                 guard, entry.authenticate, self.policy, self.library, streamable, sse, rest, entry.resource_metadata

@@ -1,6 +1,6 @@
 """What travels through the rooms: the principal, the agent, and one request of theirs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -34,6 +34,10 @@ class Principal:
     """Requests a minute; None means the gateway's default, -1 no limit."""
     root: str = ""
     """For an agent: the id of the principal that it descends from."""
+
+    def is_one_of(self, principals: Collection[str]) -> bool:
+        """Whether it is one of these (ids), or descends from one."""
+        return self.id in principals or self.root in principals
 
 
 ANONYMOUS = Principal("anonymous", owner="anonymous", rate_limit_rpm=-1)

@@ -33,6 +33,7 @@ from gateway.errors import (
 )
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.param_headers import mirrored
+from gateway.frontend.places import Places
 from gateway.jsonrpc import as_object
 from gateway.protocol import (
     CHANGE_NOTIFICATIONS,
@@ -45,7 +46,7 @@ from gateway.protocol import (
     RESOURCE_NOT_FOUND,
     Era,
 )
-from gateway.request import Agent, Request
+from gateway.request import Agent, Principal, Request
 from gateway.upstream.calls import Call
 from gateway.upstream.upstream import Upstream
 
@@ -75,6 +76,7 @@ class Server:
 
     Args:
         on_listing: told when an upstream's lists changed, after the agents were.
+        places: what listen streams take one of.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Server:
         library: Library,
         upstreams: Mapping[str, Upstream],
         on_listing: Callable[[Upstream], None],
+        places: Places,
     ) -> None:
         self._settings = settings
         self._policy = policy
@@ -92,10 +95,11 @@ class Server:
         self._library = library
         self._upstreams = upstreams
         self._notify_listing = on_listing
+        self._places = places
         self._subscriptions = Subscriptions()
         self._agents: dict[str, tuple[ConnectedAgent, Listener]] = {}
         self._log_requests = LogRequests()
-        self._listening: set[tuple[str, anyio.Event]] = set()
+        self._listening: set[tuple[Principal, anyio.Event]] = set()
         everywhere: dict[str, Handler] = {
             **dict.fromkeys(LIST_METHODS, self._list),
             "tools/call": self._call_tool,
@@ -147,9 +151,9 @@ class Server:
 
     def end_streams(self, principals: Collection[str] | None = None) -> None:
         """End listen streams, gracefully: all of them (the gateway is about to stop), or those of principals (ids) that
-        are no longer good."""
+        are no longer good, and of their agents."""
         for principal, ended in list(self._listening):
-            if principals is None or principal in principals:
+            if principals is None or principal.is_one_of(principals):
                 ended.set()
 
     # --- What its upstreams say (upstream.Observer) -----------------------------------------------------------------
@@ -374,6 +378,10 @@ class Server:
 
     async def _listen(self, request: Request) -> dict[str, Any]:
         """Acknowledge, then pass on what was asked for until the agent leaves or the gateway stops."""
+        with self._places.held(request.agent.principal):
+            return await self._listen_in_place(request)
+
+    async def _listen_in_place(self, request: Request) -> dict[str, Any]:
         wanted, uris = _listen_filter(request.params)
         kinds = [kind for kind in CHANGE_NOTIFICATIONS if wanted.get(f"{kind}ListChanged") is True]
         tag = {META_SUBSCRIPTION_ID: request.id}
@@ -389,7 +397,7 @@ class Server:
                 listener.resources[uri] = owners[0].upstream, owners[0].original
         self._subscriptions.add(listener)
         ended = anyio.Event()
-        self._listening.add((request.agent.principal.id, ended))
+        self._listening.add((request.agent.principal, ended))
         try:
             async with anyio.create_task_group() as tg:
                 for upstream in {upstream for upstream, _ in listener.resources.values()}:
@@ -401,7 +409,7 @@ class Server:
             listener.notify = notify
             await ended.wait()
         finally:
-            self._listening.discard((request.agent.principal.id, ended))
+            self._listening.discard((request.agent.principal, ended))
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):
                 await self._want(self._subscriptions.remove(listener))
         return {"_meta": tag}

@@ -6,14 +6,13 @@ import subprocess
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx2
 import pytest
 
+from tests.access.door import Door, ask, http, open_session, rpc, tools
 from tests.interaction._gateway import PATIENT, child, http_gateway
 from tests.support import ROOT, http_server
 
@@ -25,12 +24,6 @@ KEYS = [
     {"key": BOB, "owner": "bob", "allowed_upstreams": ["open"], "rate_limit_rpm": -1},
     {"key": READER, "owner": "reader", "scopes": ["read"], "rate_limit_rpm": 5},
 ]
-
-
-@dataclass(frozen=True)
-class Door:
-    base: str
-    log: Path
 
 
 @pytest.fixture(scope="module")
@@ -49,30 +42,6 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Generator[Door]:
         folder, servers, auth=auth, policy=policy, rate_limit={"default_rpm": 10_000, "burst_allowance": 2}, **PATIENT
     ) as gateway:
         yield Door(gateway.base, folder)
-
-
-def rpc(method: str, params: dict[str, Any] | None = None, id: int = 1) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": id, "method": method, "params": params or {}}
-
-
-def ask(door: Door, key: str | None, body: Any, path: str = "/mcp", **headers: str) -> httpx2.Response:
-    sent = {"X-Api-Key": key, **headers} if key is not None else headers
-    return http("POST", door.base + path, json=body, headers=sent)
-
-
-def http(method: str, url: str, **more: Any) -> httpx2.Response:
-    return httpx2.request(method, url, timeout=30, follow_redirects=True, verify=False, **more)
-
-
-def open_session(door: Door, key: str, path: str = "/mcp") -> dict[str, str]:
-    version = "2025-11-25"
-    answer = ask(door, key, rpc("initialize", {"protocolVersion": version, "capabilities": {}, "clientInfo": {}}), path)
-    assert answer.status_code == 200
-    return {"Mcp-Session-Id": answer.headers["mcp-session-id"], "MCP-Protocol-Version": version}
-
-
-def tools(answer: httpx2.Response) -> set[str]:
-    return {tool["name"] for tool in answer.json()["result"]["tools"]}
 
 
 # --- Credentials ----------------------------------------------------------------------------------------------------
