@@ -6,14 +6,13 @@ from typing import Any, Final
 
 import anyio
 
-from gateway.access import metadata
+from gateway.access import metadata, signing_key
 from gateway.access.agent_tokens import AgentTokens
 from gateway.access.api_keys import ApiKeys
 from gateway.access.authentication import Authentication, Authenticator, anybody
 from gateway.access.oauth import OAuth
 from gateway.access.oauth_settings import ClaimRule, OAuthSettings
 from gateway.access.rate_limit import MemoryLimiter
-from gateway.access.signing_key import SigningKeys
 from gateway.config.access import OAuthSettings as OAuthConfig
 from gateway.config.models import GatewaySettings
 from gateway.errors import ConfigError, InsufficientScope
@@ -54,7 +53,7 @@ class Entry:
         if auth.enabled and file is not None:
             self._keys = ApiKeys(file, environment=settings.environment, loopback=loopback, on_revoked=on_revoked)
         self.agents = AgentTokens(
-            _signing_keys(settings),
+            signing_key.configured(settings),
             FileAgentStore(Path(settings.state_dir) / "agents.json"),
             lifetime=auth.agent_tokens.lifetime,
             cap=auth.agent_tokens.max_per_principal,
@@ -84,6 +83,7 @@ class Entry:
     async def run(self) -> None:
         """Follow the files and the authorization server."""
         async with anyio.create_task_group() as tg:
+            tg.start_soon(self.agents.watch)
             if self._keys is not None:
                 tg.start_soon(self._keys.watch)
             if self._oauth is not None:
@@ -99,14 +99,6 @@ class Entry:
         if principal.method == "oauth" and self._oauth_settings is not None:
             error.headers["www-authenticate"] = metadata.scope_challenge(self._oauth_settings, needed)
         return error
-
-
-def _signing_keys(settings: GatewaySettings) -> SigningKeys:
-    tokens = settings.auth.agent_tokens
-    if tokens.signing_key is None:
-        return SigningKeys.from_file(Path(settings.state_dir) / "signing-key.json")
-    previous = [tokens.previous_signing_key] if tokens.previous_signing_key is not None else []
-    return SigningKeys.from_secret(tokens.signing_key, *previous)
 
 
 def _oauth_settings(config: OAuthConfig) -> OAuthSettings:
