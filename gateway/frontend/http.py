@@ -95,10 +95,11 @@ class HttpFront:
             return
         principal = await self._authenticate(headers, _address(scope))
         scope["user"] = principal
-        http = Http(headers, receive, send, principal, None, scope["query_string"])
+        grant = self._policy.grant(principal)
+        http = Http(headers, receive, send, principal, None, grant, scope["query_string"])
         if path == "/mcp" or path.startswith("/mcp/"):
             http.view = path.removeprefix("/mcp").removeprefix("/") or None
-            if not self._library.has(http.view, self._policy.grant(principal)):
+            if not self._library.has(http.view, grant):
                 raise NotFound(f"No upstream named {http.view!r} here.")
             endpoints = {"POST": self._streamable.post, "GET": self._streamable.get, "DELETE": self._streamable.delete}
         elif path == "/sse":

@@ -135,7 +135,7 @@ class Server:
 
     def open(self, agent: ConnectedAgent) -> None:
         """A handshake-era agent has connected: from now on it hears of changes."""
-        listener = Listener(self._key(agent), tuple(CHANGE_NOTIFICATIONS), agent.notify)
+        listener = Listener(self._key(agent), tuple(CHANGE_NOTIFICATIONS), agent.notify, admits=self._admits_to(agent))
         self._agents[agent.id] = agent, listener
         self._subscriptions.add(listener)
 
@@ -391,7 +391,8 @@ class Server:
             request.notify(method, {**rest, "_meta": {**as_object(rest.get("_meta")), **tag}})
 
         # Mute until acknowledged: that comes first on the stream, and only once nothing can be missed any more.
-        listener = Listener(self._key(request.agent), kinds, lambda method, params: None)
+        admits = self._admits_to(request.agent)
+        listener = Listener(self._key(request.agent), kinds, lambda method, params: None, admits=admits)
         for uri in uris:
             if owners := await self._owners(request, uri, strict=False):
                 listener.resources[uri] = owners[0].upstream, owners[0].original
@@ -430,13 +431,22 @@ class Server:
         )
         if isinstance(found, Owner):
             return [found]
-        if isinstance(found, list):
-            return found
-        if found is None and agent.view is not None and self._policy.grant(agent.principal).admits(agent.view, uri):
-            return [Owner(agent.view, uri, {})]  # there is only one who can know it
+        # Nobody lists it: a template may stand for it, or there is only one who can know it.
+        guesses = found if isinstance(found, list) else []
+        if found is None and agent.view is not None:
+            guesses = [Owner(agent.view, uri, {})]
+        if owners := [owner for owner in guesses if self._admits_uri(agent, owner.upstream, owner.original)]:
+            return owners
         if strict:
-            raise self._unknown_resource(request, uri, found)
+            raise self._unknown_resource(request, uri, found if isinstance(found, Ambiguous) else None)
         return []
+
+    def _admits_uri(self, agent: Agent, upstream: str, own: str) -> bool:
+        """Whether the policy lets an agent have an upstream's URI that it was not listed, by every name it has."""
+        grant = self._policy.grant(agent.principal)
+        return grant.unrestricted or all(
+            grant.admits(upstream, public) for public in self._library.whole(None).public_uris(upstream, own)
+        )
 
     def _unknown_resource(self, request: Request, uri: str, found: Ambiguous | None) -> UnknownResource:
         hint = f". Several upstreams have it; use one of {', '.join(found.choices)}" if found is not None else ""
@@ -478,6 +488,9 @@ class Server:
 
     def _catalogue(self, agent: Agent) -> Catalogue:
         return self._library.view(agent.view, self._policy.grant(agent.principal))
+
+    def _admits_to(self, agent: Agent) -> Callable[[str, str], bool]:
+        return lambda upstream, own: self._admits_uri(agent, upstream, own)
 
     def _key(self, agent: Agent) -> tuple[str | None, Grant]:
         return agent.view, self._policy.grant(agent.principal)
