@@ -1,10 +1,13 @@
 """A gateway's door, knocked at by hand: who asks, with what, and what comes of it."""
 
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx2
+
+_numbers = count()
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,13 @@ def ask(door: Door, key: str | None, body: Any, path: str = "/mcp", **headers: s
 
 def http(method: str, url: str, **more: Any) -> httpx2.Response:
     return httpx2.request(method, url, timeout=30, follow_redirects=True, **more)
+
+
+def elsewhere() -> dict[str, str]:
+    """Makes a request come from an address of its own, as a proxy on this machine would say: failures are counted by
+    address."""
+    number = next(_numbers)
+    return {"X-Forwarded-For": f"198.18.{number // 256}.{number % 256}"}
 
 
 def open_session(door: Door, key: str, path: str = "/mcp") -> dict[str, str]:
