@@ -28,6 +28,7 @@ from gateway.errors import ConfigError, GatewayError, InsufficientScope
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.guard import Guard
 from gateway.frontend.http import HttpFront
+from gateway.frontend.places import Places
 from gateway.frontend.rest import metrics_app, rest_app
 from gateway.frontend.rest.shell import App
 from gateway.frontend.server import Server
@@ -77,8 +78,7 @@ class Gateway:
         self.upstreams: dict[str, Upstream] = {}
         self.policy = build_policy(config)
         self.metrics = Metrics(lambda: [(name, each.status.state.value) for name, each in list(self.upstreams.items())])
-        self._limiter = MemoryLimiter()
-        self._limits = _limits(config, self._limiter, self.metrics)
+        self._limits = _limits(config, MemoryLimiter(), self.metrics)
         self._entry: Entry | None = None
         self._draining = False
         self.library = Library(config.enabled, config.prefix)
@@ -86,6 +86,7 @@ class Gateway:
         seal = StateSeal(keys)
         self._parking = Parking(seal)
         bridge = Bridge(seal, self._parking)
+        self._places = Places(self.settings.max_sessions, self.settings.max_sessions_per_principal)
         self.server = Server(
             self.settings,
             self.policy,
@@ -95,6 +96,7 @@ class Gateway:
             bridge,
             TaskHandles(keys),
             self._on_listing,
+            self._places,
         )
         self._only = only
         for name, server in config.enabled.items():
@@ -159,22 +161,18 @@ class Gateway:
         settings = self.settings
         listener = _listen(settings.host, settings.port)
         async with self.running() as tg:
-            sessions = Sessions(
-                settings.max_sessions,
-                settings.max_sessions_per_principal,
-                settings.session_idle_timeout,
-                self.server.close,
-            )
+            sessions = Sessions(self._places, settings.session_idle_timeout, self.server.close)
+            server = self.server
+            sse = LegacySse(settings, self.handle, server.open, server.close, server.hear, self._places)
 
             def on_revoked(principals: frozenset[str]) -> None:
                 self.server.end_streams(principals)
+                sse.close_those_of(principals)
                 tg.start_soon(sessions.close_those_of, principals)
 
             self._entry = entry = await anyio.to_thread.run_sync(self._open_entry, on_revoked)
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
-            server = self.server
             streamable = Streamable(settings, self.handle, self.library, sessions, server.open, server.hear, tg)
-            sse = LegacySse(settings, self.handle, server.open, server.close, server.hear)
             guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)
             front = HttpFront(
                 guard, entry.authenticate, self.policy, self.library, streamable, sse, rest, entry.resource_metadata
@@ -192,7 +190,8 @@ class Gateway:
 
     def _open_entry(self, on_revoked: Callable[[frozenset[str]], None]) -> Entry:
         loopback = is_loopback(self.settings.host)
-        return Entry(self.settings, self._limiter, loopback=loopback, on_revoked=on_revoked)
+        observe = self.metrics.limit_decided
+        return Entry(self.settings, loopback=loopback, on_revoked=on_revoked, observe=observe)
 
     def _build_rest(self, entry: Entry) -> App:
         return rest_app(
