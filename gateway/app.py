@@ -156,21 +156,22 @@ class Gateway:
             on_listening: told the base URL once connections are accepted.
 
         Raises:
-            ConfigError: the address cannot be listened on.
+            ConfigError: an address cannot be listened on, or a file of keys not be used; nothing was started.
         """
-        settings = self.settings
+        settings, server = self.settings, self.server
+        sessions = Sessions(self._places, settings.session_idle_timeout, server.close)
+        sse = LegacySse(settings, self.handle, server.open, server.close, server.hear, self._places)
+
+        def on_revoked(principals: frozenset[str]) -> None:
+            self.server.end_streams(principals)
+            sse.close_those_of(principals)
+            tg.start_soon(sessions.close_those_of, principals)
+
+        self._entry = entry = await anyio.to_thread.run_sync(self._open_entry, on_revoked)
         listener = _listen(settings.host, settings.port)
+        metrics = settings.metrics
+        aside = _listen(metrics.host, metrics.port) if metrics.host is not None else None
         async with self.running() as tg:
-            sessions = Sessions(self._places, settings.session_idle_timeout, self.server.close)
-            server = self.server
-            sse = LegacySse(settings, self.handle, server.open, server.close, server.hear, self._places)
-
-            def on_revoked(principals: frozenset[str]) -> None:
-                self.server.end_streams(principals)
-                sse.close_those_of(principals)
-                tg.start_soon(sessions.close_those_of, principals)
-
-            self._entry = entry = await anyio.to_thread.run_sync(self._open_entry, on_revoked)
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
             streamable = Streamable(settings, self.handle, self.library, sessions, server.open, server.hear, tg)
             guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)
@@ -180,10 +181,9 @@ class Gateway:
             tg.start_soon(entry.run)
             tg.start_soon(sessions.sweep)
             servers = [_uvicorn(front, settings.drain_timeout)]
-            if settings.metrics.host is not None:
-                aside = _uvicorn(metrics_app(self.metrics, guard), 1)
-                tg.start_soon(aside.serve, [_listen(settings.metrics.host, settings.metrics.port)])
-                servers.append(aside)
+            if aside is not None:
+                servers.append(_uvicorn(metrics_app(self.metrics, guard), 1))
+                tg.start_soon(servers[1].serve, [aside])
             tg.start_soon(self._until_signal, servers)
             on_listening(_url(settings.host, listener))
             await servers[0].serve([listener])
