@@ -160,6 +160,7 @@ class Gateway:
 
             def on_revoked(principals: frozenset[str]) -> None:
                 self.server.end_streams(principals)
+                self._parking.end_those_of(principals)
                 tg.start_soon(sessions.close_those_of, principals)
 
             self._entry = entry = await anyio.to_thread.run_sync(self._open_entry, on_revoked)
