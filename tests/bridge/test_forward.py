@@ -122,7 +122,7 @@ async def test_an_upstreams_error_keeps_its_code_but_for_one(version: str, code:
 @pytest.mark.parametrize("version", [HANDSHAKE, MODERN])
 async def test_what_the_agent_did_not_declare_is_not_asked_and_the_error_names_who_did(version: str) -> None:
     questions = {"a": {"method": "roots/list"}}
-    with pytest.raises(UpstreamAsked, match="'up'.*did not declare roots") as caught:
+    with pytest.raises(UpstreamAsked, match=r"'up'.*did not declare roots") as caught:
         await carry(Told({"resultType": "input_required", "inputRequests": questions}), version)
     assert caught.value.code == -32017
 

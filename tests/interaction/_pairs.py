@@ -12,6 +12,7 @@ import mcp_types as types
 from mcp.client.context import ClientRequestContext
 
 from tests.interaction._connect import NEAR, UPSTREAMS, Agent, Cell
+from tests.support import wait_until
 
 PLACES: Final = (
     [(front, upstream) for front in ("http-handshake", "http-modern") for upstream in UPSTREAMS]
@@ -145,8 +146,7 @@ class Pair:
         return await self.both(lambda party: party.ask(*kinds, together=together))
 
     async def _until_both_are_asked(self) -> None:
-        while not (self.first.mind.asked and self.second.mind.asked):
-            await anyio.sleep(0.005)
+        await wait_until(lambda: self.first.mind.asked and self.second.mind.asked, SECONDS)
 
     def assert_apart(self) -> None:
         """Neither has heard a word of the other's."""

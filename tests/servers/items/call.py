@@ -128,8 +128,8 @@ class Call:
     async def ask(self, **requests: InputRequest) -> dict[str, Any]:
         """The client's answers, as they came, under the keys of the questions.
 
-        Live requests in the handshake era, all at once. In the modern one the handler runs once for each round, and the answers of
-        earlier rounds travel in `requestState`: written as straight code, it works in both.
+        Live requests in the handshake era, all at once. In the modern one the handler runs once for each round, and the
+        answers of earlier rounds travel in `requestState`: written as straight code, it works in both.
         """
         for request in requests.values():
             self.require(_CAPABILITIES[type(request)])
