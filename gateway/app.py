@@ -163,7 +163,8 @@ class Gateway:
         sse = LegacySse(settings, self.handle, server.open, server.close, server.hear, self._places)
 
         def on_revoked(principals: frozenset[str]) -> None:
-            self.server.end_streams(principals)
+            server.end_streams(principals)
+            self._parking.end_those_of(principals)
             sse.close_those_of(principals)
             tg.start_soon(sessions.close_those_of, principals)
 

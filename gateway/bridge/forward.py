@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from gateway.bridge.envelope import is_input_required, unwrap_params
 from gateway.bridge.log_levels import is_wanted
 from gateway.bridge.parking import ParkedCall, Parking
-from gateway.bridge.questions import LiveAsker
+from gateway.bridge.questions import LiveAsker, check
 from gateway.bridge.rounds import answer_rounds
 from gateway.bridge.state import StateSeal
-from gateway.errors import UpstreamError
+from gateway.errors import AgentCannot, UpstreamAsked, UpstreamError
 from gateway.jsonrpc import as_object
 from gateway.protocol import INVALID_PARAMS, RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Era
-from gateway.request import Request, is_askable
+from gateway.request import QUESTIONS, Request, is_askable
 from gateway.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAY_ASK: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 """Methods that a modern upstream may answer with `input_required`."""
+_OF_RETRIES: Final = frozenset({"inputResponses", "requestState"})
+"""Parameters that the handshake era does not know."""
 
 
 class Bridge:
@@ -54,8 +56,8 @@ class Bridge:
         except UpstreamError as error:
             if error.code == RESOURCE_NOT_FOUND:
                 error.code = INVALID_PARAMS  # the modern era has no code of its own for it, and forbids the old one
-            if error.code == URL_ELICITATION_REQUIRED and (asked := _url_questions(request, error)):
-                return asked
+            if error.code == URL_ELICITATION_REQUIRED:  # nor for this, which was an error and is a result now
+                return _url_questions(request, upstream.name, error)
             raise
 
     async def _ask_for_modern(self, request: Request, upstream: Upstream, params: dict[str, Any]) -> dict[str, Any]:
@@ -65,14 +67,17 @@ class Bridge:
                 return await self._parking.resume(content["call"], content.get("round"), request)
             params = {**params, "requestState": content["state"]}
         if request.method in MAY_ASK and is_askable(request.agent) and await upstream.era() is Era.HANDSHAKE:
+            bare = {name: value for name, value in params.items() if name not in _OF_RETRIES}
 
             async def run(call: ParkedCall) -> dict[str, Any]:
-                return await _send(request, upstream, params, lambda: call.request, call)
+                return await _send(request, upstream, bare, lambda: call.request, call)
 
             return await self._parking.start(request, upstream.name, run)
         result = await _send(request, upstream, params, lambda: request, None)
-        if is_input_required(result) and result.get("requestState") is not None:
-            result["requestState"] = self._seal.seal({"state": result["requestState"]}, request, upstream.name)
+        if is_input_required(result):
+            _check_questions(request, upstream.name, result)
+            if result.get("requestState") is not None:
+                result["requestState"] = self._seal.seal({"state": result["requestState"]}, request, upstream.name)
         return result
 
 
@@ -122,14 +127,34 @@ class _Relay:
         # Nothing else belongs to a request in either era; what does not, must not look as if it did.
 
 
-def _url_questions(request: Request, error: UpstreamError) -> dict[str, Any] | None:
-    """The questions that a handshake-era upstream puts into an error (−32042), in the modern era's form."""
-    url_mode = as_object(request.agent.capabilities.get("elicitation")).get("url")
+def _check_questions(request: Request, upstream: str, result: dict[str, Any]) -> None:
+    """
+    Raises:
+        UpstreamAsked: the upstream asks for what the agent did not declare. Questions that are not in the specification
+            are left to the two that know them.
+    """
+    for asked in as_object(result.get("inputRequests")).values():
+        question = as_object(asked)
+        if question.get("method") in QUESTIONS:
+            try:
+                check(request.agent, question["method"], as_object(question.get("params")))
+            except AgentCannot as error:
+                raise UpstreamAsked(upstream, error.reason) from None
+
+
+def _url_questions(request: Request, upstream: str, error: UpstreamError) -> dict[str, Any]:
+    """The questions that a handshake-era upstream puts into an error (−32042), in the modern era's form.
+
+    Raises:
+        UpstreamAsked: the agent cannot be asked them.
+    """
     asked: object = as_object(error.data).get("elicitations")
-    if url_mode is None or not isinstance(asked, list) or not asked:
-        return None
+    if not isinstance(asked, list) or not asked:
+        raise UpstreamAsked(upstream, "it was not told which page to visit")
     questions = {
-        f"question-{number}": {"method": "elicitation/create", "params": {"mode": "url", **as_object(params)}}
+        f"question-{number}": {"method": "elicitation/create", "params": {**as_object(params), "mode": "url"}}
         for number, params in enumerate(cast("list[object]", asked), 1)
     }
-    return {"resultType": "input_required", "inputRequests": questions}
+    result = {"resultType": "input_required", "inputRequests": questions}
+    _check_questions(request, upstream, result)
+    return result

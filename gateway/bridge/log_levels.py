@@ -30,7 +30,7 @@ def most_verbose(levels: Iterable[str | None]) -> str | None:
 
 
 class LogRequests:
-    """The modern era's part: requests that ask for log messages of their own, and what that makes of each upstream.
+    """The requests at work at each upstream, and the level that those of the modern era ask for.
 
     An upstream of the handshake era knows one level for all. What a request asks for stays in force: the next will ask
     for the same, and every change costs the upstream a round trip.
@@ -59,6 +59,6 @@ class LogRequests:
         """The level the upstream is to run at, with what the sessions asked for."""
         return most_verbose([*sessions, self._levels.get(upstream)])
 
-    def hearing(self, upstream: str) -> list[Request]:
-        """The requests at work there."""
+    def working(self, upstream: str) -> list[Request]:
+        """The requests at work there, the latest last."""
         return self._at_work[upstream]

@@ -6,7 +6,7 @@ call that still waits. A parked call that nobody comes back for is cancelled ups
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from itertools import count
 from typing import Any, Final
 
@@ -47,26 +47,28 @@ class ParkedCall:
         """The agent's request that is being answered; None while it is parked."""
         self.scope = anyio.CancelScope()
         self.expiry: asyncio.TimerHandle | None = None
-        self._agent: Agent = request.agent
+        self.agent = request.agent.id
+        self.principal = request.agent.principal.id
+        self._client: Agent = request.agent
         self._numbers = count(1)
         self._waiting: dict[str, _Question] = {}
         self._outcome: dict[str, Any] | GatewayError | None = None
         self._changed = anyio.Event()
 
-    @property
-    def agent(self) -> str:
-        return self._agent.id
+    def is_of(self, principals: Collection[str]) -> bool:
+        return self._client.principal.is_one_of(principals)
 
-    @property
-    def principal(self) -> str:
-        return self._agent.principal.id
+    def attend(self, request: Request) -> None:
+        """From now on this is what is being answered; what its agent declares now is what it can be asked."""
+        self.request = request
+        self._client = request.agent
 
     async def ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
         """
         Raises:
             AgentCannot: the agent did not declare that it can answer this.
         """
-        questions.check(self._agent, method, params or {})
+        questions.check(self._client, method, params or {})
         key = f"question-{next(self._numbers)}"
         question = self._waiting[key] = _Question(method, questions.outgoing(method, params, Era.MODERN))
         self._wake()
@@ -163,8 +165,14 @@ class Parking:
         call.answer(as_object(request.params.get("inputResponses")))
         return await self._attend(call, request)
 
+    def end_those_of(self, principals: Collection[str]) -> None:
+        """Cancel the parked calls of principals (ids) that are no longer good, and of their agents. What is under way
+        ends by itself."""
+        for call in [call for call in self._calls.values() if call.request is None and call.is_of(principals)]:
+            self._drop(call)
+
     async def _attend(self, call: ParkedCall, request: Request) -> dict[str, Any]:
-        call.request = request
+        call.attend(request)
         try:
             result = await call.next()
         except BaseException:  # it failed, or the agent left, which cancels it

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway import sdk
+from gateway.bridge import questions
 from gateway.errors import AgentCannot, HeaderMismatch, InvalidParams, MethodNotFound, UnsupportedVersion
 from gateway.jsonrpc import Message, as_object
 from gateway.protocol import (
@@ -50,9 +51,10 @@ class ConnectedAgent:
         self.outlet(method, params)
 
     async def ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        questions.check(self, method, params or {})
         if self.inquiry is None:
             raise AgentCannot("it has no stream for questions that belong to no request of its own")
-        return await self.inquiry(method, params)
+        return await self.inquiry(method, questions.outgoing(method, params, self.era))
 
 
 OnNotification = Callable[[ConnectedAgent, str, dict[str, Any]], Coroutine[Any, Any, None]]

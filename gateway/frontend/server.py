@@ -26,6 +26,7 @@ from gateway.errors import (
     GatewayError,
     InvalidParams,
     InvalidRequest,
+    InvalidRequestState,
     MethodNotFound,
     UnknownPrompt,
     UnknownResource,
@@ -202,16 +203,19 @@ class Server:
 
     def _on_log(self, upstream: str, params: dict[str, Any]) -> None:
         """If everybody connected is the same principal it is theirs; else it could be about somebody else's business,
-        and is nobody's. A modern request gets it only if no other can be meant."""
+        and is nobody's. Among theirs it is for who alone is served there now, if one is; a modern request gets it only
+        then, for it has no stream that outlives it."""
         agents = [agent for agent, _ in self._agents.values()]
-        requests = self._log_requests.hearing(upstream)
+        requests = self._log_requests.working(upstream)
         if len({agent.principal.id for agent in (*agents, *(request.agent for request in requests))}) != 1:
+            return
+        if len({request.agent.id for request in requests}) == 1:
+            if is_wanted(requests[-1].agent, params):
+                requests[-1].notify("notifications/message", params)
             return
         for agent in agents:
             if agent.view in (None, upstream) and is_wanted(agent, params):
                 agent.notify("notifications/message", params)
-        if len(requests) == 1 and is_wanted(requests[0].agent, params):
-            requests[0].notify("notifications/message", params)
 
     # --- Opening ----------------------------------------------------------------------------------------------------
 
@@ -356,9 +360,7 @@ class Server:
         tool = owner.original if request.method == "tools/call" else None
         await self._limits.count_upstream(request, owner.upstream, tool)
         upstream, agent = self._upstreams[owner.upstream], request.agent
-        if agent.era is Era.HANDSHAKE or agent.log_level is None:
-            return await self._bridge.forward(request, upstream, params)
-        if self._log_requests.asks(upstream.name, agent.log_level):
+        if agent.era is Era.MODERN and agent.log_level and self._log_requests.asks(upstream.name, agent.log_level):
             await self._share_log_level(upstream)
         with self._log_requests.at_work(upstream.name, request):
             return await self._bridge.forward(request, upstream, params)
@@ -371,6 +373,8 @@ class Server:
         for owner in owners[:-1]:
             try:
                 return await self._forward(request, owner, {**request.params, "uri": owner.original})
+            except InvalidRequestState:
+                pass  # then the next of them gave it to the agent
             except UpstreamError as error:
                 if error.code not in (RESOURCE_NOT_FOUND, INVALID_PARAMS):
                     raise

@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+import anyio
+
 from gateway.errors import UpstreamLost, UpstreamTimeout
 from gateway.jsonrpc import RequestId
 from gateway.request import Notify
@@ -75,7 +77,7 @@ class Call:
     """One request in flight."""
 
     __slots__ = (
-        "_held",
+        "_asked",
         "_latest",
         "_timeout",
         "_timer",
@@ -101,7 +103,7 @@ class Call:
         """What the transport keeps with the call."""
         self._timer: asyncio.TimerHandle | None = None
         self._timeout = self._latest = math.inf
-        self._held = 0
+        self._asked: set[anyio.CancelScope] = set()
 
     def set_deadline(self, timeout: float, latest: float) -> None:
         """Fail after `timeout` seconds without progress, or `latest` seconds in all."""
@@ -111,19 +113,21 @@ class Call:
 
     def renew_deadline(self) -> None:
         """The upstream showed progress."""
-        if not self._held:
+        if not self._asked:
             self._reset_deadline(self._timeout)
 
     @contextmanager
-    def held(self) -> Generator[None]:
-        """While somebody thinks about a question of the upstream's, only the latest deadline counts."""
-        self._held += 1
-        self._reset_deadline(math.inf)
-        try:
-            yield
-        finally:
-            self._held -= 1
-            self.renew_deadline()
+    def asked(self) -> Generator[anyio.CancelScope]:
+        """While somebody thinks about a question of the upstream's, only the latest deadline counts. When the request
+        is over before there is an answer, nobody needs one: the block is cancelled."""
+        with anyio.CancelScope() as scope:
+            self._asked.add(scope)
+            self._reset_deadline(math.inf)
+            try:
+                yield scope
+            finally:
+                self._asked.discard(scope)
+                self.renew_deadline()
 
     def _reset_deadline(self, timeout: float) -> None:
         if self._timer is not None and not self.future.done():
@@ -135,7 +139,10 @@ class Call:
         self.fail(UpstreamTimeout(self.upstream, self.method, self._timeout))
 
     def settle(self) -> None:
-        """Nobody waits any more: drop the timer, and read a failure that would otherwise be reported as unread."""
+        """Nobody waits any more: drop the timer and what was asked meanwhile, and read a failure that would otherwise
+        be reported as unread."""
+        for scope in self._asked:
+            scope.cancel()
         if self._timer is not None:
             self._timer.cancel()
         if not self.future.done():

@@ -57,6 +57,12 @@ class Connector:
         self._probe = Probe()
         self._legacy_sse = config.type == "sse"
 
+    @property
+    def is_one_channel(self) -> bool:
+        """Whether all requests share one channel, on which an upstream's questions do not show on whose behalf it asks;
+        as far as is known before the first connection."""
+        return self._config.type == "stdio" or self._legacy_sse
+
     @asynccontextmanager
     async def connected(self) -> "AsyncGenerator[tuple[Session, Negotiated]]":
         """A connection, negotiated; closed, in order and within bounds, when the block ends.

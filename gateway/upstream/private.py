@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 import anyio
@@ -78,9 +79,8 @@ class PrivateLinks:
         lasting = isolation == "session" and agent.lasting
         capabilities = declared(agent)
         key = agent.id if lasting else agent.principal.id, jsonrpc.dumps(capabilities)
-        private = self._take(key, agent if lasting else None, capabilities, alone=alone and not lasting)
-        if private is None:
-            private = await self._wait(key, patience)
+        owner, alone = (agent, False) if lasting else (None, alone)
+        private = await self._obtain(key, partial(self._take, key, owner, capabilities, alone=alone), patience)
         private.users += 1
         try:
             yield private.link
@@ -93,20 +93,39 @@ class PrivateLinks:
     def _take(self, key: Key, agent: Agent | None, capabilities: dict[str, Any], *, alone: bool) -> _Private | None:
         some = self._links.setdefault(key, [])
         private = next((private for private in some if not alone or private.users == 0), None)
-        if private is None and self._tasks is not None and len(self.links) < self._cap:
+        if private is None and self._tasks is not None and self._has_room():
             private = _Private(self._make(capabilities, agent), lasting=agent is not None)
             some.append(private)
             self._tasks.start_soon(private.link.run)
         return private
 
-    async def _wait(self, key: Key, patience: float) -> _Private:
+    async def _obtain(self, key: Key, take: Callable[[], _Private | None], patience: float) -> _Private:
+        """A connection as soon as there is one: wait for those of one's own, not for other people's."""
         with anyio.move_on_after(patience):
-            while some := self._links.get(key):
-                if free := next((private for private in some if private.users == 0), None):
-                    return free
+            while (private := take()) is None and self._links.get(key):
                 await self._freed.wait()
+            if private is not None:
+                return private
         reason = f"clients have {len(self.links)} connections of their own to it, as many as max_sessions allows"
         raise UpstreamUnavailable(self._upstream, "busy", reason)
+
+    def _has_room(self) -> bool:
+        """Makes room, if need be, by closing what an identity has left unused for longest; it would have gone soon, and
+        must not keep others out meanwhile."""
+        if len(self.links) < self._cap:
+            return True
+        unused = [
+            (private.used_at, key, private)
+            for key, some in self._links.items()
+            for private in some
+            if private.users == 0 and not private.lasting
+        ]
+        if not unused:
+            return False
+        _, key, private = min(unused, key=lambda one: one[0])
+        self._links[key].remove(private)
+        private.link.stop()
+        return True
 
     def of(self, agent_id: str) -> list[Link]:
         """The connections that belong to that agent alone."""

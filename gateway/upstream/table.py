@@ -16,10 +16,10 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from gateway import jsonrpc
-from gateway.errors import GatewayError, UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
+from gateway.errors import AgentGone, GatewayError, UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR, INVALID_REQUEST, META_SUBSCRIPTION_ID, Era
-from gateway.upstream.calls import Call, Peer
+from gateway.upstream.calls import Asker, Call, Peer
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
@@ -210,6 +210,8 @@ class CallTable(ABC):
                 self._asked[id].cancel()
             return
         call = via or self._owner(method, params or {})
+        if call is None and method == "notifications/message":
+            call = self._only_call()
         if call is not None and method == "notifications/progress":
             call.renew_deadline()
         if call is not None and call.on_notification is not None:
@@ -223,6 +225,11 @@ class CallTable(ABC):
             return self._call(params.get("progressToken"))
         meta = params.get("_meta")
         return self._call(cast("dict[str, Any]", meta).get(META_SUBSCRIPTION_ID)) if isinstance(meta, dict) else None
+
+    def _only_call(self) -> Call | None:
+        """What a log message is about that names no call: where one client is served, the one it waits for."""
+        heard = [call for call in self.calls.values() if call.on_notification is not None]
+        return heard[0] if self.private and len(heard) == 1 else None
 
     def _call(self, id: object) -> Call | None:
         """The call with that id; a peer that turned `7` into `"7"` is understood."""
@@ -250,8 +257,7 @@ class CallTable(ABC):
         call = via or self._provoker()
         try:
             if call is not None and call.asker is not None and method != "ping":
-                with call.held():
-                    result = await call.asker.ask(method, params)
+                result = await _ask(call, call.asker, method, params)
             else:
                 result = await self._peer.on_request(method, params, call)
             return jsonrpc.result(id, result)
@@ -280,6 +286,12 @@ class CallTable(ABC):
         """Run `work` beside the connection; it is cancelled when the connection closes."""
         if self._tasks is not None and self._closed is None:
             self._tasks.start_soon(work, *args)
+
+
+async def _ask(call: Call, asker: Asker, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+    with call.asked():
+        return await asker.ask(method, params)
+    raise AgentGone  # the request it was asked for is over
 
 
 def _upstream_error(error: dict[str, Any]) -> UpstreamError:

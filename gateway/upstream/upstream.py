@@ -93,8 +93,9 @@ class Upstream:
         self._log_level: str | None = None
         self._noise = BoundedLog(self._on_noise, time.monotonic)
         self._only = only
+        self._connector = self._connector_for(self._declared, only, private=only is not None)
         self._main = Link(
-            self._connector(self._declared, only, private=only is not None),
+            self._connector,
             self._serve,
             self._on_status,
             lazy=config.lazy and listing is not None,
@@ -184,8 +185,8 @@ class Upstream:
         isolation = None if agent is None else self.config.isolation or await self._isolation_for(agent)
         if agent is None or isolation in (None, "shared"):
             return await self._send(self._main, method, params, agent, given, log_level, headers)
-        # Where a transport does not show on whose behalf the upstream asks, nobody else may be at work beside it.
-        alone = self.config.type != "http" and is_askable(agent)
+        # Where it does not show on whose behalf the upstream asks, nobody else may be at work beside it.
+        alone = self._connector.is_one_channel and is_askable(agent)
         async with self._private.lease(agent, isolation, given.get("timeout", math.inf), alone=alone) as link:
             return await self._send(link, method, params, agent, given, log_level, headers)
 
@@ -295,7 +296,7 @@ class Upstream:
 
     # --- Inside -----------------------------------------------------------------------------------------------------
 
-    def _connector(
+    def _connector_for(
         self, capabilities: Callable[[], Mapping[str, Any]], agent: Agent | None, *, private: bool
     ) -> Connector:
         return Connector(
@@ -309,7 +310,7 @@ class Upstream:
         )
 
     def _private_link(self, capabilities: Mapping[str, Any], agent: Agent | None) -> Link:
-        connector = self._connector(lambda: capabilities, agent, private=True)
+        connector = self._connector_for(lambda: capabilities, agent, private=True)
         return Link(connector, self._serve_private, self._on_private_status, lazy=True)
 
     def _declared(self) -> Mapping[str, Any]:

@@ -3,11 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import anyio
 import pytest
 
-from gateway.bridge.forward import forward
-from gateway.errors import UpstreamAsked, UpstreamError
+from gateway.bridge.forward import Bridge
+from gateway.bridge.parking import Parking
+from gateway.bridge.state import StateSeal
+from gateway.errors import GatewayError, UpstreamAsked, UpstreamError
 from gateway.frontend.agents import ConnectedAgent
+from gateway.protocol import Era
 from gateway.request import ANONYMOUS, Request
 from gateway.upstream.upstream import Upstream
 
@@ -24,6 +28,10 @@ class Told:
     says: list[tuple[str, dict[str, Any] | None]] = field(default_factory=list[tuple[str, dict[str, Any] | None]])
     asked: dict[str, Any] = field(default_factory=dict[str, Any])
     name: str = "up"
+    era_: Era = Era.MODERN
+
+    async def era(self) -> Era:
+        return self.era_
 
     async def request(self, method: str, params: dict[str, Any], agent: Any = None, **more: Any) -> dict[str, Any]:
         self.asked = {"method": method, "params": params, **more}
@@ -35,7 +43,11 @@ class Told:
 
 
 async def carry(
-    told: Told, version: str = HANDSHAKE, level: str | None = None, **params: Any
+    told: Told,
+    version: str = HANDSHAKE,
+    level: str | None = None,
+    capabilities: dict[str, Any] | None = None,
+    **params: Any,
 ) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     """The result, and what the agent was told before."""
     heard: list[tuple[str, Any]] = []
@@ -43,9 +55,20 @@ async def carry(
     def notify(method: str, params: dict[str, Any] | None) -> None:
         heard.append((method, params))
 
-    agent = ConnectedAgent(ANONYMOUS, None, version, log_level=level)
+    agent = ConnectedAgent(ANONYMOUS, None, version, log_level=level, capabilities=capabilities or {})
     request = Request(1, "tools/call", params, agent, notify, headers={"mcp-param-region": "eu"})
-    return await forward(request, cast(Upstream, told), params), heard
+    seal = StateSeal([b"k" * 32])
+    parking = Parking(seal)
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(parking.run)
+        await anyio.lowlevel.checkpoint()
+        try:
+            return await Bridge(seal, parking).forward(request, cast(Upstream, told), params), heard
+        except GatewayError as error:
+            failure = error
+        finally:
+            tg.cancel_scope.cancel()
+    raise failure
 
 
 async def test_the_request_goes_on_without_the_agents_envelope() -> None:
@@ -97,8 +120,45 @@ async def test_an_upstreams_error_keeps_its_code_but_for_one(version: str, code:
 
 
 @pytest.mark.parametrize("version", [HANDSHAKE, MODERN])
-async def test_questions_are_refused_and_name_who_asked(version: str) -> None:
-    with pytest.raises(UpstreamAsked) as caught:
-        await carry(Told({"resultType": "input_required", "inputRequests": {}}), version)
-    assert "'up'" in caught.value.message
+async def test_what_the_agent_did_not_declare_is_not_asked_and_the_error_names_who_did(version: str) -> None:
+    questions = {"a": {"method": "roots/list"}}
+    with pytest.raises(UpstreamAsked, match=r"'up'.*did not declare roots") as caught:
+        await carry(Told({"resultType": "input_required", "inputRequests": questions}), version)
     assert caught.value.code == -32017
+
+
+async def test_questions_that_nobody_here_knows_are_between_the_two() -> None:
+    asked = {"resultType": "input_required", "inputRequests": {"a": {"method": "x/y"}, "b": None}}
+    result, _ = await carry(Told({**asked}), MODERN)
+    assert result == asked
+
+
+PAGES = {"elicitations": [{"url": "https://example.com/", "elicitationId": "1", "message": "Go", "mode": "url"}]}
+
+
+async def test_pages_to_visit_are_a_result_in_the_modern_era() -> None:
+    told = Told(UpstreamError(-32042, "Visit", PAGES))
+    result, _ = await carry(told, MODERN, capabilities={"elicitation": {"url": {}}})
+    asked = {"method": "elicitation/create", "params": PAGES["elicitations"][0]}
+    assert result == {"resultType": "input_required", "inputRequests": {"question-1": asked}}
+
+
+@pytest.mark.parametrize("data", [PAGES, None, {"elicitations": []}, {"elicitations": "x"}])
+@pytest.mark.parametrize("declared", [{}, {"elicitation": {}}, {"elicitation": {"form": {}}}])
+async def test_pages_that_cannot_be_visited_are_an_error_of_the_era(data: Any, declared: Any) -> None:
+    """−32042 is no code of the modern era's."""
+    with pytest.raises(UpstreamAsked):
+        await carry(Told(UpstreamError(-32042, "Visit", data)), MODERN, capabilities=declared)
+
+
+async def test_a_handshake_agent_gets_the_pages_as_they_came() -> None:
+    with pytest.raises(UpstreamError) as caught:
+        await carry(Told(UpstreamError(-32042, "Visit", PAGES)))
+    assert (caught.value.code, caught.value.data) == (-32042, PAGES)
+
+
+async def test_a_handshake_upstream_is_not_told_of_retries() -> None:
+    """As an agent retries that was asked by an error, for which there is no state."""
+    told = Told({"content": []}, era_=Era.HANDSHAKE)
+    await carry(told, MODERN, capabilities={"roots": {}}, name="a", inputResponses={"question-1": {}})
+    assert told.asked["params"] == {"name": "a"}

@@ -61,8 +61,8 @@ def test_requests_are_at_work_until_they_are_done() -> None:
     one, equal = (Request(1, "tools/call", {}, agent(MODERN, "info"), notify) for _ in range(2))
     with requests.at_work("up", one):
         with requests.at_work("up", equal), requests.at_work("other", equal):
-            assert [request is equal for request in requests.hearing("up")] == [False, True]
-            assert len(requests.hearing("other")) == 1
-        assert len(requests.hearing("up")) == 1
-        assert requests.hearing("up")[0] is one
-    assert requests.hearing("up") == []
+            assert [request is equal for request in requests.working("up")] == [False, True]
+            assert len(requests.working("other")) == 1
+        assert len(requests.working("up")) == 1
+        assert requests.working("up")[0] is one
+    assert requests.working("up") == []

@@ -191,6 +191,23 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
     "together:answers": _ours("five-ideas", "Agents that use the same request ids get their own answers."),
     "together:progress": _ours("five-ideas", "Agents that use the same tokens get their own progress."),
     "together:logs": _ours("five-ideas", "Each agent hears the log of its own calls, at its own level."),
+    # --- The four cells: two agents at once, each of either era, at an upstream of either -------------------------
+    "cells:sampling": _modern(
+        "client/sampling#creating-messages", "Each agent's model is asked what its own call provoked, with tools too."
+    ),
+    "cells:elicitation": _modern(
+        "client/elicitation#creating-elicitation-requests",
+        "Each agent's user is asked what its own call provoked, by a form or by a page.",
+    ),
+    "cells:roots": _modern("client/roots#listing-roots", "Each agent's roots reach the call of its own that asked."),
+    "cells:several": _modern(
+        "basic/patterns/mrtr#multiple-input-requests", "One call may ask several things, in turn or together."
+    ),
+    "cells:progress": _ours("eras", "Each agent hears the progress of its own call."),
+    "cells:log": _ours("eras", "Each agent hears the log of its own call."),
+    "cells:cancel": _ours("eras", "An agent that gives its call up ends that call upstream, and no other."),
+    "cells:list-changed": _ours("eras", "Both agents hear that a list changed, once for each change."),
+    "cells:updates": _ours("eras", "Each agent hears of the resources it subscribed to, once for each update."),
     # --- HTTP ---------------------------------------------------------------------------------------------------------
     "http:paths": _ours(
         "one-toolscall-socket-to-socket", "MCP is at /mcp and /mcp/{upstream}; what is not there is 404."

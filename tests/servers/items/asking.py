@@ -1,4 +1,5 @@
-"""The conformance suite's tools that ask the client something: elicitation, sampling, roots, in one round or more."""
+"""Tools that ask the client something: elicitation, sampling, roots, in one round or more. Most are the conformance
+suite's; `ask` is our own."""
 
 import json
 from typing import Any, Final
@@ -17,6 +18,19 @@ def elicit(message: str, **properties: dict[str, Any]) -> types.ElicitRequest:
 def sample(prompt: str) -> types.CreateMessageRequest:
     message = types.SamplingMessage(role="user", content=types.TextContent(type="text", text=prompt))
     return types.CreateMessageRequest(params=types.CreateMessageRequestParams(messages=[message], max_tokens=100))
+
+
+def sample_with_tools(prompt: str) -> types.CreateMessageRequest:
+    """Lets the client's model use a tool of ours."""
+    request = sample(prompt)
+    request.params.tools = [types.Tool(name="look_up", input_schema={"type": "object"})]
+    return request
+
+
+def visit(url: str) -> types.ElicitRequest:
+    """Sends the user to a page."""
+    params = types.ElicitRequestURLParams(message="Please visit this page.", url=url, elicitation_id=url)
+    return types.ElicitRequest(params=params)
 
 
 def told(answer: dict[str, Any]) -> str:
@@ -137,6 +151,32 @@ async def test_input_required_result_tampered_state(call: Call) -> Result:
     return text(told(answer["confirm"]))
 
 
+def _question(kind: str, word: str) -> InputRequest:
+    match kind:
+        case "sampling":
+            return sample(word)
+        case "tools":
+            return sample_with_tools(word)
+        case "form":
+            return elicit(word, answer=STRING)
+        case "url":
+            return visit(f"https://example.com/{word}")
+        case _:
+            return types.ListRootsRequest()
+
+
+async def ask(call: Call) -> Result:
+    """Asks for each of `kinds` (sampling, tools, form, url, roots) with `word` in the question: one after the other, or
+    all `together`. Its answers are the client's, as they came."""
+    given, word = call.arguments, call.arguments["word"]
+    questions = {f"{kind}-{n}": _question(kind, f"{word}-{n}") for n, kind in enumerate(given["kinds"], 1)}
+    rounds = [questions] if given.get("together") else [{key: question} for key, question in questions.items()]
+    answers: dict[str, Any] = {}
+    for one in rounds:
+        answers |= await call.ask(**one)
+    return text(json.dumps(answers), structuredContent=answers)
+
+
 TOOLS: Final[tuple[Tool, ...]] = (
     tool(test_sampling, prompt="string"),
     tool(test_elicitation, message="string"),
@@ -151,4 +191,5 @@ TOOLS: Final[tuple[Tool, ...]] = (
     tool(test_input_required_result_multi_round),
     tool(test_input_required_result_capabilities),
     tool(test_input_required_result_tampered_state),
+    tool(ask, word="string", kinds={"type": "array", "items": {"type": "string"}}, together="boolean"),
 )

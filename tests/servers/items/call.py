@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
+import anyio
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.session import ServerSession
@@ -127,13 +128,13 @@ class Call:
     async def ask(self, **requests: InputRequest) -> dict[str, Any]:
         """The client's answers, as they came, under the keys of the questions.
 
-        Live requests in the handshake era. In the modern one the handler runs once for each round, and the answers of
-        earlier rounds travel in `requestState`: written as straight code, it works in both.
+        Live requests in the handshake era, all at once. In the modern one the handler runs once for each round, and the
+        answers of earlier rounds travel in `requestState`: written as straight code, it works in both.
         """
         for request in requests.values():
             self.require(_CAPABILITIES[type(request)])
         if not self.modern:
-            return {key: await self._ask_now(request) for key, request in requests.items()}
+            return await self._ask_live(requests)
         given: dict[str, Any] = self._params.get("inputResponses") or {}
         self._answers |= {key: given[key] for key in requests if key in given}
         if requests.keys() <= self._answers.keys():
@@ -142,9 +143,21 @@ class Call:
         state = json.dumps(self._answers)
         raise InputRequired({"resultType": "input_required", "inputRequests": questions, "requestState": state})
 
-    async def _ask_now(self, request: InputRequest) -> dict[str, Any]:
+    async def _ask_live(self, requests: dict[str, InputRequest]) -> dict[str, Any]:
+        answers: dict[str, Any] = dict.fromkeys(requests)
         own_stream = ServerMessageMetadata(related_request_id=self.ctx.request_id)
-        return _dump(await self.ctx.session.send_request(request, _ANSWERS[type(request)], metadata=own_stream))
+
+        async def ask(key: str, request: InputRequest) -> None:
+            answer = await self.ctx.session.send_request(request, _answer_type(request), metadata=own_stream)
+            answers[key] = _dump(answer)
+
+        try:
+            async with anyio.create_task_group() as tg:
+                for key, request in requests.items():
+                    tg.start_soon(ask, key, request)
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None  # what the SDK can tell its client is a single error
+        return answers
 
     async def log(self, level: types.LoggingLevel, data: Any) -> None:
         """On this request's stream, if the client wants to hear that level."""
@@ -158,6 +171,12 @@ class Call:
     async def progress(self, done: float, total: float, message: str) -> None:
         """If the client gave a token."""
         await self.ctx.session.report_progress(done, total, message)
+
+
+def _answer_type(request: InputRequest) -> type[types.Result]:
+    if isinstance(request, types.CreateMessageRequest) and request.params.tools:
+        return types.CreateMessageResultWithTools
+    return _ANSWERS[type(request)]
 
 
 def _dump(model: InputRequest | types.Result) -> dict[str, Any]:

@@ -30,6 +30,16 @@ async def slow(call: Call) -> Result:
     return text(f"slept {seconds} s")
 
 
+async def report(call: Call) -> Result:
+    """Reports progress in `steps`, and logs each, with `word` in it."""
+    steps = call.arguments["steps"]
+    for step in range(1, steps + 1):
+        await anyio.sleep(0.02)
+        await call.log("info", f"{call.arguments['word']} {step}")
+        await call.progress(step, steps, f"{call.arguments['word']} {step}")
+    return text("reported")
+
+
 async def cancelled_calls(call: Call) -> Result:
     """How many calls of `slow` run now, and how many were cancelled."""
     counts = {"running": call.world.running, "cancelled": call.world.cancelled}
@@ -69,6 +79,7 @@ async def log(call: Call) -> Result:
 TOOLS: Final[tuple[Tool, ...]] = (
     tool(echo),
     tool(slow, seconds="number", steps="integer"),
+    tool(report, word="string", steps="integer"),
     tool(cancelled_calls),
     tool(add_tool, name="string", description="string"),
     tool(remove_tool, name="string"),
