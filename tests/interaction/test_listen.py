@@ -94,16 +94,18 @@ def test_several_streams_on_one_channel_are_told_apart_and_end_when_cancelled(ra
     kinds = {76: "resources/updated", 77: "tools/list_changed"}
     raw_pipe.send(listen(76, resourceSubscriptions=[URI]))
     raw_pipe.send(listen(77, toolsListChanged=True))
+    tagged = filter(
+        tag_of, iter(raw_pipe.receive, None)
+    )  # the rest is answers, or meant for the connection's handshake
     for _ in kinds:
-        assert raw_pipe.receive()["method"] == "notifications/subscriptions/acknowledged"
+        assert next(tagged)["method"] == "notifications/subscriptions/acknowledged"
     send(wire, "touch_resource", uri=WATCHED)
     send(wire, "add_tool", name="told_apart")
     heard: set[int] = set()
     while heard != set(kinds):
-        message = raw_pipe.receive()
-        if tag := tag_of(message):  # without one it is an answer, or meant for the connection's handshake
-            assert message["method"] == f"notifications/{kinds[tag]}"
-            heard.add(tag)
+        message = next(tagged)
+        assert message["method"] == f"notifications/{kinds[tag_of(message)]}"
+        heard.add(tag_of(message))
     for id in kinds:
         raw_pipe.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}})
     wire.ask("server/discover")  # whatever was on its way has arrived with its answer
