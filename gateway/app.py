@@ -28,6 +28,7 @@ from gateway.errors import ConfigError, GatewayError, InsufficientScope
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.guard import Guard
 from gateway.frontend.http import HttpFront
+from gateway.frontend.places import Places
 from gateway.frontend.rest import metrics_app, rest_app
 from gateway.frontend.rest.shell import App
 from gateway.frontend.server import Server
@@ -77,8 +78,7 @@ class Gateway:
         self.upstreams: dict[str, Upstream] = {}
         self.policy = build_policy(config)
         self.metrics = Metrics(lambda: [(name, each.status.state.value) for name, each in list(self.upstreams.items())])
-        self._limiter = MemoryLimiter()
-        self._limits = _limits(config, self._limiter, self.metrics)
+        self._limits = _limits(config, MemoryLimiter(), self.metrics)
         self._entry: Entry | None = None
         self._draining = False
         self.library = Library(config.enabled, config.prefix)
@@ -86,6 +86,7 @@ class Gateway:
         seal = StateSeal(keys)
         self._parking = Parking(seal)
         bridge = Bridge(seal, self._parking)
+        self._places = Places(self.settings.max_sessions, self.settings.max_sessions_per_principal)
         self.server = Server(
             self.settings,
             self.policy,
@@ -95,6 +96,7 @@ class Gateway:
             bridge,
             TaskHandles(keys),
             self._on_listing,
+            self._places,
         )
         self._only = only
         for name, server in config.enabled.items():
@@ -154,27 +156,24 @@ class Gateway:
             on_listening: told the base URL once connections are accepted.
 
         Raises:
-            ConfigError: the address cannot be listened on.
+            ConfigError: an address cannot be listened on, or a file of keys not be used; nothing was started.
         """
-        settings = self.settings
+        settings, server = self.settings, self.server
+        sessions = Sessions(self._places, settings.session_idle_timeout, server.close)
+        sse = LegacySse(settings, self.handle, server.open, server.close, server.hear, self._places)
+
+        def on_revoked(principals: frozenset[str]) -> None:
+            self.server.end_streams(principals)
+            sse.close_those_of(principals)
+            tg.start_soon(sessions.close_those_of, principals)
+
+        self._entry = entry = await anyio.to_thread.run_sync(self._open_entry, on_revoked)
         listener = _listen(settings.host, settings.port)
+        metrics = settings.metrics
+        aside = _listen(metrics.host, metrics.port) if metrics.host is not None else None
         async with self.running() as tg:
-            sessions = Sessions(
-                settings.max_sessions,
-                settings.max_sessions_per_principal,
-                settings.session_idle_timeout,
-                self.server.close,
-            )
-
-            def on_revoked(principals: frozenset[str]) -> None:
-                self.server.end_streams(principals)
-                tg.start_soon(sessions.close_those_of, principals)
-
-            self._entry = entry = await anyio.to_thread.run_sync(self._open_entry, on_revoked)
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
-            server = self.server
             streamable = Streamable(settings, self.handle, self.library, sessions, server.open, server.hear, tg)
-            sse = LegacySse(settings, self.handle, server.open, server.close, server.hear)
             guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)
             front = HttpFront(
                 guard, entry.authenticate, self.policy, self.library, streamable, sse, rest, entry.resource_metadata
@@ -182,17 +181,17 @@ class Gateway:
             tg.start_soon(entry.run)
             tg.start_soon(sessions.sweep)
             servers = [_uvicorn(front, settings.drain_timeout)]
-            if settings.metrics.host is not None:
-                aside = _uvicorn(metrics_app(self.metrics, guard), 1)
-                tg.start_soon(aside.serve, [_listen(settings.metrics.host, settings.metrics.port)])
-                servers.append(aside)
+            if aside is not None:
+                servers.append(_uvicorn(metrics_app(self.metrics, guard), 1))
+                tg.start_soon(servers[1].serve, [aside])
             tg.start_soon(self._until_signal, servers)
             on_listening(_url(settings.host, listener))
             await servers[0].serve([listener])
 
     def _open_entry(self, on_revoked: Callable[[frozenset[str]], None]) -> Entry:
         loopback = is_loopback(self.settings.host)
-        return Entry(self.settings, self._limiter, loopback=loopback, on_revoked=on_revoked)
+        observe = self.metrics.limit_decided
+        return Entry(self.settings, loopback=loopback, on_revoked=on_revoked, observe=observe)
 
     def _build_rest(self, entry: Entry) -> App:
         return rest_app(

@@ -241,12 +241,14 @@ class UnsupportedMediaType(GatewayError):
 
 
 class TooManySessions(GatewayError):
-    """The cap on open sessions is reached."""
+    """The cap on open sessions, or streams that stand for one, is reached."""
 
-    code, status, outcome = -32016, 503, "overloaded"
+    code, status, outcome, ends_exchange = -32016, 503, "overloaded", True
 
     def __init__(self, cap: int, setting: str) -> None:
-        super().__init__(f"{cap} sessions are open, the cap set by gateway.{setting}. Close one, or try again later.")
+        super().__init__(
+            f"{cap} sessions or streams are open, the cap set by gateway.{setting}. Close one, or try again later."
+        )
         self.headers["retry-after"] = "60"
 
 

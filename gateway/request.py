@@ -1,6 +1,6 @@
 """What travels through the rooms: the principal, the agent, and one request of theirs."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
@@ -36,6 +36,10 @@ class Principal:
     """For an agent: the id of the principal that it descends from."""
     expires: float | None = field(default=None, compare=False)
     """When its credential does, in seconds since 1970; None if it does not say. The next one's holder is the same."""
+
+    def is_one_of(self, principals: Collection[str]) -> bool:
+        """Whether it is one of these (ids), or descends from one."""
+        return self.id in principals or self.root in principals
 
 
 ANONYMOUS = Principal("anonymous", owner="anonymous", rate_limit_rpm=-1)

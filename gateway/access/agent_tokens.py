@@ -10,19 +10,22 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import ClassVar, Final
 
+import anyio
 import anyio.to_thread
 import structlog
 
 from gateway.access.agent_jwt import MAX_TOKEN, AgentJwt, BadToken
 from gateway.access.delegation import Share, share
 from gateway.access.signing_key import SigningKeys
-from gateway.errors import InsufficientScope, InvalidParams, NotFound, RateLimited, Unauthenticated
+from gateway.errors import ConfigError, InsufficientScope, InvalidParams, NotFound, RateLimited, Unauthenticated
 from gateway.request import ADMIN, Principal
 from gateway.store.agents import AgentSession, AgentStore
 
 log = structlog.stdlib.get_logger("gateway.access")
 
 DAY: Final = 24 * 3600.0
+POLL_SECONDS: Final = 1.0
+"""How often the keys are looked at."""
 MAX_NAME: Final = 128
 """Characters of an agent's name, and of its version."""
 
@@ -68,6 +71,7 @@ class AgentTokens:
         self._on_revoked = on_revoked
         self._clock = clock
         self._jwt = AgentJwt(keys, name)
+        self._trouble = ""
 
     async def authenticate(self, credential: str, view: str | None = None) -> Principal:
         """
@@ -86,14 +90,23 @@ class AgentTokens:
             raise _refused("the credential it was registered with is gone")
         return replace(principal, root=session.root)
 
-    async def rotate(self) -> None:
-        """Sign with a new key from now on. Tokens that the old one signed live on until they expire.
+    async def watch(self, interval: float = POLL_SECONDS) -> None:
+        """Follow the keys until cancelled. Tokens that an old one signed live on for as long as it is accepted."""
+        while True:
+            await anyio.sleep(interval)
+            await self.reload()
 
-        Raises:
-            ConfigError: the key is configured, or its file cannot be written.
-        """
-        await anyio.to_thread.run_sync(self._keys.rotate, self._lifetime, self._clock())
-        self._jwt = AgentJwt(self._keys, self._name)
+    async def reload(self) -> None:
+        """Use the keys as they are now. If they cannot be read nothing changes, and the log says why, once."""
+        try:
+            if await anyio.to_thread.run_sync(self._keys.reload):
+                self._jwt = AgentJwt(self._keys, self._name)
+                log.info("agent tokens are signed with a new key", kid=self._keys.signing.kid)
+            self._trouble = ""
+        except ConfigError as error:
+            if error.message != self._trouble:
+                log.error("keys of agent tokens not reloaded; those from before stay", reason=error.message)
+            self._trouble = error.message
 
     # --- Registering ----------------------------------------------------------------------------------------------
 

@@ -52,7 +52,8 @@ class ApiKeys:
     Args:
         environment: the gateway's; keys that everybody knows are good in `development` only.
         loopback: whether the gateway listens to this machine only; they are not good otherwise either.
-        on_revoked: told the principal ids whose keys are gone, so that what they have open can be closed.
+        on_revoked: told the principal ids whose keys are gone or may do less, so that what they have open can be
+            closed.
 
     Raises:
         ConfigError: the file cannot be used.
@@ -171,7 +172,7 @@ class ApiKeys:
 
     def _use(self, file: KeyFile) -> None:
         holders = [_Holder(entry.hash, principal_of(entry)) for entry in file.entries]
-        before = {holder.principal.id for holder in self._by_id.values()}
+        before = [holder.principal for holder in self._by_id.values()]
         self._entries = file.entries
         self._by_id = {entry.id: holder for entry, holder in zip(file.entries, holders, strict=True)}
         self._by_hash = {holder.hash: holder for holder in holders}
@@ -181,9 +182,10 @@ class ApiKeys:
             log.warning(
                 "API keys stand in plain text", file=str(file.path), keys=file.exposed, fix=hash_command(file.path)
             )
-        if gone := before - {holder.principal.id for holder in holders}:
-            log.info("API keys revoked", ids=sorted(gone))
-            self._on_revoked(frozenset(gone))
+        now = {holder.principal.id: holder.principal for holder in holders}
+        if less := frozenset(old.id for old in before if not _has_all_of(now.get(old.id), old)):
+            log.info("API keys revoked or restricted", ids=sorted(less))
+            self._on_revoked(less)
 
 
 def _fingerprint(text: str) -> bytes:
@@ -200,6 +202,11 @@ def principal_of(entry: Entry) -> Principal:
         upstreams=entry.upstreams,
         rate_limit_rpm=entry.rate_limit_rpm,
     )
+
+
+def _has_all_of(new: Principal | None, old: Principal) -> bool:
+    """Whether nobody was taken anything: what is open may stay open."""
+    return new is not None and new.owner == old.owner and within(old, new) == old
 
 
 def _compared(holder: _Holder | None, kept: KeyHash) -> Principal | None:

@@ -1,18 +1,16 @@
 """Who sent an HTTP request: the first credential it carries decides; a bad one is an error, not a fall-through."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Protocol
 
 import structlog
 
-from gateway.access.rate_limit import Limit, Limiter
-from gateway.errors import RateLimited, Unauthenticated
+from gateway.access.failures import Failures
+from gateway.access.rate_limit import MemoryLimiter
+from gateway.errors import Unauthenticated
 from gateway.request import ANONYMOUS, Principal
 
 log = structlog.stdlib.get_logger("gateway.access")
-
-FAILURES: Final = Limit(rpm=30, burst=30)
-"""How many bad or missing credentials one address may try."""
 
 
 class Authenticator(Protocol):
@@ -37,44 +35,45 @@ class Authentication:
     """Tries the ways in order.
 
     Args:
+        limiter: counts failures; see `Failures`.
         challenge: makes the `WWW-Authenticate` header of a 401, by the view; empty for none.
+        observe: see `Failures`.
     """
 
     def __init__(
         self,
         ways: Sequence[Authenticator],
-        limiter: Limiter,
+        limiter: MemoryLimiter,
         challenge: Callable[[str | None], str] = lambda view: "",
+        observe: Callable[[str, bool], None] = lambda limit, allowed: None,
     ) -> None:
         self._ways = ways
-        self._limiter = limiter
+        self._failures = Failures(limiter, observe)
         self._challenge = challenge
 
     async def __call__(self, headers: Mapping[str, str], address: str, view: str | None = None) -> Principal:
         """
         Args:
             headers: by lower-case name.
-            address: where the request came from; too many failures from there are refused unheard.
+            address: where the request came from; after too many failures, new credentials from there are not looked at.
             view: see `Authenticator`.
 
         Raises:
             Unauthenticated, RateLimited: what it says.
         """
-        try:
-            for way in self._ways:
-                credential = headers.get(way.header)
-                if credential is not None:
-                    return await way.authenticate(credential, view)
-            names = ", ".join(way.header for way in self._ways)
-            raise Unauthenticated(f"Authentication is required: send one of {names}.")
-        except Unauthenticated as error:
-            if challenge := self._challenge(view):
-                error.headers.setdefault("www-authenticate", challenge)
-            decision = await self._limiter.take(f"failures:{address}", FAILURES)
-            log.info("authentication failed", address=address, reason=error.message)
-            if not decision.allowed:
-                raise RateLimited(decision.retry_after, "on failed authentication") from None
-            raise
+        way = next((way for way in self._ways if way.header in headers), None)
+        credential = headers[way.header] if way is not None else ""
+        async with self._failures.attempt(address, f"{way.header}: {credential}" if way is not None else ""):
+            try:
+                if way is None:
+                    names = ", ".join(way.header for way in self._ways)
+                    raise Unauthenticated(f"Authentication is required: send one of {names}.")
+                return await way.authenticate(credential, view)
+            except Unauthenticated as error:
+                if challenge := self._challenge(view):
+                    error.headers.setdefault("www-authenticate", challenge)
+                log.info("authentication failed", address=address, reason=error.message)
+                raise
 
 
 async def anybody(headers: Mapping[str, str], address: str, view: str | None = None) -> Principal:

@@ -6,14 +6,13 @@ from typing import Any, Final
 
 import anyio
 
-from gateway.access import api_keys, metadata
+from gateway.access import api_keys, metadata, signing_key
 from gateway.access.agent_tokens import AgentTokens
 from gateway.access.api_keys import ApiKeys
 from gateway.access.authentication import Authentication, Authenticator, anybody
 from gateway.access.oauth import OAuth
 from gateway.access.oauth_settings import ClaimRule, OAuthSettings
-from gateway.access.rate_limit import Limiter
-from gateway.access.signing_key import SigningKeys
+from gateway.access.rate_limit import MemoryLimiter
 from gateway.config.access import OAuthSettings as OAuthConfig
 from gateway.config.models import GatewaySettings
 from gateway.errors import ConfigError, InsufficientScope
@@ -32,6 +31,7 @@ class Entry:
     Args:
         loopback: whether the gateway listens to this machine only.
         on_revoked: told the principal ids that are no longer good.
+        observe: told of every decision of the limit on failed authentications, as `("failures", allowed)`.
 
     Raises:
         ConfigError: a file or a setting cannot be used.
@@ -40,10 +40,10 @@ class Entry:
     def __init__(
         self,
         settings: GatewaySettings,
-        limiter: Limiter,
         *,
         loopback: bool,
         on_revoked: Callable[[frozenset[str]], None],
+        observe: Callable[[str, bool], None],
     ) -> None:
         auth = settings.auth
         self._oauth_settings = _oauth_settings(auth.oauth) if auth.oauth is not None else None
@@ -54,7 +54,7 @@ class Entry:
         if auth.enabled and file is not None:
             self._keys = ApiKeys(file, environment=settings.environment, loopback=loopback, on_revoked=on_revoked)
         self.agents = AgentTokens(
-            _signing_keys(settings),
+            signing_key.configured(settings),
             FileAgentStore(Path(settings.state_dir) / "agents.json"),
             lifetime=auth.agent_tokens.lifetime,
             cap=auth.agent_tokens.max_per_principal,
@@ -72,7 +72,7 @@ class Entry:
                 "gateway.auth is enabled, but nobody could come in: set auth.api_keys_file "
                 "(`mcp-gateway keys create` makes a key) or auth.oauth."
             )
-        self._authentication = Authentication(ways, limiter, self._challenge) if auth.enabled else None
+        self._authentication = Authentication(ways, MemoryLimiter(), self._challenge, observe) if auth.enabled else None
 
     async def authenticate(self, headers: Mapping[str, str], address: str, view: str | None = None) -> Principal:
         """Who sent an HTTP request; see `Authentication`."""
@@ -81,6 +81,7 @@ class Entry:
     async def run(self) -> None:
         """Follow the files and the authorization server."""
         async with anyio.create_task_group() as tg:
+            tg.start_soon(self.agents.watch)
             if self._keys is not None:
                 tg.start_soon(self._keys.watch)
             if self._oauth is not None:
@@ -114,14 +115,6 @@ class Entry:
         if self._keys is not None and root.startswith(api_keys.PREFIX):
             return self._keys.bound(agent, root)
         return agent if self._oauth is not None and self._oauth.knows(root) else None
-
-
-def _signing_keys(settings: GatewaySettings) -> SigningKeys:
-    tokens = settings.auth.agent_tokens
-    if tokens.signing_key is None:
-        return SigningKeys.from_file(Path(settings.state_dir) / "signing-key.json")
-    previous = [tokens.previous_signing_key] if tokens.previous_signing_key is not None else []
-    return SigningKeys.from_secret(tokens.signing_key, *previous)
 
 
 def _oauth_settings(config: OAuthConfig) -> OAuthSettings:

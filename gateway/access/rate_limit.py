@@ -67,6 +67,10 @@ class Bucket:
         reset = (limit.capacity - self.tokens) / limit.per_second
         return Decision(allowed, limit, math.floor(self.tokens), reset, wait)
 
+    def give_back(self, limit: Limit) -> None:
+        """Undo one `take`."""
+        self.tokens = min(limit.capacity, self.tokens + 1)
+
 
 class Limiter(Protocol):
     """Where buckets live: in this process, or shared between nodes."""
@@ -94,6 +98,12 @@ class MemoryLimiter:
         else:
             self._buckets.move_to_end(key)
         return bucket.take(limit, now)
+
+    def give_back(self, key: str, limit: Limit) -> None:
+        """Undo one `take` of an allowed token."""
+        bucket = self._buckets.get(key)
+        if bucket is not None:
+            bucket.give_back(limit)
 
 
 def headers(decision: Decision) -> dict[str, str]:

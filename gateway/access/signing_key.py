@@ -1,7 +1,7 @@
 """The keys that sign agent tokens: one that signs, and the ones before it until the tokens they signed have expired.
 
-They live in `state_dir/signing_keys.json`, made on the first start, or come from the configuration and are not written
-anywhere. Constructors and `rotate` block: they touch that file.
+They live in `state_dir/signing-key.json`, made on the first start, or come from the configuration and are not written
+anywhere. `mcp-gateway keys rotate` changes the file, and gateways that use it follow. What touches the file blocks.
 """
 
 import base64
@@ -19,6 +19,7 @@ from typing import Any, Final
 import structlog
 
 from gateway import jsonrpc
+from gateway.config.models import GatewaySettings
 from gateway.errors import ConfigError
 from gateway.store import files
 
@@ -27,6 +28,10 @@ log = structlog.stdlib.get_logger("gateway.access")
 KEY_BYTES: Final = 32
 SHORTEST_SECRET: Final = 32
 """Characters of a configured key."""
+FILE: Final = "signing-key.json"
+"""In `state_dir`."""
+GRACE: Final = 60.0
+"""Seconds in which every gateway that uses the file has seen a new key; until then it may sign with the old one."""
 _FORMAT: Final = "mcp-gateway signing keys"
 _VERSION: Final = 1
 
@@ -82,13 +87,9 @@ class SigningKeys:
             if not path.exists():
                 files.create(path, _encode([_fresh()]))
             _tighten(path)
-            return cls(_decode(path.read_bytes()), path)
         except OSError as error:
-            raise ConfigError(f"{path}: cannot be used for the keys of agent tokens: {error.strerror}") from None
-        except (ValueError, TypeError, KeyError):
-            raise ConfigError(
-                f"{path}: does not hold the keys of agent tokens; restore it, or delete it to end all agent tokens"
-            ) from None
+            raise _unusable(path, error) from None
+        return cls(_load(path), path)
 
     @property
     def signing(self) -> SigningKey:
@@ -103,22 +104,64 @@ class SigningKeys:
         """Sign with a new key from now on, and accept the old one for as long as its tokens can live.
 
         Args:
-            lifetime: of tokens, in seconds.
+            lifetime: of tokens, in seconds; 0 accepts the old keys no longer.
             now: seconds since 1970; the system's clock if None.
 
         Raises:
             ConfigError: the key is configured, and has to be changed there; or the file cannot be written.
         """
         if self._path is None:
-            raise ConfigError("The key that signs agent tokens is configured; change it in the configuration.")
+            raise ConfigError(
+                "The key that signs agent tokens is configured: set auth.agent_tokens.signing_key to another, "
+                "keep this one as previous_signing_key until its tokens have expired, and restart the gateway."
+            )
         now = time.time() if now is None else now
-        retired = SigningKey(self.signing.kid, self.signing.secret, now + lifetime)
-        keys = (_fresh(), retired, *(key for key in self._keys[1:] if key.is_accepted(now)))
+        retired = SigningKey(self.signing.kid, self.signing.secret, now + lifetime + GRACE)
+        older = [key for key in self._keys[1:] if key.is_accepted(now)]
+        keys = (_fresh(), retired, *older) if lifetime else (_fresh(),)
         try:
             files.replace(self._path, _encode(keys))
         except OSError as error:
             raise ConfigError(f"{self._path}: cannot be written: {error.strerror}") from None
         self._keys = keys
+
+    def reload(self) -> bool:
+        """Use the keys that the file has now; returns whether they are others.
+
+        Raises:
+            ConfigError: the file cannot be read or understood; the keys from before stay.
+        """
+        keys = tuple(_load(self._path)) if self._path is not None else self._keys
+        changed, self._keys = keys != self._keys, keys
+        return changed
+
+
+def configured(settings: GatewaySettings) -> SigningKeys:
+    """The keys of a gateway: from its configuration, or else from the file in its `state_dir`.
+
+    Raises:
+        ConfigError: they cannot be used.
+    """
+    tokens = settings.auth.agent_tokens
+    if tokens.signing_key is None:
+        return SigningKeys.from_file(settings.state_dir / FILE)
+    previous = [tokens.previous_signing_key] if tokens.previous_signing_key is not None else []
+    return SigningKeys.from_secret(tokens.signing_key, *previous)
+
+
+def _load(path: Path) -> list[SigningKey]:
+    try:
+        return _decode(path.read_bytes())
+    except OSError as error:
+        raise _unusable(path, error) from None
+    except (ValueError, TypeError, KeyError):
+        raise ConfigError(
+            f"{path}: does not hold the keys of agent tokens; restore it, or delete it to end all agent tokens"
+        ) from None
+
+
+def _unusable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{path}: cannot be used for the keys of agent tokens: {error.strerror}")
 
 
 def _fresh() -> SigningKey:

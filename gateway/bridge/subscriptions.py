@@ -6,7 +6,7 @@ listeners there are.
 """
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,8 @@ class Listener:
     notify: Notify
     resources: dict[str, Resource] = field(default_factory=dict[str, Resource])
     """Public URI it subscribed to → where that leads."""
+    admits: Callable[[str, str], bool] = lambda upstream, own: True
+    """Whether it may hear of an upstream's URI that it did not subscribe to itself, but to what that is part of."""
 
 
 class Subscriptions:
@@ -88,7 +90,9 @@ class Subscriptions:
         rest = _without_subscription_id(params)
         for listener in list(self._listeners):
             for public, (owner, uri) in list(listener.resources.items()):
-                if owner == upstream and (own == uri or own.startswith(uri.rstrip("/") + "/")):
+                if owner != upstream:
+                    continue
+                if own == uri or (own.startswith(uri.rstrip("/") + "/") and listener.admits(upstream, own)):
                     listener.notify("notifications/resources/updated", {**rest, "uri": public + own[len(uri) :]})
                     break
 

@@ -18,7 +18,7 @@ VERBS: Final = {
     "call": "Call one tool.",
     "import": "Take over servers from another client's configuration.",
     "client-config": "Print what to put into a client's configuration.",
-    "keys": "Create, list, revoke and hash API keys.",
+    "keys": "Manage API keys, and the key that signs agent tokens.",
     "can": "Explain whether somebody may use something.",
     "schema": "Print the JSON Schema of servers.yaml.",
 }

@@ -29,13 +29,18 @@ def command(config: "Config", who: str, what: str) -> None:
     configure_logs(config, at_least="error")
     policy = build_policy(config)
     upstream = _upstream_of(config, what)
+    if not upstream:
+        click.echo(f"No server is known to have {what!r}; what follows goes by its name alone.", err=True)
     verdicts = [(principal, policy.grant(principal).explain(upstream, what)) for principal in _principals(config, who)]
     for principal, verdict in verdicts:
-        click.echo(f"{'yes' if verdict.allowed else 'no'}   {_described(principal)}: {_sentence(verdict, principal)}")
+        reason = _sentence(verdict, principal, upstream)
+        click.echo(f"{'yes' if verdict.allowed else 'no'}   {_described(principal)}: {reason}")
     sys.exit(Exit.FINE if all(verdict.allowed for _, verdict in verdicts) else Exit.FOUND)
 
 
-def _sentence(verdict: "Verdict", principal: "Principal") -> str:
+def _sentence(verdict: "Verdict", principal: "Principal", upstream: str) -> str:
+    if not upstream and principal.upstreams is not None:
+        return "its credential is for some servers only, and none is known to have it"
     if verdict.allowed and "write" not in principal.scopes:
         return f"{verdict.reason}, but without the scope `write` a tool can be seen and not called"
     return verdict.reason

@@ -1,4 +1,7 @@
-"""`mcp-gateway keys`: what can be done to a file of API keys. A gateway that uses it sees the change by itself."""
+"""`mcp-gateway keys`: what can be done to a file of API keys, and to the key that signs agent tokens.
+
+A gateway that uses them sees the change by itself.
+"""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gateway.cli.common import Exit, config_option, fail, json_option, read_config
+from gateway.cli.common import Exit, config_option, configure_logs, fail, json_option, read_config
 from gateway.cli.terminal import bold, dim, plural, print_json, table, width
 from gateway.errors import ConfigError
 
@@ -20,9 +23,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group("keys")
 def command() -> None:
-    """Create, list, revoke and hash API keys.
+    """Create, list, revoke and hash API keys; rotate the key that signs agent tokens.
 
-    They are kept in the file that gateway.auth.api_keys_file names, or --file. Changes take effect at once.
+    API keys are kept in the file that gateway.auth.api_keys_file names, or --file. Changes take effect at once.
     """
 
 
@@ -124,6 +127,29 @@ def hash_(file: Path) -> None:
             f"Left as it is: {entry.id} of {entry.owner}, a key that everybody knows, good for development only.",
             err=True,
         )
+
+
+@command.command("rotate")
+@config_option
+@click.option("--at-once", is_flag=True, help="Accept the old keys no longer: every agent has to register again.")
+def rotate(path: Path | None, at_once: bool) -> None:
+    """Sign agent tokens with a new key from now on.
+
+    Tokens that the old key signed are good until they expire. If somebody else may have the old key, use --at-once.
+    """
+    from gateway.access import signing_key
+
+    config = read_config(path, {})
+    configure_logs(config, at_least="error")
+    settings = config.gateway
+    try:
+        keys = signing_key.configured(settings)
+        keys.rotate(0 if at_once else settings.auth.agent_tokens.lifetime)
+    except ConfigError as error:
+        fail(error.message, Exit.USAGE)
+    click.echo(f"Key {bold(keys.signing.kid)} in {settings.state_dir} signs agent tokens from now on.", err=True)
+    old = "Agents have to register again." if at_once else "Tokens signed before are good until they expire."
+    click.echo(dim(old), err=True)
 
 
 # --- How an entry is shown ----------------------------------------------------------------------------------------

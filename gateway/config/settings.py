@@ -66,9 +66,9 @@ class GatewaySettings(Model):
     max_request_bytes: Size = 4 * 2**20
     """The largest request accepted from a client."""
     max_sessions: Count = 10_000
-    """Sessions open at a time."""
+    """Sessions, legacy event streams and listen streams open at a time."""
     max_sessions_per_principal: Count = 1000
-    """Sessions of one principal open at a time."""
+    """Of these, how many one principal and its agents may have."""
     session_idle_timeout: PositiveDuration = 1800.0
     """How long an unused session is kept."""
     keepalive: PositiveDuration = 15.0

@@ -96,9 +96,10 @@ class HttpFront:
         view = path.removeprefix("/mcp/") if path.startswith("/mcp/") else None
         principal = await self._authenticate(headers, _address(scope), view)
         scope["user"] = principal
-        http = Http(headers, receive, send, principal, view, scope["query_string"])
+        grant = self._policy.grant(principal)
+        http = Http(headers, receive, send, principal, view, grant, scope["query_string"])
         if path == "/mcp" or view is not None:
-            if not self._library.has(view, self._policy.grant(principal)):
+            if not self._library.has(view, grant):
                 raise NotFound(f"No upstream named {view!r} here.")
             endpoints = {"POST": self._streamable.post, "GET": self._streamable.get, "DELETE": self._streamable.delete}
         elif path == "/sse":

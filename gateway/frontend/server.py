@@ -35,6 +35,7 @@ from gateway.errors import (
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.extensions import Extensions
 from gateway.frontend.param_headers import mirrored
+from gateway.frontend.places import Places
 from gateway.jsonrpc import as_object
 from gateway.protocol import (
     CHANGE_NOTIFICATIONS,
@@ -47,7 +48,7 @@ from gateway.protocol import (
     RESOURCE_NOT_FOUND,
     Era,
 )
-from gateway.request import QUESTIONS, Agent, Request
+from gateway.request import QUESTIONS, Agent, Principal, Request
 from gateway.upstream.upstream import Upstream
 
 log = structlog.stdlib.get_logger("gateway.frontend")
@@ -76,6 +77,7 @@ class Server:
 
     Args:
         on_listing: told when an upstream's lists changed, after the agents were.
+        places: what listen streams take one of.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Server:
         bridge: Bridge,
         tasks: TaskHandles,
         on_listing: Callable[[Upstream], None],
+        places: Places,
     ) -> None:
         self._settings = settings
         self._policy = policy
@@ -98,10 +101,11 @@ class Server:
         self._tasks = tasks
         self._extensions = Extensions(policy, bridge, tasks, self._seen_by)
         self._notify_listing = on_listing
+        self._places = places
         self._subscriptions = Subscriptions()
         self._agents: dict[str, tuple[ConnectedAgent, Listener]] = {}
         self._log_requests = LogRequests()
-        self._listening: set[tuple[str, anyio.Event]] = set()
+        self._listening: set[tuple[Principal, anyio.Event]] = set()
         everywhere: dict[str, Handler] = {
             **dict.fromkeys(LIST_METHODS, self._list),
             "tools/call": self._call_tool,
@@ -142,7 +146,7 @@ class Server:
 
     def open(self, agent: ConnectedAgent) -> None:
         """A handshake-era agent has connected: from now on it hears of changes."""
-        listener = Listener(self._key(agent), tuple(CHANGE_NOTIFICATIONS), agent.notify)
+        listener = Listener(self._key(agent), tuple(CHANGE_NOTIFICATIONS), agent.notify, admits=self._admits_to(agent))
         self._agents[agent.id] = agent, listener
         self._subscriptions.add(listener)
 
@@ -164,9 +168,9 @@ class Server:
 
     def end_streams(self, principals: Collection[str] | None = None) -> None:
         """End listen streams, gracefully: all of them (the gateway is about to stop), or those of principals (ids) that
-        are no longer good."""
+        are no longer good, and of their agents."""
         for principal, ended in list(self._listening):
-            if principals is None or principal in principals:
+            if principals is None or principal.is_one_of(principals):
                 ended.set()
 
     # --- What its upstreams say (upstream.Observer) -----------------------------------------------------------------
@@ -404,6 +408,10 @@ class Server:
 
     async def _listen(self, request: Request) -> dict[str, Any]:
         """Acknowledge, then pass on what was asked for until the agent leaves or the gateway stops."""
+        with self._places.held(request.agent.principal):
+            return await self._listen_in_place(request)
+
+    async def _listen_in_place(self, request: Request) -> dict[str, Any]:
         wanted, uris = _listen_filter(request.params)
         kinds = [kind for kind in CHANGE_NOTIFICATIONS if wanted.get(f"{kind}ListChanged") is True]
         tag = {META_SUBSCRIPTION_ID: request.id}
@@ -413,13 +421,14 @@ class Server:
             request.notify(method, {**rest, "_meta": {**as_object(rest.get("_meta")), **tag}})
 
         # Mute until acknowledged: that comes first on the stream, and only once nothing can be missed any more.
-        listener = Listener(self._key(request.agent), kinds, lambda method, params: None)
+        admits = self._admits_to(request.agent)
+        listener = Listener(self._key(request.agent), kinds, lambda method, params: None, admits=admits)
         for uri in uris:
             if owners := await self._owners(request, uri, strict=False):
                 listener.resources[uri] = owners[0].upstream, owners[0].original
         self._subscriptions.add(listener)
         ended = anyio.Event()
-        self._listening.add((request.agent.principal.id, ended))
+        self._listening.add((request.agent.principal, ended))
         try:
             async with anyio.create_task_group() as tg:
                 for upstream in {upstream for upstream, _ in listener.resources.values()}:
@@ -431,7 +440,7 @@ class Server:
             listener.notify = notify
             await ended.wait()
         finally:
-            self._listening.discard((request.agent.principal.id, ended))
+            self._listening.discard((request.agent.principal, ended))
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):
                 await self._want(self._subscriptions.remove(listener))
         return {"_meta": tag}
@@ -452,13 +461,22 @@ class Server:
         )
         if isinstance(found, Owner):
             return [found]
-        if isinstance(found, list):
-            return found
-        if found is None and agent.view is not None and self._policy.grant(agent.principal).admits(agent.view, uri):
-            return [Owner(agent.view, uri, {})]  # there is only one who can know it
+        # Nobody lists it: a template may stand for it, or there is only one who can know it.
+        guesses = found if isinstance(found, list) else []
+        if found is None and agent.view is not None:
+            guesses = [Owner(agent.view, uri, {})]
+        if owners := [owner for owner in guesses if self._admits_uri(agent, owner.upstream, owner.original)]:
+            return owners
         if strict:
-            raise self._unknown_resource(request, uri, found)
+            raise self._unknown_resource(request, uri, found if isinstance(found, Ambiguous) else None)
         return []
+
+    def _admits_uri(self, agent: Agent, upstream: str, own: str) -> bool:
+        """Whether the policy lets an agent have an upstream's URI that it was not listed, by every name it has."""
+        grant = self._policy.grant(agent.principal)
+        return grant.unrestricted or all(
+            grant.admits(upstream, public) for public in self._library.whole(None).public_uris(upstream, own)
+        )
 
     def _unknown_resource(self, request: Request, uri: str, found: Ambiguous | None) -> UnknownResource:
         hint = f". Several upstreams have it; use one of {', '.join(found.choices)}" if found is not None else ""
@@ -500,6 +518,9 @@ class Server:
 
     def _catalogue(self, agent: Agent) -> Catalogue:
         return self._library.view(agent.view, self._policy.grant(agent.principal))
+
+    def _admits_to(self, agent: Agent) -> Callable[[str, str], bool]:
+        return lambda upstream, own: self._admits_uri(agent, upstream, own)
 
     def _key(self, agent: Agent) -> tuple[str | None, Grant]:
         return agent.view, self._policy.grant(agent.principal)

@@ -7,12 +7,13 @@ from typing import Any
 import anyio
 
 from gateway import jsonrpc
-from gateway.errors import InvalidRequest, SessionNotFound, TooManySessions
+from gateway.errors import InvalidRequest, SessionNotFound
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.asks import Asks
+from gateway.frontend.places import Places
 from gateway.frontend.streams import Streams
 from gateway.jsonrpc import RequestId
-from gateway.request import ANONYMOUS, Principal
+from gateway.request import Principal
 
 
 class Session:
@@ -68,16 +69,14 @@ class Sessions:
     """All open sessions.
 
     Args:
-        cap_each: most sessions of one principal, so that one cannot keep the others out.
         idle_timeout: seconds without a request or a stream after which a session ends.
         on_close: told when one has ended.
     """
 
     def __init__(
-        self, cap: int, cap_each: int, idle_timeout: float, on_close: Callable[[ConnectedAgent], Awaitable[None]]
+        self, places: Places, idle_timeout: float, on_close: Callable[[ConnectedAgent], Awaitable[None]]
     ) -> None:
-        self._cap = cap
-        self._cap_each = cap_each
+        self._places = places
         self._idle_timeout = idle_timeout
         self._on_close = on_close
         self._open: dict[str, Session] = {}
@@ -90,11 +89,7 @@ class Sessions:
         Raises:
             TooManySessions: the cap is reached.
         """
-        if len(self._open) >= self._cap:
-            raise TooManySessions(self._cap, "max_sessions")
-        principal = session.agent.principal
-        if principal != ANONYMOUS and self._of(principal) >= self._cap_each:
-            raise TooManySessions(self._cap_each, "max_sessions_per_principal")
+        self._places.take(session.agent.principal)
         self._open[session.agent.id] = session
 
     def get(self, id: str, principal: Principal, view: str | None) -> Session:
@@ -109,17 +104,15 @@ class Sessions:
         session.used_at = time.monotonic()
         return session
 
-    def _of(self, principal: Principal) -> int:
-        return sum(session.agent.principal.id == principal.id for session in self._open.values())
-
     async def close(self, session: Session) -> None:
         if self._open.pop(session.agent.id, None) is not None:
+            self._places.give(session.agent.principal)
             session.shut()
             await self._on_close(session.agent)
 
     async def close_those_of(self, principals: Collection[str]) -> None:
-        """End the sessions of principals (ids) that are no longer good."""
-        for session in [s for s in self._open.values() if s.agent.principal.id in principals]:
+        """End the sessions of principals (ids) that are no longer good, and of their agents."""
+        for session in [s for s in self._open.values() if s.agent.principal.is_one_of(principals)]:
             await self.close(session)
 
     async def sweep(self) -> None:

@@ -3,7 +3,8 @@
 Source: 2024-11-05, basic/transports.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -16,12 +17,21 @@ from gateway.frontend.agents import ConnectedAgent, OnNotification
 from gateway.frontend.body import read_message
 from gateway.frontend.duplex import Duplex
 from gateway.frontend.exchange import EventStream
+from gateway.frontend.places import Places
 from gateway.frontend.streamable import Handler, Http, reply_empty
 from gateway.frontend.streams import event
 from gateway.jsonrpc import Message
 from gateway.protocol import HANDSHAKE_VERSIONS
 
 log = structlog.stdlib.get_logger("gateway.frontend")
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One agent's."""
+
+    duplex: Duplex
+    stream: EventStream
 
 
 class LegacySse:
@@ -34,16 +44,26 @@ class LegacySse:
         on_open: Callable[[ConnectedAgent], None],
         on_close: Callable[[ConnectedAgent], Awaitable[None]],
         on_notification: OnNotification,
+        places: Places,
     ) -> None:
         self._settings = settings
         self._handle = handle
         self._on_open = on_open
         self._on_close = on_close
         self._on_notification = on_notification
-        self._open: dict[str, Duplex] = {}
+        self._places = places
+        self._open: dict[str, Connection] = {}
 
     async def get(self, http: Http) -> None:
-        """One connection, from its first event to its last."""
+        """One connection, from its first event to its last.
+
+        Raises:
+            TooManySessions: the principal, or everybody together, has as many as may be.
+        """
+        with self._places.held(http.principal):
+            await self._serve(http)
+
+    async def _serve(self, http: Http) -> None:
         agent = ConnectedAgent(http.principal, http.view, HANDSHAKE_VERSIONS[0])
         stream = EventStream(http.send, self._settings.keepalive)
         stream.push(b"event: endpoint\ndata: /messages?session_id=%s\n\n" % agent.id.encode())
@@ -51,11 +71,15 @@ class LegacySse:
         def write(message: Message) -> None:
             stream.push(event(message), must="method" not in message)
 
+        async def send(scope: anyio.CancelScope) -> None:
+            await stream.run(())
+            scope.cancel()
+
         try:
             async with anyio.create_task_group() as tg:
                 duplex = Duplex(agent, self._handle, write, tg, self._on_open, self._on_notification)
-                self._open[agent.id] = duplex
-                tg.start_soon(stream.run, ())
+                self._open[agent.id] = Connection(duplex, stream)
+                tg.start_soon(send, tg.cancel_scope)
                 while (await http.receive())["type"] != "http.disconnect":
                     pass
                 tg.cancel_scope.cancel()
@@ -64,6 +88,12 @@ class LegacySse:
             with anyio.CancelScope(shield=True):
                 await self._on_close(agent)
 
+    def close_those_of(self, principals: Collection[str]) -> None:
+        """End the connections of principals (ids) that are no longer good, and of their agents."""
+        for connection in self._open.values():
+            if connection.duplex.agent.principal.is_one_of(principals):
+                connection.stream.end()
+
     async def post(self, http: Http) -> None:
         """One message of a connection's agent.
 
@@ -71,10 +101,10 @@ class LegacySse:
             SessionNotFound: there is no such connection, or it is another principal's.
         """
         parameters: dict[str, Any] = parse_qs(http.query.decode("latin-1"))
-        duplex = self._open.get(parameters.get("session_id", [""])[0])
-        if duplex is None or duplex.agent.principal.id != http.principal.id:
+        connection = self._open.get(parameters.get("session_id", [""])[0])
+        if connection is None or connection.duplex.agent.principal.id != http.principal.id:
             raise SessionNotFound
         message = await read_message(http.headers, http.receive, self._settings.max_request_bytes)
-        duplex.agent.principal = http.principal  # the same one, with what it may do by now
-        duplex.take(message)
+        connection.duplex.agent.principal = http.principal  # the same one, with what it may do by now
+        connection.duplex.take(message)
         await reply_empty(http.send, 202)

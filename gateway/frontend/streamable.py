@@ -15,7 +15,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
-from gateway.catalogue.library import Library
+from gateway.catalogue.library import Library, Sight
 from gateway.config.models import GatewaySettings
 from gateway.errors import (
     GatewayError,
@@ -73,6 +73,8 @@ class Http:
     send: Send
     principal: Principal
     view: str | None
+    sight: Sight
+    """What the principal may see."""
     query: bytes = b""
 
     def accepts(self, kind: str) -> bool:
@@ -245,7 +247,7 @@ class Streamable:
         params = as_object(message.get("params"))
         if message["method"] != "tools/call":
             return {}
-        owner = self._library.whole(http.view).tool(str(params.get("name")))
+        owner = self._library.view(http.view, http.sight).tool(str(params.get("name")))
         if owner is None:
             return {}
         if not isinstance(params.get("arguments", {}), dict):

@@ -167,8 +167,8 @@ class Watch:
         self._listening.set()
 
     def _on_gap(self) -> None:
-        """Whatever changed meanwhile was not heard: lists are fetched again, and who subscribed to a resource is told to
-        do so."""
+        """Whatever changed meanwhile was not heard: lists are fetched again, and who subscribed to a resource is told
+        to do so."""
         self._all_stale()
         self._tell_to_refetch(self._wanted)
 

@@ -11,6 +11,7 @@ import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from gateway.access import key_edit
 from gateway.access.agent_tokens import DAY, AgentTokens
@@ -426,7 +427,7 @@ async def test_sessions_and_revocations_survive_a_restart(start: Start) -> None:
 async def test_no_file_holds_a_token_and_all_are_their_owners_only(start: Start, tmp_path: Path) -> None:
     tokens = start()
     token, _ = await tokens.register(ALICE, "agent", "1")
-    await tokens.rotate()
+    await rotate(tokens, tmp_path)
     files = {name: tmp_path / "state" / name for name in os.listdir(tmp_path / "state")}
     assert set(files) == {"agents.json", "signing_keys.json"}
     header, payload, signature = token.split(".")
@@ -436,12 +437,20 @@ async def test_no_file_holds_a_token_and_all_are_their_owners_only(start: Start,
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
 
 
-async def test_after_a_rotation_the_old_tokens_live_on_until_they_expire(start: Start, clock: Clock) -> None:
+async def rotate(tokens: AgentTokens, folder: Path, lifetime: float = DAY, now: float = NOW) -> None:
+    """As another process does it, and the gateway sees it."""
+    SigningKeys.from_file(folder / "state" / "signing_keys.json").rotate(lifetime, now)
+    await tokens.reload()
+
+
+async def test_after_a_rotation_the_old_tokens_live_on_until_they_expire(
+    start: Start, clock: Clock, tmp_path: Path
+) -> None:
     tokens = start()
     old, _ = await tokens.register(ALICE, "old", "1")
     await tokens.authenticate(old)
     clock.now += 10
-    await tokens.rotate()
+    await rotate(tokens, tmp_path, now=clock.now)
     new, _ = await tokens.register(ALICE, "new", "1")
     assert old.split(".")[0] != new.split(".")[0]
     for each in (tokens, start()):
@@ -450,6 +459,27 @@ async def test_after_a_rotation_the_old_tokens_live_on_until_they_expire(start: 
     clock.now += DAY - 10
     assert await is_refused(tokens.authenticate(old))
     assert await tokens.authenticate(new)
+
+
+async def test_after_a_rotation_at_once_the_old_tokens_are_dead(start: Start, tmp_path: Path) -> None:
+    tokens = start()
+    old, _ = await tokens.register(ALICE, "old", "1")
+    await tokens.authenticate(old)
+    await rotate(tokens, tmp_path, lifetime=0)
+    assert await is_refused(tokens.authenticate(old))
+    new, _ = await tokens.register(ALICE, "new", "1")
+    assert await tokens.authenticate(new)
+
+
+async def test_keys_that_cannot_be_read_change_nothing_and_are_logged_once(start: Start, tmp_path: Path) -> None:
+    tokens = start()
+    token, _ = await tokens.register(ALICE, "agent", "1")
+    (tmp_path / "state" / "signing_keys.json").write_text("{")
+    with capture_logs() as logs:
+        for _ in range(3):
+            await tokens.reload()
+    assert [entry["log_level"] for entry in logs] == ["error"]
+    assert await tokens.authenticate(token)
 
 
 async def test_a_token_of_a_lost_key_is_refused(start: Start, tmp_path: Path) -> None:

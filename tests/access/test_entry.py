@@ -10,7 +10,6 @@ import pytest
 
 from gateway.access.api_keys import PREFIX
 from gateway.access.entry import Entry
-from gateway.access.rate_limit import MemoryLimiter
 from gateway.config.models import GatewaySettings
 from gateway.errors import Unauthenticated
 from gateway.request import ANONYMOUS, Principal
@@ -37,7 +36,7 @@ def enter(tmp_path: Path) -> Enter:
 
     def enter(**auth: Any) -> Entry:
         settings = GatewaySettings.model_validate({"state_dir": str(tmp_path / "state"), "auth": auth})
-        return Entry(settings, MemoryLimiter(), loopback=True, on_revoked=lambda ids: None)
+        return Entry(settings, loopback=True, on_revoked=lambda ids: None, observe=lambda limit, allowed: None)
 
     return enter
 

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from gateway.access.api_keys import ApiKeys
 from gateway.access.key_hashes import OWN_KEY
+from gateway.access.signing_key import SigningKeys
 from gateway.cli import cli
 
 Invoke = Callable[..., Result]
@@ -92,6 +93,34 @@ def test_the_file_is_the_configured_one(invoke: Invoke, tmp_path: Path) -> None:
     assert invoke("create", "--owner", "alice").exit_code == 0
     assert (tmp_path / "here.json").exists()
     assert len(json.loads(invoke("list", "--json", "-c", "servers.yaml").stdout)) == 1
+
+
+def test_rotate_changes_the_key_of_agent_tokens(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "servers.yaml").write_text("gateway: {state_dir: state}\nservers: {a: {command: x}}\n")
+    path = tmp_path / "state" / "signing-key.json"
+    first = SigningKeys.from_file(path).signing
+    done = invoke("rotate")
+    assert (done.exit_code, done.stdout) == (0, "")
+    second, *accepted = SigningKeys.from_file(path).all
+    assert [key.secret for key in accepted] == [first.secret]
+    assert second.kid in done.stderr
+    assert "until they expire" in done.stderr
+    done = invoke("rotate", "--at-once")
+    (only,) = SigningKeys.from_file(path).all
+    assert only.secret not in (first.secret, second.secret)
+    assert "register again" in done.stderr
+
+
+def test_rotate_leaves_a_configured_key_to_the_configuration(invoke: Invoke, tmp_path: Path) -> None:
+    tokens = "{agent_tokens: {signing_key: cAnArY-of-at-least-thirty-two-characters}}"
+    (tmp_path / "servers.yaml").write_text(
+        f"gateway: {{state_dir: state, auth: {tokens}}}\nservers: {{a: {{command: x}}}}\n"
+    )
+    done = invoke("rotate")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "previous_signing_key" in done.stderr
+    assert "cAnArY" not in done.output
+    assert not (tmp_path / "state").exists()
 
 
 @pytest.mark.parametrize(

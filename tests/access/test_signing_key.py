@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.access.signing_key import SigningKeys
+from gateway.access.signing_key import GRACE, SigningKeys
 from gateway.errors import ConfigError
 from gateway.store import files
 
@@ -59,16 +59,36 @@ def test_rotation_keeps_keys_for_as_long_as_their_tokens_live(path: Path) -> Non
     keys.rotate(100, NOW)
     second = keys.signing
     assert second.secret != first.secret
-    assert [(key.kid, key.accepted_until) for key in keys.all] == [(second.kid, None), (first.kid, NOW + 100)]
+    assert [(key.kid, key.accepted_until) for key in keys.all] == [(second.kid, None), (first.kid, NOW + 100 + GRACE)]
     assert SigningKeys.from_file(path).all == keys.all
-    assert keys.all[1].is_accepted(NOW + 99)
-    assert not keys.all[1].is_accepted(NOW + 100)
+    assert keys.all[1].is_accepted(NOW + 99 + GRACE)
+    assert not keys.all[1].is_accepted(NOW + 100 + GRACE)
 
     keys.rotate(100, NOW + 50)
     assert [key.kid for key in keys.all][1:] == [second.kid, first.kid]
-    keys.rotate(100, NOW + 120)
+    keys.rotate(100, NOW + 120 + GRACE)
     assert first.kid not in [key.kid for key in keys.all]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_key_that_others_know_is_given_up_at_once(path: Path) -> None:
+    keys = SigningKeys.from_file(path)
+    keys.rotate(100, NOW)
+    before = {key.secret for key in keys.all}
+    keys.rotate(0, NOW + 1)
+    (only,) = SigningKeys.from_file(path).all
+    assert keys.all == (only,)
+    assert only.secret not in before
+
+
+def test_another_process_sees_the_change_when_it_looks(path: Path) -> None:
+    keys, other = SigningKeys.from_file(path), SigningKeys.from_file(path)
+    assert not keys.reload()
+    other.rotate(100, NOW)
+    assert keys.reload()
+    assert keys.all == other.all
+    assert not keys.reload()
+    assert not SigningKeys.from_secret(CONFIGURED).reload()
 
 
 @pytest.mark.parametrize(
@@ -86,12 +106,15 @@ def test_rotation_keeps_keys_for_as_long_as_their_tokens_live(path: Path) -> Non
     ],
 )
 def test_a_file_that_is_none_is_an_error_and_is_left(path: Path, change: dict[str, Any]) -> None:
-    SigningKeys.from_file(path)
+    running = SigningKeys.from_file(path)
     text = json.dumps(json.loads(path.read_text()) | change)
+    before = running.all
     path.write_text(text)
-    with pytest.raises(ConfigError) as error:
-        SigningKeys.from_file(path)
-    assert str(path) in error.value.message
+    for use in (running.reload, lambda: SigningKeys.from_file(path)):
+        with pytest.raises(ConfigError) as error:
+            use()
+        assert str(path) in error.value.message
+    assert running.all == before
     assert path.read_text() == text
 
 

@@ -1,36 +1,25 @@
 """The access room as clients meet it: a real gateway, real keys, and everything one may try at its door."""
 
 import json
-import socket
 import subprocess
-import threading
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
+from tests.access.door import Door, ask, elsewhere, http, open_session, rpc, tools
 from tests.interaction._gateway import PATIENT, child, http_gateway
-from tests.support import ROOT, http_server
+from tests.interaction._http import Sse, sent
+from tests.support import ROOT
 
 ALICE, BOB, READER = "dev-key-alice-001", "key-of-bob-0123456789abcdef", "key-of-a-reader-0123456789abcdef"
-CANARY = "canary-7f3a9c1e"
 
 KEYS = [
     {"key": ALICE, "owner": "alice", "scopes": ["read", "write", "admin"], "rate_limit_rpm": -1},
     {"key": BOB, "owner": "bob", "allowed_upstreams": ["open"], "rate_limit_rpm": -1},
     {"key": READER, "owner": "reader", "scopes": ["read"], "rate_limit_rpm": 5},
 ]
-
-
-@dataclass(frozen=True)
-class Door:
-    base: str
-    log: Path
 
 
 @pytest.fixture(scope="module")
@@ -51,50 +40,76 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Generator[Door]:
         yield Door(gateway.base, folder)
 
 
-def rpc(method: str, params: dict[str, Any] | None = None, id: int = 1) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": id, "method": method, "params": params or {}}
-
-
-def ask(door: Door, key: str | None, body: Any, path: str = "/mcp", **headers: str) -> httpx2.Response:
-    sent = {"X-Api-Key": key, **headers} if key is not None else headers
-    return http("POST", door.base + path, json=body, headers=sent)
-
-
-def http(method: str, url: str, **more: Any) -> httpx2.Response:
-    return httpx2.request(method, url, timeout=30, follow_redirects=True, verify=False, **more)
-
-
-def open_session(door: Door, key: str, path: str = "/mcp") -> dict[str, str]:
-    version = "2025-11-25"
-    answer = ask(door, key, rpc("initialize", {"protocolVersion": version, "capabilities": {}, "clientInfo": {}}), path)
-    assert answer.status_code == 200
-    return {"Mcp-Session-Id": answer.headers["mcp-session-id"], "MCP-Protocol-Version": version}
-
-
-def tools(answer: httpx2.Response) -> set[str]:
-    return {tool["name"] for tool in answer.json()["result"]["tools"]}
-
-
 # --- Credentials ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/mcp", "/mcp/open", "/upstreams", "/config/info", "/agents/sessions"])
-@pytest.mark.parametrize("headers", [{}, {"X-Api-Key": "nobodys"}, {"X-Agent-Token": "a.b.c"}])
-def test_nobody_comes_in_without_a_good_credential(door: Door, path: str, headers: dict[str, str]) -> None:
-    method = "POST" if path.startswith("/mcp") else "GET"
-    answer = http(method, door.base + path, json=rpc("tools/list"), headers=headers)
-    assert answer.status_code == 401
-    assert "nobodys" not in answer.text
+BAD: list[dict[str, str]] = [{}, {"X-Api-Key": "nobodys"}, {"X-Agent-Token": "a.b.c"}]
 
 
-@pytest.mark.parametrize("path", ["/health", "/readyz", "/metrics", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("headers", BAD, ids=str)
+def test_nobody_comes_in_without_a_good_credential(door: Door, headers: dict[str, str]) -> None:
+    for method, path in endpoints(door):
+        answer = http(method, door.base + path, headers=headers | elsewhere())
+        assert (answer.status_code == 401) == (not path.startswith(PUBLIC)), f"{method} {path}: {answer.status_code}"
+        assert "nobodys" not in answer.text
+
+
+PUBLIC = ("/health", "/readyz", "/metrics", "/docs", "/openapi.json")
+
+
+def endpoints(door: Door) -> list[tuple[str, str]]:
+    """Everything there is, as method and path."""
+    described = http("GET", f"{door.base}/openapi.json").json()["paths"]
+    rest = [(method.upper(), path) for path, operations in described.items() for method in operations]
+    assert ("POST", "/upstreams/{name}/restart") in rest
+    mcp = [(method, path) for method in ("GET", "POST", "DELETE") for path in ("/mcp", "/mcp/open", "/mcp/none")]
+    undescribed = [("GET", path) for path in ("/docs", "/docs/swagger-ui.css", "/openapi.json", "/nowhere")]
+    return [*rest, *mcp, ("GET", "/sse"), ("POST", "/messages"), *undescribed]
+
+
+@pytest.mark.parametrize("path", PUBLIC)
 def test_what_is_public(door: Door, path: str) -> None:
-    assert http("GET", door.base + path).status_code == 200
+    for headers in BAD:
+        assert http("GET", door.base + path, headers=headers).status_code == 200
 
 
 def test_a_bad_credential_is_not_passed_over(door: Door) -> None:
-    answer = ask(door, "nobodys", rpc("tools/list"), **{"X-Agent-Token": "a.b.c"})
-    assert answer.status_code == 401
+    agent = {"X-Agent-Token": register(door, BOB)}
+    assert ask(door, None, rpc("ping"), **agent).status_code == 200
+    for bad in ("nobodys", "", f"{BOB}x", f"{BOB}, {BOB}"):
+        assert ask(door, bad, rpc("ping"), **agent, **elsewhere()).status_code == 401
+    assert ask(door, BOB, rpc("ping"), **{"X-Agent-Token": "a.b.c"}).status_code == 200  # the first one decides
+
+
+def test_a_credential_that_stands_there_twice_is_none(door: Door) -> None:
+    headers = [("X-Api-Key", BOB), ("X-Api-Key", BOB), *elsewhere().items()]
+    assert http("GET", f"{door.base}/upstreams", headers=headers).status_code == 401
+
+
+def test_a_flood_of_bad_keys_hurts_nobody_else(door: Door) -> None:
+    here, there = elsewhere(), elsewhere()
+
+    def knock(key: str, address: dict[str, str] = here) -> httpx2.Response:
+        return ask(door, key, rpc("ping"), **address)
+
+    assert knock(BOB).status_code == 200
+    flood = [knock(f"guess-{number}") for number in range(100)]
+    assert [each.status_code for each in flood[:60]] == [401] * 60
+    refused = flood[-1]
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) >= 1
+    assert knock(READER).status_code == 429  # new here
+    assert knock(BOB).status_code == 200
+    assert knock(READER, there).status_code == 200
+    counted = http("GET", f"{door.base}/metrics").text
+    assert 'mcp_gateway_limit_decisions_total{decision="refused",limit="failures"}' in counted
+
+
+def register(door: Door, key: str) -> str:
+    """A new agent's token."""
+    made = http("POST", f"{door.base}/agents/register", json={"agent_name": "a"}, headers={"X-Api-Key": key})
+    assert made.status_code == 201
+    return made.json()["token"]
 
 
 def test_an_agent_token_is_a_part_of_its_parents_grant_and_dies_when_revoked(door: Door) -> None:
@@ -169,119 +184,36 @@ def test_a_stolen_session_is_worth_nothing(door: Door) -> None:
     assert ask(door, ALICE, rpc("tools/list"), **session).status_code == 200
 
 
+def test_a_stolen_event_stream_is_worth_nothing(door: Door) -> None:
+    with sent("GET", f"{door.base}/sse", headers={"X-Api-Key": ALICE}) as response:
+        stream = Sse(response, door.base)
+        unknown = f"{door.base}/messages?session_id=no-such-session"
+        stolen, nothing = (
+            http("POST", url, json=rpc("ping"), headers={"X-Api-Key": BOB}) for url in (stream.endpoint, unknown)
+        )
+        assert (stolen.status_code, stolen.content) == (nothing.status_code, nothing.content) == (404, nothing.content)
+        assert http("POST", stream.endpoint, json=rpc("ping"), headers={"X-Api-Key": ALICE}).status_code == 202
+        assert stream.receive() == {"jsonrpc": "2.0", "id": 1, "result": {}}
+
+
 def test_a_session_belongs_to_its_view(door: Door) -> None:
     session = open_session(door, ALICE, "/mcp/open")
     assert ask(door, ALICE, rpc("tools/list"), "/mcp/open", **session).status_code == 200
     assert ask(door, ALICE, rpc("tools/list"), "/mcp", **session).status_code == 404
 
 
-# --- Headers --------------------------------------------------------------------------------------------------------
-
-MCP_ENDPOINTS = ["/mcp", "/mcp/open", "/sse", "/messages"]
-ENDPOINTS = [*MCP_ENDPOINTS, "/health", "/readyz", "/metrics", "/docs", "/upstreams", "/agents/sessions"]
+# --- Names ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ENDPOINTS)
-def test_dns_rebinding(door: Door, path: str) -> None:
-    good = {"X-Api-Key": ALICE}
-    method = "POST" if path in ("/mcp", "/mcp/open", "/messages") else "GET"
-    rebound = http(method, door.base + path, headers={**good, "Host": "evil.example"})
-    assert rebound.status_code in (403, 421)
-    foreign = http(method, door.base + path, headers={**good, "Origin": "https://evil.example"})
-    assert foreign.status_code == 403
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"Mcp-Session-Id: a\r\nMcp-Session-Id: b",
-        b"MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/list\r\nMcp-Method: tools/call",
-        b"X-Injected: a\x00b",
-        b"Mcp-Name: a\rb",
-    ],
-)
-def test_header_injection(door: Door, line: bytes) -> None:
-    body = json.dumps(rpc("tools/list")).encode()
-    head = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    head += b"X-Api-Key: %s\r\n" % ALICE.encode()
-    parts = urlsplit(door.base)
-    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as wire:
-        wire.sendall(head + line + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        assert b" 400 " in wire.recv(65536).split(b"\r\n")[0]
-
-
-@contextmanager
-def wiretap(url: str) -> Generator[tuple[str, bytearray]]:
-    """A relay in front of a server; yields its URL, and what clients have sent through it."""
-    parts, heard = urlsplit(url), bytearray()
-
-    def relay(source: socket.socket, sink: socket.socket, ear: bytearray | None) -> None:
-        with source:
-            with suppress(OSError):
-                while data := source.recv(65536):
-                    if ear is not None:
-                        ear.extend(data)
-                    sink.sendall(data)
-            with suppress(OSError):
-                sink.shutdown(socket.SHUT_RDWR)
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = socket.create_connection((parts.hostname or "", parts.port or 0))
-                threading.Thread(target=relay, args=(client, server, heard), daemon=True).start()
-                threading.Thread(target=relay, args=(server, client, None), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=accept, daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}{parts.path}", heard
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def test_tokens_are_not_passed_through(tmp_path: Path) -> None:
-    """A canary in every header an agent may send, and everything that went to the upstream searched for it."""
-    keys = tmp_path / "keys.json"
-    keys.write_text(json.dumps([{"key": f"{CANARY}-key-0123456789", "owner": "x", "rate_limit_rpm": -1}]))
-    auth = {"enabled": True, "api_keys_file": str(keys)}
-    with (
-        http_server("tests.servers.raw") as url,
-        wiretap(url) as (tapped, heard),
-        http_gateway(tmp_path, {"raw": {"url": tapped}}, auth=auth, **PATIENT) as gateway,
-    ):
-        inbound = {
-            "X-Api-Key": f"{CANARY}-key-0123456789",
-            "Authorization": f"Bearer {CANARY}",
-            "Cookie": f"session={CANARY}",
-            "Proxy-Authorization": f"Bearer {CANARY}",
-            "X-Forwarded-User": CANARY,
-            "User-Agent": CANARY,
-            "Referer": f"http://localhost/{CANARY}",
-        }
-        call = rpc("tools/call", {"name": "raw__echo", "arguments": {"said": "hello-there"}})
-        assert http("POST", f"{gateway.base}/mcp", json=call, headers=inbound).status_code == 200
-        assert b"hello-there" in heard
-        assert CANARY.encode() not in heard
-
-
-# --- Many -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_hundred_principals_and_not_one_foreign_byte(tmp_path: Path) -> None:
-    names = [f"tenant-{number:03}-{number * 7919:06x}" for number in range(100)]
-    keys = tmp_path / "keys.json"
-    keys.write_text(json.dumps([{"key": f"key-{name}", "owner": name, "rate_limit_rpm": -1} for name in names]))
-    with http_gateway(
-        tmp_path, {"raw": child("tests.servers.raw")}, auth={"enabled": True, "api_keys_file": str(keys)}, **PATIENT
-    ) as gateway:
-        door = Door(gateway.base, tmp_path)
-        for _ in range(2):
-            for name in names:
-                params = {"name": "raw__echo", "arguments": {"who": name}, "_meta": {"progressToken": 1}}
-                answer = ask(door, f"key-{name}", rpc("tools/call", params, id=7))
-                assert answer.json()["id"] == 7
-                assert name in answer.text
-                assert not [other for other in names if other != name and other in answer.text]
+def test_dns_rebinding(door: Door) -> None:
+    for method, path in endpoints(door):
+        for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "localhost, evil.example", ""):
+            rebound = http(method, door.base + path, headers={"X-Api-Key": ALICE, "Host": host})
+            assert rebound.status_code == 421, f"{method} {path} for {host}"
+        for origin in ("https://evil.example", "null", "http://localhost.evil.example"):
+            foreign = http(method, door.base + path, headers={"X-Api-Key": ALICE, "Origin": origin})
+            assert foreign.status_code == 403, f"{method} {path} from {origin}"
+            assert "access-control-allow-origin" not in foreign.headers
 
 
 # --- As documented --------------------------------------------------------------------------------------------------

@@ -126,3 +126,15 @@ def test_a_listener_may_leave_while_it_is_told() -> None:
         subscriptions.add(listener)
     subscriptions.lists_changed({None: {"tools"}})
     assert subscriptions.keys() == set()
+
+
+def test_an_update_of_a_part_reaches_only_who_may_hear_of_it() -> None:
+    subscriptions, everybody, somebody = Subscriptions(), Ear(), Ear()
+    somebody.listener.admits = lambda upstream, own: (upstream, own) != ("up", "file:///a/secret")
+    for ear in (everybody, somebody):
+        subscriptions.add(ear.listener)
+        subscriptions.subscribe(ear.listener, "file:///a", ("up", "file:///a"))
+    for uri in ("file:///a/secret", "file:///a/open", "file:///a"):
+        subscriptions.resource_updated("up", {"uri": uri})
+    assert everybody.uris == ["file:///a/secret", "file:///a/open", "file:///a"]
+    assert somebody.uris == ["file:///a/open", "file:///a"]

@@ -28,7 +28,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 
 def ask(base: str, method: str, params: Message, *extensions: str, view: str = "") -> Answer:
     """A modern agent that declares these extensions."""
-    declared = {"_meta": {CAPABILITIES: {"extensions": {name: {} for name in extensions}}}}
+    declared: Message = {"_meta": {CAPABILITIES: {"extensions": {name: {} for name in extensions}}}}
     wire = Wire(HttpChannel(f"{base}/mcp{view}"), modern=True)
     return wire.ask(method, params | declared)
 

@@ -35,8 +35,8 @@ class Extended:
         declared = meta.get("io.modelcontextprotocol/clientCapabilities", {}).get("extensions", {})
         if params["name"] != "work" or TASKS not in declared:
             return {"content": [{"type": "text", "text": f"{self.name} is done"}]}
-        task = {"taskId": str(len(self.tasks) + 1), "status": "working", "ttlMs": None, "owner": self.name}
-        self.tasks[task["taskId"]] = task
+        handle = str(len(self.tasks) + 1)
+        task = self.tasks[handle] = {"taskId": handle, "status": "working", "ttlMs": None, "owner": self.name}
         return task | {"resultType": "task"}
 
     def get(self, params: dict[str, Any]) -> dict[str, Any]:
