@@ -47,7 +47,7 @@ def write(folder: Path) -> Write:
 
 
 @pytest.fixture
-def invoke() -> Invoke:
+def invoke(log_restored: None) -> Invoke:
     """`invoke(*args, color=False)`: a verb in this process."""
 
     def run(*args: str, color: bool = False) -> Result:
