@@ -16,7 +16,7 @@ Invoke = Callable[..., Result]
 
 
 @pytest.fixture
-def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_restored: None) -> Invoke:
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     monkeypatch.chdir(tmp_path)
     for name in ("GATEWAY_API_KEYS_FILE", "GATEWAY_CONFIG"):
         monkeypatch.delenv(name, raising=False)

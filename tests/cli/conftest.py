@@ -47,7 +47,7 @@ def write(folder: Path) -> Write:
 
 
 @pytest.fixture
-def invoke(log_restored: None) -> Invoke:
+def invoke() -> Invoke:
     """`invoke(*args, color=False)`: a verb in this process."""
 
     def run(*args: str, color: bool = False) -> Result:
