@@ -208,6 +208,21 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
     "cells:cancel": _ours("eras", "An agent that gives its call up ends that call upstream, and no other."),
     "cells:list-changed": _ours("eras", "Both agents hear that a list changed, once for each change."),
     "cells:updates": _ours("eras", "Each agent hears of the resources it subscribed to, once for each update."),
+    # --- Coming back ----------------------------------------------------------------------------------------------------
+    "resume:rest": _handshake(
+        "basic/transports#resumability-and-redelivery",
+        "A client whose stream broke comes back with the last event's id and gets the rest, once.",
+    ),
+    "resume:own": _handshake(
+        "basic/transports#resumability-and-redelivery", "A stream is taken up in its own session, by its owner."
+    ),
+    "parked:bound": _modern(
+        "basic/patterns/mrtr#server-requirements", "A requestState is good for its principal and its request alone."
+    ),
+    "parked:left": _modern(
+        "basic/transports/streamable-http#cancellation",
+        "A client that leaves while its answer is at work ends the call.",
+    ),
     # --- HTTP ---------------------------------------------------------------------------------------------------------
     "http:paths": _ours(
         "one-toolscall-socket-to-socket", "MCP is at /mcp and /mcp/{upstream}; what is not there is 404."
