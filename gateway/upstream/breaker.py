@@ -5,8 +5,8 @@
       └──────(the probe was answered)────────│─────────────────────────────────────────────────┘   │
                                              └───────────────(the probe failed)────────────────────┘
 
-Half-open means that one request, the probe, is on its way; whoever comes meanwhile is refused as before. What becomes of
-a request counts only in the state it was admitted in: an answer that was long under way neither opens nor closes
+Half-open means that one request, the probe, is on its way; whoever comes meanwhile is refused as before. What becomes
+of a request counts only in the state it was admitted in: an answer that was long under way neither opens nor closes
 anything.
 """
 

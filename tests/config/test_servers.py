@@ -140,7 +140,8 @@ def test_fields_of_a_program(config: Load, values: dict[str, Any], field: str, e
 
 
 @pytest.mark.parametrize(
-    ("tool", "seconds"), [(None, 60.0), ("render_page", 300.0), ("render_all", 300.0), ("all", 10.0), ("Render_x", 60.0)]
+    ("tool", "seconds"),
+    [(None, 60.0), ("render_page", 300.0), ("render_all", 300.0), ("all", 10.0), ("Render_x", 60.0)],
 )
 def test_the_first_timeout_that_matches_counts(config: Load, tool: str | None, seconds: float) -> None:
     server = entry(config, {"command": "x", "timeouts": {"render_*": "5m", "*all": 10}})

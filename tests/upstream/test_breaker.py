@@ -71,12 +71,24 @@ STORIES: dict[str, tuple[list[Step], int]] = {
         0,
     ),
     "what is old is forgotten": (
-        [*[(0, "ask", CLOSED)] * 4, (0, "fail", CLOSED), (9.9, "fail", CLOSED), (10, "fail", CLOSED), (10, "fail", OPEN)],
+        [
+            *[(0, "ask", CLOSED)] * 4,
+            (0, "fail", CLOSED),
+            (9.9, "fail", CLOSED),
+            (10, "fail", CLOSED),
+            (10, "fail", OPEN),
+        ],
         0,
     ),
     "one cause counts once": ([*[(0, "ask", CLOSED)] * 5, *[(0, "fail again", CLOSED)] * 5], 0),
     "what is abandoned counts for nothing": (
-        [*[(0, "ask", CLOSED)] * 4, (0, "fail", CLOSED), (0, "fail", CLOSED), (0, "abandon", CLOSED), (0, "fail", OPEN)],
+        [
+            *[(0, "ask", CLOSED)] * 4,
+            (0, "fail", CLOSED),
+            (0, "fail", CLOSED),
+            (0, "abandon", CLOSED),
+            (0, "fail", OPEN),
+        ],
         0,
     ),
     "one probe": ([*OPENED, (7, "ask", HALF_OPEN), (7, "ask", HALF_OPEN), (100, "ask", HALF_OPEN)], 2),
@@ -104,7 +116,10 @@ STORIES: dict[str, tuple[list[Step], int]] = {
         1,
     ),
     "a new connection is tried at once": ([*OPENED, (3, "renew", OPEN), (3, "ask", HALF_OPEN), (3, "fail", OPEN)], 0),
-    "a new connection is no proof": ([*OPENED, (7, "ask", HALF_OPEN), (7, "renew", HALF_OPEN), (7, "ask", HALF_OPEN)], 1),
+    "a new connection is no proof": (
+        [*OPENED, (7, "ask", HALF_OPEN), (7, "renew", HALF_OPEN), (7, "ask", HALF_OPEN)],
+        1,
+    ),
     "a new connection does not outlive its probe": (
         [*OPENED, (3, "renew", OPEN), (3, "ask", HALF_OPEN), (3, "fail", OPEN), (7.9, "ask", OPEN)],
         1,
