@@ -14,6 +14,7 @@ from gateway.config.models import ServerConfig
 from gateway.errors import GatewayError, UpstreamUnavailable
 from gateway.protocol import CHANGE_NOTIFICATIONS, Era
 from gateway.request import Agent, is_askable
+from gateway.telemetry.health import Health
 from gateway.upstream.breaker import Breaker, BreakerState
 from gateway.upstream.connect import Connector
 from gateway.upstream.delivery import Deadline, Delivery, Errand
@@ -215,10 +216,10 @@ class Upstream:
         """
         return self.agreed.era if self.agreed is not None else (await self._delivery.reach(self._main)).era
 
-    @property
-    def retries(self) -> int:
-        """How many requests were sent once more."""
-        return self._delivery.retries
+    def health(self) -> Health:
+        """What metrics show of it."""
+        breaker = self.breaker
+        return Health(self.name, self.status.state.value, breaker.state.value, breaker.openings, self._delivery.retries)
 
     def in_flight(self) -> int:
         """How many requests await an answer."""
