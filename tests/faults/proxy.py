@@ -1,4 +1,4 @@
-"""A TCP proxy in front of an upstream, which a test makes misbehave: it drops, delays, half-opens, drips and truncates."""
+"""A TCP proxy in front of an upstream. A test makes it misbehave: drop, delay, half-open, drip and truncate."""
 
 import socket
 import struct
@@ -9,6 +9,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 
 Fault = Literal["none", "refuse", "reset", "half-open", "delay", "drip", "truncate"]
@@ -37,16 +38,20 @@ class Proxy:
     connections: int = 0
     """How many were accepted."""
     _listening: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _closed: anyio.Event = field(default_factory=anyio.Event)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/mcp"
 
     async def become(self, fault: Fault, *, pause: float = 0.0, whole: int = 0) -> None:
-        """From now on do this. To `refuse`, open connections are reset too."""
+        """From now on do this. To `refuse`, open connections are closed too, and both ends have heard of it."""
         self.fault, self.pause, self.whole = fault, pause, whole
         if fault == "refuse":
             self._listening.cancel()
+            await self._closed.wait()
+            for _ in range(10):  # both ends live in this event loop: what is closed in one turn is read in the next
+                await anyio.lowlevel.checkpoint()
         elif self._listening.cancel_called:
             await self.open()
 
@@ -54,12 +59,13 @@ class Proxy:
         """Listen, on the same port as ever."""
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=self.port, reuse_port=False)
         self.port = listener.extra(SocketAttribute.local_port)
-        self._listening = anyio.CancelScope()
+        self._listening, self._closed = anyio.CancelScope(), anyio.Event()
 
         async def serve() -> None:
             with self._listening:
                 async with listener:
                     await listener.serve(self._carry)
+            self._closed.set()
 
         self.tasks.start_soon(serve)
 

@@ -1,6 +1,5 @@
-"""An upstream that keeps failing is left alone, and tried again by one request; what is not its fault does not count."""
+"""An upstream that keeps failing is left alone, and tried again by one request; only what is its fault counts."""
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -65,13 +64,11 @@ async def test_it_opens_fails_fast_and_lets_one_probe_through(keep: Keep) -> Non
         async with supervised(kept.upstream) as tg:
             await kept.upstream.settled.wait()
             assert [await outcome(kept, "hang") for _ in range(5)] == ["UpstreamTimeout"] * 5
-            took: list[float] = []
-            for _ in range(20):
-                began = time.perf_counter()
-                with pytest.raises(CircuitOpen) as refused:
-                    await kept.call("a")
-                took.append(time.perf_counter() - began)
-            assert sorted(took)[10] < 0.005
+            with pytest.raises(CircuitOpen) as refused:
+                await kept.call("a")
+            asked = len(mcp.methods())
+            assert await outcome(kept, "a") == "CircuitOpen"
+            assert len(mcp.methods()) == asked
             assert "'up' keeps failing" in refused.value.message
             assert "it did not answer tools/call within 0.1 s. It is tried again in 1 s." in refused.value.message
             data = refused.value.data
