@@ -12,6 +12,11 @@ from typing import Any
 from gateway import protocol
 
 
+def tenths_up(seconds: float) -> float:
+    """Rounded up, so that who comes back then does not come too early."""
+    return math.ceil(seconds * 10) / 10
+
+
 class GatewayError(Exception):
     """Base of every error the gateway answers with."""
 
@@ -295,7 +300,7 @@ class CircuitOpen(GatewayError):
         super().__init__(
             f"Upstream {upstream!r} keeps failing and is not asked for now: {reason}. "
             f"It is tried again in {math.ceil(retry_after)} s.",
-            data={"upstream": upstream, "reason": reason, "retryAfter": round(retry_after, 1), "delivered": False},
+            data={"upstream": upstream, "reason": reason, "retryAfter": tenths_up(retry_after), "delivered": False},
         )
 
 

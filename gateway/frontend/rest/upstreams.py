@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path
 
 from gateway.access.policy import Policy
 from gateway.catalogue.library import Library
-from gateway.errors import NotFound
+from gateway.errors import NotFound, tenths_up
 from gateway.frontend.rest.caller import PRIVATE, Admin, Count, Reader, counted, failures
 from gateway.frontend.rest.masking import Redact, safe_url
 from gateway.frontend.rest.models import BreakerInfo, Restarting, ServerInfo, UpstreamInfo, Upstreams
@@ -122,7 +122,7 @@ def _breaker_info(breaker: Breaker, redact: Redact) -> BreakerInfo:
     return BreakerInfo(
         state=breaker.state,
         reason=redact(breaker.reason) or None,
-        next_try=None if wait is None else round(wait, 1),
+        next_try=None if wait is None else tenths_up(wait),
         openings=breaker.openings,
     )
 
