@@ -1,5 +1,7 @@
 """An upstream that says nothing, or almost nothing: its calls end at their deadline, and soon nobody waits any more."""
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -8,12 +10,16 @@ from gateway.upstream.breaker import BreakerState
 from tests.faults.conftest import Keep
 from tests.faults.proxy import Fault, proxy
 from tests.support import wait_until
-from tests.upstream.ends import Mcp, byte_server, service, supervised, text_of
+from tests.upstream.ends import STREAM_HEAD, Got, Mcp, byte_server, event, service, supervised, text_of
 
 pytestmark = pytest.mark.anyio
 
 TIMEOUT = 0.3
 FAILURES = 5
+
+
+async def never(got: Got) -> None: ...
+
 
 FAULTS: dict[Fault, float] = {"half-open": 0.0, "delay": 60.0, "drip": 0.05}
 """And the pause of each, in seconds."""
@@ -38,3 +44,64 @@ async def test_calls_end_at_their_deadline_then_at_once_until_a_probe_is_answere
             await wait_until(lambda: kept.upstream.breaker.retry_after(anyio.current_time()) == 0)
             assert text_of(await kept.call("a")) == "a"
             assert kept.upstream.breaker.state is BreakerState.CLOSED
+
+
+async def test_a_tool_may_have_a_deadline_of_its_own(keep: Keep) -> None:
+    mcp = Mcp(service("modern"), on={"quick_one": never, "other": never, "resources/read": never})
+    async with byte_server(mcp) as server:
+        kept = keep(server.url, timeout=0.4, timeouts={"quick_*": 0.1})
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            for method, params, seconds in (
+                ("tools/call", {"name": "quick_one"}, 0.1),
+                ("tools/call", {"name": "other"}, 0.4),
+                ("resources/read", {"uri": "quick_one", "name": "quick_one"}, 0.4),
+            ):
+                with pytest.raises(UpstreamTimeout) as caught:
+                    await kept.upstream.request(method, params)
+                assert caught.value.data == {"upstream": "up", "timeout": seconds}
+
+
+async def test_progress_does_not_last_beyond_the_cap(keep: Keep) -> None:
+    async def go_on(got: Got) -> None:
+        await got.send(STREAM_HEAD)
+        params = {"progress": 1, "progressToken": got.json()["params"]["_meta"]["progressToken"]}
+        while True:
+            await got.send(event({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}))
+            await anyio.sleep(0.02)
+
+    async with byte_server(Mcp(service("modern"), on={"long": go_on})) as server:
+        kept = keep(server.url, timeout=0.2, max_timeout=0.5)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            heard: list[str] = []
+
+            def hear(method: str, params: dict[str, Any] | None) -> None:
+                heard.append(method)
+
+            with pytest.raises(UpstreamTimeout, match="raise `max_timeout`") as caught:
+                await kept.call("long", options={"progress": True, "on_notification": hear})
+            assert caught.value.data == {"upstream": "up", "timeout": 0.5}
+            assert len(heard) > 5
+
+
+async def test_waiting_for_ones_turn_is_part_of_the_deadline(keep: Keep) -> None:
+    mcp = Mcp(service("modern"), on={"hang": never})
+    async with byte_server(mcp) as server:
+        kept = keep(server.url, timeout=0.4, max_concurrency=1)
+        async with supervised(kept.upstream) as tg:
+            await kept.upstream.settled.wait()
+            first: list[UpstreamTimeout] = []
+
+            async def hang() -> None:
+                with pytest.raises(UpstreamTimeout) as caught:
+                    await kept.call("hang", options={"timeout": 0.3})
+                first.append(caught.value)
+
+            tg.start_soon(hang)
+            await wait_until(lambda: kept.upstream.in_flight() == 1)
+            with pytest.raises(UpstreamTimeout) as caught:
+                await kept.call("hang")
+            assert first
+            assert caught.value.data is not None
+            assert caught.value.data["timeout"] < 0.2, "what was left of it"

@@ -1,0 +1,118 @@
+"""What one upstream suffers, nobody else does, and nothing of it is left behind."""
+
+import os
+import signal
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import anyio
+import pytest
+
+from gateway.errors import UpstreamLost
+from gateway.upstream import backoff
+from tests.faults.conftest import Keep
+from tests.faults.proxy import proxy
+from tests.support import wait_until
+from tests.upstream.ends import DEADLINE, Got, Mcp, byte_server, fixture, service, supervised, text_of
+from tests.upstream.test_upstream import Kept
+
+pytestmark = pytest.mark.anyio
+
+RESTARTS = 20
+HANGING = 50
+
+
+async def never(got: Got) -> None: ...
+
+
+async def typical(kept: Kept) -> float:
+    """Seconds that a call takes."""
+    took: list[float] = []
+    for _ in range(100):
+        began = perf_counter()
+        await kept.call("a")
+        took.append(perf_counter() - began)
+    return median(took)
+
+
+async def test_calls_that_one_upstream_keeps_waiting_slow_no_other(keep: Keep) -> None:
+    async with (
+        byte_server(Mcp(service("modern"), on={"hang": never})) as one,
+        byte_server(Mcp(service("modern"))) as two,
+    ):
+        slow, other = keep(one.url), keep(two.url)
+        async with supervised(slow.upstream, other.upstream):
+            await slow.upstream.settled.wait()
+            await other.upstream.settled.wait()
+            ratios: list[float] = []
+            for _ in range(3):  # the least: what else this machine does is no fault of the upstream's
+                before = await typical(other)
+                async with anyio.create_task_group() as hanging:
+                    for _ in range(HANGING):
+                        hanging.start_soon(slow.call, "hang")
+                    await wait_until(lambda: slow.upstream.in_flight() == HANGING)
+                    ratios.append(await typical(other) / before)
+                    assert slow.upstream.in_flight() == HANGING
+                    hanging.cancel_scope.cancel()
+            assert min(ratios) < 1.5
+
+
+async def test_many_deaths_leave_neither_process_nor_descriptor(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "STABLE_SECONDS", 0.0)  # each connection counts as a good one
+    kept = keep(fixture("bad"))
+    async with supervised(kept.upstream):
+        await kept.upstream.settled.wait()
+        pids = {await _die(kept)}
+        await kept.call("ok")
+        before = _held()
+        for _ in range(RESTARTS):
+            pids.add(await _die(kept))
+        await kept.call("ok")
+        assert len(pids) == RESTARTS + 1
+        await wait_until(lambda: _held() == before, DEADLINE)
+
+
+async def test_an_answer_that_breaks_off_fails_its_call_alone(keep: Keep) -> None:
+    mcp = Mcp(service("modern"))
+    async with byte_server(mcp) as server, proxy(server.url) as between:
+        kept = keep(between.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            await between.become("truncate", whole=100)
+            with pytest.raises(UpstreamLost) as caught:
+                await kept.call("a")
+            assert caught.value.delivered
+            assert mcp.methods().count("tools/call") == 1, "it was acted on"
+            await between.become("none")
+            assert text_of(await kept.call("a")) == "a"
+
+
+async def test_a_connection_that_is_reset_does_not_say_whether_it_was_heard(keep: Keep) -> None:
+    mcp = Mcp(service("modern"))
+    async with byte_server(mcp) as server, proxy(server.url) as between:
+        kept = keep(between.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            await between.become("reset")
+            with pytest.raises(UpstreamLost) as caught:
+                await kept.call("a")
+            assert caught.value.delivered, "we cannot know that it was not"
+            await between.become("none")
+            assert text_of(await kept.call("a")) == "a"
+            assert mcp.methods().count("tools/call") == 1
+
+
+async def _die(kept: Kept) -> int:
+    """Kill it, wait for the next, and say who it was."""
+    pid = await kept.pid()
+    os.kill(pid, signal.SIGKILL)
+    session = kept.upstream._main.session  # pyright: ignore[reportPrivateUsage]
+    await wait_until(lambda: kept.upstream._main.session not in (None, session), DEADLINE)  # pyright: ignore[reportPrivateUsage]
+    return pid
+
+
+def _held() -> tuple[int, int]:
+    """Descriptors that are open, and children, dead ones that nobody has waited for included."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return len(os.listdir("/proc/self/fd")), len(children)
