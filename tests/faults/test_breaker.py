@@ -211,6 +211,24 @@ async def test_nor_does_an_agent_that_thinks_for_too_long(keep: Keep) -> None:
             assert kept.upstream.breaker.state is OPEN, "it asked nobody"
 
 
+async def test_nor_does_a_connection_that_we_end_ourselves(keep: Keep) -> None:
+    async with byte_server(Mcp(service("modern"), on={"hang": never})) as server:
+        kept = keep(server.url, breaker={"failures": 1})
+        async with supervised(kept.upstream) as tg:
+            await kept.upstream.settled.wait()
+            ended: list[str] = []
+
+            async def hang() -> None:
+                ended.append(await outcome(kept, "hang"))
+
+            tg.start_soon(hang)
+            await wait_until(lambda: kept.upstream.in_flight() == 1)
+            kept.upstream.restart()
+            await wait_until(lambda: ended)
+            assert ended == ["_Rested"]
+            assert kept.upstream.breaker.state is CLOSED
+
+
 async def test_many_calls_that_one_death_takes_with_it_are_one_failure(keep: Keep) -> None:
     kept = keep(fixture("bad"), breaker={"failures": 2})
     async with supervised(kept.upstream) as tg:
@@ -290,3 +308,10 @@ async def test_transitions_are_logged(keep: Keep, capsys: pytest.CaptureFixture[
 def test_what_they_are_called() -> None:
     assert {CircuitOpen.code, UpstreamTimeout.code, UpstreamLost.code} == {-32009, -32011, -32012}
     assert not issubclass(CircuitOpen, UpstreamError)
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.0, 0.0), (0.01, 0.1), (0.31, 0.4), (30.0, 30.0)])
+def test_nobody_is_told_to_come_back_too_early(seconds: float, said: float) -> None:
+    data = CircuitOpen("up", "it broke", seconds).data
+    assert data is not None
+    assert data["retryAfter"] == said
