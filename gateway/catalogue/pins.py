@@ -5,13 +5,13 @@ instructions. Which resources there are is data, not definition: one that was th
 definition, but that others come and go is no change.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
 from gateway import jsonrpc
-from gateway.catalogue.intake import KEYS, Kind, ToolRules, UpstreamItems, admit
+from gateway.catalogue.intake import KEYS, Kind, UpstreamItems, admit
 from gateway.catalogue.suspicious import Suspicion, scan
 from gateway.jsonrpc import as_object
 from gateway.store.pins import Definitions, Pins
@@ -85,12 +85,16 @@ def digest(kind: str, definition: Any) -> str:
     return blake2b(jsonrpc.dumps(definition, sort_keys=True), digest_size=16).hexdigest()
 
 
-def judge(pins: Pins, listing: Listing, rules: ToolRules, *, block: bool) -> Verdict:
-    """Compare a listing with its pins. With `block`, what differs is published as it was pinned: an item or
-    instructions that are new, not at all."""
+def judge(pins: Pins, listing: Listing, offers: Callable[[str], bool], *, block: bool) -> Verdict:
+    """Compare a listing with its pins.
+
+    Args:
+        offers: whether a tool is offered to agents at all; what becomes of others does not matter.
+        block: whether what is changed is to be published as it was pinned, and what is new not at all.
+    """
     now = definitions(listing)
-    changes = _compare(pins, now, listing.instructions or None, rules)
-    suspicions = _suspicions(now, listing.instructions, rules)
+    changes = _compare(pins, now, listing.instructions or None, offers)
+    suspicions = _suspicions(now, listing.instructions, offers)
     if not block:
         return Verdict(listing, changes, suspicions)
     blocked = {(each.kind, each.name): each for each in changes if each.what != "removed"}
@@ -106,14 +110,14 @@ def approved(pins: Pins, changes: Iterable[Change]) -> Pins:
         if change.kind == INSTRUCTIONS:
             instructions = change.new
         elif change.what == "removed":
-            del items[change.kind][change.name]
+            items.get(change.kind, {}).pop(change.name, None)
         else:
-            items[change.kind][change.name] = change.new
+            items.setdefault(change.kind, {})[change.name] = change.new
     return Pins(items, instructions)
 
 
 def _compare(
-    pins: Pins, now: Mapping[Kind, Definitions], instructions: str | None, rules: ToolRules
+    pins: Pins, now: Mapping[Kind, Definitions], instructions: str | None, offers: Callable[[str], bool]
 ) -> tuple[Change, ...]:
     changes: list[Change] = []
     for kind, items in now.items():
@@ -122,7 +126,7 @@ def _compare(
             old, new = pinned.get(name), items.get(name)
             if kind == "resources" and (old is None or new is None):
                 continue
-            if kind == "tools" and not rules.offers(name):
+            if kind == "tools" and not offers(name):
                 continue
             changes += _change(kind, name, old, new)
     return (*changes, *_change(INSTRUCTIONS, INSTRUCTIONS, pins.instructions, instructions))
@@ -151,12 +155,14 @@ def _divided(
     return listing, held_back
 
 
-def _suspicions(now: Mapping[Kind, Definitions], instructions: str | None, rules: ToolRules) -> tuple[Suspicion, ...]:
+def _suspicions(
+    now: Mapping[Kind, Definitions], instructions: str | None, offers: Callable[[str], bool]
+) -> tuple[Suspicion, ...]:
     found = [
         suspicion
         for kind, items in now.items()
         for name, item in items.items()
-        if kind != "tools" or rules.offers(name)
+        if kind != "tools" or offers(name)
         for suspicion in scan(kind, name, item)
     ]
     return (*found, *scan(INSTRUCTIONS, INSTRUCTIONS, instructions))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.common import Exit, fail, json_option, run, with_config
+from gateway.cli.common import Exit, check_names, json_option, run, with_config
 from gateway.cli.terminal import bold, columns, dim, first_line, harmless, plural, print_json, table, width, wrapped
 
 if TYPE_CHECKING:
@@ -22,20 +22,8 @@ def command(config: "Config", servers: tuple[str, ...], as_json: bool) -> None:
 
     Exits with 1 when a server could not be reached or listed.
     """
-    _check_names(config, servers)
+    check_names(config, servers)
     sys.exit(run(_list, config, servers, as_json))
-
-
-def _check_names(config: "Config", servers: tuple[str, ...]) -> None:
-    from gateway.config.problems import closest
-
-    for name in servers:
-        if name not in config.servers:
-            meant = closest(name, config.servers)
-            hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(config.servers) or 'none'}"
-            fail(f"no server {name!r} in {config.path}; {hint}", Exit.USAGE)
-        if name not in config.enabled:
-            fail(f"server {name!r} is disabled in {config.path}", Exit.USAGE)
 
 
 async def _list(config: "Config", servers: tuple[str, ...], as_json: bool) -> Exit:

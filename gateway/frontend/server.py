@@ -19,10 +19,12 @@ from gateway.bridge.log_levels import LogRequests, is_wanted
 from gateway.bridge.subscriptions import Listener, Subscriptions
 from gateway.bridge.tasks import TaskHandles
 from gateway.catalogue.catalogue import Ambiguous, Catalogue, Owner
+from gateway.catalogue.intake import Kind
 from gateway.catalogue.library import Library
 from gateway.catalogue.pages import page
 from gateway.config.models import GatewaySettings
 from gateway.errors import (
+    DefinitionChanged,
     GatewayError,
     InvalidParams,
     InvalidRequest,
@@ -317,7 +319,7 @@ class Server:
         if owner is None:
             raise UnknownTool(name)
         request.headers = {**request.headers, **mirrored(owner.item, request.params)}
-        result = await self._forward(request, owner, {**request.params, "name": owner.original})
+        result = await self._forward(request, "tools", owner, {**request.params, "name": owner.original})
         if result.get("resultType") == "task":
             self._tasks.publish(result, owner.upstream, request.agent.principal.id)
         return result
@@ -327,10 +329,11 @@ class Server:
         owner = await self._find(request.agent, lambda catalogue: catalogue.prompt(name))
         if owner is None:
             raise UnknownPrompt(name)
-        return await self._forward(request, owner, {**request.params, "name": owner.original})
+        return await self._forward(request, "prompts", owner, {**request.params, "name": owner.original})
 
     async def _complete(self, request: Request) -> dict[str, Any]:
         ref = as_object(request.params.get("ref"))
+        kind: Kind = "prompts" if ref.get("type") == "ref/prompt" else "resources"
         if ref.get("type") == "ref/prompt":
             name, key = _string(ref, "name"), "name"
             owner = await self._find(request.agent, lambda catalogue: catalogue.prompt(name))
@@ -346,17 +349,21 @@ class Server:
             owner = found
         else:
             raise InvalidParams("ref.type must be ref/prompt or ref/resource")
-        return await self._forward(request, owner, {**request.params, "ref": {**ref, key: owner.original}})
+        return await self._forward(request, kind, owner, {**request.params, "ref": {**ref, key: owner.original}})
 
     async def _find(self, agent: Agent, look_up: Callable[[Catalogue], T | None]) -> T | None:
         """Look something up; if it is not there because its upstream is only just starting, wait for that."""
         found = look_up(self._catalogue(agent))
         if found is None and await self._settle(agent):
             found = look_up(self._catalogue(agent))
+        if found is None:
+            found = look_up(self._library.held_back(agent.view, self._policy.grant(agent.principal)))
         return found
 
-    async def _forward(self, request: Request, owner: Owner, params: dict[str, Any]) -> dict[str, Any]:
+    async def _forward(self, request: Request, kind: Kind, owner: Owner, params: dict[str, Any]) -> dict[str, Any]:
         request.upstream = owner.upstream
+        if change := self._library.blocked(kind, owner):
+            raise DefinitionChanged(owner.upstream, change.kind, change.name, change.what)
         tool = owner.original if request.method == "tools/call" else None
         await self._limits.count_upstream(request, owner.upstream, tool)
         upstream, agent = self._upstreams[owner.upstream], request.agent
@@ -372,13 +379,13 @@ class Server:
         owners = await self._owners(request, uri)
         for owner in owners[:-1]:
             try:
-                return await self._forward(request, owner, {**request.params, "uri": owner.original})
+                return await self._forward(request, "resources", owner, {**request.params, "uri": owner.original})
             except InvalidRequestState:
                 pass  # then the next of them gave it to the agent
             except UpstreamError as error:
                 if error.code not in (RESOURCE_NOT_FOUND, INVALID_PARAMS):
                     raise
-        return await self._forward(request, owners[-1], {**request.params, "uri": owners[-1].original})
+        return await self._forward(request, "resources", owners[-1], {**request.params, "uri": owners[-1].original})
 
     async def _subscribe(self, request: Request) -> dict[str, Any]:
         uri = _string(request.params, "uri")

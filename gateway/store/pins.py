@@ -14,6 +14,8 @@ from gateway import jsonrpc
 from gateway.errors import ConfigError
 from gateway.store import files
 
+NAME: Final = "pins.json"
+"""In `state_dir`."""
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Size of the file."""
 
