@@ -54,8 +54,8 @@ def _lines(value: Any, is_split: bool) -> list[str]:
         return []
     if is_split and isinstance(value, str):
         return value.split("\n")
-    elements = cast("list[Any]", value) if is_split and isinstance(value, list) and value else [value]
-    return [jsonrpc.dumps(each).decode() for each in elements]
+    elements = cast("list[Any]", value) if is_split and isinstance(value, list) else []
+    return [jsonrpc.dumps(each).decode() for each in elements or [value]]
 
 
 def _common(some: Sequence[str], others: Sequence[str]) -> int:

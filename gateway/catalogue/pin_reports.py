@@ -46,18 +46,12 @@ class Reports:
         for change in changes[:MAX_LOGGED]:
             is_blocked = (change.kind, change.name) in verdict.blocked
             log.warning(f"definition {change.what}", upstream=upstream, **_described(change, is_blocked))
-        for suspicion in suspicions:
+        for _ in suspicions:
             self._counters.suspicious_text(upstream)
         for suspicion in suspicions[:MAX_LOGGED]:
-            place = _cut(suspicion.place)
-            log.warning(
-                "suspicious text",
-                upstream=upstream,
-                kind=suspicion.kind,
-                name=_cut(suspicion.name),
-                place=place or None,
-                what=suspicion.what,
-            )
+            place, name = _cut(suspicion.place) or None, _cut(suspicion.name)
+            about = {"upstream": upstream, "kind": suspicion.kind, "name": name, "place": place}
+            log.warning("suspicious text", **about, what=suspicion.what)
         left = max(len(changes) - MAX_LOGGED, 0), max(len(suspicions) - MAX_LOGGED, 0)
         if any(left):
             log.warning("and more of that kind", upstream=upstream, changes=left[0], suspicions=left[1])

@@ -88,9 +88,7 @@ class Pinning:
             self._unsaved = anyio.Event()
             ours = self._pins or {}
             try:
-                await anyio.to_thread.run_sync(
-                    pin_file.update, self._path, lambda theirs: pin_file.joined(theirs, ours)
-                )
+                await anyio.to_thread.run_sync(pin_file.add, self._path, ours)
             except ConfigError as error:
                 self._unsaved.set()
                 log.error("pins not saved", reason=error.message)

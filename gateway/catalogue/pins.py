@@ -69,14 +69,14 @@ def definitions(listing: Listing) -> dict[Kind, Definitions]:
 
 def pins_of(listing: Listing) -> Pins:
     """The pins of a listing as it is."""
-    return Pins(dict(definitions(listing)), listing.instructions or None)
+    return Pins({**definitions(listing)}, listing.instructions or None)
 
 
 def digest(kind: str, definition: Any) -> str:
     """Hash of a definition that is the same for the same content, 32 hexadecimal digits. Of a resource, its size and
     the time of its last change do not count."""
-    if kind == "resources" and isinstance(definition, dict):
-        item = as_object(definition)
+    item = as_object(definition) if kind == "resources" else {}
+    if item:
         annotations = as_object(item.get("annotations"))
         definition = {
             **{key: value for key, value in item.items() if key not in ("size", "annotations")},
@@ -121,8 +121,8 @@ def _compare(
 ) -> tuple[Change, ...]:
     changes: list[Change] = []
     for kind, items in now.items():
-        pinned = pins.items.get(kind)
-        for name in dict.fromkeys([*pinned, *items]) if pinned is not None else ():
+        pinned = pins.items.get(kind, items)
+        for name in dict.fromkeys([*pinned, *items]):
             old, new = pinned.get(name), items.get(name)
             if kind == "resources" and (old is None or new is None):
                 continue

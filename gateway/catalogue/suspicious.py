@@ -22,7 +22,7 @@ _PATTERNS: Final = {
     "Unicode tags": r"[\U000e0000-\U000e007f]",
     "variation selectors in a row": r"[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2}",
 }
-"""What it is → how to find it. Only Unicode's own controls and invisible forms, HTML's comments, and terminals' codes."""
+"""What it is → how to find it."""
 
 _SIGNS: Final = tuple(_PATTERNS)
 _ANY: Final = re.compile("|".join(f"({pattern})" for pattern in _PATTERNS.values()))

@@ -72,7 +72,7 @@ def _compare(config: Config, name: str, pins: Pins | None, listing: Listing | No
     server = config.enabled[name]
     if listing is None:
         return Compared(name, server.pin, pins, None, reason)
-    against = pins or Pins(dict.fromkeys(definitions(listing), {}))
+    against = pins or Pins({kind: {} for kind in definitions(listing)})
     verdict = judge(against, listing, server.tools.offers, block=False)
     return Compared(name, server.pin, pins, listing, reason, verdict.changes, verdict.suspicions)
 
@@ -123,8 +123,8 @@ def in_words(compared: Compared, redact: Callable[[str], str]) -> Iterator[str]:
 
 def summed_up(compared: Compared) -> tuple[str, ...]:
     """A row of `mcp-gateway pins list`."""
-    items = compared.pins.items if compared.pins is not None else {}
-    counts = [str(len(items[kind])) if kind in items else "-" for kind in ("tools", "prompts", "templates", "resources")]
+    pins = compared.pins or Pins()
+    counts = [str(len(pins.items[kind])) if kind in pins.items else "-" for kind in _NOUNS]
     return harmless(compared.server), compared.pin, *counts, _state(compared)
 
 

@@ -9,6 +9,7 @@ from gateway.cli.common import Exit, check_names, json_option, run, with_config
 from gateway.cli.terminal import bold, columns, dim, first_line, harmless, plural, print_json, table, width, wrapped
 
 if TYPE_CHECKING:
+    from gateway.catalogue.pins import Verdict
     from gateway.cli.agent import Visit
     from gateway.config.models import Config
 
@@ -86,6 +87,18 @@ def tokens(tool: dict[str, Any]) -> int:
 # --- What does not ------------------------------------------------------------------------------------------------
 
 
+def _about_pins(verdict: "Verdict") -> str:
+    """What agents are, or are not, shown although nobody approved it; and what in it people would not see."""
+    notes: list[str] = []
+    if verdict.changes:
+        notes.append(f"{plural(len(verdict.changes), 'unapproved change')} of definitions")
+    if verdict.blocked:
+        notes.append(f"{len(verdict.blocked)} blocked")
+    if verdict.suspicions:
+        notes.append(f"suspicious text in {plural(len(verdict.suspicions), 'place')}")
+    return ", ".join(notes)
+
+
 def _print_problems(visit: "Visit", last_words: Any, redact: Any, asked: int) -> None:
     failed = visit.failed
     if failed:
@@ -98,6 +111,10 @@ def _print_problems(visit: "Visit", last_words: Any, redact: Any, asked: int) ->
         if dropped.upstream not in failed:
             lines.append((dropped.upstream, f"{dropped.kind} item {dropped.name!r} left out: {dropped.reason}", []))
             names.add(dropped.upstream)
+    for upstream in visit.gateway.upstreams:
+        if note := _about_pins(visit.gateway.library.verdict(upstream)):
+            lines.append((upstream, f"{note}; see `mcp-gateway pins diff`", []))
+            names.add(upstream)
     indent = max(map(columns, names), default=0) + 4
     for name, reason, said in lines:
         shown = wrapped(redact(harmless(reason)), indent, width(sys.stderr))

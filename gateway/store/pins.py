@@ -1,4 +1,4 @@
-"""`pins.json`: the definitions of every upstream's items, as the owner of the gateway last approved them. All of it blocks.
+"""`pins.json`: the definitions of all upstreams' items, as first seen or since approved. All of it blocks.
 
 The file is made to be read, compared and kept under version control: sorted, indented, and plain ASCII, so that no
 character in it is invisible. It cannot be lost by half: what cannot be read is never written over.
@@ -88,10 +88,19 @@ def update(path: Path, change: Callable[[dict[str, Pins]], dict[str, Pins]]) -> 
     return after
 
 
+def add(path: Path, pins: Mapping[str, Pins]) -> None:
+    """Have the file say these too, where it says nothing yet.
+
+    Raises:
+        ConfigError: the file cannot be used, or not be written.
+    """
+    update(path, lambda stored: joined(stored, pins))
+
+
 def _unusable(path: Path, reason: str) -> str:
     return (
-        f"{path}: the pinned definitions cannot be read: {reason}. Restore the file; or delete it, and what the servers "
-        "offer now is pinned anew, unseen."
+        f"{path}: the pinned definitions cannot be read: {reason}. Restore the file; or delete it, and what the "
+        "servers offer then is pinned anew, unseen."
     )
 
 

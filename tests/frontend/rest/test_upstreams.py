@@ -39,6 +39,7 @@ async def test_an_upstream_that_works(home: House) -> None:
         "resource_templates": len(offered.templates),
         "prompts": len(offered.prompts),
         "in_flight": 0,
+        "definitions": {"pin": "warn", "unapproved": 0, "changes": [], "suspicious": []},
     }
 
 
