@@ -332,7 +332,7 @@ class UpstreamOversized(GatewayError):
 class DefinitionChanged(GatewayError):
     """The item is not what was pinned, or new to a pinned upstream, and nobody has approved it yet."""
 
-    code, outcome = -32009, "definition_changed"
+    code, outcome = -32008, "definition_changed"
 
     def __init__(self, upstream: str, kind: str, name: str, what: str) -> None:
         super().__init__(
