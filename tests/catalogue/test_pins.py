@@ -175,9 +175,7 @@ def test_suspicious_text_is_found_everywhere_whatever_is_pinned() -> None:
 
 
 def test_what_is_approved_differs_no_more() -> None:
-    now = Listing(
-        tools=(tool("mul"), {**ADD, "description": "Sums."}), prompts=PINNED.prompts, instructions="Other."
-    )
+    now = Listing(tools=(tool("mul"), {**ADD, "description": "Sums."}), prompts=PINNED.prompts, instructions="Other.")
     changes = verdict(now).changes
     assert {change.what for change in changes} == {"changed", "new", "removed"}
     assert verdict(now, pinned=now).changes == ()
