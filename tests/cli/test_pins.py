@@ -52,6 +52,10 @@ def definitions(door: Door, upstream: str) -> dict[str, Any]:
     return http("GET", f"{door.base}/upstreams/{upstream}").json()["definitions"]
 
 
+def write(offer: Path, *tools: dict[str, Any]) -> None:
+    offer.write_text(json.dumps(tools))
+
+
 async def test_a_server_that_changes_its_mind(folder: Path, offer: Path, program: Program) -> None:
     def pins(*args: str) -> Any:
         return program("pins", *args, "-c", str(folder / "servers.json"))
@@ -64,7 +68,7 @@ async def test_a_server_that_changes_its_mind(folder: Path, offer: Path, program
         assert file.stat().st_mode & 0o777 == 0o600
         await wait_until(lambda: pins("diff").returncode == 0, 60)
 
-    offer.write_text(json.dumps([EVIL, NEW]))
+    write(offer, EVIL, NEW)
     with http_gateway(folder, entries(offer), **PATIENT) as gateway:  # which remembers the pins
         door = Door(gateway.base, folder)
         await wait_until(lambda: definitions(door, "block")["unapproved"] == 2, 30)
