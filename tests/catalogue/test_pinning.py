@@ -11,10 +11,14 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from gateway import jsonrpc
+from gateway.app import Gateway
 from gateway.catalogue import pin_reports, pinning
 from gateway.catalogue.catalogue import Owner
 from gateway.catalogue.library import Library
 from gateway.catalogue.pinning import Pinning
+from gateway.catalogue.snapshot import Stored, fingerprint, save
+from gateway.config.loader import load
 from gateway.config.models import ServerConfig
 from gateway.errors import ConfigError
 from gateway.store import pins as pin_file
@@ -253,6 +257,19 @@ async def test_where_nothing_can_be_written_pins_hold_until_the_end(tmp_path: Pa
         await pins.save()
     assert [(line["log_level"], line["event"]) for line in lines] == [("error", "pins not saved")]
     assert len(pins.judge("a", LATER).changes) == 2
+
+
+async def test_what_is_pinned_at_the_last_moment_is_written_all_the_same(tmp_path: Path) -> None:
+    """From the snapshot, too: there the gateway sees an upstream's offer before it has started it."""
+    path = tmp_path / "servers.json"
+    servers = {"a": {"command": "never-started", "lazy": True}}
+    overwrite(path, jsonrpc.dumps({"gateway": {"state_dir": str(tmp_path)}, "servers": servers}))
+    config = load(path, environ={}, dotenv=None)
+    known = Stored(fingerprint(config.enabled["a"].model_dump(mode="json")), FIRST)
+    assert save(tmp_path / "catalogue.json", {"a": known}) is None
+    async with Gateway(config).running():
+        pass
+    assert pin_file.load(tmp_path / pin_file.NAME)["a"].instructions == "Be kind."
 
 
 # --- In the catalogue -------------------------------------------------------------------------------------------------

@@ -35,6 +35,10 @@ def is_blocked(answer: Answer, **data: str) -> bool:
     return error.get("code") == BLOCKED and error["data"] | data == error["data"]
 
 
+def write(path: Path, *items: dict[str, Any]) -> None:
+    path.write_text(json.dumps(items))
+
+
 def verb(name: str, config: Path) -> "subprocess.CompletedProcess[str]":
     words = command("gateway", name, "-c", str(config))
     return subprocess.run(
@@ -163,6 +167,25 @@ def test_the_others_are_not_concerned(base: str) -> None:
     # Where both have the URI and one is blocked, the other answers for it.
     assert agent(base).ask("resources/read", {"uri": "free+test://template/7/data"}).result["contents"]
     assert agent(base, "/block").ask("resources/read", {"uri": "test://static-binary"}).result["contents"]
+
+
+async def test_a_blocked_template_does_not_stand_in_anothers_way(tmp_path: Path) -> None:
+    """The blocked one is the likelier owner of the URI, but not the only one."""
+    offers = {
+        "greedy": {"uriTemplate": "x:all/{a}/b", "name": "t"},
+        "modest": {"uriTemplate": "x:{+rest}", "name": "t"},
+    }
+    for name, template in offers.items():
+        write(tmp_path / name, template)
+    servers = {name: child("tests.servers.turncoat", str(tmp_path / name), pin="block") for name in offers}
+    assert verb("tools", config_file(tmp_path, servers)).returncode == 0
+    write(tmp_path / "greedy", {**offers["greedy"], "description": "Evil."})
+    with http_gateway(tmp_path, servers, **PATIENT) as gateway:
+        wire = agent(gateway.base)
+        own = agent(gateway.base, "/greedy")
+        await wait_until(lambda: is_blocked(own.ask("resources/read", {"uri": "x:all/1/b"})), 30)
+        (content,) = wire.ask("resources/read", {"uri": "x:all/1/b"}).result["contents"]
+        assert content["text"] == f"read at {tmp_path / 'modest'}"
 
 
 # --- When the pins are lost ---------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
     python -m tests.servers.turncoat FILE
 
-FILE is JSON: the list of its tools. Every call is answered with the arguments.
+FILE is JSON: the list of its tools, and perhaps of resource templates (what has a `uriTemplate`). Whatever is called or
+read says so.
 """
 
 import json
@@ -10,19 +11,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.servers.wire import Message, Service, encode, serve_stdio
+from tests.servers.wire import Message, Method, Service, encode, serve_stdio
 
 
 def main() -> None:
     path = Path(sys.argv[1])
 
-    def tools(_: dict[str, Any]) -> dict[str, Any]:
-        return {"tools": json.loads(path.read_text())}
+    def offered(key: str) -> list[dict[str, Any]]:
+        return [item for item in json.loads(path.read_text()) if ("uriTemplate" in item) == (key == "uriTemplate")]
 
-    def call(params: dict[str, Any]) -> dict[str, Any]:
-        return {"content": [{"type": "text", "text": f"{params['name']} was called"}]}
-
-    service = Service("turncoat", {"tools/list": tools, "tools/call": call})
+    methods: dict[str, Method] = {
+        "tools/list": lambda _: {"tools": offered("name")},
+        "tools/call": lambda params: {"content": [{"type": "text", "text": f"{params['name']} was called"}]},
+        "resources/list": lambda _: {"resources": []},
+        "resources/templates/list": lambda _: {"resourceTemplates": offered("uriTemplate")},
+        "resources/read": lambda params: {"contents": [{"uri": params["uri"], "text": f"read at {path}"}]},
+    }
+    service = Service("turncoat", methods)
 
     def answer(message: Message) -> list[bytes]:
         reply = service.answer(message)
