@@ -1,5 +1,4 @@
-"""A server that changes its mind, behind a gateway that runs: what agents get, and what an approval makes of it. And what
-the verbs say of what is on disk."""
+"""A server that changes its mind behind a gateway that runs, and what the verbs say of what is on disk."""
 
 import json
 import os

@@ -14,6 +14,7 @@ from gateway.errors import NotFound
 from gateway.frontend.rest.caller import PRIVATE, Admin, Count, Reader, counted, failures
 from gateway.frontend.rest.masking import Redact, safe_url
 from gateway.frontend.rest.models import (
+    BreakerInfo,
     DefinitionChange,
     Definitions,
     Restarting,
@@ -24,6 +25,7 @@ from gateway.frontend.rest.models import (
 )
 from gateway.protocol import Era
 from gateway.request import Principal
+from gateway.upstream.breaker import Breaker
 from gateway.upstream.link import State
 from gateway.upstream.upstream import Upstream
 
@@ -73,12 +75,13 @@ def upstream_routes(
             era=Era.of(version) if version else None,
             protocol_version=version or None,
             server=ServerInfo(**_server_info(upstream, redact)),
+            breaker=_breaker_info(upstream.breaker, redact),
             tools=len(offered.tools),
             resources=len(offered.resources),
             resource_templates=len(offered.templates),
             prompts=len(offered.prompts),
             in_flight=upstream.in_flight(),
-            definitions=_definitions(config.pin, library.verdict(upstream.name))
+            definitions=_definitions(config.pin, library.verdict(upstream.name), redact)
             if policy.grant(caller).sees_all_of(upstream.name)
             else None,
         )
@@ -129,21 +132,36 @@ def _server_info(upstream: Upstream, redact: Redact) -> dict[str, str]:
     return {key: redact(text)[:LONGEST_SHOWN] for key, text in texts.items() if isinstance(text, str)}
 
 
-def _definitions(pin: Literal["off", "warn", "block"], verdict: Verdict) -> Definitions:
+def _definitions(pin: Literal["off", "warn", "block"], verdict: Verdict, redact: Redact) -> Definitions:
     changes = [
         DefinitionChange(
             kind=change.kind,
-            name=change.name[:LONGEST_SHOWN],
+            name=redact(change.name)[:LONGEST_SHOWN],
             change=change.what,
             blocked=(change.kind, change.name) in verdict.blocked,
         )
         for change in verdict.changes[:MOST_SHOWN]
     ]
     suspicious = [
-        SuspiciousText(kind=each.kind, name=each.name[:LONGEST_SHOWN], place=each.place[:LONGEST_SHOWN], what=each.what)
+        SuspiciousText(
+            kind=each.kind,
+            name=redact(each.name)[:LONGEST_SHOWN],
+            place=redact(each.place)[:LONGEST_SHOWN],
+            what=each.what,
+        )
         for each in verdict.suspicions[:MOST_SHOWN]
     ]
     return Definitions(pin=pin, unapproved=len(verdict.changes), changes=changes, suspicious=suspicious)
+
+
+def _breaker_info(breaker: Breaker, redact: Redact) -> BreakerInfo:
+    wait = breaker.retry_after(anyio.current_time())
+    return BreakerInfo(
+        state=breaker.state,
+        reason=redact(breaker.reason) or None,
+        next_try=None if wait is None else round(wait, 1),
+        openings=breaker.openings,
+    )
 
 
 def _seconds_until(moment: float | None) -> float | None:
