@@ -13,6 +13,7 @@ import anyio.to_thread
 import structlog
 
 from gateway.catalogue import pins as decisions
+from gateway.catalogue.intake import KEYS
 from gateway.catalogue.pin_reports import Counters, Reports
 from gateway.catalogue.pins import Verdict
 from gateway.config.models import ServerConfig
@@ -95,10 +96,9 @@ class Pinning:
 
     def _pinned(self, known: Mapping[str, Pins], upstream: str, listing: Listing) -> Pins:
         """The upstream's pins, complete with the lists that are seen for the first time."""
-        seen = decisions.pins_of(listing)
         pins = known.get(upstream)
-        if pins is None or seen.items.keys() - pins.items.keys():
-            self._pins = pin_file.joined(known, {upstream: seen})
+        if pins is None or not KEYS.keys() <= {*pins.items, *listing.unknown}:
+            self._pins = pin_file.joined(known, {upstream: decisions.pins_of(listing)})
             pins = self._pins[upstream]
             self._unsaved.set()
             log.info("definitions pinned", upstream=upstream, **{kind: len(some) for kind, some in pins.items.items()})

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.catalogue.intake import MAX_DEPTH
 from gateway.catalogue.suspicious import scan
 
 HIDDEN = {
@@ -27,6 +28,7 @@ HIDDEN = {
 
 HONEST = [
     "",
+    'say "hello"\\ and C:\\Users\\u200b/',
     "Lists the files.\n\tOne a line.\r\n",
     "snö ☃ 𝄞 … — ‘quoted’ a\u00a0b",
     "a family 👩‍👩‍👧 and a heart ❤️‍🔥",
@@ -70,6 +72,6 @@ def test_instructions_are_a_text_of_their_own() -> None:
 
 def test_depth_is_no_defence() -> None:
     nested: object = "\u200b"
-    for _ in range(5_000):
+    for _ in range(MAX_DEPTH):
         nested = [nested]
     assert len(scan("tools", "t", nested)) == 1
