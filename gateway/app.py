@@ -22,6 +22,7 @@ from gateway.bridge.state import StateSeal
 from gateway.bridge.tasks import TaskHandles
 from gateway.catalogue import snapshot
 from gateway.catalogue.library import Library
+from gateway.catalogue.pinning import Pinning
 from gateway.config.models import Config, ServerConfig
 from gateway.config.settings import is_loopback
 from gateway.errors import ConfigError, GatewayError, InsufficientScope
@@ -37,7 +38,7 @@ from gateway.frontend.sse import LegacySse
 from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
 from gateway.request import Agent, Request
-from gateway.store import secret
+from gateway.store import pins, secret
 from gateway.telemetry.audit import audit
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.guardian import Guardian
@@ -81,7 +82,8 @@ class Gateway:
         self._limits = _limits(config, MemoryLimiter(), self.metrics)
         self._entry: Entry | None = None
         self._draining = False
-        self.library = Library(config.enabled, config.prefix)
+        self._pinning = Pinning(config.enabled, self.settings.state_dir / pins.NAME, self.metrics)
+        self.library = Library(config.enabled, config.prefix, self._pinning.judge)
         keys = self.settings.state_keys or [secret.load(self.settings.state_dir / "state.key")]
         seal = StateSeal(keys)
         self._parking = Parking(seal)
@@ -121,11 +123,13 @@ class Gateway:
                     tg.start_soon(_run_once, start, upstream.run)
                 tg.start_soon(self._parking.run)
                 tg.start_soon(self._save_snapshots)
+                tg.start_soon(self._pinning.run, self._on_pins)
                 yield tg
                 tg.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
                 await self._guardian.aclose()
+                await self._pinning.save()
                 if self._dirty.is_set():
                     await self._save_snapshot()
 
@@ -223,6 +227,11 @@ class Gateway:
             self.server.end_streams()
             for server in servers:
                 server.should_exit = True
+
+    def _on_pins(self) -> None:
+        """Somebody approved something: what upstreams offer is judged anew."""
+        for upstream in list(self.upstreams.values()):
+            self.server.on_listing(upstream, ())
 
     # --- The snapshot -------------------------------------------------------------------------------------------------
 

@@ -357,6 +357,20 @@ class UpstreamOversized(GatewayError):
         )
 
 
+class DefinitionChanged(GatewayError):
+    """The item is not what was pinned, or new to a pinned upstream, and nobody has approved it yet."""
+
+    code, outcome = -32008, "definition_changed"
+
+    def __init__(self, upstream: str, kind: str, name: str, what: str) -> None:
+        super().__init__(
+            f"Blocked: what upstream {upstream!r} offers under this name is {what} since its definitions were pinned, "
+            "and nobody has approved that. Whoever runs the gateway sees the difference with `mcp-gateway pins diff` "
+            "and accepts it with `mcp-gateway pins approve`.",
+            data={"upstream": upstream, "kind": kind, "name": name, "change": what, "delivered": False},
+        )
+
+
 class UpstreamAsked(GatewayError):
     """The upstream asked the agent for input in a way that cannot be carried to it."""
 

@@ -37,17 +37,19 @@ def _loads_exactly(data: bytes) -> Any:
     return json.loads(data)
 
 
-def dumps(value: Any) -> bytes:
-    """Encode as compact UTF-8 JSON.
+def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
+    """Encode as compact UTF-8 JSON. With `sort_keys`, values that differ in the order of keys only give equal bytes.
 
     Raises:
         ValueError: the value has no JSON form.
     """
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort_keys else None)
     except TypeError:
         try:
-            return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+            return json.dumps(
+                value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, sort_keys=sort_keys
+            ).encode()
         except TypeError as error:
             raise ValueError(str(error)) from None
 

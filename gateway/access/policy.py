@@ -60,6 +60,10 @@ class Grant:
     def sees_upstream(self, upstream: str) -> bool:
         return self.upstreams is None or upstream in self.upstreams
 
+    def sees_all_of(self, upstream: str) -> bool:
+        """Whether nothing that the upstream offers is hidden, whatever it may come to offer."""
+        return self.sees_upstream(upstream) and not self.rules and not self.agent_rules
+
     def explain(self, upstream: str, public: str) -> Verdict:
         """Whether the item of that public name or URI may be used, and why."""
         if not self.sees_upstream(upstream):

@@ -5,7 +5,7 @@ of it and share one catalogue; a restricted one gets its own, made when first as
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
 import structlog
@@ -13,11 +13,14 @@ import structlog
 from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner, changed
 from gateway.catalogue.intake import Kind, ToolRules, UpstreamItems
 from gateway.catalogue.merge import Prefix, merge
+from gateway.catalogue.pins import Change, Verdict
 from gateway.catalogue.restrict import restrict
 from gateway.config.models import ServerConfig
 from gateway.upstream.listing import Listing
 
 log = structlog.stdlib.get_logger("gateway.catalogue")
+
+_NOTHING: Final = Catalogue()
 
 View = str | None
 """An upstream's name, or None for the merged catalogue."""
@@ -41,17 +44,31 @@ class Sight(Protocol):
     def __hash__(self) -> int: ...
 
 
+def _published_as_it_is(upstream: str, listing: Listing) -> Verdict:
+    return Verdict(listing)
+
+
 class Library:
     """Holds the catalogues.
 
     Args:
         prefix: how names are made in the merged view.
+        judge: decides what of an upstream's listing may be published.
     """
 
-    def __init__(self, servers: Mapping[str, ServerConfig], prefix: Prefix) -> None:
+    def __init__(
+        self,
+        servers: Mapping[str, ServerConfig],
+        prefix: Prefix,
+        judge: Callable[[str, Listing], Verdict] = _published_as_it_is,
+    ) -> None:
         self._rules = {name: _rules(server) for name, server in servers.items()}
         self._prefix: Prefix = prefix
-        self._listings: dict[str, Listing] = {}
+        self._judge = judge
+        self._verdicts: dict[str, Verdict] = {}
+        self._blocked: dict[str, Mapping[tuple[str, str], Change]] = {}
+        """Only of upstreams of which something is."""
+        self._held_back: dict[View, Catalogue] = {}
         self._whole: dict[View, Catalogue] = {None: Catalogue(), **dict.fromkeys(servers, Catalogue())}
         self._changes: dict[View, set[ChangeKind]] = {}
         self._public: dict[tuple[Kind, str, str], str] = {}
@@ -79,6 +96,22 @@ class Library:
         """The view of somebody who may see everything."""
         return self._whole[view]
 
+    def verdict(self, upstream: str) -> Verdict:
+        """How what an upstream offers compares with its pins."""
+        return self._verdicts.get(upstream, Verdict(Listing()))
+
+    def blocked(self, kind: Kind, owner: Owner) -> Change | None:
+        """The unapproved change because of which an item must not be used, or the template that led to it."""
+        changes = self._blocked.get(owner.upstream)
+        if changes is None:
+            return None
+        return changes.get((kind, owner.original)) or changes.get(("templates", str(owner.item.get("uriTemplate"))))
+
+    def held_back(self, view: View, sight: Sight) -> Catalogue:
+        """What is not published because it is blocked and new, under the names it would have. Only for who sees
+        everything: to others it might never be shown."""
+        return self._held_back.get(view, _NOTHING) if sight.unrestricted else _NOTHING
+
     def public_form(self, kind: Kind, upstream: str, original: str) -> str:
         """The name or URI by which the merged catalogue, and so the policy, knows an item; a URI nobody listed keeps
         its own form."""
@@ -90,7 +123,8 @@ class Library:
         if not names:
             return set()
         rebuilt: dict[View, Catalogue] = {name: self._build([name], "own") for name in names}
-        rebuilt[None] = self._build(list(self._listings), self._prefix)
+        rebuilt[None] = self._build(list(self._verdicts), self._prefix)
+        self._hold_back()
         self._changes = {view: changed(self._whole[view], new) for view, new in rebuilt.items()}
         self._whole.update(rebuilt)
         self._public = _public_forms(rebuilt[None])
@@ -116,22 +150,31 @@ class Library:
         return changed(old, self.view(view, sight)) if old is not None else set()
 
     def _take(self, name: str, listing: Listing | None) -> bool:
-        if listing == self._listings.get(name):
+        verdict = self._judge(name, listing) if listing is not None else None
+        if verdict == self._verdicts.get(name):
             return False
-        if listing is None:
-            del self._listings[name]
+        if verdict is None:
+            del self._verdicts[name]
         else:
-            self._listings[name] = listing
+            self._verdicts[name] = verdict
         return True
 
     def _build(self, names: Iterable[str], prefix: Prefix) -> Catalogue:
-        known = [
-            UpstreamItems(name, self._listings[name], self._rules[name]) for name in names if name in self._listings
-        ]
+        return self._merge([(name, self._verdicts[name].listing) for name in names if name in self._verdicts], prefix)
+
+    def _merge(self, listings: Iterable[tuple[str, Listing]], prefix: Prefix) -> Catalogue:
+        known = [UpstreamItems(name, listing, self._rules[name]) for name, listing in listings]
         return merge(known, prefix) if known else Catalogue()
 
+    def _hold_back(self) -> None:
+        self._blocked = {name: verdict.blocked for name, verdict in self._verdicts.items() if verdict.blocked}
+        held = [(name, self._verdicts[name].held_back) for name in self._blocked]
+        self._held_back = {name: self._merge([(name, listing)], "own") for name, listing in held}
+        if held:
+            self._held_back[None] = self._merge(held, self._prefix)
+
     def _restrict(self, view: View, sight: Sight) -> Catalogue:
-        names = [name for name in self._listings if view in (None, name) and sight.sees_upstream(name)]
+        names = [name for name in self._verdicts if view in (None, name) and sight.sees_upstream(name)]
 
         def admits(kind: Kind, owner: Owner) -> bool:
             return sight.admits(owner.upstream, self.public_form(kind, owner.upstream, owner.original))

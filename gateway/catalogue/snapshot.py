@@ -121,6 +121,7 @@ def _stored(entry: dict[str, Any]) -> Stored:
             version=_of(str, raw.get("version")),
             ttl_ms=_of(int | None, raw.get("ttl_ms")),
             private=_of(bool, raw.get("private")),
+            unknown=tuple(_of(str, kind) for kind in _of(list, raw.get("unknown", []))),
         ),
     )
 

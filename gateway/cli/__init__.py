@@ -19,6 +19,7 @@ VERBS: Final = {
     "import": "Take over servers from another client's configuration.",
     "client-config": "Print what to put into a client's configuration.",
     "keys": "Manage API keys, and the key that signs agent tokens.",
+    "pins": "See and approve what servers changed in their definitions.",
     "can": "Explain whether somebody may use something.",
     "schema": "Print the JSON Schema of servers.yaml.",
 }

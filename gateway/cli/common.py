@@ -4,7 +4,7 @@ Imports of weight stand inside the functions that need them: `VERB --help` loads
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import IntEnum
 from functools import wraps
 from pathlib import Path
@@ -68,6 +68,19 @@ def read_config(path: Path | None, overrides: dict[str, Any]) -> "Config":
         return load(found.path, overrides=overrides)
     except ConfigError as error:
         fail(error.message, Exit.USAGE)
+
+
+def check_names(config: "Config", servers: Collection[str]) -> None:
+    """Exit, saying why, unless all of these are enabled servers."""
+    from gateway.config.problems import closest
+
+    for name in servers:
+        if name not in config.servers:
+            meant = closest(name, config.servers)
+            hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(config.servers) or 'none'}"
+            fail(f"no server {name!r} in {config.path}; {hint}", Exit.USAGE)
+        if name not in config.enabled:
+            fail(f"server {name!r} is disabled in {config.path}", Exit.USAGE)
 
 
 def configure_logs(config: "Config", *, at_least: str | None = None) -> None:

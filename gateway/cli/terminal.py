@@ -1,4 +1,4 @@
-"""How the verbs look: colours, marks, tables, and text of unknown origin made harmless.
+"""How the verbs look: colours, marks, tables.
 
 Colours come from `click.style`; `click.echo` removes them where nobody would see them.
 """
@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TextIO
 
 import click
+
+from gateway.harmless import harmless
 
 Style = Callable[[str], str]
 
@@ -121,14 +123,6 @@ def table(
             line, used = line + GAP, used + room + len(GAP)
         lines.append(line.rstrip())
     return lines
-
-
-def harmless(text: str) -> str:
-    """`text` that came from elsewhere, unable to steer a terminal: only line breaks and tabs are left as they are."""
-    return "".join(
-        character if character.isprintable() or character in "\n\t" else character.encode("unicode_escape").decode()
-        for character in text.replace("\r\n", "\n")
-    )
 
 
 def first_line(text: str) -> str:

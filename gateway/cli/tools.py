@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.common import Exit, fail, json_option, run, with_config
+from gateway.cli.common import Exit, check_names, json_option, run, with_config
 from gateway.cli.terminal import bold, columns, dim, first_line, harmless, plural, print_json, table, width, wrapped
 
 if TYPE_CHECKING:
+    from gateway.catalogue.pins import Verdict
     from gateway.cli.agent import Visit
     from gateway.config.models import Config
 
@@ -22,20 +23,8 @@ def command(config: "Config", servers: tuple[str, ...], as_json: bool) -> None:
 
     Exits with 1 when a server could not be reached or listed.
     """
-    _check_names(config, servers)
+    check_names(config, servers)
     sys.exit(run(_list, config, servers, as_json))
-
-
-def _check_names(config: "Config", servers: tuple[str, ...]) -> None:
-    from gateway.config.problems import closest
-
-    for name in servers:
-        if name not in config.servers:
-            meant = closest(name, config.servers)
-            hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(config.servers) or 'none'}"
-            fail(f"no server {name!r} in {config.path}; {hint}", Exit.USAGE)
-        if name not in config.enabled:
-            fail(f"server {name!r} is disabled in {config.path}", Exit.USAGE)
 
 
 async def _list(config: "Config", servers: tuple[str, ...], as_json: bool) -> Exit:
@@ -98,6 +87,18 @@ def tokens(tool: dict[str, Any]) -> int:
 # --- What does not ------------------------------------------------------------------------------------------------
 
 
+def _about_pins(verdict: "Verdict") -> str:
+    """What agents are, or are not, shown although nobody approved it; and what in it people would not see."""
+    notes: list[str] = []
+    if verdict.changes:
+        notes.append(f"{plural(len(verdict.changes), 'unapproved change')} of definitions")
+    if verdict.blocked:
+        notes.append(f"{len(verdict.blocked)} blocked")
+    if verdict.suspicions:
+        notes.append(f"suspicious text in {plural(len(verdict.suspicions), 'place')}")
+    return ", ".join(notes)
+
+
 def _print_problems(visit: "Visit", last_words: Any, redact: Any, asked: int) -> None:
     failed = visit.failed
     if failed:
@@ -110,6 +111,10 @@ def _print_problems(visit: "Visit", last_words: Any, redact: Any, asked: int) ->
         if dropped.upstream not in failed:
             lines.append((dropped.upstream, f"{dropped.kind} item {dropped.name!r} left out: {dropped.reason}", []))
             names.add(dropped.upstream)
+    for upstream in visit.gateway.upstreams:
+        if note := _about_pins(visit.gateway.library.verdict(upstream)):
+            lines.append((upstream, f"{note}; see `mcp-gateway pins diff`", []))
+            names.add(upstream)
     indent = max(map(columns, names), default=0) + 4
     for name, reason, said in lines:
         shown = wrapped(redact(harmless(reason)), indent, width(sys.stderr))

@@ -118,6 +118,8 @@ class ServerConfig(Model):
     """The largest answer accepted from it."""
     trust_annotations: bool = False
     """Believe its `readOnlyHint` and `idempotentHint`, so that such calls may be repeated after a failure."""
+    pin: Literal["off", "warn", "block"] = "warn"
+    """What to do when a definition is not what was first seen: nothing, log it, or refuse to use it until approved."""
     rate_limit: UpstreamRateLimit = UpstreamRateLimit()
     """How much each principal may ask of it."""
     max_concurrency: Count | None = None

@@ -7,8 +7,9 @@ import anyio
 
 from gateway.access.policy import Grant, Policy
 from gateway.catalogue.catalogue import Ambiguous, Catalogue, Owner
+from gateway.catalogue.intake import Kind
 from gateway.catalogue.library import Library
-from gateway.errors import UnknownResource
+from gateway.errors import DefinitionChanged, UnknownResource
 from gateway.protocol import INVALID_PARAMS, Era
 from gateway.request import Agent
 from gateway.upstream.upstream import Upstream
@@ -55,11 +56,12 @@ class Lookup:
         return bool(waiting)
 
     async def find(self, agent: Agent, look_up: Callable[[Catalogue], T | None]) -> T | None:
-        """Look something up; if it is not there because its upstream is only just starting, wait for that."""
+        """Look something up; if it is not there because its upstream is only just starting, wait for that. What is held
+        back is found too, so that it can be refused with the reason."""
         found = look_up(self.catalogue(agent))
         if found is None and await self.settle(agent):
             found = look_up(self.catalogue(agent))
-        return found
+        return look_up(self._library.held_back(agent.view, self.grant(agent))) if found is None else found
 
     async def owners(self, agent: Agent, uri: str) -> list[Owner]:
         """Who may serve a URI, likeliest first.
@@ -79,6 +81,14 @@ class Lookup:
         if owners := [owner for owner in guesses if self.admits_uri(agent, owner.upstream, owner.original)]:
             return owners
         raise unknown_resource(agent, uri, found if isinstance(found, Ambiguous) else None)
+
+    def check(self, kind: Kind, owner: Owner) -> None:
+        """
+        Raises:
+            DefinitionChanged: it is not what was pinned, and blocked until somebody approves it.
+        """
+        if change := self._library.blocked(kind, owner):
+            raise DefinitionChanged(owner.upstream, change.kind, change.name, change.what)
 
     def admits_uri(self, agent: Agent, upstream: str, own: str) -> bool:
         """Whether the policy lets an agent have an upstream's URI that it was not listed, by every name it has."""

@@ -15,10 +15,12 @@ from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.forward import Bridge
 from gateway.bridge.tasks import TaskHandles
 from gateway.catalogue.catalogue import Owner
+from gateway.catalogue.intake import Kind
 from gateway.catalogue.library import Library
 from gateway.catalogue.pages import page
 from gateway.config.models import GatewaySettings
 from gateway.errors import (
+    DefinitionChanged,
     InvalidParams,
     InvalidRequestState,
     MethodNotFound,
@@ -250,7 +252,7 @@ class Server:
         if owner is None:
             raise UnknownTool(name)
         request.headers = {**request.headers, **mirrored(owner.item, request.params)}
-        result = await self._forward(request, owner, {**request.params, "name": owner.original})
+        result = await self._forward(request, "tools", owner, {**request.params, "name": owner.original})
         if result.get("resultType") == "task":
             self._tasks.publish(result, owner.upstream, request.agent.principal.id)
         return result
@@ -260,10 +262,11 @@ class Server:
         owner = await self._lookup.find(request.agent, lambda catalogue: catalogue.prompt(name))
         if owner is None:
             raise UnknownPrompt(name)
-        return await self._forward(request, owner, {**request.params, "name": owner.original})
+        return await self._forward(request, "prompts", owner, {**request.params, "name": owner.original})
 
     async def _complete(self, request: Request) -> dict[str, Any]:
         ref = as_object(request.params.get("ref"))
+        kind: Kind = "prompts" if ref.get("type") == "ref/prompt" else "resources"
         if ref.get("type") == "ref/prompt":
             name, key = string(ref, "name"), "name"
             owner = await self._lookup.find(request.agent, lambda catalogue: catalogue.prompt(name))
@@ -279,10 +282,11 @@ class Server:
             owner = found
         else:
             raise InvalidParams("ref.type must be ref/prompt or ref/resource")
-        return await self._forward(request, owner, {**request.params, "ref": {**ref, key: owner.original}})
+        return await self._forward(request, kind, owner, {**request.params, "ref": {**ref, key: owner.original}})
 
-    async def _forward(self, request: Request, owner: Owner, params: dict[str, Any]) -> dict[str, Any]:
+    async def _forward(self, request: Request, kind: Kind, owner: Owner, params: dict[str, Any]) -> dict[str, Any]:
         request.upstream = owner.upstream
+        self._lookup.check(kind, owner)
         tool = owner.original if request.method == "tools/call" else None
         await self._limits.count_upstream(request, owner.upstream, tool)
         upstream = self._upstreams[owner.upstream]
@@ -295,10 +299,10 @@ class Server:
         owners = await self._lookup.owners(request.agent, uri)
         for owner in owners[:-1]:
             try:
-                return await self._forward(request, owner, {**request.params, "uri": owner.original})
-            except InvalidRequestState:
-                pass  # then the next of them gave it to the agent
+                return await self._forward(request, "resources", owner, {**request.params, "uri": owner.original})
+            except (InvalidRequestState, DefinitionChanged):
+                pass  # then the next of them gave it to the agent, or may be asked
             except UpstreamError as error:
                 if error.code not in (RESOURCE_NOT_FOUND, INVALID_PARAMS):
                     raise
-        return await self._forward(request, owners[-1], {**request.params, "uri": owners[-1].original})
+        return await self._forward(request, "resources", owners[-1], {**request.params, "uri": owners[-1].original})

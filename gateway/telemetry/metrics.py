@@ -51,6 +51,18 @@ class Metrics:
         self._limits = Counter(
             "mcp_gateway_limit_decisions", "Decisions of rate limits.", ("limit", "decision"), registry=self._registry
         )
+        self._changes = Counter(
+            "mcp_gateway_definition_changes",
+            "Unapproved changes of pinned definitions, when first seen.",
+            ("upstream", "change"),
+            registry=self._registry,
+        )
+        self._suspicions = Counter(
+            "mcp_gateway_suspicious_texts",
+            "Definitions with text that people do not see, when first seen.",
+            ("upstream",),
+            registry=self._registry,
+        )
         self._registry.register(_Upstreams(health))
 
     def layer(self, following: Handler) -> Handler:
@@ -80,6 +92,12 @@ class Metrics:
 
     def limit_decided(self, limit: str, allowed: bool) -> None:
         self._limits.labels(limit, "allowed" if allowed else "refused").inc()
+
+    def definition_changed(self, upstream: str, what: str) -> None:
+        self._changes.labels(upstream, what).inc()
+
+    def suspicious_text(self, upstream: str) -> None:
+        self._suspicions.labels(upstream).inc()
 
     def render(self) -> bytes:
         """The text form (`CONTENT_TYPE`)."""

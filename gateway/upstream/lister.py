@@ -1,6 +1,6 @@
 """Fetches an upstream's lists: follows `nextCursor` as far as is reasonable, and no further."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
@@ -52,7 +52,7 @@ async def fetch(
         previous: what stands in for a list that could not be fetched, and for those not in `kinds`.
     """
     listing = replace(
-        previous or Listing(),
+        previous or Listing(unknown=tuple(KINDS)),
         capabilities=agreed.capabilities,
         server_info=agreed.server_info,
         instructions=agreed.instructions,
@@ -65,7 +65,7 @@ async def fetch(
     for kind in kinds:
         method, key, capability = KINDS[kind]
         if capability not in agreed.capabilities:
-            listing = replace(listing, **{kind: ()})
+            listing = _known(listing, kind, [])
             continue
         try:
             pages = await _pages(session, method, key, timeout)
@@ -79,12 +79,16 @@ async def fetch(
         if pages.problem:
             problems.append(f"{method}: {pages.problem}")
         listing = replace(
-            listing,
-            **{kind: tuple(pages.items)},
+            _known(listing, kind, pages.items),
             ttl_ms=_smaller(listing.ttl_ms, pages.ttl_ms),
             private=listing.private or pages.private,
         )
     return Fetched(listing, tuple(problems), frozenset(failed))
+
+
+def _known(listing: Listing, kind: str, items: Sequence[Item]) -> Listing:
+    unknown = tuple(each for each in listing.unknown if each != kind)
+    return replace(listing, **{kind: tuple(items)}, unknown=unknown)
 
 
 class _Pages:

@@ -27,3 +27,5 @@ class Listing:
     """Smallest `ttlMs` of the four lists (2026-07-28); None when the upstream gave none."""
     private: bool = False
     """Whether any list came with `cacheScope: private`."""
+    unknown: tuple[str, ...] = ()
+    """Of the four lists, those that could not be fetched even once: that they are empty means nothing."""

@@ -26,6 +26,7 @@ LISTING = Listing(
     version="2026-07-28",
     ttl_ms=5,
     private=True,
+    unknown=("prompts",),
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import Invoke, Write
 from tests.support import ROOT
 
-VERBS = ("check", "tools", "call", "doctor", "client-config", "import")
+VERBS = ("check", "tools", "call", "doctor", "client-config", "import", "pins")
 HEAVY = ("mcp", "mcp_types", "pydantic", "yaml", "structlog", "anyio", "uvicorn", "fastapi", "orjson")
 
 

@@ -86,6 +86,26 @@ async def test_templates_may_be_missing() -> None:
         assert fetched.listing.resources == ({"uri": "a"},)
 
 
+async def test_a_list_that_never_could_be_fetched_is_unknown_and_not_empty() -> None:
+    refuses = True
+
+    def prompts(_: dict[str, Any]) -> dict[str, Any]:
+        if refuses:
+            raise Refusal(-32603, "not now")
+        return {"prompts": []}
+
+    mcp = Mcp(service("modern", **{"prompts/list": prompts}))
+    async with byte_server(mcp) as server, connected(server.url) as up:
+        first = (await fetch(up)).listing
+        assert first.unknown == ("prompts",)
+        assert (await fetch(up, first, kinds=["tools"])).listing.unknown == ("prompts",)
+        refuses = False
+        then = (await fetch(up, first, kinds=["prompts"])).listing
+        assert then.unknown == ()
+        refuses = True
+        assert (await fetch(up, then)).listing.unknown == (), "it was known once"
+
+
 def paged(pages: dict[str, dict[str, Any]]) -> Service:
     """Pages by cursor; the first is `start`."""
 

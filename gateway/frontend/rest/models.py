@@ -129,6 +129,33 @@ class ServerInfo(BaseModel):
     title: str | None = None
 
 
+class DefinitionChange(BaseModel):
+    """Something that is not as it was pinned, and not approved."""
+
+    kind: str = Field(description="`tools`, `prompts`, `templates`, `resources` or `instructions`.", examples=["tools"])
+    name: str = Field(description="The upstream's own name or URI of it.", examples=["now"])
+    change: Literal["changed", "new", "removed"]
+    blocked: bool = Field(description="Whether it is refused until somebody approves it.")
+
+
+class SuspiciousText(BaseModel):
+    """Text in a definition that people do not see, but models do."""
+
+    kind: str = Field(examples=["tools"])
+    name: str = Field(examples=["now"])
+    place: str = Field(description="Where in the definition.", examples=["inputSchema.properties.zone.description"])
+    what: str = Field(examples=["zero-width characters"])
+
+
+class Definitions(BaseModel):
+    """How what it offers compares with what was first seen, or approved since."""
+
+    pin: Literal["off", "warn", "block"] = Field(description="What becomes of changes.")
+    unapproved: int = Field(description="How many changes there are.")
+    changes: list[DefinitionChange] = Field(description="The first 100 of them.")
+    suspicious: list[SuspiciousText] = Field(description="The first 100.")
+
+
 class BreakerInfo(BaseModel):
     """What stops requests to an upstream that keeps failing."""
 
@@ -164,6 +191,7 @@ class UpstreamInfo(BaseModel):
     resource_templates: int
     prompts: int
     in_flight: int = Field(description="Requests that await its answer.")
+    definitions: Definitions | None = Field(description="Null for who may not use everything that it offers.")
 
 
 class Upstreams(BaseModel):

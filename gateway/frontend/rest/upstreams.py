@@ -1,7 +1,7 @@
 """How the upstreams are, as far as the caller may know of them; and the order to start over."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import anyio
 import structlog
@@ -9,10 +9,20 @@ from fastapi import APIRouter, Path
 
 from gateway.access.policy import Policy
 from gateway.catalogue.library import Library
+from gateway.catalogue.pins import Verdict
 from gateway.errors import NotFound, tenths_up
 from gateway.frontend.rest.caller import PRIVATE, Admin, Count, Reader, counted, failures
 from gateway.frontend.rest.masking import Redact, safe_url
-from gateway.frontend.rest.models import BreakerInfo, Restarting, ServerInfo, UpstreamInfo, Upstreams
+from gateway.frontend.rest.models import (
+    BreakerInfo,
+    DefinitionChange,
+    Definitions,
+    Restarting,
+    ServerInfo,
+    SuspiciousText,
+    UpstreamInfo,
+    Upstreams,
+)
 from gateway.protocol import Era
 from gateway.request import Principal
 from gateway.upstream.breaker import Breaker
@@ -23,6 +33,8 @@ log = structlog.stdlib.get_logger("gateway.rest")
 
 LONGEST_SHOWN = 200
 """Characters of what an upstream says about itself."""
+MOST_SHOWN = 100
+"""Of an upstream's unapproved changes, and of its suspicious texts."""
 
 Name = Annotated[str, Path(description="The upstream's name.", examples=["time"])]
 
@@ -69,6 +81,9 @@ def upstream_routes(
             resource_templates=len(offered.templates),
             prompts=len(offered.prompts),
             in_flight=upstream.in_flight(),
+            definitions=_definitions(config.pin, library.verdict(upstream.name), redact)
+            if policy.grant(caller).sees_all_of(upstream.name)
+            else None,
         )
 
     @router.get("", summary="All upstreams", responses=failures(403))
@@ -115,6 +130,28 @@ def _server_info(upstream: Upstream, redact: Redact) -> dict[str, str]:
         given = upstream.known.server_info
     texts = {key: given.get(key) for key in ("name", "version", "title")}
     return {key: redact(text)[:LONGEST_SHOWN] for key, text in texts.items() if isinstance(text, str)}
+
+
+def _definitions(pin: Literal["off", "warn", "block"], verdict: Verdict, redact: Redact) -> Definitions:
+    changes = [
+        DefinitionChange(
+            kind=change.kind,
+            name=redact(change.name)[:LONGEST_SHOWN],
+            change=change.what,
+            blocked=(change.kind, change.name) in verdict.blocked,
+        )
+        for change in verdict.changes[:MOST_SHOWN]
+    ]
+    suspicious = [
+        SuspiciousText(
+            kind=each.kind,
+            name=redact(each.name)[:LONGEST_SHOWN],
+            place=redact(each.place)[:LONGEST_SHOWN],
+            what=each.what,
+        )
+        for each in verdict.suspicions[:MOST_SHOWN]
+    ]
+    return Definitions(pin=pin, unapproved=len(verdict.changes), changes=changes, suspicious=suspicious)
 
 
 def _breaker_info(breaker: Breaker, redact: Redact) -> BreakerInfo:

@@ -6,6 +6,7 @@ import pytest
 
 from gateway import __version__
 from gateway.access.policy import Rule
+from gateway.store import pins
 from gateway.upstream.link import State
 from tests.frontend.rest.house import TIME, House, house
 from tests.support import wait_until
@@ -40,6 +41,7 @@ async def test_an_upstream_that_works(home: House) -> None:
         "resource_templates": len(offered.templates),
         "prompts": len(offered.prompts),
         "in_flight": 0,
+        "definitions": {"pin": "warn", "unapproved": 0, "changes": [], "suspicious": []},
     }
 
 
@@ -72,6 +74,31 @@ async def test_counts_are_of_what_one_may_use(tmp_path: Path) -> None:
         await wait_until(lambda: home.gateway.upstreams["time"].listing is not None, 30)
         alices, bobs = [(await home.ask(who, "GET", "/upstreams/time")).json()["tools"] for who in ("alice", "bob")]
         assert bobs == alices - 1
+
+
+async def test_changes_are_for_who_may_use_everything(tmp_path: Path) -> None:
+    """What somebody may not use, its changes would tell of."""
+    pins.add(tmp_path / "state" / pins.NAME, {"time": pins.Pins({"tools": {}})})
+    rules = [Rule(("carol",), deny=("time__now",))]
+    async with house(tmp_path, {"time": {**TIME, "pin": "block"}}, rules=rules) as home:
+        await wait_until(lambda: home.gateway.upstreams["time"].listing is not None, 30)
+        shown = {who: (await home.ask(who, "GET", "/upstreams/time")).json() for who in ("alice", "bob", "carol")}
+        assert {"kind": "tools", "name": "now", "change": "new", "blocked": True} in shown["bob"]["definitions"][
+            "changes"
+        ]
+        assert shown["alice"]["definitions"] == shown["bob"]["definitions"]
+        assert shown["carol"]["definitions"] is None
+
+
+async def test_of_many_changes_some_are_shown(tmp_path: Path) -> None:
+    gone = {f"gone {number}" * 50: {"description": "\u200b"} for number in range(150)}
+    pins.add(tmp_path / "state" / pins.NAME, {"time": pins.Pins({"tools": gone})})
+    async with house(tmp_path, {"time": TIME}) as home:
+        await wait_until(lambda: home.gateway.upstreams["time"].listing is not None, 30)
+        shown = (await home.ask("alice", "GET", "/upstreams/time")).json()["definitions"]
+        assert shown["unapproved"] > 150
+        assert len(shown["changes"]) == 100
+        assert max(len(change["name"]) for change in shown["changes"]) == 200
 
 
 async def test_a_restart_opens_a_new_connection(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""Says what is wrong with an upstream's definitions: to the log and the counters, once for each change, and briefly."""
+
+from collections.abc import Hashable
+from itertools import islice
+from typing import Any, Final, Protocol
+
+import structlog
+
+from gateway.catalogue.difference import differences
+from gateway.catalogue.pins import Change, Verdict
+from gateway.harmless import harmless
+
+log = structlog.stdlib.get_logger("gateway.pins")
+
+MAX_LOGGED: Final = 20
+"""Changes of one listing that the log tells of one by one; and so many places with suspicious text."""
+MAX_LINES: Final = 20
+"""Lines of one change's difference, in the log."""
+MAX_CHARACTERS: Final = 300
+"""Of a name, and of a line."""
+
+
+class Counters(Protocol):
+    """Who counts."""
+
+    def definition_changed(self, upstream: str, what: str) -> None: ...
+
+    def suspicious_text(self, upstream: str) -> None: ...
+
+
+class Reports:
+    """Remembers what was said."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._said: dict[str, set[Hashable]] = {}
+
+    def say(self, upstream: str, verdict: Verdict) -> None:
+        """Report what is in a verdict and was not in the last one."""
+        said = self._said.get(upstream, set())
+        changes = [change for change in verdict.changes if change.identity not in said]
+        suspicions = [suspicion for suspicion in verdict.suspicions if suspicion not in said]
+        self._said[upstream] = {*(change.identity for change in verdict.changes), *verdict.suspicions}
+        for change in changes:
+            self._counters.definition_changed(upstream, change.what)
+        for change in changes[:MAX_LOGGED]:
+            is_blocked = (change.kind, change.name) in verdict.blocked
+            log.warning(f"definition {change.what}", upstream=upstream, **_described(change, is_blocked))
+        for _ in suspicions:
+            self._counters.suspicious_text(upstream)
+        for suspicion in suspicions[:MAX_LOGGED]:
+            place, name = _cut(suspicion.place) or None, _cut(suspicion.name)
+            about = {"upstream": upstream, "kind": suspicion.kind, "name": name, "place": place}
+            log.warning("suspicious text", **about, what=suspicion.what)
+        left = max(len(changes) - MAX_LOGGED, 0), max(len(suspicions) - MAX_LOGGED, 0)
+        if any(left):
+            log.warning("and more of that kind", upstream=upstream, changes=left[0], suspicions=left[1])
+
+
+def _described(change: Change, is_blocked: bool) -> dict[str, Any]:
+    fields: dict[str, Any] = {"kind": change.kind, "name": _cut(change.name), "blocked": is_blocked}
+    if change.what != "removed":
+        lines = list(islice(differences(change.old, change.new), MAX_LINES + 1))
+        fields["diff"] = [_cut(line) for line in lines[:MAX_LINES]] + ["…"] * (len(lines) > MAX_LINES)
+    return fields
+
+
+def _cut(text: str) -> str:
+    text = harmless(text[: MAX_CHARACTERS + 1])
+    return text if len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] + "…"

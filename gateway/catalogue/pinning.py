@@ -1,0 +1,140 @@
+"""Holds every upstream to its pins: what is first seen is pinned, what differs from that later is judged and reported.
+
+Keeps the file of pins too: writes what is new to it, and follows it, so that an approval counts at once.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from gateway.catalogue import pins as decisions
+from gateway.catalogue.intake import KEYS
+from gateway.catalogue.pin_reports import Counters, Reports
+from gateway.catalogue.pins import Verdict
+from gateway.config.models import ServerConfig
+from gateway.errors import ConfigError
+from gateway.store import pins as pin_file
+from gateway.store.pins import Pins
+from gateway.upstream.listing import Listing
+
+log = structlog.stdlib.get_logger("gateway.pins")
+
+POLL_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 30.0
+"""How soon it is tried again to write the file."""
+
+
+class Pinning:
+    """The pins of all upstreams. Constructing it reads the file, and blocks.
+
+    A file that cannot be read is left alone. Until it can be, nothing is compared with it.
+
+    Raises:
+        ConfigError: the file cannot be read, and an upstream is to be blocked by what it says.
+    """
+
+    def __init__(self, servers: Mapping[str, ServerConfig], path: Path, counters: Counters) -> None:
+        self._path = path
+        self._reports = Reports(counters)
+        self._unsaved = anyio.Event()
+        self._signature = _signature(path)
+        self._pins: dict[str, Pins] | None = None
+        self._trouble = ""
+        try:
+            self._pins = pin_file.load(path)
+        except ConfigError as error:
+            self._trouble = error.message
+        self.use(servers)
+        if self._trouble and any(server.pin != "off" for server in servers.values()):
+            log.error("definitions are not compared with their pins", reason=self._trouble)
+
+    def use(self, servers: Mapping[str, ServerConfig]) -> None:
+        """Go by this configuration from the next listing on.
+
+        Raises:
+            ConfigError: an upstream is to be blocked by pins that cannot be read.
+        """
+        if self._pins is None and any(server.pin == "block" for server in servers.values()):
+            raise ConfigError(self._trouble)
+        self._servers = servers
+
+    def judge(self, upstream: str, listing: Listing) -> Verdict:
+        """What becomes of a listing. What was never seen is pinned; what is different is reported, once."""
+        server = self._servers[upstream]
+        if server.pin == "off" or self._pins is None:
+            return Verdict(listing)
+        pins = self._pinned(self._pins, upstream, listing)
+        verdict = decisions.judge(pins, listing, server.tools.offers, block=server.pin == "block")
+        self._reports.say(upstream, verdict)
+        return verdict
+
+    async def run(self, on_pins: Callable[[], None]) -> None:
+        """Keep the file, until cancelled.
+
+        Args:
+            on_pins: told when the pins are others, so that all listings are judged anew.
+        """
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(self._save_always)
+            tg.start_soon(self._follow, on_pins)
+
+    async def save(self) -> None:
+        """Write what was pinned and is not written yet. What others wrote meanwhile stays; the log says why not."""
+        if self._unsaved.is_set():
+            self._unsaved = anyio.Event()
+            ours = self._pins or {}
+            try:
+                await anyio.to_thread.run_sync(pin_file.add, self._path, ours)
+            except ConfigError as error:
+                self._unsaved.set()
+                log.error("pins not saved", reason=error.message)
+
+    def _pinned(self, known: Mapping[str, Pins], upstream: str, listing: Listing) -> Pins:
+        """The upstream's pins, complete with the lists that are seen for the first time."""
+        pins = known.get(upstream)
+        if pins is None or not KEYS.keys() <= {*pins.items, *listing.unknown}:
+            self._pins = pin_file.joined(known, {upstream: decisions.pins_of(listing)})
+            pins = self._pins[upstream]
+            self._unsaved.set()
+            log.info("definitions pinned", upstream=upstream, **{kind: len(some) for kind, some in pins.items.items()})
+        return pins
+
+    async def _save_always(self) -> None:
+        while True:
+            await self._unsaved.wait()
+            await self.save()
+            if self._unsaved.is_set():
+                await anyio.sleep(RETRY_SECONDS)
+
+    async def _follow(self, on_pins: Callable[[], None]) -> None:
+        while True:
+            await anyio.sleep(POLL_SECONDS)
+            signature = await anyio.to_thread.run_sync(_signature, self._path)
+            if signature != self._signature:
+                self._signature = signature
+                await self._reload(on_pins)
+
+    async def _reload(self, on_pins: Callable[[], None]) -> None:
+        try:
+            stored = await anyio.to_thread.run_sync(pin_file.load, self._path)
+        except ConfigError as error:
+            log.error("pins not reloaded; those from before stay", reason=error.message)
+            return
+        self._pins = pin_file.joined(stored, self._pins or {})
+        if self._pins != stored:
+            self._unsaved.set()  # somebody who did not know of ours wrote at the same instant
+        on_pins()
+
+
+def _signature(path: Path) -> tuple[int, ...] | None:
+    """Changes with the file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,0 +1,164 @@
+"""How servers compare with their pins, for `mcp-gateway pins`: asked now or last seen; for people, and for programs."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import click
+
+from gateway.catalogue.difference import differences
+from gateway.catalogue.pins import INSTRUCTIONS, Change, approved, definitions, digest, judge, pins_of
+from gateway.catalogue.suspicious import Suspicion
+from gateway.cli.agent import awake, visiting
+from gateway.cli.memory import remembered
+from gateway.cli.terminal import bold, dim, harmless, mark, plural
+from gateway.config.models import Config
+from gateway.store.pins import Pins
+from gateway.upstream.listing import Listing
+
+_NOUNS: Final = {"tools": "tool", "prompts": "prompt", "templates": "resource template", "resources": "resource"}
+_COLOURS: Final = {"- ": "red", "+ ": "green"}
+_INDENT: Final = " " * 4
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One server."""
+
+    server: str
+    pin: str
+    """The setting."""
+    pins: Pins | None
+    """None: nothing is pinned yet, and everything is new."""
+    listing: Listing | None
+    """None: it was never seen."""
+    reason: str = ""
+    """Why it could not be asked, or not for all of its lists."""
+    changes: tuple[Change, ...] = ()
+    suspicions: tuple[Suspicion, ...] = ()
+
+    @property
+    def is_as_pinned(self) -> bool:
+        return self.pins is not None and self.listing is not None and not self.reason and not self.changes
+
+
+# --- Comparing ----------------------------------------------------------------------------------------------------
+
+
+def last_seen(config: Config, names: Collection[str], pins: Mapping[str, Pins]) -> list[Compared]:
+    """What the gateway, or a verb, saw last."""
+    known = remembered(config)
+    return [_compare(config, name, pins.get(name), known.get(name), "") for name in names]
+
+
+async def ask(config: Config, names: Collection[str], pins: Mapping[str, Pins]) -> list[Compared]:
+    """Start the servers, and take what they offer now. Nothing is pinned by that."""
+    config = awake(config, names)
+    servers = {
+        name: server.model_copy(update={"pin": "off", "lazy": name not in names})
+        for name, server in config.enabled.items()
+    }
+    compared: list[Compared] = []
+    async with visiting(config.model_copy(update={"servers": servers})) as visit:
+        await visit.meet()
+        for name in names:
+            met = visit.contacts[name]
+            listing = visit.gateway.upstreams[name].known if met.works else None
+            compared.append(_compare(config, name, pins.get(name), listing, met.reason))
+    return compared
+
+
+def _compare(config: Config, name: str, pins: Pins | None, listing: Listing | None, reason: str) -> Compared:
+    server = config.enabled[name]
+    if listing is None:
+        return Compared(name, server.pin, pins, None, reason)
+    against = pins or Pins({kind: {} for kind in definitions(listing)})
+    verdict = judge(against, listing, server.tools.offers, block=False)
+    return Compared(name, server.pin, pins, listing, reason, verdict.changes, verdict.suspicions)
+
+
+# --- Approving ----------------------------------------------------------------------------------------------------
+
+
+def only(compared: Compared, names: Collection[str]) -> Compared:
+    """What of it is about these items; all of it without names."""
+    if not names:
+        return compared
+    return replace(
+        compared,
+        changes=tuple(change for change in compared.changes if change.name in names),
+        suspicions=tuple(suspicion for suspicion in compared.suspicions if suspicion.name in names),
+    )
+
+
+def approve(stored: Mapping[str, Pins], wanted: Compared) -> dict[str, Pins]:
+    """The pins once what differs is approved. Where nothing was pinned yet, that is everything there is."""
+    assert wanted.listing is not None
+    pins = stored.get(wanted.server)
+    accepted = approved(pins, wanted.changes) if pins is not None else pins_of(wanted.listing)
+    return {**stored, wanted.server: accepted}
+
+
+# --- Showing ------------------------------------------------------------------------------------------------------
+
+
+def in_words(compared: Compared, redact: Callable[[str], str]) -> Iterator[str]:
+    """Lines for people."""
+    name = bold(harmless(compared.server))
+    if compared.is_as_pinned:
+        yield f"{mark('ok')} {name}: as pinned"
+    if compared.reason:
+        yield f"{mark('problem')} {name}: could not be compared: {redact(harmless(compared.reason))}"
+    if compared.pins is None and compared.listing is not None:
+        yield f"{mark('note')} {name}: nothing is pinned yet"
+    for change in compared.changes:
+        yield f"{mark('problem')} {name}: {_noun(change.kind, change.name)} {change.what}"
+        if compared.pins is not None and change.what != "removed":
+            for line in differences(change.old, change.new):
+                yield _INDENT + click.style(redact(line), fg=_COLOURS.get(line[:2]))
+    for suspicion in compared.suspicions:
+        place = f" {dim('in')} {suspicion.place}" if suspicion.place else ""
+        yield f"{mark('note')} {name}: {_noun(suspicion.kind, suspicion.name)} has {suspicion.what}{place}"
+
+
+def summed_up(compared: Compared) -> tuple[str, ...]:
+    """A row of `mcp-gateway pins list`."""
+    pins = compared.pins or Pins()
+    counts = [str(len(pins.items[kind])) if kind in pins.items else "-" for kind in _NOUNS]
+    return harmless(compared.server), compared.pin, *counts, _state(compared)
+
+
+def as_json(compared: Compared) -> dict[str, Any]:
+    """For programs. Hashes are those of whole definitions."""
+    pins = compared.pins
+    fields: dict[str, Any] = {"server": compared.server, "pin": compared.pin, "as_pinned": compared.is_as_pinned}
+    if compared.reason:
+        fields["reason"] = compared.reason
+    fields["changes"] = [
+        {"kind": each.kind, "name": each.name, "change": each.what, "pinned": each.old, "now": each.new}
+        for each in compared.changes
+    ]
+    fields["suspicious"] = [
+        {"kind": each.kind, "name": each.name, "place": each.place, "what": each.what} for each in compared.suspicions
+    ]
+    if pins is not None:
+        fields["pins"] = {
+            **{kind: {name: digest(kind, item) for name, item in some.items()} for kind, some in pins.items.items()},
+            INSTRUCTIONS: digest(INSTRUCTIONS, pins.instructions),
+        }
+    return fields
+
+
+def _noun(kind: str, name: str) -> str:
+    return f"{_NOUNS[kind]} {harmless(name)}" if kind in _NOUNS else kind
+
+
+def _state(compared: Compared) -> str:
+    if compared.pins is None:
+        return "not pinned yet"
+    if compared.listing is None:
+        return "not seen yet"
+    parts = [plural(len(compared.changes), "change") if compared.changes else "as pinned"]
+    if compared.suspicions:
+        parts.append(plural(len(compared.suspicions), "suspicious text"))
+    return ", ".join(parts)

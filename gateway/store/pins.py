@@ -1,0 +1,124 @@
+"""`pins.json`: the definitions of all upstreams' items, as first seen or since approved. All of it blocks.
+
+The file is made to be read, compared and kept under version control: sorted, indented, and plain ASCII, so that no
+character in it is invisible. It cannot be lost by half: what cannot be read is never written over.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from gateway import jsonrpc
+from gateway.errors import ConfigError
+from gateway.store import files
+
+NAME: Final = "pins.json"
+"""In `state_dir`."""
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Size of the file."""
+
+_FORMAT: Final = "mcp-gateway pins"
+_VERSION: Final = 1
+_INSTRUCTIONS: Final = "instructions"
+"""Stands beside the lists, which have other names."""
+
+Definitions = dict[str, dict[str, Any]]
+"""Name or URI → the item, as its upstream sent it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """What is pinned of one upstream."""
+
+    items: Mapping[str, Definitions] = field(default_factory=dict[str, Definitions])
+    """By kind (`tools`, …). A kind that is not there could not be listed yet."""
+    instructions: str | None = None
+
+
+def joined(first: Mapping[str, Pins], second: Mapping[str, Pins]) -> dict[str, Pins]:
+    """The pins of both, by upstream; of a list that both have pinned, the first's."""
+    pins = {**second, **first}
+    for name in first.keys() & second.keys():
+        pins[name] = Pins({**second[name].items, **first[name].items}, first[name].instructions)
+    return pins
+
+
+def load(path: Path) -> dict[str, Pins]:
+    """All pins, by upstream; none when there is no file.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ConfigError(_unusable(path, f"larger than {MAX_BYTES} bytes"))
+        return _parse(data)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(_unusable(path, error.strerror or str(error))) from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise ConfigError(_unusable(path, "not what was saved")) from None
+
+
+def update(path: Path, change: Callable[[dict[str, Pins]], dict[str, Pins]]) -> dict[str, Pins]:
+    """Read the file, change what it says, and replace it in one step; returns what it says now.
+
+    Of two updates at the same instant one may be lost. A gateway adds what it misses again, so what can be lost is an
+    approval.
+
+    Raises:
+        ConfigError: the file cannot be used, or not be written.
+    """
+    before = load(path)
+    after = change(dict(before))
+    data = _encode(after)
+    if data == _encode(before):  # to Python, 1 and true would be equal
+        return after
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{path}: what is to be pinned is larger than {MAX_BYTES} bytes.")
+    try:
+        files.replace(path, data)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+    return after
+
+
+def add(path: Path, pins: Mapping[str, Pins]) -> None:
+    """Have the file say these too, where it says nothing yet.
+
+    Raises:
+        ConfigError: the file cannot be used, or not be written.
+    """
+    update(path, lambda stored: joined(stored, pins))
+
+
+def _unusable(path: Path, reason: str) -> str:
+    return (
+        f"{path}: the pinned definitions cannot be read: {reason}. Restore the file; or delete it, and what the "
+        "servers offer then is pinned anew, unseen."
+    )
+
+
+def _encode(pins: Mapping[str, Pins]) -> bytes:
+    upstreams = {name: {**each.items, _INSTRUCTIONS: each.instructions} for name, each in pins.items()}
+    document = {"format": _FORMAT, "version": _VERSION, "upstreams": upstreams}
+    return json.dumps(document, indent=2, sort_keys=True).encode() + b"\n"
+
+
+def _parse(data: bytes) -> dict[str, Pins]:
+    document = jsonrpc.loads(data)
+    if document["format"] != _FORMAT or document["version"] != _VERSION:
+        raise ValueError("foreign, or of another version")
+    return {name: _pins(**upstream) for name, upstream in document["upstreams"].items()}
+
+
+def _pins(*, instructions: str | None, **items: Definitions) -> Pins:
+    definitions = [each for kind in items.values() for each in kind.values()]
+    if not isinstance(instructions, str | None) or not all(isinstance(each, dict) for each in definitions):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError("not what was saved")
+    return Pins(items, instructions)

@@ -1,0 +1,358 @@
+"""Upstreams held to their pins over time: what is first seen, what is said of changes, and a file that others write."""
+
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from gateway import jsonrpc
+from gateway.app import Gateway
+from gateway.catalogue import pin_reports, pinning
+from gateway.catalogue.catalogue import Owner
+from gateway.catalogue.library import Library
+from gateway.catalogue.pinning import Pinning
+from gateway.catalogue.snapshot import Stored, fingerprint, save
+from gateway.config.loader import load
+from gateway.config.models import ServerConfig
+from gateway.errors import ConfigError
+from gateway.store import pins as pin_file
+from gateway.store.pins import Pins
+from gateway.upstream.listing import Listing
+from tests.support import wait_until
+
+from .listings import prompt, published, resource, template, tool
+from .test_library import EVERYTHING, sight
+
+pytestmark = pytest.mark.anyio
+
+FIRST = Listing(tools=(tool("add", description="Adds."),), instructions="Be kind.")
+LATER = replace(FIRST, tools=(tool("add", description="Evil."), tool("mul")))
+
+
+class Counts(Counter[tuple[str, ...]]):
+    def definition_changed(self, upstream: str, what: str) -> None:
+        self[upstream, what] += 1
+
+    def suspicious_text(self, upstream: str) -> None:
+        self[upstream, "suspicious"] += 1
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "pins.json"
+
+
+def server(**fields: Any) -> ServerConfig:
+    return ServerConfig(command="x", **fields)
+
+
+def pinning_of(path: Path, counts: Counts | None = None, **servers: str) -> Pinning:
+    """With servers of these modes."""
+    modes = {name: server(pin=mode) for name, mode in servers.items()}
+    return Pinning(modes, path, Counts() if counts is None else counts)
+
+
+@asynccontextmanager
+async def kept(pins: Pinning, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[list[None]]:
+    """Have the file kept until the block ends; yields a list that grows whenever listings are to be judged anew."""
+    monkeypatch.setattr(pinning, "POLL_SECONDS", 0.01)
+    told: list[None] = []
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(pins.run, lambda: told.append(None))
+        yield told
+        tg.cancel_scope.cancel()
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+# --- Judging ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_upstream_goes_by_its_own_setting(path: Path) -> None:
+    pins = pinning_of(path, off="off", warn="warn", block="block")
+    for name in ("off", "warn", "block"):
+        assert pins.judge(name, FIRST).changes == ()
+    verdicts = {name: pins.judge(name, LATER) for name in ("off", "warn", "block")}
+    assert {name: len(verdict.changes) for name, verdict in verdicts.items()} == {"off": 0, "warn": 2, "block": 2}
+    assert verdicts["off"].listing is verdicts["warn"].listing is LATER
+    assert verdicts["block"].listing == FIRST
+
+
+async def test_what_is_off_is_not_pinned(path: Path) -> None:
+    pins = pinning_of(path, a="off")
+    pins.judge("a", FIRST)
+    await pins.save()
+    assert content(path) == b""
+
+
+async def test_pins_outlive_the_gateway(path: Path) -> None:
+    before = pinning_of(path, a="block")
+    before.judge("a", FIRST)
+    await before.save()
+    assert len(pinning_of(path, a="block").judge("a", LATER).changes) == 2
+
+
+async def test_what_another_process_pinned_first_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = pinning_of(path, a="block", b="block")
+    theirs = pinning_of(path, a="block")
+    theirs.judge("a", FIRST)
+    await theirs.save()
+    ours.judge("a", LATER)
+    ours.judge("b", FIRST)
+    async with kept(ours, monkeypatch) as told:
+        await wait_until(lambda: told)
+        assert len(ours.judge("a", LATER).changes) == 2
+        await wait_until(lambda: pin_file.load(path).keys() == {"a", "b"})
+
+
+# --- Saying so --------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_is_logged_and_counted_once_and_again_if_it_comes_back(path: Path) -> None:
+    counts = Counts()
+    pins = pinning_of(path, counts, a="block")
+    pins.judge("a", FIRST)
+    with capture_logs() as lines:
+        for listing in (LATER, LATER, FIRST, LATER):
+            pins.judge("a", listing)
+    changed = {
+        "event": "definition changed",
+        "log_level": "warning",
+        "upstream": "a",
+        "kind": "tools",
+        "name": "add",
+        "blocked": True,
+        "diff": ["description:", "- Adds.", "+ Evil."],
+    }
+    new = changed | {"event": "definition new", "name": "mul"}
+    new["diff"] = ["name:", "+ mul", "inputSchema.type:", "+ object"]
+    assert lines == [changed, new, changed, new]
+    assert counts == {("a", "changed"): 2, ("a", "new"): 2}
+
+
+def test_suspicious_text_is_logged_and_counted_whether_or_not_it_changed(path: Path) -> None:
+    counts = Counts()
+    pins = pinning_of(path, counts, a="warn")
+    hidden = replace(FIRST, tools=(tool("add\u200b", description="Adds.<!-- and more -->"),))
+    with capture_logs() as lines:
+        pins.judge("a", hidden)
+        pins.judge("a", hidden)
+    said = [line for line in lines if line["event"] == "suspicious text"]
+    assert [(line["name"], line["place"], line["what"]) for line in said] == [
+        ("add\\u200b", "name", "zero-width characters"),
+        ("add\\u200b", "description", "an HTML comment"),
+    ]
+    assert counts == {("a", "suspicious"): 2}
+
+
+def test_the_log_stays_small_however_much_changes(path: Path) -> None:
+    counts = Counts()
+    pins = pinning_of(path, counts, a="warn")
+    pins.judge("a", Listing())
+    long = {"description": "\n".join(["line" * 100] * 50)}
+    with capture_logs() as lines:
+        pins.judge("a", Listing(tools=tuple(tool(f"{number}\x1b" * 400, **long) for number in range(50))))
+    assert len(lines) == 2 * pin_reports.MAX_LOGGED + 1
+    assert max(len(str(line)) for line in lines) < 2 * pin_reports.MAX_LINES * pin_reports.MAX_CHARACTERS
+    assert {key: lines[-1][key] for key in ("changes", "suspicions")} == {"changes": 30, "suspicions": 30}
+    assert counts["a", "new"] == counts["a", "suspicious"] == 50
+
+
+# --- The file ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_approval_counts_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = pinning_of(path, a="block")
+    library = Library({"a": server()}, "upstream", pins.judge)
+    library.update([("a", FIRST)])
+    library.update([("a", LATER)])
+    assert published(library.whole(None), "tools") == ["a__add"]
+    async with kept(pins, monkeypatch) as told:
+        await wait_until(path.exists)
+        await wait_until(lambda: told)
+        told.clear()
+        pin_file.update(path, lambda stored: {**stored, "a": Pins({"tools": {t["name"]: t for t in LATER.tools}})})
+        await wait_until(lambda: told)
+        assert library.update([("a", LATER)]) == {None, "a"}
+        assert library.changes(None, EVERYTHING) == {"tools"}
+        assert published(library.whole(None), "tools") == ["a__add", "a__mul"]
+
+
+async def test_a_file_that_becomes_unreadable_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = pinning_of(path, a="block")
+    pins.judge("a", FIRST)
+    await pins.save()
+    good = content(path)
+    async with kept(pins, monkeypatch) as told:
+        with capture_logs() as lines:
+            overwrite(path, b"{")
+            await wait_until(lambda: lines)
+        assert "pins.json" in lines[0]["reason"]
+        assert len(pins.judge("a", LATER).changes) == 2
+        assert content(path) == b"{"
+        overwrite(path, good)
+        await wait_until(lambda: told)
+
+
+async def test_a_file_that_vanishes_is_written_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = pinning_of(path, a="block")
+    pins.judge("a", FIRST)
+    await pins.save()
+    async with kept(pins, monkeypatch) as told:
+        await wait_until(lambda: told)  # it has seen its own file
+        remove(path)
+        await wait_until(path.exists)
+    assert len(pins.judge("a", LATER).changes) == 2
+
+
+def test_to_block_by_pins_that_cannot_be_read_is_refused(path: Path) -> None:
+    overwrite(path, b"{")
+    with pytest.raises(ConfigError, match=r"pins\.json: the pinned definitions cannot be read"):
+        pinning_of(path, a="warn", b="block")
+    pins = pinning_of(path, a="warn")
+    with pytest.raises(ConfigError, match=r"pins\.json"):
+        pins.use({"a": server(pin="block")})
+
+
+async def test_to_warn_goes_on_without_them_and_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overwrite(path, b"{")
+    with capture_logs() as lines:
+        pins = pinning_of(path, a="warn")
+    assert [line["event"] for line in lines] == ["definitions are not compared with their pins"]
+    assert pins.judge("a", FIRST).changes == ()
+    await pins.save()
+    assert content(path) == b"{", "it is not written over"
+    async with kept(pins, monkeypatch) as told:
+        remove(path)
+        pin_file.add(path, {"a": Pins({"tools": {}})})
+        await wait_until(lambda: told)
+    assert [change.what for change in pins.judge("a", FIRST).changes] == ["new", "new"]
+
+
+async def test_where_nothing_can_be_written_pins_hold_until_the_end(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    path = tmp_path / "file" / "pins.json"
+    with pytest.raises(ConfigError, match="Not a directory"):
+        pinning_of(path, a="block")
+    pins = pinning_of(tmp_path / "gone" / "pins.json", a="block")
+    pins.judge("a", FIRST)
+    (tmp_path / "gone").write_text("in the way")
+    with capture_logs() as lines:
+        await pins.save()
+    assert [(line["log_level"], line["event"]) for line in lines] == [("error", "pins not saved")]
+    assert len(pins.judge("a", LATER).changes) == 2
+
+
+async def test_what_is_pinned_at_the_last_moment_is_written_all_the_same(tmp_path: Path) -> None:
+    """From the snapshot, too: there the gateway sees an upstream's offer before it has started it."""
+    path = tmp_path / "servers.json"
+    servers = {"a": {"command": "never-started", "lazy": True}}
+    overwrite(path, jsonrpc.dumps({"gateway": {"state_dir": str(tmp_path)}, "servers": servers}))
+    config = load(path, environ={}, dotenv=None)
+    known = Stored(fingerprint(config.enabled["a"].model_dump(mode="json")), FIRST)
+    assert save(tmp_path / "catalogue.json", {"a": known}) is None
+    async with Gateway(config).running():
+        pass
+    assert pin_file.load(tmp_path / pin_file.NAME)["a"].instructions == "Be kind."
+
+
+# --- In the catalogue -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def library(path: Path) -> Library:
+    """An upstream `a` of which much is blocked, and `b` of which nothing is."""
+    first = Listing(
+        tools=(tool("add"), tool("a.b")),
+        prompts=(prompt("ask"),),
+        templates=(template("r:{x}"),),
+        resources=(resource("x:1"),),
+        capabilities={"tools": {}, "prompts": {}, "resources": {}},
+    )
+    later = Listing(
+        tools=(tool("add", description="Evil."), tool("a.b"), tool("a_b")),
+        prompts=(prompt("ask", description="Evil."), prompt("beg")),
+        templates=(template("r:{x}", description="Evil."), template("s:{x}")),
+        resources=(resource("x:1", description="Evil."), resource("x:2")),
+        capabilities=first.capabilities,
+    )
+    pins = pinning_of(path, a="block", b="block")
+    library = Library({"a": server(), "b": server()}, "upstream", pins.judge)
+    library.update([("a", first), ("b", Listing(tools=(tool("add"),)))])
+    library.update([("a", later)])
+    return library
+
+
+def owner(found: object) -> Owner:
+    assert isinstance(found, Owner)
+    return found
+
+
+def test_what_is_blocked_is_known_by_whatever_leads_to_it(library: Library) -> None:
+    whole = library.whole(None)
+    guesses = whole.templates_for("r:1")
+    assert isinstance(guesses, list)
+    blocked = {
+        "tool": library.blocked("tools", owner(whole.tool("a__add"))),
+        "prompt": library.blocked("prompts", owner(whole.prompt("a__ask"))),
+        "resource": library.blocked("resources", owner(whole.resource("x:1"))),
+        "template": library.blocked("resources", owner(whole.template("r:{x}"))),
+        "by template": library.blocked("resources", guesses[0]),
+    }
+    assert {name: change and (change.kind, change.name) for name, change in blocked.items()} == {
+        "tool": ("tools", "add"),
+        "prompt": ("prompts", "ask"),
+        "resource": ("resources", "x:1"),
+        "template": ("templates", "r:{x}"),
+        "by template": ("templates", "r:{x}"),
+    }
+
+
+def test_the_rest_is_not_blocked(library: Library) -> None:
+    whole = library.whole(None)
+    for kind, found in [
+        ("tools", whole.tool("a__a_b")),
+        ("resources", whole.resource("x:2")),
+        ("tools", whole.tool("b__add")),
+    ]:
+        assert library.blocked(kind, owner(found)) is None  # pyright: ignore[reportArgumentType]
+
+
+def test_what_is_held_back_is_listed_nowhere_and_takes_nobodys_name(library: Library) -> None:
+    whole = library.whole(None)
+    assert published(whole, "tools") == ["a__a_b", "a__add", "b__add"]
+    assert owner(whole.tool("a__a_b")).original == "a.b"
+    assert published(whole, "prompts") == ["a__ask"]
+    assert published(whole, "templates") == ["r:{x}"]
+    assert b"Evil" not in repr(whole).encode()
+
+
+def test_what_is_held_back_is_found_by_who_may_see_everything(library: Library) -> None:
+    found = library.held_back(None, EVERYTHING).prompt("a__beg")
+    assert library.blocked("prompts", owner(found)) is not None
+    assert library.blocked("prompts", owner(library.held_back("a", EVERYTHING).prompt("beg"))) is not None
+    assert library.held_back("b", EVERYTHING).prompt("beg") is None
+    assert library.held_back(None, sight(upstreams={"a"})).prompt("a__beg") is None
+
+
+def test_what_is_blocked_does_not_count_as_changed_for_agents(library: Library) -> None:
+    library.update([("b", Listing(tools=(tool("add", description="Evil."),)))])
+    assert library.changes(None, EVERYTHING) == library.changes("b", EVERYTHING) == set()
+    assert [change.what for change in library.verdict("b").changes] == ["changed"]
+    assert library.verdict("never seen").changes == ()
