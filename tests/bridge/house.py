@@ -33,7 +33,7 @@ class Somebody:
     asked: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
     """What a handshake-era agent was asked live."""
     answers: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Its answers, by method; an exception is raised."""
+    """Its answers, by method; an exception is raised, and for None there is never one."""
     heard: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
     session: ConnectedAgent | None = None
 
@@ -77,9 +77,9 @@ class Somebody:
         answer = self.answers[method]
         if isinstance(answer, Exception):
             raise answer
-        if answer == "never":
+        if answer is None:
             await anyio.sleep_forever()
-        return answer
+        return answer or {}
 
 
 @asynccontextmanager

@@ -93,9 +93,7 @@ async def test_one_question_after_the_other(ann: Somebody, upstream: str) -> Non
 async def test_questions_asked_at_once_are_answered_one_by_one(ann: Somebody, upstream: str) -> None:
     arguments, tool = asking("form", "form", "form", together=True), f"{upstream}__ask"
     result, seen = await ann.call(tool, arguments), set[str]()
-    for n in range(10):
-        if "resultType" not in result or result["resultType"] == "complete":
-            break
+    while result["resultType"] != "complete":
         key, question = next(iter(questions(result).items()))
         seen.add(question["params"]["message"])
         result = await retry(ann, result, arguments, tool, **{key: form(question["params"]["message"])})
@@ -164,7 +162,7 @@ async def test_a_retry_of_something_else_is_refused_and_nothing_reaches_the_upst
     tool, arguments = f"{upstream}__ask", asking("form")
     asked = await ann.call(tool, arguments)
     state = asked["requestState"]
-    for who, called, given, carried in [
+    attempts: list[tuple[Somebody, str, dict[str, Any], Any]] = [
         (bob, tool, arguments, state),
         (own, "ask", arguments, state),
         (ann, f"{upstream}__test_elicitation", arguments, state),
@@ -175,7 +173,8 @@ async def test_a_retry_of_something_else_is_refused_and_nothing_reaches_the_upst
         (ann, tool, arguments, "garbage"),
         (ann, tool, arguments, 7),
         (ann, tool, arguments, {}),
-    ]:
+    ]
+    for who, called, given, carried in attempts:
         target = called.partition("__")[0] if "__" in called else upstream
         with unheard(target, house, monkeypatch), pytest.raises(InvalidRequestState) as caught:
             await retry(who, {**asked, "requestState": carried}, given, called)
@@ -228,7 +227,7 @@ async def test_an_upstream_that_dies_meanwhile_is_named(tmp_path: Path) -> None:
 async def test_another_node_continues_what_the_upstream_itself_remembers(
     house: Gateway, web: dict[str, Entry], tmp_path: Path
 ) -> None:
-    """With the same keys, the state of a modern upstream is good everywhere; what is parked waits where it was asked."""
+    """With the same keys, the state of a modern upstream is good everywhere; what is parked waits where it is."""
     ann = Somebody(house)
     arguments = asking("form", "form")
     asked = {name: await ann.call(f"{name}__ask", arguments) for name in ("old", "new")}
@@ -287,7 +286,7 @@ async def test_a_handshake_agent_that_lacks_the_capability_is_not_asked(house: G
 
 async def test_rounds_without_end_are_ended(house: Gateway) -> None:
     ann = Somebody(house, HANDSHAKE, answers={"elicitation/create": form("x")}).open()
-    with pytest.raises(UpstreamProtocolError, match="'new'.*10 rounds"):
+    with pytest.raises(UpstreamProtocolError, match=r"'new'.*10 rounds"):
         await ann.call("new__ask", asking(*["form"] * 11))
     assert len(ann.asked) == rounds.MAX_ROUNDS
     done = await ann.call("new__ask", asking(*["form"] * 10))
@@ -298,16 +297,17 @@ async def test_rounds_without_end_are_ended(house: Gateway) -> None:
 async def test_a_cancelled_call_withdraws_its_question(house: Gateway) -> None:
     """And leaves nothing that waits for an answer, however often it happens."""
     for upstream in ("pipe", "old", "new"):
-        ann = Somebody(house, HANDSHAKE, answers={"roots/list": "never", "elicitation/create": form("x")}).open()
+        ann = Somebody(house, HANDSHAKE, answers={"roots/list": None, "elicitation/create": form("x")}).open()
         for n in (1, 2, 3):
             async with anyio.create_task_group() as tg:
                 tg.start_soon(ann.call, f"{upstream}__ask", asking("roots"))
                 await wait_until(lambda who=ann, n=n: len(who.asked) == n)
                 tg.cancel_scope.cancel()
-        sessions = [link.session for link in house.upstreams[upstream]._private.links]  # pyright: ignore[reportPrivateUsage]
-        await wait_until(
-            lambda sessions=sessions: not any(one.connection._asked for one in sessions if one)  # pyright: ignore[reportPrivateUsage]
-        )
+        assert ann.session is not None
+        links = house.upstreams[upstream]._private.of(ann.session.id)  # pyright: ignore[reportPrivateUsage]
+        assert len(links) == (upstream != "new")
+        for connection in [link.session.connection for link in links if link.session is not None]:
+            await wait_until(lambda table=connection: not table._asked)  # pyright: ignore[reportPrivateUsage]
         assert "accept" in text_of(await ann.call(f"{upstream}__ask", asking("form")))
         await ann.close()
 

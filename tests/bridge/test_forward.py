@@ -59,16 +59,18 @@ async def carry(
     request = Request(1, "tools/call", params, agent, notify, headers={"mcp-param-region": "eu"})
     seal = StateSeal([b"k" * 32])
     parking = Parking(seal)
+    outcome: dict[str, Any] | GatewayError = {}
     async with anyio.create_task_group() as tg:
         tg.start_soon(parking.run)
         await anyio.lowlevel.checkpoint()
         try:
-            return await Bridge(seal, parking).forward(request, cast(Upstream, told), params), heard
+            outcome = await Bridge(seal, parking).forward(request, cast(Upstream, told), params)
         except GatewayError as error:
-            failure = error
-        finally:
-            tg.cancel_scope.cancel()
-    raise failure
+            outcome = error  # raised outside of the group, which would wrap it
+        tg.cancel_scope.cancel()
+    if isinstance(outcome, GatewayError):
+        raise outcome
+    return outcome, heard
 
 
 async def test_the_request_goes_on_without_the_agents_envelope() -> None:

@@ -19,7 +19,8 @@ from tests.support import wait_until
 
 KEYS: Final = {"ann": "key-of-ann-0123456789abcdef", "bob": "key-of-bob-0123456789abcdef"}
 STREAM: Final = {"Accept": "text/event-stream"}
-ENVELOPE_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
+ASKABLE: Final[Message] = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+"""`_meta` of an agent that can be asked to fill in a form."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,7 @@ def test_an_event_that_never_was_is_400(guarded: str, last: str) -> None:
 def ask(upstream: str, name: str, **more: Any) -> tuple[Message, dict[str, str]]:
     """A modern call that asks for a form, and the headers of whose it is."""
     arguments = {"word": "w", "kinds": ["form"], **more.pop("arguments", {})}
-    meta = {ENVELOPE_CAPABILITIES: {"elicitation": {}}}
-    params = {"name": f"{upstream}__ask", "arguments": arguments, "_meta": meta, **more}
+    params: Message = {"name": f"{upstream}__ask", "arguments": arguments, "_meta": ASKABLE, **more}
     return request("tools/call", params, modern=True), as_(name)
 
 
@@ -164,7 +164,8 @@ def parked(url: str, upstream: str, **arguments: Any) -> dict[str, Any]:
     """What brings the answer to a call of ann's that was asked something."""
     status, answer = post(url, *ask(upstream, "ann", arguments=arguments))
     assert (status, answer["result"]["resultType"]) == (200, "input_required"), answer
-    answers = dict.fromkeys(answer["result"]["inputRequests"], {"action": "accept", "content": {"answer": "a"}})
+    accepted = {"action": "accept", "content": {"answer": "a"}}
+    answers = dict.fromkeys(answer["result"]["inputRequests"], accepted)
     return {"requestState": answer["result"]["requestState"], "inputResponses": answers, "arguments": arguments}
 
 
@@ -188,8 +189,7 @@ def test_a_question_is_answered_by_who_was_asked(guarded: str, upstream: str) ->
 @pytest.mark.anyio
 async def test_who_leaves_while_the_upstream_works_on_its_answer_cancels_the_call(guarded: str, upstream: str) -> None:
     def counts() -> dict[str, int]:
-        meta = {ENVELOPE_CAPABILITIES: {"elicitation": {}}}
-        params = {"name": f"{upstream}__cancelled_calls", "arguments": {}, "_meta": meta}
+        params: Message = {"name": f"{upstream}__cancelled_calls", "arguments": {}, "_meta": ASKABLE}
         return post(guarded, request("tools/call", params, modern=True), as_("ann"))[1]["result"]["structuredContent"]
 
     before = counts()["cancelled"]
