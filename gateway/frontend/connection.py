@@ -155,7 +155,7 @@ class Connection(HttpToolsProtocol):
         if self.flow.read_paused:
             return True
         cycle = self.cycle
-        if cycle is None or cycle.response_complete:
+        if not cycle or cycle.response_complete:
             return False
         return cycle.waiting_for_100_continue or not cycle.more_body
 
@@ -201,6 +201,6 @@ class Connection(HttpToolsProtocol):
 
     def _is_next(self) -> bool:
         cycle = self.cycle
-        if cycle is None or cycle.response_complete:
+        if not cycle or cycle.response_complete:
             return True
         return cycle.more_body and not cycle.response_started and not self.pipeline
