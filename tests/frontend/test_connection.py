@@ -1,6 +1,5 @@
 """A connection's bounds, without a socket: bytes in, bytes out, and a clock that a test sets."""
 
-import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -26,6 +25,12 @@ class Timer:
         self.cancelled = True
 
 
+class Task:
+    """One that never ends."""
+
+    def add_done_callback(self, callback: Callable[..., object]) -> None: ...
+
+
 class Loop:
     """As much of an event loop as a connection uses. Applications are not run: the test answers."""
 
@@ -43,9 +48,9 @@ class Loop:
     def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> Timer:
         return self.call_at(self.now + delay, callback, *args)
 
-    def create_task(self, work: Coroutine[Any, Any, None]) -> "asyncio.Future[None]":
+    def create_task(self, work: Coroutine[Any, Any, None]) -> "Task":
         work.close()
-        return asyncio.Future(loop=asyncio.new_event_loop())
+        return Task()
 
     @property
     def timers(self) -> int:
@@ -131,7 +136,7 @@ class Client:
         return json.loads(body)
 
 
-async def _never(*_: object) -> None:
+async def _never(scope: Any, receive: Any, send: Any) -> None:
     raise AssertionError("applications are not run here")
 
 
