@@ -80,7 +80,7 @@ class Gateway:
         self._dirty = anyio.Event()
         self.upstreams: dict[str, Upstream] = {}
         self.policy = build_policy(config)
-        self.metrics = Metrics(lambda: [(name, each.status.state.value) for name, each in list(self.upstreams.items())])
+        self.metrics = Metrics(lambda: [each.health() for each in list(self.upstreams.values())])
         self._limits = _limits(config, MemoryLimiter(), self.metrics)
         self._entry: Entry | None = None
         self._draining = False

@@ -226,9 +226,9 @@ class Mcp:
         await got.send(response(encode(reply), headers=headers) if reply else response(status="202 Accepted"))
 
     def methods(self) -> list[str]:
-        """The methods of all messages heard, without the connection's opening."""
-        opening = ("server/discover", "initialize", "notifications/initialized")
-        return [message["method"] for message in self.heard if message.get("method") not in opening]
+        """The methods of all messages heard, without the connection's opening and answers to questions."""
+        others = (None, "server/discover", "initialize", "notifications/initialized")
+        return [message["method"] for message in self.heard if message.get("method") not in others]
 
 
 def reply_to(got: Got, text: str = "here") -> Message:
