@@ -257,8 +257,8 @@ class Streamable:
             return {}
         if not isinstance(params.get("arguments", {}), dict):
             raise InvalidParams("arguments must be an object")
-        param_headers.check(owner.item, params, http.headers)
-        return param_headers.unrecognised(owner.item, http.headers)
+        param_headers.check(owner, params, http.headers)
+        return param_headers.unrecognised(owner, http.headers)
 
     # --- Both -------------------------------------------------------------------------------------------------------
 
