@@ -9,51 +9,26 @@ one run.
 """
 
 import argparse
-import asyncio
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import anyio
 
+from tests.bench.agents import HEAD, connected
 from tests.interaction._gateway import config_file
 from tests.support import ROOT, command, free_port, listens, run_process
 
-HEAD: Final = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nContent-Type: application/json\r\n"
 PING: Final = b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"text":"%s"}}' % (b"x" * 100)
 CONNECTIONS: Final = 8
 ROUNDS: Final = 3
 SLOW_SECONDS: Final = 15.0
 """Longest that slow requests are waited for."""
-
-
-class Connection:
-    """An agent's, kept alive."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    async def ask(self, body: bytes) -> int:
-        """The status of the response."""
-        self.writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
-        await self.reader.readexactly(int(length))
-        return int(head[9:12])
-
-
-@asynccontextmanager
-async def connected(port: int) -> AsyncGenerator[Connection]:
-    connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
-    try:
-        yield connection
-    finally:
-        connection.writer.close()
 
 
 @contextmanager
@@ -80,7 +55,7 @@ async def pings(port: int, until: Callable[[], bool]) -> list[float]:
         async with connected(port) as connection:
             while not until():
                 began = time.perf_counter()
-                assert await connection.ask(PING) == 200
+                assert (await connection.post(PING)).status == 200
                 took.append(time.perf_counter() - began)
 
     async with anyio.create_task_group() as tg:
@@ -151,7 +126,7 @@ async def bombs(port: int) -> None:
             tg.start_soon(beside)
             await anyio.sleep(0.2)
             began = time.perf_counter()
-            status = await connection.ask(bomb)
+            status = (await connection.post(bomb)).status
             refused = time.perf_counter() - began
             done = True
         print(f"{name:18} {status:6} {refused * 1000:11.1f} ms {max(took) * 1000:17.1f} ms")
