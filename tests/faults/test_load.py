@@ -171,6 +171,20 @@ def test_nothing_is_decompressed(base: str, path: str, encoding: str) -> None:
         assert response.status == 415
 
 
+def test_schemas_are_handed_on_and_not_gone_by(tmp_path: Path) -> None:
+    """What a schema would take for ever to check, the gateway never does: that is the upstream's business."""
+    servers = {"bad": child("tests.servers.bad", "--list", "hostile_schemas")}
+    with http_gateway(tmp_path, servers, **PATIENT) as gateway:
+        url = f"{gateway.base}/mcp"
+        tools = post(url, LIST)[1]["result"]["tools"]
+        assert {tool["name"] for tool in tools} == {f"bad__{n}" for n in ("pattern", "chain", "circle", "deep", "wide")}
+        for modern in (False, True):
+            for tool in tools:
+                call = {"name": tool["name"], "arguments": {"text": "a" * 5000}}
+                answer = post(url, request("tools/call", call, modern=modern))[1]
+                assert answer["result"]["content"] == [{"type": "text", "text": tool["name"].removeprefix("bad__")}]
+
+
 # --- Many ------------------------------------------------------------------------------------------------------------
 
 
