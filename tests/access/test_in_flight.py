@@ -69,7 +69,11 @@ async def test_a_request_counts_until_its_answer_whatever_that_is() -> None:
             await release.wait()
         return {}
 
-    handle = in_flight.layer(answer)
+    layered = in_flight.layer(answer)
+
+    async def handle(request: Request) -> None:
+        await layered(request)
+
     for _ in range(3):
         await handle(request("quick"))
         with pytest.raises(LookupError):
