@@ -10,7 +10,9 @@ one run.
 
 import argparse
 import os
+import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
@@ -80,27 +82,39 @@ async def cost(port: int, pid: int, seconds: float) -> float:
 async def slow(port: int, number: int) -> tuple[list[float], list[float], float]:
     """Pings' seconds without and with slow requests beside them, and when the last of these was closed."""
     alone = await pings(port, after(SLOW_SECONDS / 2))
-    begun, open_ones, last = time.perf_counter(), number, 0.0
+    crawling = command("tests.bench.inbound", "--crawl", str(port), "--slow", str(number))
+    async with await anyio.open_process(crawling, cwd=ROOT, stdin=None, stderr=None) as crawler:
+        assert crawler.stdout is not None
+        await crawler.stdout.receive()  # it has started, which takes half a core for a second
+        expired = after(2 * SLOW_SECONDS)
+        beside = await pings(port, lambda: crawler.returncode is not None or expired())
+        last = float(await crawler.stdout.receive())
+    return alone, beside, last
 
-    async def crawl(start: bytes) -> None:
-        nonlocal open_ones, last
+
+async def crawl(port: int, number: int) -> None:
+    """Send so many requests, a byte a second, from a process of its own; print that it begins, and the most seconds
+    until one was closed."""
+    print("ready", flush=True)
+    last = 0.0
+
+    async def one(start: bytes) -> None:
+        nonlocal last
+        await anyio.sleep(random.random())
+        began = time.perf_counter()
         async with connected(port) as connection:
-            with suppress(ConnectionError):
+            with suppress(ConnectionError), anyio.move_on_after(SLOW_SECONDS):
                 connection.writer.write(start)
                 while not connection.reader.at_eof():
                     connection.writer.write(b"a")
                     with anyio.move_on_after(1):
                         await connection.reader.read(65536)
-        open_ones, last = open_ones - 1, time.perf_counter() - begun
+        last = max(last, time.perf_counter() - began)
 
-    expired = after(SLOW_SECONDS)
-    beside: list[float] = []
     async with anyio.create_task_group() as tg:
         for each in range(number):
-            tg.start_soon(crawl, HEAD + b"X: " if each % 2 else HEAD + b"Content-Length: 1000\r\n\r\n{")
-        beside = await pings(port, lambda: not open_ones or expired())
-        tg.cancel_scope.cancel()
-    return alone, beside, last
+            tg.start_soon(one, HEAD + b"X: " if each % 2 else HEAD + b"Content-Length: 1000\r\n\r\n{")
+    print(last)
 
 
 BOMBS: Final = {
@@ -158,5 +172,9 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=3, help="of each measurement of the cost")
     parser.add_argument("--slow", type=int, default=1000, help="slow requests at a time")
     parser.add_argument("--beside", type=Path, help="another checkout to measure")
+    parser.add_argument("--crawl", type=int, metavar="PORT", help="be the slow requests")
     given = parser.parse_args()
+    if given.crawl:
+        anyio.run(crawl, given.crawl, given.slow)
+        sys.exit()
     anyio.run(main, given, [ROOT, *([given.beside.resolve()] if given.beside else [])])
