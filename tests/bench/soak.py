@@ -10,6 +10,7 @@ a call failed in another way than by the death of its server.
 
 import argparse
 import json
+import math
 import os
 import random
 import signal
@@ -183,11 +184,11 @@ def _state(pid: int) -> str:
 
 
 def drift(samples: list[Sample]) -> float:
-    """By how much the last tenth of the calls needs more memory than the second tenth."""
+    """By how much the last tenth of the calls needs more memory than the second; NaN if there were too few to tell."""
     calls = samples[-1].calls
     early = [one.mib for one in samples if calls * 0.1 <= one.calls < calls * 0.2]
     late = [one.mib for one in samples if one.calls >= calls * 0.9]
-    return statistics.median(late) / statistics.median(early) - 1
+    return statistics.median(late) / statistics.median(early) - 1 if early and late else math.nan
 
 
 def report(soak: Soak) -> bool:
