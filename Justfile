@@ -32,3 +32,15 @@ conformance *arguments:
 # CPU per call of our connections beside the SDK's transports
 bench *arguments:
     uv run python tests/bench/outbound.py "$@"
+
+# CPU per ping of the agents' side; what slow requests and bombs cost the others
+bench-inbound *arguments:
+    uv run python -m tests.bench.inbound "$@"
+
+# All that is fuzzed, 20,000 examples each instead of 100; arguments go to pytest
+fuzz *arguments:
+    @scripts/test tests/fuzz tests/frontend/test_fuzz.py tests/config/test_fuzz.py tests/upstream/test_events.py tests/upstream/test_lines.py tests/test_jsonrpc.py --hypothesis-profile=fuzz "$@"
+
+# A million calls with sessions that come and go, servers that die, and reloads; draws what it takes (soak.png)
+soak *arguments:
+    uv run --with matplotlib python -m tests.bench.soak "$@"

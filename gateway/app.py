@@ -13,6 +13,7 @@ import uvicorn
 from anyio.abc import TaskGroup
 
 from gateway.access.entry import Entry
+from gateway.access.in_flight import InFlight
 from gateway.access.layers import Limits, UpstreamLimits, authorize
 from gateway.access.policy import Policy, Rule
 from gateway.access.rate_limit import Limit, Limiter, MemoryLimiter
@@ -23,12 +24,14 @@ from gateway.bridge.tasks import TaskHandles
 from gateway.catalogue import snapshot
 from gateway.catalogue.library import Library
 from gateway.catalogue.pinning import Pinning
-from gateway.config.models import Config, ServerConfig
+from gateway.config.models import Config, GatewaySettings, ServerConfig
 from gateway.config.settings import is_loopback
 from gateway.errors import ConfigError, GatewayError, InsufficientScope
 from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.connection import bounds_of, connection_class
 from gateway.frontend.guard import Guard
 from gateway.frontend.http import HttpFront
+from gateway.frontend.overload import Overload
 from gateway.frontend.places import Places
 from gateway.frontend.rest import metrics_app, rest_app
 from gateway.frontend.rest.shell import App
@@ -100,15 +103,17 @@ class Gateway:
             self._on_listing,
             self._places,
         )
+        cap, cap_each = self.settings.max_requests, self.settings.max_requests_per_principal
+        self._in_flight = InFlight(cap, cap_each, self.metrics.limit_decided)
         self._only = only
         for name, server in config.enabled.items():
             known = stored.get(name)
             listing = known.listing if known and known.fingerprint == _fingerprint(server) else None
             self.upstreams[name] = Upstream(name, server, self.server, self._guardian, listing, only)
         self.library.update((name, upstream.listing) for name, upstream in self.upstreams.items())
-        self.handle = compose(self.metrics.layer, audit, authorize(self._lacks_scope), self._limits.layer)(
-            self.server.route
-        )
+        self.handle = compose(
+            self.metrics.layer, audit, authorize(self._lacks_scope), self._in_flight.layer, self._limits.layer
+        )(self.server.route)
 
     @asynccontextmanager
     async def running(self, start: anyio.Event | None = None) -> "AsyncGenerator[TaskGroup]":
@@ -178,16 +183,28 @@ class Gateway:
         aside = _listen(metrics.host, metrics.port) if metrics.host is not None else None
         async with self.running() as tg:
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
-            streamable = Streamable(settings, self.handle, self.library, sessions, server.open, server.hear, tg)
+            streamable = Streamable(
+                settings, self.handle, self.library, sessions, self._in_flight, server.open, server.hear, tg
+            )
+            overload = Overload(settings.max_lag, settings.max_memory, self.metrics.limit_decided)
             guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)
             front = HttpFront(
-                guard, entry.authenticate, self.policy, self.library, streamable, sse, rest, entry.resource_metadata
+                guard,
+                overload,
+                entry.authenticate,
+                self.policy,
+                self.library,
+                streamable,
+                sse,
+                rest,
+                entry.resource_metadata,
             )
+            tg.start_soon(overload.run)
             tg.start_soon(entry.run)
             tg.start_soon(sessions.sweep)
-            servers = [_uvicorn(front, settings.drain_timeout)]
+            servers = [_uvicorn(front, settings, settings.drain_timeout)]
             if aside is not None:
-                servers.append(_uvicorn(metrics_app(self.metrics, guard), 1))
+                servers.append(_uvicorn(metrics_app(self.metrics, guard), settings, 1))
                 tg.start_soon(servers[1].serve, [aside])
             tg.start_soon(self._until_signal, servers)
             on_listening(_url(settings.host, listener))
@@ -289,14 +306,14 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _uvicorn(app: Any, drain_timeout: float) -> _Uvicorn:
+def _uvicorn(app: Any, settings: GatewaySettings, drain_timeout: float) -> _Uvicorn:
     return _Uvicorn(
         uvicorn.Config(
             app,
             lifespan="off",
             access_log=False,
             log_config=None,
-            http="httptools",
+            http=connection_class(bounds_of(settings)),
             ws="none",
             server_header=False,
             date_header=False,

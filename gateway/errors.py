@@ -230,6 +230,15 @@ class SlowRequest(GatewayError):
     code, status, outcome = protocol.INVALID_REQUEST, 408, "malformed"
 
 
+class HeadersTooLarge(GatewayError):
+    """The request's headers are over the size cap."""
+
+    code, status, outcome = protocol.INVALID_REQUEST, 431, "oversized"
+
+    def __init__(self, cap: int) -> None:
+        super().__init__(f"The headers are larger than {cap} bytes, the cap set by gateway.max_header_bytes.")
+
+
 class PayloadTooLarge(GatewayError):
     """The request is over the size cap."""
 
@@ -255,6 +264,32 @@ class TooManySessions(GatewayError):
             f"{cap} sessions or streams are open, the cap set by gateway.{setting}. Close one, or try again later."
         )
         self.headers["retry-after"] = "60"
+
+
+class TooManyRequests(GatewayError):
+    """As many requests of the principal are in flight as may be."""
+
+    code, status, outcome, ends_exchange = -32005, 429, "overloaded", True
+
+    def __init__(self, cap: int) -> None:
+        super().__init__(
+            f"{cap} of your requests are in flight, the cap set by gateway.max_requests_per_principal. "
+            "Wait for one of them to be answered.",
+            data={"retryAfter": 1},
+        )
+        self.headers["retry-after"] = "1"
+
+
+class Overloaded(GatewayError):
+    """The gateway has more to do than it can, and takes on nothing new for the moment. Nothing was done."""
+
+    code, status, outcome, ends_exchange = -32006, 503, "overloaded", True
+
+    def __init__(self, why: str, setting: str) -> None:
+        super().__init__(
+            f"The gateway is overloaded: {why} (gateway.{setting}). Try again in a moment.", data={"retryAfter": 1}
+        )
+        self.headers["retry-after"] = "1"
 
 
 # --- What happened upstream ---------------------------------------------------------------------------------------

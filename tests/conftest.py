@@ -4,6 +4,9 @@ from collections.abc import Generator
 
 import pytest
 import structlog
+from hypothesis import settings
+
+settings.register_profile("fuzz", max_examples=20_000, deadline=None)  # `just fuzz`
 
 
 @pytest.fixture(scope="session")

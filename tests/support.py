@@ -79,6 +79,7 @@ def run_process(
     ready: Callable[[], bool] | None = None,
     env: Mapping[str, str] | None = None,
     piped: bool = False,
+    cwd: Path = ROOT,
 ) -> Generator[subprocess.Popen[bytes]]:
     """Run a program in its own process group until the block ends; then the whole group is killed.
 
@@ -91,7 +92,7 @@ def run_process(
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             args,
-            cwd=ROOT,
+            cwd=cwd,
             env=os.environ | dict(env or {}),
             start_new_session=True,
             stdin=subprocess.PIPE if piped else subprocess.DEVNULL,

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from aiohttp import web
 
-from gateway.egress import EgressRefused, GuardedTransport, addresses, refusal
+from gateway.egress import EgressRefused, GuardedTransport, addresses, refusal, resolve
 from tests.certificates import tls_for
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +52,8 @@ NEVER: Final = (
     "64:ff9b::127.0.0.1",
     "64:ff9b::10.0.0.1",
     "64:ff9b:1::1",
+    "::ffff:0:7f00:1",
+    "::ffff:0:0",
     "2002:7f00:1::",
     "2001:0:4136:e378:8000:63bf:3fff:fdd2",
     "2001:db8::1",
@@ -77,6 +79,7 @@ UNUSUAL: Final = (
     "::1%1",
     "::1%25lo",
     "[::1]",
+    "::ffff:127.0.0.1%lo",
     "%31%32%37.0.0.1",
 )
 
@@ -147,9 +150,13 @@ class Canary:
         self.hosts: list[str] = []
         self.names: list[str | None] = []
         self.port = 0
+        self.location = ""
+        """Where it redirects to, if anywhere."""
 
     async def answer(self, request: web.Request) -> web.Response:
         self.hosts.append(request.headers["host"])
+        if self.location:
+            raise web.HTTPFound(self.location)
         return web.Response(text="here")
 
 
@@ -191,6 +198,33 @@ async def test_user_information_is_refused(url: str) -> None:
         with pytest.raises(EgressRefused):
             await fetch(url.format(server.port), GuardedTransport(["127.0.0.1"]))
         assert not server.hosts
+
+
+async def test_a_name_that_rebinds_is_judged_at_each_request() -> None:
+    async with canary() as server:
+        names = Names(["127.0.0.1"], ["169.254.169.254"], ["10.0.0.1"])
+        transport = GuardedTransport(lookup=names)
+        for asked in (1, 2, 3):
+            with pytest.raises(EgressRefused):
+                await fetch(f"http://issuer.example:{server.port}/", transport)
+            assert names.asked == asked
+        assert not server.hosts
+
+
+@pytest.mark.parametrize("location", ["http://127.0.0.1:{}/", "http://localhost:{}/", "//0x7f000001:{}/"])
+async def test_a_redirect_is_judged_like_any_other_request(location: str) -> None:
+    """Ours are not followed at all; should one ever be, this is what it comes to."""
+    async with canary() as server:
+        server.location = location.format(server.port)
+
+        async def lookup(host: str, port: int) -> Collection[str]:
+            return ["127.0.0.1"] if host == "issuer.example" else await resolve(host, port)
+
+        transport = GuardedTransport(["issuer.example"], lookup=lookup)
+        with pytest.raises(EgressRefused):
+            async with httpx2.AsyncClient(transport=transport, trust_env=False, follow_redirects=True) as client:
+                await client.get(f"http://issuer.example:{server.port}/")
+        assert server.hosts == [f"issuer.example:{server.port}"]
 
 
 async def test_a_name_that_rebinds_leads_to_where_it_was_judged() -> None:

@@ -24,6 +24,8 @@ class Owner:
     """The name or URI to send to the upstream."""
     item: Item
     """The upstream's item, under its own name."""
+    memo: dict[str, Any] = field(default_factory=dict[str, Any], compare=False, repr=False)
+    """What others have worked out about the item, and need not again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,10 @@
 One upstream's broken item must not break the list it would stand in, for it would break it for all upstreams.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from itertools import chain
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal, cast
 
 from gateway import jsonrpc, sdk
 from gateway.protocol import MODERN_VERSIONS
@@ -107,7 +106,7 @@ def encode(value: object) -> bytes | None:
     except (ValueError, RecursionError):
         return None
     brackets = encoded.count(b"{") + encoded.count(b"[")
-    return encoded if brackets <= MAX_DEPTH or _depth(value) <= MAX_DEPTH else None
+    return encoded if brackets <= MAX_DEPTH or jsonrpc.depth(value) <= MAX_DEPTH else None
 
 
 def _identity(item: object, key: str) -> str | None:
@@ -132,16 +131,3 @@ def _entry(upstream: UpstreamItems, kind: Kind, name: str, item: Item) -> Entry 
         if reason := find_invalid_x_mcp_header(item["inputSchema"]):
             return reason
     return Entry(upstream.name, name, item, encoded)
-
-
-def _depth(value: object) -> int:
-    """How many arrays and objects stand inside one another. Iterative: what it guards against is deep recursion."""
-    depth, level = 0, _containers([value])
-    while level:
-        depth += 1
-        level = _containers(chain.from_iterable(node.values() if isinstance(node, dict) else node for node in level))
-    return depth
-
-
-def _containers(nodes: Iterable[object]) -> list[dict[str, Any] | list[Any]]:
-    return [cast("dict[str, Any] | list[Any]", node) for node in nodes if isinstance(node, dict | list)]

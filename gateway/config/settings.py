@@ -65,6 +65,22 @@ class GatewaySettings(Model):
     """How long the first listing waits for servers that are still starting."""
     max_request_bytes: Size = 4 * 2**20
     """The largest request accepted from a client."""
+    max_header_bytes: Size = 64 * 2**10
+    """The largest headers of a request."""
+    header_timeout: PositiveDuration = 5.0
+    """How long a client may take to send a request's headers."""
+    read_timeout: PositiveDuration = 9.0
+    """How long it may take to send the whole request."""
+    max_connections: Count = 15_000
+    """Connections of clients open at a time; never more than four fifths of the files the process may open."""
+    max_requests: Count = 5000
+    """Requests in flight at a time. Listen streams do not count; they are among `max_sessions`."""
+    max_requests_per_principal: Count = 1000
+    """Of these, how many one principal and its agents may have. Without authentication there is only the cap of all."""
+    max_lag: PositiveDuration = 0.5
+    """How late the event loop may be all the time before new requests are refused."""
+    max_memory: Size | None = None
+    """Memory in use above which new requests are refused; no limit when absent. On Linux only."""
     max_sessions: Count = 10_000
     """Sessions, legacy event streams and listen streams open at a time."""
     max_sessions_per_principal: Count = 1000
@@ -96,3 +112,10 @@ class GatewaySettings(Model):
                 "or set gateway.auth.enabled (GATEWAY_AUTH_ENABLED=true)"
             )
         return host
+
+    @field_validator("read_timeout")
+    @classmethod
+    def _not_below_header_timeout(cls, read_timeout: float, info: ValidationInfo) -> float:
+        if read_timeout < info.data.get("header_timeout", 0.0):
+            raise ValueError("must not be less than header_timeout")
+        return read_timeout

@@ -12,10 +12,10 @@ import structlog
 from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
-from gateway.errors import AgentCannot, GatewayError, InvalidRequest, ParseError
+from gateway.errors import AgentCannot, GatewayError, InvalidRequest
 from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, modern_agent
 from gateway.frontend.asks import Asks
-from gateway.frontend.body import check_shape
+from gateway.frontend.body import check_shape, decode
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR
 from gateway.request import Request
@@ -62,9 +62,9 @@ class Duplex:
     def receive(self, data: bytes) -> None:
         """Take one encoded message."""
         try:
-            message: object = jsonrpc.loads(data)
-        except (ValueError, RecursionError):
-            self._refuse(None, ParseError("Not JSON."))
+            message = decode(data)
+        except GatewayError as error:
+            self._refuse(None, error)
             return
         try:
             self.take(check_shape(as_object(message)))

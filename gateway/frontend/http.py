@@ -11,6 +11,7 @@ from gateway.catalogue.library import Library
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
 from gateway.frontend.exchange import Receive, Send
 from gateway.frontend.guard import Guard
+from gateway.frontend.overload import Overload
 from gateway.frontend.rest import reply_error
 from gateway.frontend.sse import LegacySse
 from gateway.frontend.streamable import Http, Streamable, read_headers, reply_failure, reply_json
@@ -43,6 +44,7 @@ class HttpFront:
     def __init__(
         self,
         guard: Guard,
+        overload: Overload,
         authenticate: Callable[[Mapping[str, str], str, str | None], Awaitable[Principal]],
         policy: Policy,
         library: Library,
@@ -52,6 +54,7 @@ class HttpFront:
         resource_metadata: Callable[[str], dict[str, Any] | None],
     ) -> None:
         self._guard = guard
+        self._overload = overload
         self._authenticate = authenticate
         self._policy = policy
         self._library = library
@@ -88,8 +91,12 @@ class HttpFront:
                 raise NotFound("No authorization server is configured here.")
             await reply_json(send, 200, document)
             return
-        if not _is_mcp(path):
-            if path not in PUBLIC and not path.startswith("/docs/"):
+        mcp = _is_mcp(path)
+        public = not mcp and (path in PUBLIC or path.startswith("/docs/"))
+        if not public and method != "DELETE":  # who ends a session takes load away
+            self._overload.check()
+        if not mcp:
+            if not public:
                 scope["user"] = await self._authenticate(headers, _address(scope), None)
             await self._rest(scope, receive, send)
             return

@@ -1,39 +1,41 @@
-"""`Mcp-Param-*`: arguments that a tool's schema wants mirrored into HTTP headers (2026-07-28, `x-mcp-header`)."""
+"""`Mcp-Param-*`: arguments that a tool's schema wants mirrored into HTTP headers (2026-07-28, `x-mcp-header`).
+
+What a schema says of it is worked out once: a large one takes tens of milliseconds, in which nobody is served.
+"""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway import sdk
+from gateway.catalogue.catalogue import Owner
 from gateway.errors import HeaderMismatch
-from gateway.upstream.listing import Item
 
 if TYPE_CHECKING:
     from mcp.shared.inbound import InboundLadderRejection
 
-PREFIX = "mcp-param-"
+PREFIX: Final = "mcp-param-"
+_KEY: Final = "x-mcp-header"
 
 
-def mirrored(tool: Item, params: Mapping[str, Any]) -> dict[str, str]:
+def mirrored(tool: Owner, params: Mapping[str, Any]) -> dict[str, str]:
     """The headers that a call of `tool` must carry to its upstream. Empty for nearly every tool there is."""
-    schema = tool.get("inputSchema")
-    if not _mentions(schema):
+    schema = _declared(tool)
+    if schema is None:
         return {}
-    sdk.load()
     from mcp.shared.inbound import mcp_param_headers, x_mcp_header_map
 
     return mcp_param_headers(x_mcp_header_map(schema), params.get("arguments") or {})
 
 
-def check(tool: Item, params: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+def check(tool: Owner, params: Mapping[str, Any], headers: Mapping[str, str]) -> None:
     """Check what an agent mirrored.
 
     Raises:
         HeaderMismatch: a header is missing, or is not what the argument says.
     """
-    schema = tool.get("inputSchema")
-    if not _mentions(schema):
+    schema = _declared(tool)
+    if schema is None:
         return
-    sdk.load()
     from mcp.shared.inbound import validate_mcp_param_headers
 
     rejection: InboundLadderRejection | None = validate_mcp_param_headers(
@@ -43,16 +45,40 @@ def check(tool: Item, params: Mapping[str, Any], headers: Mapping[str, str]) -> 
         raise HeaderMismatch(rejection.message)
 
 
-def unrecognised(tool: Item, headers: Mapping[str, str]) -> dict[str, str]:
+def unrecognised(tool: Owner, headers: Mapping[str, str]) -> dict[str, str]:
     """The `Mcp-Param-*` headers that the schema does not name; they are forwarded as they are."""
     given = {name: value for name, value in headers.items() if name.startswith(PREFIX)}
-    if not given:
+    schema = _declared(tool) if given else None
+    if schema is None:
         return given
-    sdk.load()
     from mcp.shared.inbound import x_mcp_header_map
 
-    named = {f"{PREFIX}{token.lower()}" for token in x_mcp_header_map(tool.get("inputSchema")).values()}
+    named = {f"{PREFIX}{token.lower()}" for token in x_mcp_header_map(schema).values()}
     return {name: value for name, value in given.items() if name not in named}
+
+
+def _declared(tool: Owner) -> dict[str, Any] | None:
+    """What of a tool's schema is about headers; None if nothing is, or not as it must be."""
+    if _KEY not in tool.memo:
+        schema = tool.item.get("inputSchema")
+        tool.memo[_KEY] = _extract(schema) if _mentions(schema) else None
+    return tool.memo[_KEY]
+
+
+def _extract(schema: Any) -> dict[str, Any] | None:
+    sdk.load()
+    from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map
+
+    if find_invalid_x_mcp_header(schema) is not None:
+        return None
+    kept: dict[str, Any] = {"type": "object"}
+    for path in x_mcp_header_map(schema):
+        whole, part = schema, kept
+        for step in path:
+            whole = whole["properties"][step]
+            facts = {key: whole[key] for key in ("type", _KEY) if key in whole}
+            part = part.setdefault("properties", {}).setdefault(step, facts)
+    return kept
 
 
 def _mentions(schema: Any, depth: int = 16) -> bool:
@@ -60,7 +86,7 @@ def _mentions(schema: Any, depth: int = 16) -> bool:
     if depth == 0:
         return True
     if isinstance(schema, dict):
-        return "x-mcp-header" in schema or any(_mentions(value, depth - 1) for value in schema.values())  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType, reportUnknownArgumentType]
+        return _KEY in schema or any(_mentions(value, depth - 1) for value in schema.values())  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType, reportUnknownArgumentType]
     if isinstance(schema, list):
         return any(_mentions(value, depth - 1) for value in schema)  # pyright: ignore[reportUnknownVariableType]
     return False

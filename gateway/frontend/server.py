@@ -251,7 +251,7 @@ class Server:
         owner = await self._lookup.find(request.agent, lambda catalogue: catalogue.tool(name))
         if owner is None:
             raise UnknownTool(name)
-        request.headers = {**request.headers, **mirrored(owner.item, request.params)}
+        request.headers = {**request.headers, **mirrored(owner, request.params)}
         result = await self._forward(request, "tools", owner, {**request.params, "name": owner.original})
         if result.get("resultType") == "task":
             self._tasks.publish(result, owner.upstream, request.agent.principal.id)

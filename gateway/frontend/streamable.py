@@ -15,6 +15,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
+from gateway.access.in_flight import InFlight
 from gateway.catalogue.library import Library, Sight
 from gateway.config.models import GatewaySettings
 from gateway.errors import (
@@ -103,6 +104,7 @@ class Streamable:
 
     Args:
         handle: answers a request (the whole chain).
+        in_flight: what bodies that arrive are counted by; `handle` counts what comes after.
         on_open: told of every handshake-era agent once it is initialized.
         on_notification: told what such an agent says unasked.
         tasks: outlives any one request.
@@ -114,6 +116,7 @@ class Streamable:
         handle: Handler,
         library: Library,
         sessions: Sessions,
+        in_flight: InFlight,
         on_open: Callable[[ConnectedAgent], None],
         on_notification: OnNotification,
         tasks: TaskGroup,
@@ -122,6 +125,7 @@ class Streamable:
         self._handle = handle
         self._library = library
         self._sessions = sessions
+        self._in_flight = in_flight
         self._on_open = on_open
         self._on_notification = on_notification
         self._tasks = tasks
@@ -133,7 +137,8 @@ class Streamable:
         """
         if not http.accepts("application/json"):
             raise NotAcceptable("Accept must include application/json and text/event-stream.")
-        message = await read_message(http.headers, http.receive, self._settings.max_request_bytes)
+        with self._in_flight.held(http.principal):
+            message = await read_message(http.headers, http.receive, self._settings.max_request_bytes)
         version = http.headers.get("mcp-protocol-version")
         if (version is not None and version not in HANDSHAKE_VERSIONS) or carries_envelope(message.get("params")):
             await self._post_modern(http, message, version or "")
@@ -252,8 +257,8 @@ class Streamable:
             return {}
         if not isinstance(params.get("arguments", {}), dict):
             raise InvalidParams("arguments must be an object")
-        param_headers.check(owner.item, params, http.headers)
-        return param_headers.unrecognised(owner.item, http.headers)
+        param_headers.check(owner, params, http.headers)
+        return param_headers.unrecognised(owner, http.headers)
 
     # --- Both -------------------------------------------------------------------------------------------------------
 

@@ -4,22 +4,30 @@ from typing import Any
 
 import pytest
 
+from gateway.catalogue.catalogue import Owner
 from gateway.errors import HeaderMismatch
 from gateway.frontend.param_headers import check, mirrored, unrecognised
 
-TOOL: dict[str, Any] = {
-    "name": "query",
-    "inputSchema": {
-        "type": "object",
-        "properties": {
-            "region": {"type": "string", "x-mcp-header": "Region"},
-            "limit": {"type": "integer", "x-mcp-header": "Limit"},
-            "deep": {"type": "object", "properties": {"dry": {"type": "boolean", "x-mcp-header": "Dry"}}},
-            "sql": {"type": "string"},
+
+def owned(item: dict[str, Any]) -> Owner:
+    return Owner("up", str(item.get("name")), item)
+
+
+TOOL = owned(
+    {
+        "name": "query",
+        "inputSchema": {
+            "type": "object",
+            "properties": {
+                "region": {"type": "string", "x-mcp-header": "Region"},
+                "limit": {"type": "integer", "x-mcp-header": "Limit"},
+                "deep": {"type": "object", "properties": {"dry": {"type": "boolean", "x-mcp-header": "Dry"}}},
+                "sql": {"type": "string"},
+            },
         },
-    },
-}
-PLAIN: dict[str, Any] = {"name": "plain", "inputSchema": {"type": "object", "properties": {"a": {"type": "string"}}}}
+    }
+)
+PLAIN = owned({"name": "plain", "inputSchema": {"type": "object", "properties": {"a": {"type": "string"}}}})
 
 
 def params(**arguments: Any) -> dict[str, Any]:
@@ -50,7 +58,7 @@ def test_what_is_not_given_is_not_mirrored(given: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("schema", [None, [], "x", 7, {"type": "object"}, {"properties": None}])
 def test_a_schema_without_any_costs_nothing(schema: object) -> None:
-    tool = {"name": "plain", "inputSchema": schema}
+    tool = owned({"name": "plain", "inputSchema": schema})
     assert mirrored(tool, params(region="eu")) == {}
     check(tool, params(region="eu"), {})
     assert mirrored(PLAIN, params(a="b")) == {}
@@ -70,3 +78,33 @@ def test_headers_no_schema_names_are_passed_on() -> None:
     assert unrecognised(TOOL, headers) == {"mcp-param-tenant": "a"}
     assert unrecognised(PLAIN, headers) == {"mcp-param-region": "eu", "mcp-param-tenant": "a"}
     assert unrecognised(TOOL, {"accept": "*/*"}) == {}
+
+
+class Watched(dict[str, Any]):
+    """A schema that counts how often it is gone through."""
+
+    walks = 0
+
+    def values(self) -> Any:
+        self.walks += 1
+        return super().values()
+
+
+@pytest.mark.parametrize("more", [{}, {"x-mcp-header": "Region"}], ids=["plain", "with headers"])
+def test_a_schema_is_gone_through_once(more: dict[str, str]) -> None:
+    properties = Watched(region={"type": "string", **more}, other={"type": "string", "pattern": "(a+)+$"})
+    tool = owned({"name": "query", "inputSchema": {"type": "object", "properties": properties}})
+    mirrored(tool, params(region="eu"))
+    walks = properties.walks
+    for _ in range(3):
+        mirrored(tool, params(region="eu"))
+        check(tool, params(other="x"), {})
+        unrecognised(tool, {"mcp-param-other": "x"})
+    assert properties.walks == walks
+
+
+def test_a_schema_that_names_one_header_twice_mirrors_nothing() -> None:
+    region = {"type": "string", "x-mcp-header": "Region"}
+    tool = owned({"name": "query", "inputSchema": {"type": "object", "properties": {"a": region, "b": region}}})
+    assert mirrored(tool, params(a="eu")) == {}
+    check(tool, params(a="eu"), {})

@@ -171,6 +171,24 @@ def misshapen(params: dict[str, Any]) -> dict[str, Any]:
     return {"tools": [7, None, [], {}, {"name": 5}, {"name": "no_schema"}, _tool("good")], "nextCursor": None}
 
 
+def hostile_schemas(params: dict[str, Any]) -> dict[str, Any]:
+    """Tools whose schemas take for ever to go by: `pattern`, `chain` and `circle` of `$ref`s, `deep`, `wide`."""
+    chain = {f"d{number}": {"anyOf": [{"$ref": f"#/$defs/d{number + 1}"}] * 2} for number in range(60)}
+    text = {"type": "string"}
+    schemas: dict[str, dict[str, Any]] = {
+        "pattern": {"properties": {"text": text | {"pattern": "^(([a-z])+.)+[A-Z]([a-z])+$"}}},
+        "chain": {"properties": {"text": {"$ref": "#/$defs/d0"}}, "$defs": chain | {"d60": text}},
+        "circle": {"properties": {"text": {"$ref": "#"}}, "allOf": [{"$ref": "#"}]},
+        "deep": {"properties": {"text": _nested(100)}},
+        "wide": {"properties": {f"p{number}": text | {"pattern": "(a+)+$"} for number in range(20_000)}},
+    }
+    return {"tools": [{"name": name, "inputSchema": {"type": "object"} | each} for name, each in schemas.items()]}
+
+
+def _nested(levels: int) -> dict[str, Any]:
+    return {"allOf": [_nested(levels - 1)]} if levels else {"type": "string"}
+
+
 LISTINGS: Final[dict[str, Method]] = {
     "repeated_cursor": repeated_cursor,
     "endless": endless,
@@ -178,4 +196,5 @@ LISTINGS: Final[dict[str, Method]] = {
     "duplicates": duplicates,
     "names": listing(*NAMES),
     "misshapen": misshapen,
+    "hostile_schemas": hostile_schemas,
 }

@@ -303,6 +303,15 @@ async def test_a_redirect_elsewhere_is_not_followed(location: str) -> None:
         assert await up.call("a") == "a"
 
 
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "300 Choices", "304 Same"])
+async def test_a_redirect_that_would_lose_the_request_is_not_followed(status: str) -> None:
+    mcp = Mcp(service("modern"), on={"bad": redirecting("/elsewhere", status)})
+    async with byte_server(mcp) as server, connected(server.url) as up:
+        with pytest.raises(Refused):
+            await up.call("bad")
+        assert {got.target for got in server.got} == {"/mcp"}
+
+
 async def test_redirects_in_a_circle() -> None:
     mcp = Mcp(service("modern"), on={"bad": redirecting("/mcp")})
     async with byte_server(mcp) as server, connected(server.url) as up:

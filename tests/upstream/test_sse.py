@@ -113,6 +113,33 @@ async def test_a_post_that_fails_fails_its_call_alone(kind: str) -> None:
         assert up.dispatcher.closed is None
 
 
+async def to_stream_elsewhere(got: Got, elsewhere: str) -> None:
+    await got.send(response(status="307 T", headers={"Location": elsewhere}))
+
+
+async def to_endpoint_elsewhere(got: Got, elsewhere: str) -> None:
+    await got.send(STREAM_HEAD, chunk(b"event: endpoint\ndata: %b\n\n" % elsewhere.encode()))
+
+
+async def to_posts_elsewhere(got: Got, elsewhere: str) -> None:
+    if got.method == "GET":
+        await to_endpoint_elsewhere(got, "/messages")
+    else:
+        await to_stream_elsewhere(got, elsewhere)
+
+
+@pytest.mark.parametrize("lead", [to_stream_elsewhere, to_endpoint_elsewhere, to_posts_elsewhere])
+async def test_an_upstream_leads_nowhere_but_to_itself(lead: Callable[[Got, str], Awaitable[None]]) -> None:
+    """What it names may be inside our network, and the credentials in our headers are its own alone."""
+    async with byte_server(Legacy()) as canary:
+        async with byte_server(lambda got: lead(got, canary.url)) as server:
+            with pytest.raises((GatewayError, TimeoutError)):
+                async with legacy(server.url, headers={"Authorization": "x"}, connect_timeout=1):
+                    raise AssertionError("connected")
+            assert server.got
+        assert canary.connections == 0
+
+
 async def test_a_notification_that_fails_is_noted() -> None:
     async def refuse(got: Got) -> None:
         if got.method == "POST" and got.json().get("method") == "notifications/x":

@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 
 from gateway.errors import GatewayError, InternalError, PayloadTooLarge, UnsupportedMediaType
-from gateway.frontend.body import _read as read_body  # pyright: ignore[reportPrivateUsage]
+from gateway.frontend.body import read_body
 from gateway.frontend.exchange import Receive, Send
 from gateway.frontend.rest.failures import reply_error
 

@@ -4,11 +4,9 @@ import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.frontend import body
 from gateway.frontend.rest.shell import MAX_BODY
 from gateway.upstream.upstream import Upstream
 from tests.frontend.rest.house import BROKEN, House, house
@@ -85,19 +83,6 @@ async def test_a_body_without_a_length_is_bounded_too(home: House) -> None:
 
     answer = await home.ask("alice", "POST", "/agents/register", JSON, content=endless())
     assert answer.status_code == 413
-
-
-async def test_a_body_that_does_not_come_is_not_waited_for(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "READ_SECONDS", 0.01)
-    host, port = home.base.removeprefix("http://").split(":")
-    async with await anyio.connect_tcp(host, int(port)) as stream:
-        await stream.send(
-            b"POST /agents/register HTTP/1.1\r\nHost: x\r\nX-Api-Key: alice\r\n"
-            b"Content-Type: application/json\r\nContent-Length: 10\r\n\r\n{"
-        )
-        with anyio.fail_after(5):
-            head = await stream.receive()
-    assert head.startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize("path", ["/health", "/nowhere", "/docs", "/docs/swagger-ui.css", "/upstreams"])

@@ -1,0 +1,246 @@
+"""A connection's bounds, without a socket."""
+
+import pytest
+from uvicorn.server import ServerState
+
+from gateway.frontend.connection import MAX_PIPELINED, STALL_BYTES, STALL_SECONDS
+from tests.frontend.ends import Client
+
+HEAD = b"POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
+WHOLE = b"POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+CHUNKED = b"POST /mcp HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+# --- Time -------------------------------------------------------------------------------------------------------------
+
+
+def test_who_says_nothing_is_not_waited_for() -> None:
+    client = Client()
+    client.loop.pass_time(4.9)
+    assert not client.transport.closed
+    client.loop.pass_time(0.2)
+    assert (client.transport.closed, client.status) == (True, 0)
+
+
+@pytest.mark.parametrize("sent", [HEAD[:-1], b"\r\n" * 60, b"P" * 30], ids=["headers", "empty lines", "method"])
+def test_slow_headers(sent: bytes) -> None:
+    client = Client()
+    client.send(*(sent[at : at + 1] for at in range(len(sent))), every=5.1 / len(sent))
+    assert client.transport.closed
+    assert client.status in (408, 400)
+
+
+def test_slow_headers_are_told_so() -> None:
+    client = Client()
+    client.send(HEAD[:-1])
+    client.loop.pass_time(5.1)
+    assert client.status == 408
+    assert client.refused()["error"]["code"] == -32600
+
+
+@pytest.mark.parametrize("start", [HEAD, CHUNKED + b"A\r\n"], ids=["declared", "chunked"])
+def test_a_slow_body(start: bytes) -> None:
+    client = Client()
+    client.send(start)
+    client.send(*[b"x"] * 8, every=1.1)
+    assert not client.transport.closed
+    client.send(b"x", every=0.3)
+    assert client.status == 408
+    client.refused()
+
+
+def test_a_slow_body_after_slow_headers_has_what_they_left_it() -> None:
+    client = Client()
+    client.loop.pass_time(2)
+    client.send(HEAD[:20], every=2)
+    client.send(HEAD[20:], every=4.9)
+    assert not client.transport.closed
+    client.loop.pass_time(0.2)
+    assert client.status == 408
+
+
+def test_a_body_nobody_wants_is_not_waited_for_either() -> None:
+    client = Client()
+    client.send(HEAD)
+    client.answer()
+    client.send(*[b"x"] * 9, every=1)
+    assert client.transport.closed
+
+
+def test_a_request_that_came_whole_has_no_deadline() -> None:
+    client = Client()
+    client.send(WHOLE)
+    client.loop.pass_time(10_000)
+    assert not client.transport.closed
+
+
+def test_each_request_of_a_connection_has_its_own_time() -> None:
+    client = Client()
+    for _ in range(5):
+        client.send(WHOLE[:30], every=4)
+        client.send(WHOLE[30:])
+        client.answer()
+        client.loop.pass_time(4)
+    assert not client.transport.closed
+    client.send(WHOLE[:30], every=5.1)
+    assert client.status == 408
+
+
+def test_an_idle_connection_is_closed() -> None:
+    client = Client()
+    client.send(WHOLE)
+    client.answer()
+    client.loop.pass_time(6)
+    assert (client.transport.closed, client.status) == (True, 0)
+
+
+def test_an_earlier_request_in_flight_is_not_given_up_for_a_slow_one_behind_it() -> None:
+    client = Client()
+    client.send(WHOLE + WHOLE[:30])
+    client.loop.pass_time(60)
+    assert not client.transport.closed
+    client.answer()
+    client.loop.pass_time(10)
+    assert client.status == 408
+
+
+def test_a_body_that_we_do_not_read_is_not_the_clients_fault() -> None:
+    client = Client()
+    client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", b"x" * 90_000)
+    assert client.transport.paused
+    client.loop.pass_time(60)
+    assert not client.transport.closed
+    client.connection.flow.resume_reading()
+    client.loop.pass_time(60)
+    assert client.status == 408
+
+
+def test_who_waits_for_100_continue_is_not_slow() -> None:
+    client = Client()
+    client.send(HEAD.replace(b"Host", b"Expect: 100-continue\r\nHost"))
+    client.loop.pass_time(60)
+    assert not client.transport.closed
+
+
+def test_a_response_that_is_not_read_is_given_up() -> None:
+    client = Client()
+    client.send(WHOLE)
+    client.transport.unread = 10 * STALL_BYTES
+    client.connection.pause_writing()
+    for _ in range(5):
+        client.loop.pass_time(STALL_SECONDS)
+        client.transport.unread -= STALL_BYTES
+    assert not client.transport.aborted, "it is slow, but it reads"
+    client.loop.pass_time(STALL_SECONDS)
+    client.transport.unread -= 1
+    client.loop.pass_time(STALL_SECONDS)
+    assert client.transport.aborted
+
+
+def test_a_response_that_is_read_after_all_is_not() -> None:
+    client = Client()
+    client.connection.pause_writing()
+    client.loop.pass_time(1)
+    client.connection.resume_writing()
+    client.send(WHOLE)
+    client.loop.pass_time(1000)
+    assert not client.transport.aborted
+
+
+@pytest.mark.parametrize("sent", [b"", HEAD[:-1], HEAD, WHOLE])
+def test_a_lost_connection_leaves_no_timer(sent: bytes) -> None:
+    client = Client()
+    if sent:
+        client.send(sent)
+    client.connection.pause_writing()
+    client.connection.connection_lost(ConnectionResetError())
+    assert client.loop.timers == 0
+
+
+# --- Size -------------------------------------------------------------------------------------------------------------
+
+LARGE = b"X-Large: " + b"x" * 2048 + b"\r\n"
+MANY = b"".join(b"X-%d: y\r\n" % number for number in range(500))
+
+
+@pytest.mark.parametrize("lines", [LARGE, MANY], ids=["large", "many"])
+@pytest.mark.parametrize("end", [b"", b"\r\n"], ids=["unfinished", "whole"])
+@pytest.mark.parametrize("split", [False, True])
+def test_large_headers(lines: bytes, end: bytes, split: bool) -> None:
+    client = Client()
+    head = b"GET / HTTP/1.1\r\nHost: x\r\n" + lines + end
+    client.send(*(head[at : at + 100] for at in range(0, len(head), 100)) if split else (head,))
+    assert client.status == 431
+    assert "max_header_bytes" in client.refused()["error"]["message"]
+
+
+def test_a_large_address() -> None:
+    client = Client()
+    client.send(b"GET /" + b"x" * 2048 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.status == 431
+
+
+def test_headers_that_fit_before_a_large_body() -> None:
+    client = Client()
+    client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n" + b"x" * 50_000)
+    client.send(b"")
+    assert (client.transport.closed, client.status) == (False, 0)
+
+
+@pytest.mark.parametrize("sent", [b"1;" + b"x" * 3000, b"0\r\n" + b"X: y\r\n" * 500], ids=["extension", "trailers"])
+def test_what_stands_around_a_body_is_bounded_too(sent: bytes) -> None:
+    client = Client()
+    client.send(CHUNKED, sent)
+    assert client.status == 431
+
+
+def test_a_pipeline_has_an_end() -> None:
+    client = Client()
+    client.send(WHOLE * (1 + MAX_PIPELINED))
+    assert not client.transport.closed
+    client.send(WHOLE)
+    assert (client.transport.closed, client.status) == (True, 0), "nothing can be said before the first answer"
+
+
+def test_too_many_connections() -> None:
+    state = ServerState()
+    first, second, third = (Client(state) for _ in range(3))
+    assert (third.status, first.transport.closed, second.transport.closed) == (503, False, False)
+    assert "max_connections" in third.refused()["error"]["message"]
+    third.send(WHOLE)
+    third.connection.connection_lost(None)
+    first.connection.connection_lost(None)
+    assert not Client(state).transport.closed
+
+
+# --- Form -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"X: a\rb",
+        b"X: a\nb",
+        b"X: a\0b",
+        b"X\0: a",
+        b"X : a",
+        b"X y: a",
+        b": a",
+        b"Content-Length: 3",
+        b"Content-Length: -1",
+        b"Content-Length: 1_0",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: gzip",
+    ],
+)
+def test_headers_that_two_readers_might_read_differently(line: bytes) -> None:
+    client = Client()
+    client.send(b"POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n" + line + b"\r\n\r\n{}")
+    assert client.status == 400
+    assert client.refused()["error"]["message"] == "The request is not HTTP."
+
+
+def test_a_refusal_is_not_taken_for_the_answer_to_an_earlier_request() -> None:
+    client = Client()
+    client.send(WHOLE + b"\0\0\0")
+    assert (client.transport.closed, client.status) == (True, 0)

@@ -1,0 +1,124 @@
+"""JSON in and out: what passes through comes out as it went in, and nothing takes long to decode."""
+
+import gc
+import json
+from contextlib import suppress
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.jsonrpc import MAX_DEPTH, TooManyValues, dumps, loads
+
+LARGE = 100_000
+"""Bytes from which on values are counted, and more."""
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+
+
+@given(values)
+def test_there_and_back(value: Any) -> None:
+    assert loads(dumps(value)) == value
+    assert loads(json.dumps(value).encode()) == value
+
+
+@pytest.mark.parametrize("digits", [18, 19, 20, 39, 308])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_long_integers_stay_what_they_are(digits: int, sign: int) -> None:
+    value = {"n": sign * int("123456789" * (digits // 9 + 1)) % 10**digits}
+    assert loads(dumps(value)) == value
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[1,]",
+        b'"\xff"',
+        b'"\\ud800"',
+        b"NaN",
+        b"9" * 5000,
+        b"[" + b"9" * 5000 + b"]",
+        b"[" * 100_000 + b"]" * 100_000,
+        b"[" * 100_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1),
+        b"[" * (MAX_DEPTH + 1) + b"1" * 30 + b"]" * (MAX_DEPTH + 1),
+    ],
+)
+def test_what_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever a decoder says
+        loads(data)
+
+
+@pytest.mark.parametrize("inside", [b"", b"1" * 30])
+def test_what_is_let_in_can_be_written_again(inside: bytes) -> None:
+    deep = b"[" * MAX_DEPTH + inside + b"]" * MAX_DEPTH
+    assert dumps({"result": {"structuredContent": loads(deep)}}) == b'{"result":{"structuredContent":%b}}' % deep
+
+
+def test_what_is_nested_without_end_is_no_json() -> None:
+    value: list[Any] = []
+    for _ in range(5000):
+        value = [value]
+    with pytest.raises(ValueError, match="recursion"):
+        dumps(value)
+
+
+# --- How many values --------------------------------------------------------------------------------------------------
+
+
+def padded(data: bytes) -> bytes:
+    return data.ljust(LARGE)
+
+
+@pytest.mark.parametrize("item", [b"1", b"[]", b"{}", b'""', b'{"a":1}', b"[[]]", b"null"])
+def test_values_are_counted(item: bytes) -> None:
+    marks = 1 + item.count(b"[") + item.count(b"{")
+    most = (500 - 1) // marks
+    assert len(loads(padded(b"[" + b",".join([item] * most) + b"]"), 500)) == most
+    with pytest.raises(TooManyValues):
+        loads(padded(b"[" + b",".join([item] * 501) + b"]"), 500)
+
+
+@pytest.mark.parametrize(
+    "text", ["1,2,3,", "[{,", '","', "\\", '\\",', '\\\\",', "\\\\,", '{"a": [1, 2]}'], ids=lambda text: repr(text)
+)
+def test_what_stands_in_strings_is_no_value(text: str) -> None:
+    value = {"text": text * LARGE, "more": [text, text]}
+    assert loads(json.dumps(value).encode(), 500) == value
+
+
+@given(st.lists(st.text(st.sampled_from('a,[{"\\')), min_size=1, max_size=20), values)
+def test_what_is_counted(texts: list[str], value: Any) -> None:
+    document = [texts, value]
+    data = padded(dumps(document))
+    assert loads(data, _marks(document)) == document
+    with pytest.raises(TooManyValues):
+        loads(data, _marks(document) - 1)
+
+
+def _marks(value: Any) -> int:
+    """Arrays, objects, and commas between what is in them."""
+    if isinstance(value, dict):
+        value = list(cast("dict[str, Any]", value).values())
+    if not isinstance(value, list):
+        return 0
+    inner = cast("list[Any]", value)
+    return 1 + max(len(inner) - 1, 0) + sum(map(_marks, inner))
+
+
+@pytest.mark.parametrize("data", [padded(b"[]"), padded(b"[")])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_is_left_as_it_was(data: bytes, enabled: bool) -> None:
+    was = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with suppress(ValueError):
+            loads(data)
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if was else gc.disable)()
