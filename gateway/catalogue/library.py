@@ -5,7 +5,7 @@ of it and share one catalogue; a restricted one gets its own, made when first as
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Protocol
 
 import structlog
@@ -21,6 +21,8 @@ log = structlog.stdlib.get_logger("gateway.catalogue")
 
 View = str | None
 """An upstream's name, or None for the merged catalogue."""
+
+NOTHING: Final = Catalogue()
 
 MAX_RESTRICTED: Final = 512
 """Most catalogues of restricted principals kept; the one unused for longest is made anew when needed."""
@@ -52,7 +54,7 @@ class Library:
         self._rules = {name: _rules(server) for name, server in servers.items()}
         self._prefix: Prefix = prefix
         self._listings: dict[str, Listing] = {}
-        self._whole: dict[View, Catalogue] = {None: Catalogue(), **dict.fromkeys(servers, Catalogue())}
+        self._whole: dict[View, Catalogue] = {None: NOTHING, **dict.fromkeys(servers, NOTHING)}
         self._changes: dict[View, set[ChangeKind]] = {}
         self._public: dict[tuple[Kind, str, str], str] = {}
         self._restricted: OrderedDict[tuple[View, Sight], Catalogue] = OrderedDict()
@@ -63,8 +65,9 @@ class Library:
         return view is None or (view in self._whole and sight.sees_upstream(view))
 
     def view(self, view: View, sight: Sight) -> Catalogue:
-        if sight.unrestricted:
-            return self._whole[view]
+        """The catalogue of somebody of that sight; an empty one where there is no such view, or no longer."""
+        if sight.unrestricted or view not in self._whole:
+            return self.whole(view)
         key = view, sight
         catalogue = self._restricted.get(key)
         if catalogue is None:
@@ -77,7 +80,7 @@ class Library:
 
     def whole(self, view: View) -> Catalogue:
         """The view of somebody who may see everything."""
-        return self._whole[view]
+        return self._whole.get(view, NOTHING)
 
     def public_form(self, kind: Kind, upstream: str, original: str) -> str:
         """The name or URI by which the merged catalogue, and so the policy, knows an item; a URI nobody listed keeps
@@ -87,11 +90,26 @@ class Library:
     def update(self, listings: Iterable[tuple[str, Listing | None]]) -> set[View]:
         """Take new listings (None: the upstream offers nothing now); returns the views that may have changed."""
         names = [name for name, listing in listings if self._take(name, listing)]
-        if not names:
-            return set()
+        return self._rebuild(names) if names else set()
+
+    def configure(
+        self, servers: Mapping[str, ServerConfig], prefix: Prefix, listings: Iterable[tuple[str, Listing | None]]
+    ) -> None:
+        """Hold these servers and no others, by these rules. To see what that changed for somebody, compare views."""
+        before, self._rules = self._rules, {name: _rules(server) for name, server in servers.items()}
+        self._prefix = prefix
+        for name in before.keys() - self._rules.keys():
+            self._take(name, None)
+            del self._whole[name]
+        stale = {name for name, rules in self._rules.items() if rules != before.get(name)}
+        stale |= {name for name, listing in listings if self._take(name, listing)}
+        self._rebuild(stale)
+        self._restricted.clear()  # the rules they were made by may be others, and so may everybody's public names
+
+    def _rebuild(self, names: Collection[str]) -> set[View]:
         rebuilt: dict[View, Catalogue] = {name: self._build([name], "own") for name in names}
         rebuilt[None] = self._build(list(self._listings), self._prefix)
-        self._changes = {view: changed(self._whole[view], new) for view, new in rebuilt.items()}
+        self._changes = {view: changed(self.whole(view), new) for view, new in rebuilt.items()}
         self._whole.update(rebuilt)
         self._public = _public_forms(rebuilt[None])
         self._outdated = {key: old for key, old in self._restricted.items() if key[0] in rebuilt}
