@@ -4,7 +4,7 @@ The fronts turn bytes into a `Request` and a result into bytes; the rooms behind
 comes in at `route`, finds its owner in the catalogue and leaves through `bridge.forward`.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
@@ -12,14 +12,15 @@ import anyio
 import structlog
 
 from gateway.access.layers import Limits
-from gateway.access.policy import Grant, Policy
+from gateway.access.policy import Grant, Policy, Rule
 from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.forward import Bridge
 from gateway.bridge.log_levels import LogRequests, is_wanted
 from gateway.bridge.subscriptions import Listener, Subscriptions
 from gateway.bridge.tasks import TaskHandles
-from gateway.catalogue.catalogue import Ambiguous, Catalogue, Owner
+from gateway.catalogue.catalogue import Ambiguous, Catalogue, Owner, changed
 from gateway.catalogue.library import Library
+from gateway.catalogue.merge import Prefix
 from gateway.catalogue.pages import page
 from gateway.config.models import GatewaySettings
 from gateway.errors import (
@@ -32,6 +33,7 @@ from gateway.errors import (
     UnknownResource,
     UnknownTool,
     UpstreamError,
+    UpstreamUnavailable,
 )
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.extensions import Extensions
@@ -49,7 +51,7 @@ from gateway.protocol import (
     RESOURCE_NOT_FOUND,
     Era,
 )
-from gateway.request import QUESTIONS, Agent, Principal, Request
+from gateway.request import QUESTIONS, Agent, Request
 from gateway.upstream.upstream import Upstream
 
 log = structlog.stdlib.get_logger("gateway.frontend")
@@ -106,7 +108,7 @@ class Server:
         self._subscriptions = Subscriptions()
         self._agents: dict[str, tuple[ConnectedAgent, Listener]] = {}
         self._log_requests = LogRequests()
-        self._listening: set[tuple[Principal, anyio.Event]] = set()
+        self._listening: dict[Listener, tuple[Agent, anyio.Event]] = {}
         everywhere: dict[str, Handler] = {
             **dict.fromkeys(LIST_METHODS, self._list),
             "tools/call": self._call_tool,
@@ -164,20 +166,49 @@ class Server:
     async def hear(self, agent: ConnectedAgent, method: str, params: dict[str, Any]) -> None:
         """A handshake-era agent says something unasked: what concerns upstreams is passed on."""
         if method == "notifications/roots/list_changed":
-            for upstream in self._upstreams.values():
+            for upstream in list(self._upstreams.values()):
                 await upstream.tell(agent, method, params or None)
 
     def end_streams(self, principals: Collection[str] | None = None) -> None:
         """End listen streams, gracefully: all of them (the gateway is about to stop), or those of principals (ids) that
         are no longer good, and of their agents."""
-        for principal, ended in list(self._listening):
-            if principals is None or principal.is_one_of(principals):
+        for agent, ended in self._listening.values():
+            if principals is None or agent.principal.is_one_of(principals):
                 ended.set()
+
+    # --- The configuration changes ------------------------------------------------------------------------------------
+
+    def configure(self, settings: GatewaySettings, rules: Sequence[Rule], prefix: Prefix) -> None:
+        """Take up other settings, rules and upstreams, and tell everybody which of the lists they see have changed."""
+        agents = {listener: agent for agent, listener in self._agents.values()}
+        agents |= {listener: agent for listener, (agent, _) in self._listening.items()}
+        before = {listener: self._library.view(*self._key(agent)) for listener, agent in agents.items()}
+        self._settings = settings
+        self._policy.use(rules)
+        servers = {name: upstream.config for name, upstream in self._upstreams.items()}
+        self._library.configure(servers, prefix, [(name, each.listing) for name, each in self._upstreams.items()])
+        for listener, agent in agents.items():
+            listener.key = self._key(agent)
+            for uri in [uri for uri, resource in listener.resources.items() if not listener.admits(*resource)]:
+                self._subscriptions.unsubscribe(listener, uri)
+            for kind in sorted(changed(before[listener], self._catalogue(agent)) & set(listener.kinds)):
+                listener.notify(CHANGE_NOTIFICATIONS[kind], None)
+
+    async def brief(self, upstream: Upstream) -> None:
+        """One begins to serve, perhaps in another's place: what its agents want of it is asked of it anew."""
+        wanted = self._subscriptions.wanted(upstream.name)
+        with suppress(GatewayError):
+            await upstream.want(wanted)
+        await self._share_log_level(upstream)
+        for uri in sorted(wanted):  # it may have changed with the server
+            self._subscriptions.resource_updated(upstream.name, {"uri": uri})
 
     # --- What its upstreams say (upstream.Observer) -----------------------------------------------------------------
 
     def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None:
         """Who sees the merged catalogue hears of what changed in it; who sees the upstream alone, what it announced."""
+        if self._upstreams.get(upstream.name) is not upstream:
+            return  # it does not serve yet, or not any more
         affected = self._library.update([(upstream.name, upstream.listing)])
         changes: dict[Hashable, set[str]] = {}
         for key in cast("set[tuple[str | None, Grant]]", self._subscriptions.keys()):
@@ -252,7 +283,8 @@ class Server:
 
     def _identity(self, agent: Agent) -> Mapping[str, Any]:
         """Who answers: at `/mcp/{upstream}` the upstream, as far as it said so."""
-        known = self._upstreams[agent.view].known if agent.view is not None else None
+        upstream = self._upstreams.get(agent.view) if agent.view is not None else None
+        known = upstream.known if upstream is not None else None
         return known.server_info if known is not None and known.server_info else SERVER_INFO
 
     # --- Lists ------------------------------------------------------------------------------------------------------
@@ -359,11 +391,22 @@ class Server:
         request.upstream = owner.upstream
         tool = owner.original if request.method == "tools/call" else None
         await self._limits.count_upstream(request, owner.upstream, tool)
-        upstream, agent = self._upstreams[owner.upstream], request.agent
-        if agent.era is Era.MODERN and agent.log_level and self._log_requests.asks(upstream.name, agent.log_level):
-            await self._share_log_level(upstream)
-        with self._log_requests.at_work(upstream.name, request):
-            return await self._bridge.forward(request, upstream, params)
+        agent = request.agent
+        if agent.era is Era.MODERN and agent.log_level and self._log_requests.asks(owner.upstream, agent.log_level):
+            await self._share_log_level(self._upstream(owner.upstream))
+        with self._log_requests.at_work(owner.upstream, request):
+            return await self._bridge.forward(request, self._upstream(owner.upstream), params)
+
+    def _upstream(self, name: str) -> Upstream:
+        """The one that serves under a name, which is to be used at once: whatever waits may find another.
+
+        Raises:
+            UpstreamUnavailable: it was removed since its name was found.
+        """
+        upstream = self._upstreams.get(name)
+        if upstream is None:
+            raise UpstreamUnavailable(name, "gone", "it was taken out of the configuration")
+        return upstream
 
     # --- Resources ----------------------------------------------------------------------------------------------------
 
@@ -432,7 +475,7 @@ class Server:
                 listener.resources[uri] = owners[0].upstream, owners[0].original
         self._subscriptions.add(listener)
         ended = anyio.Event()
-        self._listening.add((request.agent.principal, ended))
+        self._listening[listener] = request.agent, ended
         try:
             async with anyio.create_task_group() as tg:
                 for upstream in {upstream for upstream, _ in listener.resources.values()}:
@@ -444,7 +487,7 @@ class Server:
             listener.notify = notify
             await ended.wait()
         finally:
-            self._listening.discard((request.agent.principal, ended))
+            del self._listening[listener]
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):
                 await self._want(self._subscriptions.remove(listener))
         return {"_meta": tag}
@@ -491,7 +534,8 @@ class Server:
 
     async def _want(self, upstreams: set[str]) -> None:
         for name in upstreams:
-            await self._upstreams[name].want(self._subscriptions.wanted(name))
+            if (upstream := self._upstreams.get(name)) is not None:
+                await upstream.want(self._subscriptions.wanted(name))
 
     # --- Logging ------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ from typing import Any, Final, Literal, TextIO
 import orjson
 import structlog
 
+from gateway.config.models import Config
+
 MASK: Final = "***"
 _QUIET: Final = ("httpx2", "httpcore2", "uvicorn.access", "mcp", "client", "asyncio", "watchfiles")
 """Loggers of libraries that say more than an operator wants at `info`."""
@@ -66,6 +68,13 @@ def configure(
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR if number > logging.DEBUG else logging.DEBUG)
+
+
+def configure_for(config: Config, *, at_least: str | None = None) -> None:
+    """Set up logging as a configuration asks; `at_least` keeps one-shot verbs quiet unless the user asked for more."""
+    settings = config.gateway
+    level = settings.log_level if at_least is None or settings.log_level != "info" else at_least
+    configure("debug" if settings.debug else level, settings.log_format, Redactor(config.secrets))
 
 
 class _LoggerFactory:

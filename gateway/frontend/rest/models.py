@@ -51,6 +51,9 @@ class Ready(BaseModel):
     status: Literal["ready", "not ready", "draining"] = Field(
         description="`not ready`: a required upstream is missing. `draining`: it is about to stop; send nothing more."
     )
+    configuration: Literal["current", "refused"] = Field(
+        description="`refused`: its last change is not valid, and the one from before is still in force."
+    )
     upstreams: dict[str, Readiness] = Field(description="Every upstream by name.")
 
 
@@ -155,7 +158,19 @@ class UpstreamInfo(BaseModel):
     in_flight: int = Field(description="Requests that await its answer.")
 
 
+class Reloads(BaseModel):
+    """How far what is in force agrees with the configuration's files."""
+
+    loaded_at: datetime = Field(description="When what is in force was read.")
+    refused: str | None = Field(
+        description="Why the files as they are now are not in force, a line for each problem; null when they are.",
+        examples=["servers.yaml:7: server 'files': comand: unknown key; did you mean 'command'?"],
+    )
+    needs_restart: list[str] = Field(description="Settings that were changed and only a restart would apply.")
+
+
 class Upstreams(BaseModel):
+    configuration: Reloads
     upstreams: list[UpstreamInfo] = Field(description="Those that you may use, in the order of the configuration.")
 
 

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Path
 
 from gateway.access.policy import Policy
 from gateway.catalogue.library import Library
+from gateway.config.reload import Current
 from gateway.errors import NotFound
 from gateway.frontend.rest.caller import PRIVATE, Admin, Count, Reader, counted, failures
 from gateway.frontend.rest.masking import Redact, safe_url
-from gateway.frontend.rest.models import Restarting, ServerInfo, UpstreamInfo, Upstreams
+from gateway.frontend.rest.models import Reloads, Restarting, ServerInfo, UpstreamInfo, Upstreams
 from gateway.protocol import Era
-from gateway.request import Principal
+from gateway.request import ADMIN, Principal
 from gateway.upstream.link import State
 from gateway.upstream.upstream import Upstream
 
@@ -23,10 +24,13 @@ log = structlog.stdlib.get_logger("gateway.rest")
 LONGEST_SHOWN = 200
 """Characters of what an upstream says about itself."""
 
+REFUSED = "The configuration's last change is not valid; who has the scope `admin` can see why."
+
 Name = Annotated[str, Path(description="The upstream's name.", examples=["time"])]
 
 
 def upstream_routes(
+    current: Current,
     upstreams: Mapping[str, Upstream],
     library: Library,
     policy: Policy,
@@ -69,12 +73,21 @@ def upstream_routes(
             in_flight=upstream.in_flight(),
         )
 
+    def reloads(caller: Principal) -> Reloads:
+        """The reason may name servers that not everybody may know of."""
+        reason = redact(current.refused) if ADMIN in caller.scopes else REFUSED
+        return Reloads(
+            loaded_at=current.loaded_at,
+            refused=reason if current.refused else None,
+            needs_restart=list(current.needs_restart),
+        )
+
     @router.get("", summary="All upstreams", responses=failures(403))
     async def all_upstreams(caller: Reader) -> Upstreams:
         """Those that you may use, and how they are."""
         grant = policy.grant(caller)
         seen = [upstream for name, upstream in upstreams.items() if grant.sees_upstream(name)]
-        return Upstreams(upstreams=[describe(upstream, caller) for upstream in seen])
+        return Upstreams(upstreams=[describe(upstream, caller) for upstream in seen], configuration=reloads(caller))
 
     @router.get("/{name}", summary="One upstream", responses=failures(403, 404))
     async def one_upstream(name: Name, caller: Reader) -> UpstreamInfo:

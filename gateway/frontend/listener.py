@@ -1,0 +1,130 @@
+"""A socket that agents connect to, and its end: first no new connections, then no new requests over old ones.
+
+HTTP gives a server no good moment to close a connection that is kept alive: the next request may be on its way. So each
+answer says that it is the last one, and a connection that says nothing is closed a moment later.
+"""
+
+import math
+import select
+import socket
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+import uvicorn
+from anyio.abc import TaskStatus
+
+from gateway.errors import ConfigError
+from gateway.frontend.exchange import Receive, Send
+
+App = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+LAST_REQUEST_SECONDS: Final = 0.5
+"""How long a request may be on its way over a connection that was idle when we stopped accepting."""
+MAX_TURNS: Final = 1000
+"""Of the loop, to accept the connections that wait for it before the socket is closed."""
+_LOOK_SECONDS: Final = 0.02
+
+
+class Listener:
+    """Constructing it takes the address; `serve` accepts.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._socket = _listen(host, port)
+        self._host = host
+        self._server: _Uvicorn | None = None
+        self._refused_at: float | None = None
+        self._closed = anyio.Event()
+
+    @property
+    def url(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._socket.getsockname()[1]}"
+
+    async def serve(self, app: App, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serve until `close`; started when connections are accepted."""
+        self._server = _Uvicorn(_config(self._saying_so(app)), task_status.started)
+        await self._server.serve([self._socket])
+        self._closed.set()
+
+    async def refuse(self) -> None:
+        """Accept no more connections. Those there are get answers that are their last."""
+        assert self._server is not None
+        self._refused_at = anyio.current_time()
+        for _ in range(MAX_TURNS):  # whoever has come as far as the system's queue would be reset with the socket
+            if not select.select([self._socket], [], [], 0)[0]:
+                break
+            await anyio.lowlevel.checkpoint()
+        for server in self._server.servers:
+            server.close()
+        self._socket.close()
+
+    async def close(self, patience: float) -> None:
+        """Close what is left: idle connections, as soon as nothing can be on its way any more, and the others when
+        they have been answered, for which they have `patience` seconds."""
+        assert self._server is not None
+        quiet_at = (self._refused_at or anyio.current_time()) + LAST_REQUEST_SECONDS
+        while self._server.server_state.connections and anyio.current_time() < quiet_at:  # noqa: ASYNC110 - there is no event
+            await anyio.sleep(_LOOK_SECONDS)
+        self._server.config.timeout_graceful_shutdown = max(1, math.ceil(patience))
+        self._server.should_exit = True
+        await self._closed.wait()
+
+    def _saying_so(self, app: App) -> App:
+        """While no more connections are accepted, say in every answer that there will be no other."""
+
+        async def saying_so(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+            async def send_last(event: dict[str, Any]) -> None:
+                if self._refused_at is not None and event["type"] == "http.response.start":
+                    event = {**event, "headers": [*event["headers"], (b"connection", b"close")]}
+                await send(event)
+
+            await app(scope, receive, send_last)
+
+        return saying_so
+
+
+class _Uvicorn(uvicorn.Server):
+    """Signals are ours: we drain before we stop it."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    @contextmanager
+    def capture_signals(self) -> "Generator[None]":
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        http="httptools",
+        ws="none",
+        server_header=False,
+        date_header=False,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            f"Cannot listen on {host} port {port}: {reason}. Stop what uses it, or choose another with --port."
+        ) from None
