@@ -25,6 +25,10 @@ check: lint test
 ci:
     @.ci/run
 
+# The protocol's official suite, without the gateway and through it; `--client` for the other side, `--help` for the rest
+conformance *arguments:
+    @scripts/conformance "$@"
+
 # CPU per call of our connections beside the SDK's transports
 bench *arguments:
     uv run python tests/bench/outbound.py "$@"

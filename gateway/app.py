@@ -83,7 +83,7 @@ class Gateway:
         self._guardian = Guardian()
         self._fleet = Fleet(self._make_upstream, _is_same_server, self._on_new_upstream)
         self.upstreams = self._fleet.serving
-        self.metrics = Metrics(lambda: [(name, each.status.state.value) for name, each in list(self.upstreams.items())])
+        self.metrics = Metrics(lambda: [each.health() for each in list(self.upstreams.values())])
         self.policy = Policy(configured.rules(config))
         self._limits = Limits(MemoryLimiter(), *configured.limits(config), self.metrics.limit_decided)
         self.library = Library(config.enabled, config.prefix)

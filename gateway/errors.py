@@ -296,15 +296,38 @@ class UpstreamUnavailable(GatewayError):
         super().__init__(text + ".", data=data)
 
 
+class CircuitOpen(GatewayError):
+    """The upstream has failed too often in a row and is left alone for a while. The request was not delivered.
+
+    Args:
+        reason: its last failure, in words that may follow its name.
+        retry_after: seconds until it is tried again.
+    """
+
+    code, outcome = -32009, "circuit_open"
+
+    def __init__(self, upstream: str, reason: str, retry_after: float) -> None:
+        super().__init__(
+            f"Upstream {upstream!r} keeps failing and is not asked for now: {reason}. "
+            f"It is tried again in {math.ceil(retry_after)} s.",
+            data={"upstream": upstream, "reason": reason, "retryAfter": round(retry_after, 1), "delivered": False},
+        )
+
+
 class UpstreamTimeout(GatewayError):
-    """The upstream did not answer by the deadline. It may still be at work on the request."""
+    """The upstream did not answer by the deadline. It may still be at work on the request.
+
+    Args:
+        setting: the one that says how long it may take.
+    """
 
     code, outcome = -32011, "timeout"
 
-    def __init__(self, upstream: str, method: str, seconds: float) -> None:
+    def __init__(self, upstream: str, method: str, seconds: float, setting: str = "timeout") -> None:
+        seconds = round(seconds, 2)
         super().__init__(
             f"Upstream {upstream!r} did not answer {method} within {seconds:g} s. "
-            "If it needs longer, raise `timeout` in its entry.",
+            f"If it needs longer, raise `{setting}` in its entry.",
             data={"upstream": upstream, "timeout": seconds},
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+from gateway.errors import InvalidParams
 from gateway.jsonrpc import RequestId, as_object
 from gateway.protocol import Era
 
@@ -148,3 +149,15 @@ class Request:
     @property
     def progress_token(self) -> RequestId | None:
         return self.meta.get("progressToken")
+
+
+def string(params: Mapping[str, Any], key: str) -> str:
+    """A parameter that must be text.
+
+    Raises:
+        InvalidParams: it is missing, or something else.
+    """
+    value = params.get(key)
+    if not isinstance(value, str):
+        raise InvalidParams(f"{key} must be a string")
+    return value

@@ -7,6 +7,11 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P) || exit 1
 unset VIRTUAL_ENV # of some other project
 export UV_PYTHON_DOWNLOADS=never
 
+# uv is to trust whom the machine trusts, as pip does: behind a company's proxy there is no other way out.
+for store in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
+    if [ -s "$store" ]; then export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"; fi
+done
+
 # Names on PATH are tried, not trusted: a version manager's may exist and not run, and uv stops at the first of those.
 find_python() { # CONDITION NAME...: the first interpreter that runs and whose sys.version_info meets the condition
     condition=$1

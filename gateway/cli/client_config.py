@@ -19,13 +19,15 @@ NAME = "gateway"
 
 
 @click.command("client-config")
-@click.argument("client", type=click.Choice(list(CLIENTS)))
+@click.argument("client", metavar="CLIENT", type=click.Choice(list(CLIENTS)))
 @click.option("--http", is_flag=True, help="An entry that reaches a running gateway instead of starting one.")
 @click.option("--url", metavar="URL", help="Where that gateway is; by default where `serve` listens. Implies --http.")
 @click.option("--name", default=NAME, show_default=True, help="What the client is to call it.")
 @config_option
 def command(client: str, http: bool, url: str | None, name: str, path: Path | None) -> None:
     """Print what to put into a client's configuration.
+
+    CLIENT is one of claude-desktop, claude-code, cursor, vscode, gemini.
 
     The snippet goes to stdout; where it belongs, and the command that puts it there, to stderr.
     """

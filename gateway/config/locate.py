@@ -51,7 +51,9 @@ def find_config(
 
 
 def _chosen(path: Path, name: str) -> Found:
-    if os.path.isdir(path) or not os.path.exists(path):  # Path's own raise where a folder may not be entered
+    if os.path.isdir(path):  # Path's own raise where a folder may not be entered
+        raise ConfigError(f"{name}: is a folder; name the file in it")
+    if not os.path.exists(path):
         raise ConfigError(f"{name}: there is no such file; check the path")
     return Found(path, _is_demo(path))
 

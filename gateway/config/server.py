@@ -58,8 +58,15 @@ class BreakerConfig(Model):
 
     failures: Count = 5
     """Failures in a row after which calls fail at once."""
+    window: PositiveDuration = 600.0
+    """The time within which these failures must come; what is older does not count."""
     cooldown: PositiveDuration = 30.0
     """How long until one call may try again."""
+
+
+def _timeouts(given: Mapping[str, Any]) -> list[float]:
+    """Those that were understood."""
+    return [given.get("timeout", 0.0), *given.get("timeouts", {}).values()]
 
 
 class ServerConfig(Model):
@@ -89,8 +96,10 @@ class ServerConfig(Model):
     """Which tools are offered, and under which names and descriptions. A list is short for `allow`."""
     timeout: PositiveDuration = 60.0
     """How long a request may take. Progress reported by the server starts it anew."""
-    max_timeout: PositiveDuration = Field(default_factory=lambda given: max(900.0, given.get("timeout", 0.0)))
-    """How long a request may take in all, whatever progress is reported. 15 minutes, or `timeout` if that is longer."""
+    timeouts: dict[str, PositiveDuration] = Field(default={})
+    """Globs of the server's tools → how long a call of one may take, instead of `timeout`. The first that matches."""
+    max_timeout: PositiveDuration = Field(default_factory=lambda given: max(900.0, *_timeouts(given)))
+    """How long a request may take in all, whatever progress is reported. 15 minutes, or the longest of the above."""
     connect_timeout: PositiveDuration = 30.0
     """How long connecting and the handshake may take."""
     lazy: bool = False
@@ -159,6 +168,8 @@ class ServerConfig(Model):
     def _not_below_timeout(cls, max_timeout: float, info: ValidationInfo) -> float:
         if max_timeout < info.data.get("timeout", 0.0):
             raise ValueError("must not be less than timeout")
+        if max_timeout < max(_timeouts(info.data)):
+            raise ValueError("must not be less than one of timeouts")
         return max_timeout
 
     @model_validator(mode="after")
@@ -176,3 +187,9 @@ class ServerConfig(Model):
         if self.type != "stdio" and not self.url:
             raise ValueError(f"type {self.type} reaches a server; give its `url`")
         return self
+
+    def timeout_of(self, tool: str | None) -> float:
+        """How long a call of the server's tool of that name may take, or with None another request."""
+        if tool is None:
+            return self.timeout
+        return next((seconds for glob, seconds in self.timeouts.items() if fnmatchcase(tool, glob)), self.timeout)

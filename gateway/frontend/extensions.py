@@ -1,32 +1,25 @@
 """Methods that are not MCP's own, but an extension's: passed to the one upstream they can be meant for."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.access.policy import Policy
 from gateway.bridge.forward import Bridge
 from gateway.bridge.tasks import EXTENSION as TASKS
 from gateway.bridge.tasks import METHODS as TASK_METHODS
 from gateway.bridge.tasks import TaskHandles
 from gateway.errors import InvalidParams, MethodNotFound, UnknownTask
+from gateway.frontend.lookup import Lookup
 from gateway.jsonrpc import as_object
-from gateway.request import Agent, Request
+from gateway.request import Request
 from gateway.upstream.upstream import Upstream
 
 
 class Extensions:
-    """
-    Args:
-        seen_by: the upstreams that an agent sees.
-    """
+    """Handles every method that is none of MCP's own."""
 
-    def __init__(
-        self, policy: Policy, bridge: Bridge, tasks: TaskHandles, seen_by: Callable[[Agent], Sequence[Upstream]]
-    ) -> None:
-        self._policy = policy
+    def __init__(self, lookup: Lookup, bridge: Bridge, tasks: TaskHandles) -> None:
+        self._lookup = lookup
         self._bridge = bridge
         self._tasks = tasks
-        self._seen_by = seen_by
 
     async def route(self, request: Request) -> dict[str, Any]:
         """Answer a request whose method is none of MCP's own.
@@ -42,8 +35,8 @@ class Extensions:
         # What such a method does is unknown, and so is what of the upstream it touches.
         owners = [
             upstream
-            for upstream in self._seen_by(agent)
-            if self._policy.grant(agent.principal).unrestricted and shared & _offered(upstream).keys()
+            for upstream in self._lookup.upstreams(agent)
+            if self._lookup.grant(agent).unrestricted and shared & _offered(upstream).keys()
         ]
         if len(owners) != 1:
             names = ", ".join(upstream.name for upstream in owners)
@@ -53,7 +46,7 @@ class Extensions:
 
     async def _task(self, request: Request) -> dict[str, Any]:
         agent = request.agent
-        seen = {upstream.name: upstream for upstream in self._seen_by(agent)}
+        seen = {upstream.name: upstream for upstream in self._lookup.upstreams(agent)}
         if not any(TASKS in _offered(upstream) for upstream in seen.values()):
             raise MethodNotFound(request.method)
         public = request.params.get("taskId")

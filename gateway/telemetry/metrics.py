@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gateway.errors import GatewayError
 from gateway.request import Request
+from gateway.telemetry.health import Health
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 
@@ -33,10 +34,10 @@ class Metrics:
     """All metrics of one gateway, in a registry of its own.
 
     Args:
-        states: the upstreams' states now, as `(upstream, state)`; asked for when the metrics are read.
+        health: the upstreams' now; asked for when the metrics are read.
     """
 
-    def __init__(self, states: Callable[[], Iterable[tuple[str, str]]]) -> None:
+    def __init__(self, health: Callable[[], Iterable[Health]]) -> None:
         self._registry = CollectorRegistry()
         labels = ("method", "upstream", "outcome")
         self._requests = Counter("mcp_gateway_requests", "MCP requests answered.", labels, registry=self._registry)
@@ -50,7 +51,7 @@ class Metrics:
         self._limits = Counter(
             "mcp_gateway_limit_decisions", "Decisions of rate limits.", ("limit", "decision"), registry=self._registry
         )
-        self._registry.register(_States(states))
+        self._registry.register(_Upstreams(health))
 
     def layer(self, following: Handler) -> Handler:
         """Count and time each request."""
@@ -85,16 +86,28 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class _States(Collector):
-    """One gauge per upstream and state: 1 for the state it is in."""
+class _Upstreams(Collector):
+    """What is known of each upstream anyway. States are a gauge each: 1 for the state it is in."""
 
-    def __init__(self, states: Callable[[], Iterable[tuple[str, str]]]) -> None:
-        self._states = states
+    def __init__(self, health: Callable[[], Iterable[Health]]) -> None:
+        self._health = health
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        family = GaugeMetricFamily(
+    def collect(self) -> Iterable[Metric]:
+        state = GaugeMetricFamily(
             "mcp_gateway_upstream_state", "1 for the state an upstream is in.", labels=("upstream", "state")
         )
-        for upstream, state in self._states():
-            family.add_metric((upstream, state), 1)
-        yield family
+        breaker = GaugeMetricFamily(
+            "mcp_gateway_breaker_state", "1 for the state an upstream's breaker is in.", labels=("upstream", "state")
+        )
+        openings = CounterMetricFamily(
+            "mcp_gateway_breaker_openings", "How often an upstream's breaker has opened.", labels=("upstream",)
+        )
+        retries = CounterMetricFamily(
+            "mcp_gateway_upstream_retries", "Requests sent to an upstream once more.", labels=("upstream",)
+        )
+        for each in self._health():
+            state.add_metric((each.upstream, each.state), 1)
+            breaker.add_metric((each.upstream, each.breaker), 1)
+            openings.add_metric((each.upstream,), each.openings)
+            retries.add_metric((each.upstream,), each.retries)
+        yield from (state, breaker, openings, retries)

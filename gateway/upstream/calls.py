@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
-from gateway.errors import UpstreamLost, UpstreamTimeout
+from gateway.errors import UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import RequestId
 from gateway.request import Notify
 
@@ -38,6 +38,26 @@ class SessionLost(UpstreamLost):
 
     def __init__(self, upstream: str) -> None:
         super().__init__(upstream, "it no longer knows this session", delivered=False)
+
+
+class Dropped(UpstreamLost):
+    """We have hung up: the upstream is not to blame."""
+
+
+class Refused(UpstreamProtocolError):
+    """An HTTP error status with no JSON-RPC error in its body."""
+
+    def __init__(self, upstream: str, status: int, hint: str = "") -> None:
+        super().__init__(upstream, f"HTTP status {status}{hint}")
+        self.status = status
+
+
+class RefusedError(UpstreamError):
+    """An HTTP error status with a JSON-RPC error in its body: the upstream's own, passed through as it is."""
+
+    def __init__(self, status: int, code: int, message: str, data: Any) -> None:
+        super().__init__(code, message, data)
+        self.status = status
 
 
 class Peer(Protocol):
@@ -78,7 +98,9 @@ class Call:
 
     __slots__ = (
         "_asked",
+        "_is_last",
         "_latest",
+        "_max_timeout",
         "_timeout",
         "_timer",
         "asker",
@@ -102,13 +124,14 @@ class Call:
         self.reply: object = None
         """What the transport keeps with the call."""
         self._timer: asyncio.TimerHandle | None = None
-        self._timeout = self._latest = math.inf
+        self._timeout = self._max_timeout = self._latest = math.inf
+        self._is_last = False
         self._asked: set[anyio.CancelScope] = set()
 
     def set_deadline(self, timeout: float, latest: float) -> None:
         """Fail after `timeout` seconds without progress, or `latest` seconds in all."""
         loop = self.future.get_loop()
-        self._timeout, self._latest = timeout, loop.time() + latest
+        self._timeout, self._max_timeout, self._latest = timeout, latest, loop.time() + latest
         self._timer = loop.call_later(min(timeout, latest), self._expire)
 
     def renew_deadline(self) -> None:
@@ -133,10 +156,12 @@ class Call:
         if self._timer is not None and not self.future.done():
             self._timer.cancel()
             loop = self.future.get_loop()
-            self._timer = loop.call_at(min(loop.time() + timeout, self._latest), self._expire)
+            self._is_last = loop.time() + timeout > self._latest
+            self._timer = loop.call_at(self._latest if self._is_last else loop.time() + timeout, self._expire)
 
     def _expire(self) -> None:
-        self.fail(UpstreamTimeout(self.upstream, self.method, self._timeout))
+        limit = (self._max_timeout, "max_timeout") if self._is_last else (self._timeout, "timeout")
+        self.fail(UpstreamTimeout(self.upstream, self.method, *limit))
 
     def settle(self) -> None:
         """Nobody waits any more: drop the timer and what was asked meanwhile, and read a failure that would otherwise

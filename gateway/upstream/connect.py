@@ -12,7 +12,7 @@ from gateway import sdk
 from gateway.config.models import ServerConfig
 from gateway.errors import GatewayError, UpstreamLost
 from gateway.protocol import Era
-from gateway.upstream.calls import Peer
+from gateway.upstream.calls import Peer, Refused, RefusedError
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.process import Program
 from gateway.upstream.stderr import StderrLog
@@ -166,6 +166,4 @@ class Probe:
 
 def _may_be_legacy(error: GatewayError) -> bool:
     """Whether we were refused in a way that leaves the older HTTP+SSE transport to try."""
-    from gateway.upstream.reply import Refused, RefusedError
-
     return isinstance(error, Refused | RefusedError) and error.status in LEGACY_STATUSES

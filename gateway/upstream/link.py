@@ -14,7 +14,8 @@ import anyio
 
 from gateway.errors import GatewayError, UpstreamLost, UpstreamUnavailable
 from gateway.upstream.backoff import Backoff
-from gateway.upstream.calls import SessionLost
+from gateway.upstream.breaker import Breaker
+from gateway.upstream.calls import Dropped, SessionLost
 from gateway.upstream.connect import Connector
 from gateway.upstream.process import SpawnError
 
@@ -49,7 +50,7 @@ class Status:
     """When the next attempt is made, in the event loop's time."""
 
 
-class _Rested(UpstreamLost):
+class _Rested(Dropped):
     """It was disconnected because nobody needs it."""
 
 
@@ -70,6 +71,7 @@ class Link:
         serve: runs while the connection is up; may use the session.
         on_status: told of every change of state.
         lazy: connect only once somebody needs it.
+        breaker: its own, where one client has it to itself; else the upstream's is all there is.
     """
 
     def __init__(
@@ -79,8 +81,10 @@ class Link:
         on_status: Callable[[Status], None],
         *,
         lazy: bool = False,
+        breaker: Breaker | None = None,
     ) -> None:
         self.upstream = connector.upstream
+        self.breaker = breaker
         self.session: Session | None = None
         """The session while it is up. The hot path reads it and little else."""
         self.called = False
@@ -111,7 +115,7 @@ class Link:
                         renewed_at = anyio.current_time()  # it is there, it only forgot us
                     elif not isinstance(ended.error, _Rested):
                         delay = backoff.after(ended.lived, random.random())  # noqa: S311 - jitter is no secret
-                        reason = self._reason(ended.error)
+                        reason = reason_of(ended.error, self.upstream)
                         self._set(Status(State.BACKING_OFF, reason, anyio.current_time() + delay))
                         with anyio.move_on_after(delay):
                             await self._wake.wait()
@@ -156,12 +160,18 @@ class Link:
                 session = self.current()
                 if session is not None and session is not after:
                     return session
-                if (self._status.next_try or 0.0) > anyio.current_time() + SOON_SECONDS:
+                if self._is_far_off():
                     break
                 await self._changed.wait()
-        next_try = self._status.next_try
-        wait = max(0.0, next_try - anyio.current_time()) if next_try is not None else None
-        raise UpstreamUnavailable(self.upstream, self._status.state.value, self._status.reason, wait)
+        raise self._unavailable()
+
+    def check(self) -> None:
+        """
+        Raises:
+            UpstreamUnavailable: there is no session, and none is about to be.
+        """
+        if self.current() is None and self._is_far_off():
+            raise self._unavailable()
 
     def current(self) -> "Session | None":
         """The session, if it is up."""
@@ -175,6 +185,15 @@ class Link:
             self._set(Status(State.DEGRADED, reason) if reason else Status(State.READY))
 
     # --- Inside -----------------------------------------------------------------------------------------------------
+
+    def _is_far_off(self) -> bool:
+        """Whether the next attempt is too far off to be waited for."""
+        return (self._status.next_try or 0.0) > anyio.current_time() + SOON_SECONDS
+
+    def _unavailable(self) -> UpstreamUnavailable:
+        next_try = self._status.next_try
+        wait = max(0.0, next_try - anyio.current_time()) if next_try is not None else None
+        return UpstreamUnavailable(self.upstream, self._status.state.value, self._status.reason, wait)
 
     async def _until_wanted(self) -> None:
         while not self._wanted:
@@ -208,14 +227,16 @@ class Link:
             self._changed = anyio.Event()
             self._on_status(status)
 
-    def _reason(self, error: BaseException) -> str:
-        """Why the connection failed, in words for its owner that may follow the upstream's name."""
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-        if isinstance(error, GatewayError):
-            name = f"Upstream {self.upstream!r} "
-            text = error.message.removesuffix(".")
-            return f"it {text.removeprefix(name)}" if text.startswith(name) else text
-        if isinstance(error, SpawnError):
-            return str(error)
-        return f"{type(error).__name__}: {error}"  # pyright: ignore[reportUnknownArgumentType]
+
+def reason_of(error: BaseException, upstream: str) -> str:
+    """What went wrong, in words that may follow the upstream's name; what to do about it is left to who it befell."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    if isinstance(error, GatewayError):
+        name = f"Upstream {upstream!r} "
+        if error.message.startswith(name):
+            return f"it {error.message.removeprefix(name).partition('. ')[0].removesuffix('.')}"
+        return error.message.removesuffix(".")
+    if isinstance(error, SpawnError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"  # pyright: ignore[reportUnknownArgumentType]

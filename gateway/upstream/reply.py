@@ -14,7 +14,7 @@ from gateway import jsonrpc
 from gateway.errors import GatewayError, UpstreamError, UpstreamLost, UpstreamOversized, UpstreamProtocolError
 from gateway.jsonrpc import Message
 from gateway.protocol import METHOD_NOT_FOUND, Era
-from gateway.upstream.calls import Call, SessionLost
+from gateway.upstream.calls import Call, Refused, RefusedError, SessionLost
 from gateway.upstream.events import EventParser, EventTooLarge
 from gateway.upstream.wire import Wire, WireError
 
@@ -34,22 +34,6 @@ MAX_RETRY_SECONDS: Final = 30.0
 """… within these bounds: it shall neither be dialled in a tight loop nor keep us asleep for days."""
 
 _SESSION: Final = re.compile(r"\bsession\b", re.IGNORECASE)
-
-
-class Refused(UpstreamProtocolError):
-    """An HTTP error status with no JSON-RPC error in its body."""
-
-    def __init__(self, upstream: str, status: int, hint: str = "") -> None:
-        super().__init__(upstream, f"HTTP status {status}{hint}")
-        self.status = status
-
-
-class RefusedError(UpstreamError):
-    """An HTTP error status with a JSON-RPC error in its body: the upstream's own, passed through as it is."""
-
-    def __init__(self, status: int, code: int, message: str, data: Any) -> None:
-        super().__init__(code, message, data)
-        self.status = status
 
 
 class CallReply:

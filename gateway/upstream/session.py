@@ -6,8 +6,9 @@ never run through its models. Its two private names used here (`_stamp`, `_dispa
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+import anyio
 import mcp_types as types
 from mcp.client.session import ClientSession
 from mcp.shared.inbound import MCP_NAME_HEADER, encode_header_value
@@ -25,11 +26,15 @@ from gateway.protocol import (
     UNSUPPORTED_VERSION,
     Era,
 )
+from gateway.request import QUESTIONS
 from gateway.upstream.calls import CallOptions
 from gateway.upstream.table import CallTable
 
 _NAMED_BY = dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId")
 """Methods of extensions whose `Mcp-Name` the SDK does not know → the parameter it repeats (SEP-2663)."""
+
+HEARING_SECONDS: Final = 1.0
+"""How long an upstream that may ask us something has to open its standing stream, before its first request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,10 @@ class Session(ClientSession):
         self.connection.negotiated(agreed.version, agreed.era)
         if agreed.era is Era.HANDSHAKE:
             await self.connection.notify("notifications/initialized", None)
+            if not self.capabilities.keys().isdisjoint(QUESTIONS.values()):
+                # Some ask on the standing stream in the middle of a call, and what they ask before it is open is lost.
+                with anyio.move_on_after(HEARING_SECONDS):
+                    await self.connection.hears.wait()
         return agreed
 
     async def forward(
@@ -112,14 +121,22 @@ class Session(ClientSession):
 
     # --- Negotiation ------------------------------------------------------------------------------------------------
 
-    async def _discover(self) -> Negotiated | None:
-        """Probe for the modern era; None when there is no evidence of it."""
-        version = MODERN_VERSIONS[-1]
+    async def _discover(self, version: str = MODERN_VERSIONS[-1], *, again: bool = True) -> Negotiated | None:
+        """Probe for the modern era; None when there is no evidence of it.
+
+        Args:
+            again: whether to probe once more, with the revision that an upstream says it knows.
+        """
         try:
             raw = await self.send_discover(version)
             result = types.DiscoverResult.model_validate(raw, by_name=False)
         except UpstreamError as error:
-            if error.code == UNSUPPORTED_VERSION and not _supports_handshake(error.data):
+            if error.code != UNSUPPORTED_VERSION:
+                return None
+            supported = _supported(error.data)
+            if again and (mutual := [known for known in MODERN_VERSIONS if known in supported]):
+                return await self._discover(mutual[-1], again=False)
+            if supported and set(HANDSHAKE_VERSIONS).isdisjoint(supported):
                 raise
             return None
         except (UpstreamTimeout, UpstreamProtocolError, ValidationError):
@@ -154,7 +171,7 @@ class Session(ClientSession):
         )
 
 
-def _supports_handshake(data: Any) -> bool:
-    """Whether a `-32022` error leaves room for `initialize`: it names a revision of that era, or names none."""
-    supported = as_object(data).get("supported")
-    return not supported or not set(HANDSHAKE_VERSIONS).isdisjoint(supported)
+def _supported(data: Any) -> list[str]:
+    """The revisions that a `-32022` error names."""
+    named: object = as_object(data).get("supported")
+    return [version for version in named if isinstance(version, str)] if isinstance(named, list) else []  # pyright: ignore[reportUnknownVariableType]

@@ -17,9 +17,8 @@ from mcp_types import jsonrpc_message_adapter
 from gateway import jsonrpc
 from gateway.errors import GatewayError, UpstreamLost
 from gateway.jsonrpc import Message
-from gateway.upstream.calls import Call, Peer, SessionLost
+from gateway.upstream.calls import Call, Peer, Refused, SessionLost
 from gateway.upstream.http import Endpoint
-from gateway.upstream.reply import Refused
 from gateway.upstream.table import CallTable
 
 if TYPE_CHECKING:

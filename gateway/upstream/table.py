@@ -19,7 +19,7 @@ from gateway import jsonrpc
 from gateway.errors import AgentGone, GatewayError, UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR, INVALID_REQUEST, META_SUBSCRIPTION_ID, Era
-from gateway.upstream.calls import Asker, Call, Peer
+from gateway.upstream.calls import Asker, Call, Dropped, Peer
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
@@ -104,7 +104,7 @@ class CallTable(ABC):
                 await self._done.wait()
                 self._tasks.cancel_scope.cancel()
         finally:
-            self.close(UpstreamLost(self.upstream, "the gateway gave the connection up"))
+            self.close(Dropped(self.upstream, "the gateway gave the connection up"))
 
     def negotiated(self, version: str, era: Era) -> None:  # noqa: B027 - a hook; most transports need nothing
         """The session calls this once the revision is agreed."""

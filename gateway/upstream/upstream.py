@@ -1,9 +1,9 @@
 """One upstream: its connections, what it offers, and the one way to ask it something."""
 
-import math
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import anyio
@@ -11,10 +11,13 @@ import structlog
 from anyio.abc import TaskGroup
 
 from gateway.config.models import ServerConfig
-from gateway.errors import GatewayError, UpstreamLost, UpstreamUnavailable
+from gateway.errors import GatewayError, UpstreamUnavailable
 from gateway.protocol import CHANGE_NOTIFICATIONS, Era
 from gateway.request import Agent, is_askable
+from gateway.telemetry.health import Health
+from gateway.upstream.breaker import Breaker, BreakerState
 from gateway.upstream.connect import Connector
+from gateway.upstream.delivery import Deadline, Delivery, Errand
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.hearing import Hearing
 from gateway.upstream.link import Link, State, Status
@@ -105,6 +108,8 @@ class Upstream:
         )
         self._private = PrivateLinks(name, self._private_link, config.max_sessions)
         self._watch = Watch(self)
+        self.breaker = self._new_breaker()
+        self._delivery = Delivery(config, self.breaker, self._tool, self._on_suspicion)
         self._slots = Slots(config.max_concurrency, config.max_queue)
         if listing is not None:
             self.settled.set()
@@ -165,34 +170,34 @@ class Upstream:
 
         Raises:
             UpstreamUnavailable: it is not connected; nothing was sent.
+            CircuitOpen: it has failed too often; nothing was sent.
             UpstreamError: it answered with an error.
             GatewayError: the other ways to fail, each its own leaf.
         """
-        if not await self._slots.take((options or {}).get("timeout", self.config.timeout)):
+        given = options or {}
+        tool = params.get("name") if method == "tools/call" else None
+        timeout = given.get("timeout", self.config.timeout_of(tool if isinstance(tool, str) else None))
+        deadline = Deadline.after(timeout, given.get("max_timeout", self.config.max_timeout))
+        if not await self._slots.take(timeout):
             reason = f"too many requests wait for one of its {self.config.max_concurrency} places"
             raise UpstreamUnavailable(self.name, "busy", reason)
+        capabilities = agent.capabilities if agent is not None else None
+        errand = Errand(method, params, capabilities, log_level, headers)
         try:
-            return await self._request(method, params, agent, options or {}, log_level, headers)
+            return await self._request(errand, agent, given, deadline)
         finally:
             self._slots.give()
 
     async def _request(
-        self,
-        method: str,
-        params: Mapping[str, Any],
-        agent: Agent | None,
-        options: "CallOptions",
-        log_level: str | None,
-        headers: Mapping[str, str] | None,
+        self, errand: Errand, agent: Agent | None, options: "CallOptions", deadline: Deadline
     ) -> dict[str, Any]:
-        given: CallOptions = {"timeout": self.config.timeout, "max_timeout": self.config.max_timeout, **options}
         isolation = None if agent is None else self.config.isolation or await self._isolation_for(agent)
         if agent is None or isolation in (None, "shared"):
-            return await self._send(self._main, method, params, agent, given, log_level, headers)
+            return await self._delivery.carry(errand, self._main, options, deadline)
         # Where it does not show on whose behalf the upstream asks, nobody else may be at work beside it.
         alone = self._connector.is_one_channel and is_askable(agent)
-        async with self._private.lease(agent, isolation, given.get("timeout", math.inf), alone=alone) as link:
-            return await self._send(link, method, params, agent, given, log_level, headers)
+        async with self._private.lease(agent, isolation, deadline.left(), alone=alone) as link:
+            return await self._delivery.carry(errand, link, options, deadline)
 
     async def _isolation_for(self, agent: Agent) -> "Literal['session'] | None":
         """What applies to a request where the configuration does not say: an upstream of the handshake era hears only
@@ -211,42 +216,14 @@ class Upstream:
         """The era it speaks, which has to be found out first if it never was connected.
 
         Raises:
-            UpstreamUnavailable: it is not connected, and never was.
+            UpstreamUnavailable, CircuitOpen: it is not connected, and never was.
         """
-        if self.agreed is None:
-            session = await self._main.ready(self.config.connect_timeout)
-            return session.era
-        return self.agreed.era
+        return self.agreed.era if self.agreed is not None else (await self._delivery.reach(self._main)).era
 
-    async def _send(
-        self,
-        link: Link,
-        method: str,
-        params: Mapping[str, Any],
-        agent: Agent | None,
-        options: "CallOptions",
-        log_level: str | None,
-        headers: Mapping[str, str] | None,
-    ) -> dict[str, Any]:
-        config = self.config
-        capabilities = agent.capabilities if agent is not None else None
-        session = link.current() or await link.ready(config.connect_timeout)
-        try:
-            return await session.forward(
-                method, params, {**options}, capabilities=capabilities, log_level=log_level, headers=headers
-            )
-        except UpstreamLost as error:
-            if error.delivered:
-                raise
-            if session.connection.closed is None:
-                if link is self._main:
-                    self._watch.suspect()
-                raise
-        # The session was refused, so the request was not acted on: open a new one and send it there.
-        session = await link.ready(config.connect_timeout, after=session)
-        return await session.forward(
-            method, params, options, capabilities=capabilities, log_level=log_level, headers=headers
-        )
+    def health(self) -> Health:
+        """What metrics show of it."""
+        breaker = self.breaker
+        return Health(self.name, self.status.state.value, breaker.state.value, breaker.openings, self._delivery.retries)
 
     def in_flight(self) -> int:
         """How many requests await an answer."""
@@ -357,7 +334,21 @@ class Upstream:
 
     def _private_link(self, capabilities: Mapping[str, Any], agent: Agent | None) -> Link:
         connector = self._connector_for(lambda: capabilities, agent, private=True)
-        return Link(connector, self._serve_private, self._on_private_status, lazy=True)
+        breaker = self._new_breaker(" for one client")
+        serve = partial(self._serve_private, breaker)
+        return Link(connector, serve, self._on_private_status, lazy=True, breaker=breaker)
+
+    def _new_breaker(self, whose: str = "") -> Breaker:
+        config = self.config.breaker
+        return Breaker(config.failures, config.window, config.cooldown, partial(self._on_breaker, whose))
+
+    def _tool(self, name: str) -> Mapping[str, Any] | None:
+        tools = self._listing.tools if self._listing is not None else ()
+        return next((tool for tool in tools if tool.get("name") == name), None)
+
+    def _on_suspicion(self, link: Link) -> None:
+        if link is self._main:
+            self._watch.suspect()
 
     def _declared(self) -> Mapping[str, Any]:
         """What the main connection says its client can do."""
@@ -369,6 +360,7 @@ class Upstream:
         """While the main connection is up: keep the lists fresh and the subscriptions alive."""
         self.agreed = agreed
         self._lost_at = None
+        self.breaker.renewed()
         try:
             self._watch.attach(session, agreed)
             lazy = self.config.lazy and not self._main.called
@@ -379,8 +371,9 @@ class Upstream:
         finally:
             self._watch.detach()
 
-    async def _serve_private(self, session: "Session", agreed: "Negotiated") -> None:
+    async def _serve_private(self, breaker: Breaker, session: "Session", agreed: "Negotiated") -> None:
         """While a connection of one client's is up."""
+        breaker.renewed()
         await self._send_log_level(session)
 
     async def _send_log_level(self, session: "Session") -> None:
@@ -404,6 +397,13 @@ class Upstream:
         """What becomes of one agent's connection says nothing about what the upstream offers."""
         state = status.state.value
         log.info(f"upstream {state} for one agent", upstream=self.name, reason=status.reason or None)
+
+    def _on_breaker(self, whose: str, breaker: Breaker) -> None:
+        if breaker.state is BreakerState.OPEN:
+            wait = round(breaker.retry_after(anyio.current_time()) or 0.0, 1)
+            log.warning(f"breaker open{whose}", upstream=self.name, reason=breaker.reason, retry_after=wait)
+        else:
+            log.info(f"breaker {breaker.state.value}{whose}", upstream=self.name)
 
     async def _expire(self, lost_at: float) -> None:
         """Withdraw its items once it has been away for longer than the grace period."""

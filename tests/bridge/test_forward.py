@@ -1,5 +1,6 @@
 """One request on its way through the bridge, with an upstream that answers as it is told."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -30,6 +31,9 @@ class Told:
     name: str = "up"
     era_: Era = Era.MODERN
 
+    def engaged(self) -> nullcontext[None]:
+        return nullcontext()
+
     async def era(self) -> Era:
         return self.era_
 
@@ -59,16 +63,18 @@ async def carry(
     request = Request(1, "tools/call", params, agent, notify, headers={"mcp-param-region": "eu"})
     seal = StateSeal([b"k" * 32])
     parking = Parking(seal)
+    outcome: dict[str, Any] | GatewayError = {}
     async with anyio.create_task_group() as tg:
         tg.start_soon(parking.run)
         await anyio.lowlevel.checkpoint()
         try:
-            return await Bridge(seal, parking).forward(request, cast(Upstream, told), params), heard
+            outcome = await Bridge(seal, parking).forward(request, cast(Upstream, told), params)
         except GatewayError as error:
-            failure = error
-        finally:
-            tg.cancel_scope.cancel()
-    raise failure
+            outcome = error  # raised outside of the group, which would wrap it
+        tg.cancel_scope.cancel()
+    if isinstance(outcome, GatewayError):
+        raise outcome
+    return outcome, heard
 
 
 async def test_the_request_goes_on_without_the_agents_envelope() -> None:

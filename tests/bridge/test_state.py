@@ -23,13 +23,9 @@ class Clock:
 
 
 def refused(seal: StateSeal, state: object, request: Request, upstream: str = "up") -> bool:
-    try:
+    with pytest.raises(InvalidRequestState) as caught:
         seal.open(state, request, upstream)
-    except InvalidRequestState as error:
-        assert error.code == -32602
-        assert error.data == {"reason": "invalid_request_state"}
-        return True
-    return False
+    return (caught.value.code, caught.value.data) == (-32602, {"reason": "invalid_request_state"})
 
 
 def test_a_retry_of_the_same_request_opens_it() -> None:

@@ -68,7 +68,7 @@ def test_every_key_of_a_server_has_a_row(name: str) -> None:
 
 
 def test_every_other_name_is_there() -> None:
-    assert {*entries.ALIASES, *entries.FOREIGN, *TRANSPORTS, "failures", "cooldown"} <= in_code(PROSE)
+    assert {*entries.ALIASES, *entries.FOREIGN, *TRANSPORTS, "failures", "window", "cooldown"} <= in_code(PROSE)
     assert all(f"      {word}:" in PAGE for word in ToolRules.model_fields)
 
 

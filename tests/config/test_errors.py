@@ -50,6 +50,11 @@ IN_A_SERVER: list[tuple[str, str]] = [
     (program("timeout: 0"), "4: server 'it': timeout: must be more than 0, not '0'"),
     (program("timeout_seconds: x"), "4: server 'it': timeout_seconds: must be a duration such as"),
     (program("max_timeout: 1s"), "4: server 'it': max_timeout: must not be less than timeout"),
+    (
+        program("timeouts: {long: 20m}\n    max_timeout: 15m"),
+        "5: server 'it': max_timeout: must not be less than one of timeouts",
+    ),
+    (program("timeouts: {a: soon}"), "4: server 'it': timeouts.a: must be a duration such as 500ms, 30s, 5m or 1h"),
     (program("grace: -1"), "4: server 'it': grace: must be a duration such as"),
     (program("max_response_bytes: 16M"), "4: server 'it': max_response_bytes: must be a size such as 16MiB"),
     (program("max_response_bytes: 1"), "4: server 'it': max_response_bytes: must be at least 1024, not '1'"),

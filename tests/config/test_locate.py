@@ -75,7 +75,7 @@ def test_names_may_stand_in_dotenv(folder: Path, xdg: dict[str, str]) -> None:
     ("explicit", "environ", "said"),
     [
         ("nowhere.yaml", {}, "nowhere.yaml: there is no such file; check the path"),
-        (".", {}, ".: there is no such file; check the path"),
+        (".", {}, ".: is a folder; name the file in it"),
         (None, {"GATEWAY_CONFIG": "nowhere.yaml"}, "nowhere.yaml (from $GATEWAY_CONFIG): there is no such file"),
         (None, {"GATEWAY_UPSTREAM_CONFIG_FILE": "x"}, "x (from $GATEWAY_UPSTREAM_CONFIG_FILE): there is no such file"),
     ],

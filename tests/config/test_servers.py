@@ -112,6 +112,8 @@ def test_which_tools_are_offered(rules: ToolRules, offered: list[str]) -> None:
         ({}, "max_timeout", 900.0),
         ({"timeout": "1h"}, "max_timeout", 3600.0),
         ({"max_timeout": "2m"}, "max_timeout", 120.0),
+        ({"timeouts": {"render_*": "20m", "*": 5}}, "timeouts", {"render_*": 1200.0, "*": 5.0}),
+        ({"timeouts": {"render_*": "20m"}}, "max_timeout", 1200.0),
         ({}, "connect_timeout", 30.0),
         ({"connect_timeout": "500ms"}, "connect_timeout", 0.5),
         ({}, "grace", 60.0),
@@ -125,8 +127,9 @@ def test_which_tools_are_offered(rules: ToolRules, offered: list[str]) -> None:
         ({}, "isolation", None),
         ({"isolation": "identity"}, "isolation", "identity"),
         ({"trust_annotations": True}, "trust_annotations", True),
-        ({}, "breaker", BreakerConfig(failures=5, cooldown=30.0)),
+        ({}, "breaker", BreakerConfig(failures=5, window=600.0, cooldown=30.0)),
         ({"breaker": {"failures": 2, "cooldown": "1m"}}, "breaker", BreakerConfig(failures=2, cooldown=60.0)),
+        ({"breaker": {"window": "30s"}}, "breaker", BreakerConfig(window=30.0)),
         ({"prefix": "none"}, "prefix", "none"),
         ({"env_file": "${NOPE:-}", "cwd": ""}, "env_file", None),
         ({"env": None, "args": None, "timeout": None}, "env", {}),
@@ -134,6 +137,15 @@ def test_which_tools_are_offered(rules: ToolRules, offered: list[str]) -> None:
 )
 def test_fields_of_a_program(config: Load, values: dict[str, Any], field: str, expected: Any) -> None:
     assert getattr(entry(config, {"command": "x", **values}), field) == expected
+
+
+@pytest.mark.parametrize(
+    ("tool", "seconds"),
+    [(None, 60.0), ("render_page", 300.0), ("render_all", 300.0), ("all", 10.0), ("Render_x", 60.0)],
+)
+def test_the_first_timeout_that_matches_counts(config: Load, tool: str | None, seconds: float) -> None:
+    server = entry(config, {"command": "x", "timeouts": {"render_*": "5m", "*all": 10}})
+    assert server.timeout_of(tool) == seconds
 
 
 @pytest.mark.parametrize(

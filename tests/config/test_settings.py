@@ -52,6 +52,7 @@ CASES: list[tuple[str, str, Any]] = [
     ("drain_timeout", "0", 0.0),
     ("allowed_hosts", "a.example, b.example:8080", ["a.example", "b.example:8080"]),
     ("allowed_origins", '["https://a.example"]', ["https://a.example"]),
+    ("state_keys", f"{'n' * 32}, {'o' * 32}", ["n" * 32, "o" * 32]),
     ("state_dir", "/var/lib/gateway", Path("/var/lib/gateway")),
 ]
 
@@ -110,7 +111,7 @@ def test_from_the_file(config: Load, place: str, written: str, expected: Any) ->
 @pytest.mark.parametrize(("place", "written", "expected"), CASES)
 def test_from_the_command_line(config: Load, place: str, written: str, expected: Any) -> None:
     value: Any = yaml.safe_load(written) if written.startswith(("[", "{")) else written
-    value = expected if place.startswith("allowed") else value
+    value = expected if place.startswith(("allowed", "state_keys")) else value
     assert value_at(config(SERVERS, overrides={place: value}), place) == expected
 
 

@@ -86,7 +86,7 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
         "basic/transports/streamable-http#custom-headers-from-tool-parameters",
         "Arguments to be mirrored are checked against their headers, and mirrored upstream.",
     ),
-    "questions:refused": _ours("eras", "Until questions are carried across, who asks one gets a clear error."),
+    "questions:refused": _ours("eras", "An upstream that asks for what the agent did not declare gets a clear error."),
     # --- Fidelity -----------------------------------------------------------------------------------------------------
     "fidelity:result": _ours("five-ideas", "Results arrive as they were sent, to the last digit and unknown field."),
     "fidelity:arguments": _ours("five-ideas", "Arguments reach the upstream as they were sent."),
@@ -191,7 +191,7 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
     "together:answers": _ours("five-ideas", "Agents that use the same request ids get their own answers."),
     "together:progress": _ours("five-ideas", "Agents that use the same tokens get their own progress."),
     "together:logs": _ours("five-ideas", "Each agent hears the log of its own calls, at its own level."),
-    # --- The four cells: two agents at once, each of either era, at an upstream of either -------------------------
+    # --- The four cells: two agents at once, of either era, at an upstream of either ----------------------------------
     "cells:sampling": _modern(
         "client/sampling#creating-messages", "Each agent's model is asked what its own call provoked, with tools too."
     ),
@@ -208,6 +208,21 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
     "cells:cancel": _ours("eras", "An agent that gives its call up ends that call upstream, and no other."),
     "cells:list-changed": _ours("eras", "Both agents hear that a list changed, once for each change."),
     "cells:updates": _ours("eras", "Each agent hears of the resources it subscribed to, once for each update."),
+    # --- Coming back --------------------------------------------------------------------------------------------------
+    "resume:rest": _handshake(
+        "basic/transports#resumability-and-redelivery",
+        "A client whose stream broke comes back with the last event's id and gets the rest, once.",
+    ),
+    "resume:own": _handshake(
+        "basic/transports#resumability-and-redelivery", "A stream is taken up in its own session, by its owner."
+    ),
+    "parked:bound": _modern(
+        "basic/patterns/mrtr#server-requirements", "A requestState is good for its principal and its request alone."
+    ),
+    "parked:left": _modern(
+        "basic/transports/streamable-http#cancellation",
+        "A client that leaves while its answer is at work ends the call.",
+    ),
     # --- HTTP ---------------------------------------------------------------------------------------------------------
     "http:paths": _ours(
         "one-toolscall-socket-to-socket", "MCP is at /mcp and /mcp/{upstream}; what is not there is 404."

@@ -46,5 +46,14 @@ def test_every_source_of_our_own_is_there() -> None:
         assert anchor in {_anchor(heading) for heading in headings}, id
 
 
+def test_every_test_that_the_page_on_the_protocol_names_is_there() -> None:
+    page = (ROOT / "docs/protocol.md").read_text()
+    places = dict(re.findall(r"^\[(\w+)\]: \.\./(\S+)$", page, re.MULTILINE))
+    named = re.findall(r"\[`(test_\w+)`\]\[(\w+)\]", page)
+    assert len(named) > 20
+    for test, place in named:
+        assert f"def {test}(" in (ROOT / places[place]).read_text(), test
+
+
 def _anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

@@ -104,8 +104,8 @@ async def test_an_unknown_tool_is_an_error_that_says_what_to_do(cell: Cell) -> N
 
 
 @requirement("questions:refused")
-async def test_a_tool_that_asks_back_is_refused_clearly(cell: Cell) -> None:
-    """Until questions are carried across: an error at once, that says what was wanted."""
+async def test_a_tool_that_asks_what_cannot_be_answered_is_refused_clearly(cell: Cell) -> None:
+    """The agent declared nothing: an error at once, that says what was wanted."""
     for tool, wanted in (("test_elicitation", "elicitation"), ("test_sampling", "sampling"), (ROOTS, "roots")):
         with pytest.raises(MCPError) as caught:
             await cell.call(tool, message="What is your name?", prompt="Hello")

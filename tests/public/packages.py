@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -59,28 +59,40 @@ def fetch() -> Packages:
     Raises:
         OutOfReach: they are neither there nor to be had.
     """
-    version = _output("node", "--version")
-    if int(version.lstrip("v").partition(".")[0]) < NODE_MAJOR:
-        raise OutOfReach(f"Node.js {version} is older than {NODE_MAJOR}")
-    virtual = _kept("python", [*PYTHON_PACKAGES, sys.base_prefix, sys.version], _fetch_python)
-    return Packages(virtual / "bin", _kept("node", NODE_PACKAGES, _fetch_node))
+    if (major := node_major()) < NODE_MAJOR:
+        raise OutOfReach(f"Node.js {major} is older than {NODE_MAJOR}")
+    virtual = kept("python", [*PYTHON_PACKAGES, sys.base_prefix, sys.version], _fetch_python)
+    return Packages(virtual / "bin", kept("node", NODE_PACKAGES, lambda folder: npm_install(folder, NODE_PACKAGES)))
 
 
-def _fetch_python(folder: Path) -> None:
-    uv = os.environ.get("UV", "uv")
-    _run(uv, "venv", "--quiet", "--python", sys.executable, folder)
-    _run(uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python", *PYTHON_PACKAGES)
+def node_major() -> int:
+    """The version of the Node.js on PATH.
+
+    Raises:
+        OutOfReach: there is none.
+    """
+    return int(_run("node", "--version").lstrip("v").partition(".")[0])
 
 
-def _fetch_node(folder: Path) -> None:
+def uv_pip_install(*arguments: str | Path, packages: Sequence[str]) -> None:
+    _run(os.environ.get("UV", "uv"), "pip", "install", "--quiet", *arguments, *packages, fetching=packages)
+
+
+def npm_install(folder: Path, packages: Mapping[str, str], npm: Sequence[str | Path] = ("npm",)) -> None:
+    """Install packages, by name and version, into a new folder.
+
+    Raises:
+        OutOfReach: they are not to be had.
+    """
     folder.mkdir()
-    (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": NODE_PACKAGES}))
+    (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": packages}))
     # No package here needs a script run to be installed, so that none is.
     quick = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000")
-    _run("npm", "install", "--loglevel=error", "--ignore-scripts", "--no-audit", "--no-fund", *quick, cwd=folder)
+    quiet = ("--loglevel=error", "--no-audit", "--no-fund")
+    _run(*npm, "install", "--ignore-scripts", *quiet, *quick, cwd=folder, fetching=packages)
 
 
-def _kept(kind: str, pins: object, install: Callable[[Path], None]) -> Path:
+def kept(kind: str, pins: object, install: Callable[[Path], None]) -> Path:
     """The folder for exactly these pins, installed now if it is not there whole."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mcp-gateway-tests"
     home.mkdir(parents=True, exist_ok=True)
@@ -94,6 +106,11 @@ def _kept(kind: str, pins: object, install: Callable[[Path], None]) -> Path:
     return folder
 
 
+def _fetch_python(folder: Path) -> None:
+    _run(os.environ.get("UV", "uv"), "venv", "--quiet", "--python", sys.executable, folder)
+    uv_pip_install("--python", folder / "bin" / "python", packages=PYTHON_PACKAGES)
+
+
 @contextmanager
 def _locked(path: Path) -> Generator[None]:
     """One test run at a time."""
@@ -102,25 +119,16 @@ def _locked(path: Path) -> Generator[None]:
         yield
 
 
-def _run(*command: str | Path, cwd: Path | None = None) -> str:
+def _run(*command: str | Path, cwd: Path | None = None, fetching: Iterable[str] = ()) -> str:
     name = Path(command[0]).name
     try:
         done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=FETCH_SECONDS)
     except FileNotFoundError:
         raise OutOfReach(f"there is no {name} on PATH") from None
     except subprocess.TimeoutExpired:
-        raise OutOfReach(f"{name} took longer than {FETCH_SECONDS:g} s to fetch {_what(command)}") from None
+        raise OutOfReach(f"{name} took longer than {FETCH_SECONDS:g} s to fetch {', '.join(fetching)}") from None
     assert not any(word in done.stderr for word in NOT_THERE), done.stderr
     if done.returncode:
         said = " ".join(line.removeprefix("npm error ").strip() for line in done.stderr.splitlines())
-        raise OutOfReach(f"{name} could not fetch {_what(command)}: {said[:300]}")
+        raise OutOfReach(f"{name} could not fetch {', '.join(fetching)}: {said[:300]}")
     return done.stdout
-
-
-def _what(command: tuple[str | Path, ...]) -> str:
-    pins = [str(word) for word in command if "==" in str(word)]
-    return ", ".join(pins or NODE_PACKAGES)
-
-
-def _output(*command: str) -> str:
-    return _run(*command).strip()

@@ -30,7 +30,7 @@ class Machine:
             found = shutil.which(tool)
             assert found, tool
             (self.folder / "bin" / tool).symlink_to(found)
-        for script in ("_uv.sh", "run", "test"):
+        for script in ("_uv.sh", "run", "test", "conformance"):
             shutil.copy(SCRIPTS / script, self.checkout / "scripts")
         self.script("checkout/scripts/probe", PROBE)
         self.environment = {
@@ -141,6 +141,7 @@ def test_a_registry_out_of_reach_leaves_nothing_behind(machine: Machine) -> None
     [
         ("run", "/ run --project {root} --frozen --no-dev mcp-gateway serve --port 9 a b | {root}/servers.yaml"),
         ("test", "{root} run --frozen pytest --port 9 a b | "),
+        ("conformance", "{root} run --frozen python -m tests.conformance --port 9 a b | "),
     ],
 )
 def test_arguments_arrive_from_any_folder(machine: Machine, script: str, expected: str) -> None:

@@ -226,9 +226,9 @@ class Mcp:
         await got.send(response(encode(reply), headers=headers) if reply else response(status="202 Accepted"))
 
     def methods(self) -> list[str]:
-        """The methods of all messages heard, without the connection's opening."""
-        opening = ("server/discover", "initialize", "notifications/initialized")
-        return [message["method"] for message in self.heard if message.get("method") not in opening]
+        """The methods of all messages heard, without the connection's opening and answers to questions."""
+        others = (None, "server/discover", "initialize", "notifications/initialized")
+        return [message["method"] for message in self.heard if message.get("method") not in others]
 
 
 def reply_to(got: Got, text: str = "here") -> Message:
@@ -268,21 +268,25 @@ def lone(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 @asynccontextmanager
-async def _negotiated(dispatcher: Any, ears: Ears, probe: bool) -> AsyncGenerator[Up]:
+async def _negotiated(
+    dispatcher: Any, ears: Ears, probe: bool, capabilities: Mapping[str, Any] | None = None
+) -> AsyncGenerator[Up]:
     try:
-        async with Session(dispatcher, {}) as session:
+        async with Session(dispatcher, capabilities or {}) as session:
             yield Up(session, ears, await session.negotiate(DEADLINE, probe=probe), dispatcher)
     except BaseExceptionGroup as group:
         raise lone(group) from None
 
 
 @asynccontextmanager
-async def connected(url: str, *, probe: bool = True, **endpoint: Any) -> AsyncGenerator[Up]:
+async def connected(
+    url: str, *, probe: bool = True, capabilities: Mapping[str, Any] | None = None, **endpoint: Any
+) -> AsyncGenerator[Up]:
     """Our own HTTP client, negotiated with the server at `url`."""
     ears = Ears()
     dispatcher = HttpDispatcher("up", Endpoint(url, **endpoint), ears)
     try:
-        async with _negotiated(dispatcher, ears, probe) as up:
+        async with _negotiated(dispatcher, ears, probe, capabilities) as up:
             yield up
     finally:
         await dispatcher.aclose()

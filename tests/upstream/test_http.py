@@ -16,9 +16,10 @@ from gateway.errors import (
     UpstreamProtocolError,
     UpstreamTimeout,
 )
+from gateway.upstream.calls import Refused
 from gateway.upstream.http import Endpoint, HttpDispatcher
 from gateway.upstream.pool import Pool
-from gateway.upstream.reply import MAX_ERROR_BODY, Refused
+from gateway.upstream.reply import MAX_ERROR_BODY
 from gateway.upstream.session import Session
 from tests.servers.wire import encode
 from tests.support import free_port, wait_until

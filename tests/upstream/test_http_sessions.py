@@ -7,9 +7,8 @@ import pytest
 
 from gateway.errors import UpstreamError, UpstreamLost
 from gateway.upstream import http
-from gateway.upstream.calls import SessionLost
+from gateway.upstream.calls import Refused, SessionLost
 from gateway.upstream.pool import Pool
-from gateway.upstream.reply import Refused
 from tests.servers.wire import encode
 from tests.support import wait_until
 from tests.upstream.ends import DEADLINE, STREAM_HEAD, Got, Mcp, Up, byte_server, connected, response, service

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from gateway.errors import UpstreamLost, UpstreamTimeout
-from gateway.upstream import backoff, reply
+from gateway.upstream import backoff, reply, session
 from gateway.upstream.calls import SessionLost
 from tests.servers.wire import Message, encode
 from tests.support import wait_until
@@ -235,6 +235,31 @@ async def test_notifications_on_the_standing_stream() -> None:
         await wait_until(lambda: up.ears.notifications == [(NOTE["method"], NOTE["params"])])
         assert await up.call("a") == "a"
     assert server.got[-1].method == "DELETE"
+
+
+@pytest.mark.parametrize("capability", ["sampling", "elicitation", "roots"])
+async def test_who_may_be_asked_listens_before_it_says_anything(capability: str) -> None:
+    upstream, heard = Standing(), list[Message]()
+
+    async def slow(got: Got) -> None:
+        await anyio.sleep(0.05)
+        heard.extend(mcp.heard)
+        await upstream.get(got)
+
+    mcp = Mcp(service("handshake"), on={"GET": slow})
+    async with byte_server(mcp) as server, connected(server.url, capabilities={capability: {}}) as up:
+        assert upstream.last is not None
+        assert await up.call("a") == "a"
+        assert [message["method"] for message in heard][-1] == "notifications/initialized"
+
+
+async def test_a_standing_stream_that_does_not_open_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(got: Got) -> None: ...
+
+    monkeypatch.setattr(session, "HEARING_SECONDS", 0.05)
+    mcp = Mcp(service("handshake"), on={"GET": silent})
+    async with byte_server(mcp) as server, connected(server.url, capabilities={"roots": {}}) as up:
+        assert await up.call("a") == "a"
 
 
 async def test_the_standing_stream_is_opened_again_where_it_broke() -> None:

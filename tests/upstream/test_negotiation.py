@@ -9,8 +9,8 @@ import pytest
 
 from gateway.errors import GatewayError, UpstreamError, UpstreamLost, UpstreamProtocolError
 from gateway.protocol import Era
+from gateway.upstream.calls import Refused
 from gateway.upstream.process import Program
-from gateway.upstream.reply import Refused
 from tests.servers.wire import encode
 from tests.support import http_server
 from tests.upstream.ends import Got, Mcp, Up, byte_server, connected, fixture, response, service, spawned
@@ -98,6 +98,10 @@ AGREED = {
         "2025-06-18",
     ),
     "unsupported, nothing said": (answering(server_discover=error(-32022), initialize=initialized()), "2025-06-18"),
+    "unsupported, nonsense": (
+        answering(server_discover=error(-32022, {"supported": 5}), initialize=initialized()),
+        "2025-06-18",
+    ),
     "an odd answer": (answering(server_discover={"result": {"x": 1}}, initialize=initialized()), "2025-06-18"),
     "a later era too": (answering(server_discover=discovered("2030-01-01"), initialize=initialized()), "2025-06-18"),
     "modern": (answering(server_discover=discovered("2026-07-28", "2030-01-01")), "2026-07-28"),
@@ -117,6 +121,11 @@ async def test_agreement(kind: str) -> None:
 DISJOINT: dict[str, tuple[Program, type[GatewayError], str]] = {
     "only later": (
         answering(server_discover=error(-32022, {"supported": ["2030-01-01"]}), initialize=error(-32601)),
+        UpstreamError,
+        "no",
+    ),
+    "only what it refuses": (
+        answering(server_discover=error(-32022, {"supported": ["2026-07-28"]}), initialize=error(-32601)),
         UpstreamError,
         "no",
     ),
@@ -167,6 +176,19 @@ async def test_a_server_that_became_modern_between_probe_and_initialize() -> Non
     async with byte_server(mcp) as server, connected(server.url) as up:
         assert up.agreed.version == "2026-07-28"
         assert [m["method"] for m in mcp.heard] == ["server/discover", "initialize", "server/discover"]
+
+
+async def test_a_server_that_names_the_very_revision_it_refused_is_probed_once_more() -> None:
+    refusal = {"error": {"code": -32022, "message": "no", "data": {"supported": ["2026-07-28"]}}}
+
+    async def refuse(got: Got) -> None:
+        del mcp.on["server/discover"]
+        await got.send(response(encode({"jsonrpc": "2.0", "id": got.json()["id"], **refusal}), "400 Bad Request"))
+
+    mcp = Mcp(service("modern"), on={"server/discover": refuse})
+    async with byte_server(mcp) as server, connected(server.url) as up:
+        assert up.agreed.version == "2026-07-28"
+        assert [m["method"] for m in mcp.heard] == ["server/discover", "server/discover"]
 
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "405 Method Not Allowed", "500 Oops"])

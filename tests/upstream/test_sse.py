@@ -7,8 +7,7 @@ import anyio
 import pytest
 
 from gateway.errors import GatewayError, UpstreamLost, UpstreamTimeout
-from gateway.upstream.calls import SessionLost
-from gateway.upstream.reply import Refused
+from gateway.upstream.calls import Refused, SessionLost
 from tests.servers.wire import encode
 from tests.support import free_port, http_server, wait_until
 from tests.upstream.ends import (

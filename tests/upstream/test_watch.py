@@ -422,6 +422,26 @@ async def test_what_was_wanted_while_it_was_away(keep: Keep) -> None:
             assert mcp.params_of("logging/setLevel") == [{"level": "error"}]
 
 
+async def test_what_is_wanted_while_it_comes_up_is_asked_for_once(keep: Keep) -> None:
+    wanted = anyio.Event()
+
+    async def slow(got: Got) -> None:
+        await wanted.wait()
+        await mcp.answer(got)
+
+    mcp = Changing("handshake")
+    mcp.on["tools/list"] = slow
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await wait_until(lambda: "tools/list" in mcp.methods())
+            await kept.upstream.want(frozenset({"a"}))
+            wanted.set()
+            await kept.upstream.settled.wait()
+            await kept.call("x")
+            assert mcp.params_of("resources/subscribe") == [{"uri": "a"}]
+
+
 async def test_a_subscription_that_is_refused_is_told_and_forgotten(keep: Keep) -> None:
     def refuse(params: dict[str, Any]) -> dict[str, Any]:
         raise Refusal(-32002, "Resource not found")

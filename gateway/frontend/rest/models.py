@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.config.access import Scope
 from gateway.protocol import Era
+from gateway.upstream.breaker import BreakerState
 from gateway.upstream.link import State
 
 # --- Errors ---------------------------------------------------------------------------------------------------------
@@ -131,6 +132,15 @@ class ServerInfo(BaseModel):
     title: str | None = None
 
 
+class BreakerInfo(BaseModel):
+    """What stops requests to an upstream that keeps failing."""
+
+    state: BreakerState = Field(description="`open`: requests fail at once. `half-open`: one is being tried.")
+    reason: str | None = Field(description="The failure that opened it.")
+    next_try: float | None = Field(description="Seconds until a request may try again.", examples=[21.4])
+    openings: int = Field(description="How often it has opened.")
+
+
 class UpstreamInfo(BaseModel):
     """One upstream, how it is, and what it has for you."""
 
@@ -151,6 +161,7 @@ class UpstreamInfo(BaseModel):
     era: Era | None = Field(description="How it speaks MCP; null before it was first reached.")
     protocol_version: str | None = Field(description="The revision it speaks.", examples=["2025-11-25"])
     server: ServerInfo
+    breaker: BreakerInfo
     tools: int = Field(description="How many you may use.")
     resources: int
     resource_templates: int

@@ -13,9 +13,10 @@ from gateway.config.reload import Current
 from gateway.errors import NotFound
 from gateway.frontend.rest.caller import PRIVATE, Admin, Count, Reader, counted, failures
 from gateway.frontend.rest.masking import Redact, safe_url
-from gateway.frontend.rest.models import Reloads, Restarting, ServerInfo, UpstreamInfo, Upstreams
+from gateway.frontend.rest.models import BreakerInfo, Reloads, Restarting, ServerInfo, UpstreamInfo, Upstreams
 from gateway.protocol import Era
 from gateway.request import ADMIN, Principal
+from gateway.upstream.breaker import Breaker
 from gateway.upstream.link import State
 from gateway.upstream.upstream import Upstream
 
@@ -66,6 +67,7 @@ def upstream_routes(
             era=Era.of(version) if version else None,
             protocol_version=version or None,
             server=ServerInfo(**_server_info(upstream, redact)),
+            breaker=_breaker_info(upstream.breaker, redact),
             tools=len(offered.tools),
             resources=len(offered.resources),
             resource_templates=len(offered.templates),
@@ -126,6 +128,16 @@ def _server_info(upstream: Upstream, redact: Redact) -> dict[str, str]:
         given = upstream.known.server_info
     texts = {key: given.get(key) for key in ("name", "version", "title")}
     return {key: redact(text)[:LONGEST_SHOWN] for key, text in texts.items() if isinstance(text, str)}
+
+
+def _breaker_info(breaker: Breaker, redact: Redact) -> BreakerInfo:
+    wait = breaker.retry_after(anyio.current_time())
+    return BreakerInfo(
+        state=breaker.state,
+        reason=redact(breaker.reason) or None,
+        next_try=None if wait is None else round(wait, 1),
+        openings=breaker.openings,
+    )
 
 
 def _seconds_until(moment: float | None) -> float | None:

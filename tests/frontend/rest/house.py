@@ -90,7 +90,7 @@ async def house(
     config = load(path, environ={}, dotenv=None)
     gateway = Gateway(config)
     agents = AgentTokens(SigningKeys.from_secret("s" * 32), MemoryAgentStore(), cap=cap)
-    metrics = Metrics(lambda: [(name, each.status.state.value) for name, each in gateway.upstreams.items()])
+    metrics = Metrics(lambda: [each.health() for each in gateway.upstreams.values()])
     rest = rest_app(
         gateway.current,
         gateway.upstreams,

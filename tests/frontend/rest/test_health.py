@@ -8,6 +8,7 @@ import pytest
 from gateway import __version__
 from gateway.frontend.guard import Guard
 from gateway.frontend.rest import metrics_app
+from gateway.telemetry.health import Health
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 from gateway.upstream.link import State
 from tests.frontend.rest.house import BROKEN, PATIENCE, TIME, House, house, listening
@@ -36,6 +37,7 @@ async def test_readiness_shows_every_upstream(home: House) -> None:
         200,
         {
             "status": "ready",
+            "configuration": "current",
             "upstreams": {
                 "time": {"state": "ready", "required": False},
                 "broken": {"state": "backing off", "required": False},
@@ -93,7 +95,7 @@ async def test_metrics_are_elsewhere_if_configured(tmp_path: Path) -> None:
     ],
 )
 async def test_a_listener_of_its_own_for_metrics(method: str, path: str, headers: dict[str, str], status: int) -> None:
-    app = metrics_app(Metrics(lambda: [("time", "ready")]), Guard([], []))
+    app = metrics_app(Metrics(lambda: [Health("time", "ready")]), Guard([], []))
     async with listening(app) as base, httpx2.AsyncClient(base_url=base, timeout=PATIENCE) as client:
         answer = await client.request(method, path, headers=headers)
         assert answer.status_code == status

@@ -34,6 +34,7 @@ async def test_an_upstream_that_works(home: House) -> None:
         "era": "modern",
         "protocol_version": "2026-07-28",
         "server": {"name": "time", "version": __version__, "title": "Time"},
+        "breaker": {"state": "closed", "reason": None, "next_try": None, "openings": 0},
         "tools": len(offered.tools),
         "resources": len(offered.resources),
         "resource_templates": len(offered.templates),

@@ -4,6 +4,7 @@ suite's; `ask` is our own."""
 import json
 from typing import Any, Final
 
+import anyio
 import mcp_types as types
 
 from tests.servers.items.call import Call, InputRequest, Result, Tool, text, tool
@@ -167,13 +168,15 @@ def _question(kind: str, word: str) -> InputRequest:
 
 async def ask(call: Call) -> Result:
     """Asks for each of `kinds` (sampling, tools, form, url, roots) with `word` in the question: one after the other, or
-    all `together`. Its answers are the client's, as they came."""
+    all `together`; takes another `then` seconds. Its answers are the client's, as they came."""
     given, word = call.arguments, call.arguments["word"]
     questions = {f"{kind}-{n}": _question(kind, f"{word}-{n}") for n, kind in enumerate(given["kinds"], 1)}
     rounds = [questions] if given.get("together") else [{key: question} for key, question in questions.items()]
     answers: dict[str, Any] = {}
-    for one in rounds:
-        answers |= await call.ask(**one)
+    with call.world.at_work():
+        for one in rounds:
+            answers |= await call.ask(**one)
+        await anyio.sleep(given.get("then", 0))
     return text(json.dumps(answers), structuredContent=answers)
 
 
@@ -191,5 +194,5 @@ TOOLS: Final[tuple[Tool, ...]] = (
     tool(test_input_required_result_multi_round),
     tool(test_input_required_result_capabilities),
     tool(test_input_required_result_tampered_state),
-    tool(ask, word="string", kinds={"type": "array", "items": {"type": "string"}}, together="boolean"),
+    tool(ask, word="string", kinds={"type": "array", "items": {"type": "string"}}, together="boolean", then="number"),
 )

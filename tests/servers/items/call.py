@@ -5,7 +5,8 @@ the era the client speaks. So every tool works in both eras.
 """
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
@@ -72,6 +73,18 @@ class World:
     running: int = 0
     cancelled: int = 0
     touches: dict[str, int] = field(default_factory=dict[str, int])
+
+    @contextmanager
+    def at_work(self) -> Generator[None]:
+        """Count a call while it runs, and if it is cancelled."""
+        self.running += 1
+        try:
+            yield
+        except anyio.get_cancelled_exc_class():
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
 
     def peer(self, ctx: Context) -> Peer:
         """The handshake-era client behind a request."""

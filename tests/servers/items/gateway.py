@@ -17,16 +17,10 @@ async def echo(call: Call) -> Result:
 async def slow(call: Call) -> Result:
     """Takes `seconds`, and reports progress after each of `steps` (10)."""
     seconds, steps = call.arguments["seconds"], call.arguments.get("steps", 10)
-    call.world.running += 1
-    try:
+    with call.world.at_work():
         for step in range(1, steps + 1):
             await anyio.sleep(seconds / steps)
             await call.progress(step, steps, f"step {step} of {steps}")
-    except anyio.get_cancelled_exc_class():
-        call.world.cancelled += 1
-        raise
-    finally:
-        call.world.running -= 1
     return text(f"slept {seconds} s")
 
 
@@ -41,7 +35,7 @@ async def report(call: Call) -> Result:
 
 
 async def cancelled_calls(call: Call) -> Result:
-    """How many calls of `slow` run now, and how many were cancelled."""
+    """How many calls of `slow` and `ask` run now, and how many were cancelled."""
     counts = {"running": call.world.running, "cancelled": call.world.cancelled}
     return text(json.dumps(counts), structuredContent=counts)
 

@@ -1,0 +1,211 @@
+"""Who hears of changes: sessions and what they subscribed to, listen streams, and what upstreams are asked for it."""
+
+from collections.abc import Collection, Generator, Hashable, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, Final, cast
+
+import anyio
+
+from gateway.access.policy import Grant
+from gateway.bridge.subscriptions import Listener, Subscriptions
+from gateway.catalogue.catalogue import changed
+from gateway.catalogue.library import Library
+from gateway.errors import GatewayError, InvalidParams, InvalidRequest, UnknownResource
+from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.lookup import Lookup
+from gateway.frontend.places import Places
+from gateway.jsonrpc import as_object
+from gateway.protocol import CHANGE_NOTIFICATIONS, META_SUBSCRIPTION_ID
+from gateway.request import Agent, Notify, Principal, Request, string
+from gateway.upstream.upstream import Upstream
+
+SUBSCRIBE_SECONDS: Final = 5.0
+"""How long an acknowledgement waits for an upstream to take up the subscriptions it is about."""
+
+
+class Listening:
+    """All listeners. Handles `resources/subscribe`, `resources/unsubscribe` and `subscriptions/listen`."""
+
+    def __init__(self, lookup: Lookup, library: Library, upstreams: Mapping[str, Upstream], places: Places) -> None:
+        self._lookup = lookup
+        self._library = library
+        self._upstreams = upstreams
+        self._places = places
+        self._subscriptions = Subscriptions()
+        self._sessions: dict[str, Listener] = {}
+        self._streams: set[tuple[Principal, anyio.Event]] = set()
+        self._agents: dict[Listener, Agent] = {}
+
+    # --- Sessions ---------------------------------------------------------------------------------------------------
+
+    def open(self, agent: ConnectedAgent) -> None:
+        """A handshake-era agent has connected: from now on it hears of changes."""
+        listener = self._sessions[agent.id] = self._make(agent, tuple(CHANGE_NOTIFICATIONS), agent.notify)
+        self._add(listener, agent)
+
+    async def close(self, agent: ConnectedAgent) -> None:
+        """It has gone."""
+        listener = self._sessions.pop(agent.id, None)
+        if listener is not None:
+            await self._want(self._remove(listener))
+
+    async def subscribe(self, request: Request) -> dict[str, Any]:
+        uri = string(request.params, "uri")
+        owner = (await self._lookup.owners(request.agent, uri))[0]
+        listener = self._session(request.agent)
+        request.upstream = owner.upstream
+        self._subscriptions.subscribe(listener, uri, (owner.upstream, owner.original))
+        try:
+            await self._want({owner.upstream})
+        except GatewayError:
+            self._subscriptions.unsubscribe(listener, uri)
+            raise
+        return {}
+
+    async def unsubscribe(self, request: Request) -> dict[str, Any]:
+        listener = self._session(request.agent)
+        request.upstream = self._subscriptions.unsubscribe(listener, string(request.params, "uri"))
+        if request.upstream is not None:
+            await self._want({request.upstream})
+        return {}
+
+    def _session(self, agent: Agent) -> Listener:
+        """
+        Raises:
+            InvalidRequest: there is no way to tell it anything later.
+        """
+        listener = self._sessions.get(agent.id)
+        if listener is None:
+            raise InvalidRequest("This needs a session. Open one with initialize.")
+        return listener
+
+    # --- Listen streams ---------------------------------------------------------------------------------------------
+
+    async def listen(self, request: Request) -> dict[str, Any]:
+        """Acknowledge, then pass on what was asked for until the agent leaves or the gateway stops."""
+        with self._places.held(request.agent.principal):
+            return await self._listen(request)
+
+    async def _listen(self, request: Request) -> dict[str, Any]:
+        wanted, uris = _filter(request.params)
+        kinds = [kind for kind in CHANGE_NOTIFICATIONS if wanted.get(f"{kind}ListChanged") is True]
+        tag = {META_SUBSCRIPTION_ID: request.id}
+
+        def notify(method: str, params: dict[str, Any] | None) -> None:
+            rest = params or {}
+            request.notify(method, {**rest, "_meta": {**as_object(rest.get("_meta")), **tag}})
+
+        # Mute until acknowledged: that comes first on the stream, and only once nothing can be missed any more.
+        listener = self._make(request.agent, kinds, lambda method, params: None)
+        for uri in uris:
+            with suppress(UnknownResource):
+                owner = (await self._lookup.owners(request.agent, uri))[0]
+                listener.resources[uri] = owner.upstream, owner.original
+        self._add(listener, request.agent)
+        stream = request.agent.principal, anyio.Event()
+        self._streams.add(stream)
+        try:
+            async with anyio.create_task_group() as tg:
+                for upstream in {upstream for upstream, _ in listener.resources.values()}:
+                    tg.start_soon(self._take_up, listener, upstream)
+            honoured: dict[str, Any] = {f"{kind}ListChanged": True for kind in kinds}
+            if listener.resources:
+                honoured["resourceSubscriptions"] = list(listener.resources)
+            notify("notifications/subscriptions/acknowledged", {"notifications": honoured})
+            listener.notify = notify
+            await stream[1].wait()
+        finally:
+            self._streams.discard(stream)
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+                await self._want(self._remove(listener))
+        return {"_meta": tag}
+
+    async def _take_up(self, listener: Listener, upstream: str) -> None:
+        """Subscribe to the listener's resources at one upstream; those it refuses, or is too slow for, are dropped."""
+        with anyio.move_on_after(SUBSCRIBE_SECONDS), suppress(GatewayError):
+            await self._want({upstream})
+            return
+        for uri in [uri for uri, (owner, _) in listener.resources.items() if owner == upstream]:
+            self._subscriptions.unsubscribe(listener, uri)
+
+    def end_streams(self, principals: Collection[str] | None = None) -> None:
+        """End listen streams, gracefully: all of them (the gateway is about to stop), or those of principals (ids) that
+        are no longer good, and of their agents."""
+        for principal, ended in list(self._streams):
+            if principals is None or principal.is_one_of(principals):
+                ended.set()
+
+    # --- Deliveries -------------------------------------------------------------------------------------------------
+
+    def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None:
+        """Who sees the merged catalogue hears of what changed in it; who sees the upstream alone, what it announced."""
+        if self._upstreams.get(upstream.name) is not upstream:
+            return  # it does not serve yet, or not any more
+        affected = self._library.update([(upstream.name, upstream.listing)])
+        changes: dict[Hashable, set[str]] = {}
+        for key in cast("set[tuple[str | None, Grant]]", self._subscriptions.keys()):
+            view, grant = key
+            changes[key] = set(self._library.changes(view, grant)) if view in affected else set()
+            if view == upstream.name and grant.unrestricted:
+                changes[key].update(announced)
+        self._subscriptions.lists_changed(changes)
+
+    def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None:
+        self._subscriptions.resource_updated(upstream, params)
+
+    # --- The configuration changes ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def through_change(self) -> Generator[None]:
+        """Around a change of what agents may see, or of how it is shown: who saw other lists before is told."""
+        before = {listener: self._lookup.catalogue(agent) for listener, agent in self._agents.items()}
+        yield
+        for listener, agent in self._agents.items():
+            listener.key = self._key(agent)
+            for uri in [uri for uri, resource in listener.resources.items() if not listener.admits(*resource)]:
+                self._subscriptions.unsubscribe(listener, uri)
+            for kind in changed(before[listener], self._lookup.catalogue(agent)) & set(listener.kinds):
+                listener.notify(CHANGE_NOTIFICATIONS[kind], None)
+
+    async def brief(self, upstream: Upstream) -> None:
+        """One begins to serve, perhaps in another's place: what was wanted of that is asked of it, and who wanted it is
+        told to look again."""
+        wanted = self._subscriptions.wanted(upstream.name)
+        with suppress(GatewayError):
+            await upstream.want(wanted)
+        for uri in sorted(wanted):
+            self._subscriptions.resource_updated(upstream.name, {"uri": uri})
+
+    # --- Inside -----------------------------------------------------------------------------------------------------
+
+    def _add(self, listener: Listener, agent: Agent) -> None:
+        self._agents[listener] = agent
+        self._subscriptions.add(listener)
+
+    def _remove(self, listener: Listener) -> set[str]:
+        self._agents.pop(listener, None)
+        return self._subscriptions.remove(listener)
+
+    def _key(self, agent: Agent) -> tuple[str | None, Grant]:
+        return agent.view, self._lookup.grant(agent)
+
+    def _make(self, agent: Agent, kinds: Collection[str], notify: Notify) -> Listener:
+        admits = partial(self._lookup.admits_uri, agent)
+        return Listener(self._key(agent), kinds, notify, admits=admits)
+
+    async def _want(self, upstreams: set[str]) -> None:
+        for name in upstreams:
+            if (upstream := self._upstreams.get(name)) is not None:  # it may have been removed
+                await upstream.want(self._subscriptions.wanted(name))
+
+
+def _filter(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What a listen stream asks for: the whole filter, and the URIs in it."""
+    if not isinstance(params.get("notifications"), dict):
+        raise InvalidParams("notifications must be an object")
+    wanted = as_object(params["notifications"])
+    uris: object = wanted.get("resourceSubscriptions") or []
+    if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in cast("list[object]", uris)):
+        raise InvalidParams("resourceSubscriptions must be a list of URIs")
+    return wanted, cast("list[str]", uris)

@@ -1,0 +1,96 @@
+"""What an agent sees: its catalogue, the upstreams behind it, and who owns what it names."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import anyio
+
+from gateway.access.policy import Grant, Policy
+from gateway.catalogue.catalogue import Ambiguous, Catalogue, Owner
+from gateway.catalogue.library import Library
+from gateway.errors import UnknownResource
+from gateway.protocol import INVALID_PARAMS, Era
+from gateway.request import Agent
+from gateway.upstream.upstream import Upstream
+
+T = TypeVar("T")
+
+
+class Lookup:
+    """
+    Args:
+        startup_wait: seconds that upstreams which are still starting are waited for.
+    """
+
+    def __init__(
+        self, policy: Policy, library: Library, upstreams: Mapping[str, Upstream], startup_wait: float
+    ) -> None:
+        self._policy = policy
+        self._library = library
+        self._upstreams = upstreams
+        self.startup_wait = startup_wait
+
+    def grant(self, agent: Agent) -> Grant:
+        return self._policy.grant(agent.principal)
+
+    def catalogue(self, agent: Agent) -> Catalogue:
+        return self._library.view(agent.view, self.grant(agent))
+
+    def upstreams(self, agent: Agent) -> list[Upstream]:
+        grant = self.grant(agent)
+        return [
+            upstream
+            for name, upstream in self._upstreams.items()
+            if agent.view in (None, name) and grant.sees_upstream(name)
+        ]
+
+    async def settle(self, agent: Agent) -> bool:
+        """While upstreams are starting for the first time, wait a little for what they offer: many agents list once.
+        Returns whether there was anything to wait for."""
+        waiting = [upstream for upstream in self.upstreams(agent) if not upstream.settled.is_set()]
+        if waiting:
+            with anyio.move_on_after(self.startup_wait):
+                for upstream in waiting:
+                    await upstream.settled.wait()
+        return bool(waiting)
+
+    async def find(self, agent: Agent, look_up: Callable[[Catalogue], T | None]) -> T | None:
+        """Look something up; if it is not there because its upstream is only just starting, wait for that."""
+        found = look_up(self.catalogue(agent))
+        if found is None and await self.settle(agent):
+            found = look_up(self.catalogue(agent))
+        return found
+
+    async def owners(self, agent: Agent, uri: str) -> list[Owner]:
+        """Who may serve a URI, likeliest first.
+
+        Raises:
+            UnknownResource: nobody, as far as this agent is concerned.
+        """
+        found = await self.find(
+            agent, lambda catalogue: catalogue.resource(uri) or catalogue.templates_for(uri) or None
+        )
+        if isinstance(found, Owner):
+            return [found]
+        # Nobody lists it: a template may stand for it, or there is only one who can know it.
+        guesses = found if isinstance(found, list) else []
+        if found is None and agent.view is not None:
+            guesses = [Owner(agent.view, uri, {})]
+        if owners := [owner for owner in guesses if self.admits_uri(agent, owner.upstream, owner.original)]:
+            return owners
+        raise unknown_resource(agent, uri, found if isinstance(found, Ambiguous) else None)
+
+    def admits_uri(self, agent: Agent, upstream: str, own: str) -> bool:
+        """Whether the policy lets an agent have an upstream's URI that it was not listed, by every name it has."""
+        grant = self.grant(agent)
+        return grant.unrestricted or all(
+            grant.admits(upstream, public) for public in self._library.whole(None).public_uris(upstream, own)
+        )
+
+
+def unknown_resource(agent: Agent, uri: str, found: Ambiguous | None) -> UnknownResource:
+    hint = f". Several upstreams have it; use one of {', '.join(found.choices)}" if found is not None else ""
+    error = UnknownResource(uri, hint)
+    if agent.era is Era.MODERN:
+        error.code = INVALID_PARAMS
+    return error

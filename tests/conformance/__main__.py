@@ -1,0 +1,133 @@
+"""The official suite, without the gateway and through it, compared check by check.
+
+    scripts/conformance [--client] [--revision REVISION] [--upstream NAME | --agent ERA] [--out FOLDER]
+
+The suite plays the client: of `tests.servers.everything`, and of a gateway with the same server behind it, by each
+transport, at `/mcp/{upstream}`. With `--client` it plays the server: for the SDK's own client, and for a gateway with
+such a client before it.
+
+Exit code: 0 if nothing differs but what is known to, 1 if something does, 75 if the suite is not to be had.
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Collection, Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests.conformance.compare import Difference, clients_differ, failing, servers_differ, surprises
+from tests.conformance.known import KNOWN
+from tests.conformance.suite import REVISIONS, Results, Suite, fetch
+from tests.interaction._gateway import Entry, child, http_gateway
+from tests.public.packages import OutOfReach
+from tests.support import command, http_server
+
+DESCRIPTION: Final = "The official suite, without the gateway and through it, compared check by check."
+EVERYTHING: Final = "tests.servers.everything"
+UPSTREAMS: Final = ("stdio", "sse", "http", "http-handshake")
+"""What is behind the gateway. The server knows both eras but for the last; over SSE the gateway asks for the older."""
+AGENTS: Final = ("handshake", "modern")
+"""Who is before the gateway while it is a client."""
+LEFT_OUT: Final = "auth/"
+"""Scenarios in which an upstream wants a login: the gateway does not know how to log in yet."""
+OUT_OF_REACH: Final = 75
+"""EX_TEMPFAIL of sysexits.h; CI skips a step that ends so."""
+
+
+class Report:
+    """A line for each comparison, and one for each thing in it that nobody expects."""
+
+    def __init__(self) -> None:
+        self.is_good = True
+
+    def add(self, revision: str, way: str, direct: Results, differences: list[Difference]) -> None:
+        unexpected = [*failing(direct), *surprises(differences, KNOWN, revision, way)]
+        verdict = f"equal but for {len(differences)} known" if differences else "equal"
+        checks = sum(checks.total() for checks in direct.values())
+        print(f"{revision}  {way:<15}{len(direct):>3} scenarios {checks:>4} checks  ", end="")
+        print("\n    ".join(["DIFFERS", *unexpected] if unexpected else [verdict]), flush=True)
+        self.is_good = self.is_good and not unexpected
+
+
+def compare_servers(suite: Suite, revisions: Collection[str], upstreams: Collection[str], out: Path) -> bool:
+    report = Report()
+    with serving(upstreams, out / "gateway") as (direct_url, gateway):
+        for revision in revisions:
+            direct = suite.check_server(direct_url, revision, out / revision / "direct")
+            for upstream in upstreams:
+                through = suite.check_server(f"{gateway}/mcp/{upstream}", revision, out / revision / upstream)
+                report.add(revision, upstream, direct, servers_differ(direct, through))
+    return report.is_good
+
+
+@contextmanager
+def serving(upstreams: Collection[str], folder: Path) -> Generator[tuple[str, str]]:
+    """The server itself, and a gateway before one of each kind: their URLs."""
+    folder.mkdir(parents=True)
+    with ExitStack() as stack:
+        direct = stack.enter_context(http_server(EVERYTHING))
+        entries = {name: entry(name, stack) for name in upstreams}
+        yield direct, stack.enter_context(http_gateway(folder, entries)).base
+
+
+def entry(name: str, stack: ExitStack) -> Entry:
+    """What the gateway's configuration says of an upstream, which is started if the gateway does not do that."""
+    match name:
+        case "stdio":
+            return child(EVERYTHING)
+        case "sse":
+            return {"type": "sse", "url": stack.enter_context(http_server(EVERYTHING, transport="sse", path="/sse"))}
+        case "http-handshake":
+            return {"type": "http", "url": stack.enter_context(http_server(EVERYTHING, "--era", "handshake"))}
+        case _:
+            return {"type": "http", "url": stack.enter_context(http_server(EVERYTHING))}
+
+
+def compare_clients(suite: Suite, revisions: Collection[str], agents: Collection[str], out: Path) -> bool:
+    report = Report()
+    for revision in revisions:
+        direct = play(suite, "direct", revision, out / revision / "direct")
+        for agent in agents:
+            through = play(suite, agent, revision, out / revision / agent)
+            report.add(revision, agent, direct, clients_differ(direct, through))
+    return report.is_good
+
+
+def play(suite: Suite, way: str, revision: str, out: Path) -> Results:
+    """All scenarios for clients, with `client.py` in one of its ways."""
+    client = command("tests.conformance.client", way)
+    scenarios = [name for name in suite.client_scenarios(revision) if not name.startswith(LEFT_OUT)]
+    return {name: suite.check_client(client, name, revision, out / name) for name in scenarios}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/conformance", description=DESCRIPTION)
+    parser.add_argument("--client", action="store_true", help="the suite plays the server")
+    parser.add_argument("--revision", choices=REVISIONS, action="append", help="only this one")
+    parser.add_argument("--upstream", choices=UPSTREAMS, action="append", help="only with this one behind the gateway")
+    parser.add_argument("--agent", choices=AGENTS, action="append", help="with --client: only with this one before it")
+    parser.add_argument("--out", type=Path, help="a new folder, to keep what the suite writes")
+    given = parser.parse_args()
+    if given.out and given.out.exists():
+        parser.error(f"{given.out} is there already")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as an exception, so that what was started is ended
+    try:
+        suite = fetch()
+    except OutOfReach as error:
+        print(f"Skipped, because the suite is out of reach: {error}")
+        return OUT_OF_REACH
+    with ExitStack() as stack:
+        out = given.out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        revisions = given.revision or REVISIONS
+        if given.client:
+            good = compare_clients(suite, revisions, given.agent or AGENTS, out)
+        else:
+            good = compare_servers(suite, revisions, given.upstream or UPSTREAMS, out)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

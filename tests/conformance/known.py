@@ -1,0 +1,51 @@
+"""The differences that are known, and why they are right."""
+
+from typing import Final
+
+from tests.conformance.compare import Known
+
+_NO_STREAM_TO_END: Final = (
+    "The server ends the stream of a call, for its client to come back to. Over a pipe, over one stream for all, or in"
+    " the modern era it has no such stream to end, so that the gateway has none to end either."
+)
+_TAKEN_UP: Final = {"outgoing-request", "incoming-response", "server-sse-disconnect-resume"}
+
+KNOWN: Final = (
+    Known("2025-11-25", ("sse",), {"server-sse-polling": _TAKEN_UP}, _NO_STREAM_TO_END),
+    Known(
+        "2025-11-25",
+        ("stdio", "http"),
+        {"server-sse-polling": _TAKEN_UP | {"incoming-sse-event"}},
+        _NO_STREAM_TO_END + " Nor are there log messages, which the modern era sends to who asks for them only.",
+    ),
+    Known(
+        "2026-07-28",
+        ("sse", "http-handshake"),
+        {
+            "input-required-result-basic-elicitation": {
+                "sep-2322-elicitation-incomplete",
+                "sep-2322-elicitation-complete",
+            },
+            "input-required-result-ignore-extra-params": {"sep-2322-ignore-unexpected-params"},
+            "input-required-result-multiple-input-requests": {
+                "sep-2322-multiple-inputs-incomplete",
+                "sep-2322-multiple-inputs-complete",
+            },
+        },
+        "The suite looks for questions by their keys, several in one result. In the handshake era questions have no"
+        " keys, and the server waits for one answer before it asks the next.",
+    ),
+    Known(
+        "2026-07-28",
+        ("handshake", "modern"),
+        {
+            "request-metadata": {
+                "sep-2575-client-declares-elicitation-capability",
+                "sep-2575-client-declares-roots-capability",
+                "sep-2575-client-declares-sampling-capability",
+            }
+        },
+        "What an agent can do is declared on that agent's requests and not on the gateway's own, and this server offers"
+        " nothing that an agent could ask of it.",
+    ),
+)

@@ -1,0 +1,25 @@
+"""What the tests of faults share: an upstream with short times, and what becomes of calls of it."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from gateway.upstream import backoff
+from gateway.upstream.guardian import Guardian
+from tests.upstream.conftest import guardian
+from tests.upstream.test_upstream import Kept
+
+__all__ = ["guardian"]
+
+Keep = Callable[..., Kept]
+
+
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "BASE_SECONDS", 0.02)
+
+
+@pytest.fixture
+def keep(guardian: Guardian) -> Keep:
+    return partial(Kept, guardian)
