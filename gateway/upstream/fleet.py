@@ -40,8 +40,6 @@ class Fleet:
     ) -> None:
         self.serving: dict[str, Upstream] = {}
         """By name, in the order of the configuration. Always the same dict."""
-        self.coming: dict[str, Upstream] = {}
-        """Successors that are not ready yet."""
         self._make = make
         self._is_same = is_same
         self._on_new = on_new
@@ -67,7 +65,7 @@ class Fleet:
         for name in diff.removed:
             self._remove(name, drain_timeout)
         for name in diff.adjusted:
-            (self.coming.get(name) or self.serving[name]).adjust(servers[name])
+            (self.serving[name].successor or self.serving[name]).adjust(servers[name])
         for name in diff.replaced:
             self._replace(name, servers[name])
         for name in diff.added:
@@ -76,30 +74,26 @@ class Fleet:
         self._sort(servers)
 
     def _remove(self, name: str, drain_timeout: float) -> None:
-        self._call_off(name)
-        self._spawn(self._let_go, self.serving.pop(name), drain_timeout)
+        upstream = self.serving.pop(name)
+        _call_off_successor(upstream)
+        self._spawn(self._let_go, upstream, drain_timeout)
 
     def _replace(self, name: str, config: ServerConfig) -> None:
-        self._call_off(name)
         old = self.serving[name]
+        _call_off_successor(old)
         known = old.known if self._is_same(old.config, config) else None
-        new = self.coming[name] = self._make(name, config, known)
+        new = old.successor = self._make(name, config, known)
         self._spawn(new.run)
         self._spawn(self._hand_over, old, new)
 
-    def _call_off(self, name: str) -> None:
-        """A successor that was still coming is not wanted any more."""
-        if coming := self.coming.pop(name, None):
-            coming.stop()
-
     async def _hand_over(self, old: Upstream, new: Upstream) -> None:
         await _either(
-            lambda: new.until(lambda upstream: self._is_off(upstream) or (upstream.is_ready and _is_known(upstream))),
-            lambda: old.until(lambda upstream: not upstream.is_ready),
+            lambda: new.until(lambda: new is not old.successor or (new.is_ready and new.listing is not None)),
+            lambda: old.until(lambda: not old.is_ready),
         )
-        if self._is_off(new):
-            return
-        del self.coming[new.name]
+        if new is not old.successor:
+            return  # called off
+        old.successor = None
         self.serving[new.name] = new
         log.info("upstream replaced", upstream=new.name)
         await self._on_new(new)
@@ -109,9 +103,6 @@ class Fleet:
     async def _let_go(self, upstream: Upstream, patience: float) -> None:
         await upstream.drain(patience)
         upstream.stop()
-
-    def _is_off(self, new: Upstream) -> bool:
-        return self.coming.get(new.name) is not new
 
     def _sort(self, order: Mapping[str, object]) -> None:
         """As the file has them."""
@@ -125,8 +116,11 @@ class Fleet:
         self._tasks.start_soon(work, *args)
 
 
-def _is_known(upstream: Upstream) -> bool:
-    return upstream.listing is not None
+def _call_off_successor(upstream: Upstream) -> None:
+    """A later configuration wants another, or none."""
+    if upstream.successor is not None:
+        successor, upstream.successor = upstream.successor, None
+        successor.stop()
 
 
 async def _either(*waits: Callable[[], Awaitable[None]]) -> None:

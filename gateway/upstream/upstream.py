@@ -84,6 +84,8 @@ class Upstream:
     ) -> None:
         self.name = name
         self.config = config
+        self.successor: Upstream | None = None
+        """What takes its place as soon as it is ready, after a change of the configuration."""
         self.agreed: Negotiated | None = None
         self.settled = anyio.Event()
         """Set once it is known what the upstream offers, or that it cannot be known now."""
@@ -281,9 +283,9 @@ class Upstream:
         state = self.status.state
         return state in (State.READY, State.DEGRADED) or (state is State.STOPPED and self.config.lazy)
 
-    async def until(self, condition: Callable[["Upstream"], bool]) -> None:
-        """Wait until something holds of its state, of what it offers, or of who is engaged with it."""
-        while not condition(self):
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something holds that depends on its state, on what it offers, or on who is engaged with it."""
+        while not condition():
             await self._changed.wait()
 
     @contextmanager
@@ -299,7 +301,7 @@ class Upstream:
     async def drain(self, patience: float) -> None:
         """Wait until nobody is engaged with it any more, for at most `patience` seconds."""
         with anyio.move_on_after(patience):
-            await self.until(lambda upstream: not upstream._engagements)
+            await self.until(lambda: not self._engagements)
 
     def _pulse(self) -> None:
         self._changed.set()

@@ -157,6 +157,9 @@ class UpstreamInfo(BaseModel):
     state: State
     reason: str | None = Field(description="Why it is in that state.")
     next_try: float | None = Field(description="Seconds until the next attempt to connect.", examples=[3.5])
+    successor: str | None = Field(
+        description="The state of its successor, which takes over as soon as it is ready; null when there is none."
+    )
     last_error: str | None = Field(description="What last went wrong with it, if that is still so.")
     era: Era | None = Field(description="How it speaks MCP; null before it was first reached.")
     protocol_version: str | None = Field(description="The revision it speaks.", examples=["2025-11-25"])

@@ -17,7 +17,7 @@ from gateway.frontend.rest.models import BreakerInfo, Reloads, Restarting, Serve
 from gateway.protocol import Era
 from gateway.request import ADMIN, Principal
 from gateway.upstream.breaker import Breaker
-from gateway.upstream.link import State
+from gateway.upstream.link import State, Status
 from gateway.upstream.upstream import Upstream
 
 log = structlog.stdlib.get_logger("gateway.rest")
@@ -63,6 +63,7 @@ def upstream_routes(
             state=status.state,
             reason=reason,
             next_try=_seconds_until(status.next_try),
+            successor=redact(_described(upstream.successor.status)) if upstream.successor is not None else None,
             last_error=reason if status.state in (State.BACKING_OFF, State.DEGRADED) else None,
             era=Era.of(version) if version else None,
             protocol_version=version or None,
@@ -111,6 +112,10 @@ def upstream_routes(
         return Restarting(name=name)
 
     return router
+
+
+def _described(status: Status) -> str:
+    return f"{status.state.value}: {status.reason}" if status.reason else status.state.value
 
 
 def _version(upstream: Upstream) -> str:
