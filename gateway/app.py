@@ -76,7 +76,6 @@ class Gateway:
     ) -> None:
         settings = config.gateway
         self.current = Current(config)
-        self._reloader = Reloader(self.current, reread, self._apply) if reread is not None else None
         self._only = only
         self._entry: Entry | None = None
         self._draining = False
@@ -84,6 +83,7 @@ class Gateway:
         self._fleet = Fleet(self._make_upstream, _is_same_server, self._on_new_upstream)
         self.upstreams = self._fleet.serving
         self.metrics = Metrics(lambda: [each.health() for each in list(self.upstreams.values())])
+        self._reloader = self._reloader_for(reread) if reread is not None else None
         self.policy = Policy(configured.rules(config))
         self._limits = Limits(MemoryLimiter(), *configured.limits(config), self.metrics.limit_decided)
         self.library = Library(config.enabled, config.prefix)
@@ -225,6 +225,13 @@ class Gateway:
         return self._entry.lacks_scope(agent.principal, needed, agent)
 
     # --- Reload and drain ---------------------------------------------------------------------------------------------
+
+    def _reloader_for(self, reread: Callable[[], Config]) -> Reloader:
+        return Reloader(self.current, reread, self._apply, self._reread_keys, self.metrics.config_read)
+
+    async def _reread_keys(self) -> None:
+        if self._entry is not None:
+            await self._entry.reload()
 
     def _apply(self, diff: Diff) -> None:
         """Bring a change about. Nothing here waits, so nobody ever meets half of it."""

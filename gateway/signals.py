@@ -1,5 +1,6 @@
 """The signals the gateway heeds: SIGTERM and SIGINT ask it to stop, a second one ends it at once, SIGHUP to reload."""
 
+import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -34,9 +35,18 @@ async def _on_stop(stop: anyio.Event, *, task_status: TaskStatus[None]) -> None:
 
 
 async def on_hangup(act: Callable[[], Awaitable[None]]) -> None:
-    """Act on each SIGHUP, where there is such a signal."""
+    """Act on each SIGHUP, where there is such a signal. That of a terminal which is closed means what it always did."""
     if not hasattr(signal, "SIGHUP"):
         return
+    at_terminal = _is_at_terminal()
     with anyio.open_signal_receiver(signal.SIGHUP) as received:
         async for _ in received:
-            await act()
+            if at_terminal and not _is_at_terminal():
+                signal.raise_signal(signal.SIGTERM)
+            else:
+                await act()
+
+
+def _is_at_terminal() -> bool:
+    """Whether one of our standard streams is a terminal that is still there."""
+    return any(os.isatty(fd) for fd in (0, 1, 2))

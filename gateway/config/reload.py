@@ -1,6 +1,6 @@
 """Follows the configuration's files: a valid change is applied, an invalid one is refused, and its reason kept."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,12 +38,23 @@ class Reloader:
         current: changed by each reload.
         reread: reads the files again; called in a thread.
         apply: brings a change about. By then `current` has it.
+        on_asked: reads what else a SIGHUP asks to be read.
+        observe: told of each file that was read and said something new, and whether it was usable.
     """
 
-    def __init__(self, current: Current, reread: Callable[[], Config], apply: Callable[[Diff], None]) -> None:
+    def __init__(
+        self,
+        current: Current,
+        reread: Callable[[], Config],
+        apply: Callable[[Diff], None],
+        on_asked: Callable[[], Awaitable[None]],
+        observe: Callable[[bool], None],
+    ) -> None:
         self._current = current
         self._reread = reread
         self._apply = apply
+        self._on_asked = on_asked
+        self._observe = observe
         self._read = current.config
         self._files = current.config.files
         self._lock = anyio.Lock()
@@ -57,6 +68,7 @@ class Reloader:
     async def _on_hangup(self) -> None:
         log.info("asked to reload")
         await self.reload(asked=True)
+        await self._on_asked()
 
     async def reload(self, *, asked: bool = False) -> None:
         """Read the files. What can be used is in force when this returns; what cannot has changed nothing.
@@ -91,11 +103,14 @@ class Reloader:
         if change.changes:
             current.loaded_at = datetime.now(UTC)
             self._apply(change)
+            self._observe(True)
             log.info("configuration reloaded", **change.changes)
         elif asked or was_refused:
             log.info("configuration is valid, and as it was")
 
     def _refuse(self, reason: str, *, asked: bool) -> None:
+        if reason != self._current.refused:
+            self._observe(False)
         if asked or reason != self._current.refused:
             log.error("configuration refused; the one from before stays", reason=reason)
         self._current.refused = reason

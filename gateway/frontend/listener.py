@@ -5,7 +5,7 @@ answer says that it is the last one, and a connection that says nothing is close
 """
 
 import math
-import select
+import selectors
 import socket
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -25,6 +25,8 @@ LAST_REQUEST_SECONDS: Final = 0.5
 """How long a request may be on its way over a connection that was idle when we stopped accepting."""
 MAX_TURNS: Final = 1000
 """Of the loop, to accept the connections that wait for it before the socket is closed."""
+QUIET_TURNS: Final = 3
+"""Of the loop, without any that wait: it takes a turn from accepting a connection to knowing it."""
 _LOOK_SECONDS: Final = 0.02
 
 
@@ -57,13 +59,21 @@ class Listener:
         """Accept no more connections. Those there are get answers that are their last."""
         assert self._server is not None
         self._refused_at = anyio.current_time()
-        for _ in range(MAX_TURNS):  # whoever has come as far as the system's queue would be reset with the socket
-            if not select.select([self._socket], [], [], 0)[0]:
-                break
-            await anyio.lowlevel.checkpoint()
+        await self._accept_those_who_wait()
         for server in self._server.servers:
             server.close()
         self._socket.close()
+
+    async def _accept_those_who_wait(self) -> None:
+        """Whoever has come as far as the system's queue would be reset with the socket."""
+        quiet = 0
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            for _ in range(MAX_TURNS):
+                quiet = 0 if selector.select(0) else quiet + 1
+                if quiet == QUIET_TURNS:
+                    break
+                await anyio.lowlevel.checkpoint()
 
     async def close(self, patience: float) -> None:
         """Close what is left: idle connections, as soon as nothing can be on its way any more, and the others when

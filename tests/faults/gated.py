@@ -60,6 +60,23 @@ class Agent:
         return await self.client.post(self.url, json=message, headers={**fields(message), **self.session})
 
 
+@asynccontextmanager
+async def hearing(agent: Agent) -> AsyncGenerator[list[str]]:
+    """What an agent with a session is told unasked, method by method, while the block lasts."""
+    heard: list[str] = []
+    headers = {**agent.session, "Accept": "text/event-stream"}
+    async with agent.client.stream("GET", agent.url, headers=headers) as stream, anyio.create_task_group() as tg:
+
+        async def listen() -> None:
+            async for line in stream.aiter_lines():
+                if line.startswith("data: {"):
+                    heard.append(json.loads(line.removeprefix("data: "))["method"])
+
+        tg.start_soon(listen)
+        yield heard
+        tg.cancel_scope.cancel()
+
+
 def _last_message(answer: httpx2.Response) -> Message:
     if answer.headers["content-type"].startswith("text/event-stream"):
         lines = [line.removeprefix("data:") for line in answer.text.splitlines() if line.startswith("data: {")]

@@ -10,7 +10,7 @@ from typing import Any, Final
 import anyio
 import pytest
 
-from tests.faults.gated import SECONDS, gate, house, load
+from tests.faults.gated import SECONDS, gate, hearing, house, load
 from tests.interaction._gateway import child, config_file, stdio_command
 from tests.interaction._wire import Wire, piped, shake_hands
 from tests.support import alive, wait_until
@@ -18,6 +18,7 @@ from tests.support import alive, wait_until
 pytestmark = pytest.mark.anyio
 
 RELOADS: Final = 100
+NO_ASKING: Final = [{"who": ["*"], "deny": ["*__ask"]}]
 
 
 async def test_a_hundred_reloads_under_load_and_no_call_fails(tmp_path: Path) -> None:
@@ -115,7 +116,15 @@ async def test_one_whose_predecessor_is_dead_serves_at_once(tmp_path: Path) -> N
     dead = {**gate(), "command": "no-such-program-a83f"}
     async with house(tmp_path, {"same": gate(), "up": dead}) as it:
         agent = await it.agent()
-        it.write({"same": gate(), "up": gate(label="lives")})
+        starts = tmp_path / "starts"
+        it.write({"same": gate(), "up": gate("--slow-start", str(starts), label="lives")})
+
+        async def serves() -> bool:
+            up = await it.upstream("up")
+            return (up["state"], up["successor"]) == ("starting", None)
+
+        await wait_until(serves, SECONDS)
+        starts.touch()
 
         async def lives() -> bool:
             return "up__who" in await agent.tools()
@@ -254,16 +263,7 @@ async def test_every_file_it_is_made_of_is_followed(tmp_path: Path, how: str) ->
 async def test_a_list_that_changes_is_announced_once(tmp_path: Path) -> None:
     async with house(tmp_path, {"up": gate(label="old")}) as it:
         agent = await it.agent(modern=False)
-        heard: list[str] = []
-        headers = {**agent.session, "Accept": "text/event-stream"}
-        async with it.client.stream("GET", agent.url, headers=headers) as stream, anyio.create_task_group() as tg:
-
-            async def listen() -> None:
-                async for line in stream.aiter_lines():
-                    if line.startswith("data: {"):
-                        heard.append(json.loads(line.removeprefix("data: "))["method"])
-
-            tg.start_soon(listen)
+        async with hearing(agent) as heard:
             it.write({"up": gate("--tool", "extra", label="new", tools={"deny": ["ask"]})})
             await it.serves(agent, "up__who", "new")
             assert await agent.tools() == ["up__extra", "up__hold", "up__who"]
@@ -273,7 +273,22 @@ async def test_a_list_that_changes_is_announced_once(tmp_path: Path) -> None:
             assert await agent.tools() == []
             await wait_until(lambda: len(heard) >= 2, SECONDS)
             assert heard == ["notifications/tools/list_changed"] * 2
-            tg.cancel_scope.cancel()
+
+
+async def test_a_rule_that_hides_something_is_announced_to_whom_it_hides_it_from(tmp_path: Path) -> None:
+    async with house(tmp_path, {"up": gate(), "other": gate()}) as it:
+        everything, alone = await it.agent(modern=False), await it.agent(modern=False, view="other")
+        async with hearing(everything) as heard, hearing(alone) as heard_alone:
+            await it.loaded_anew(partial(it.write, {"up": gate(), "other": gate()}, policy=NO_ASKING))
+            assert await everything.tools() == ["other__hold", "other__who", "up__hold", "up__who"]
+            await wait_until(lambda: heard == ["notifications/tools/list_changed"], SECONDS)
+            assert await alone.tools() == ["hold", "who"]
+            await wait_until(lambda: heard_alone == ["notifications/tools/list_changed"], SECONDS)
+            # Nothing of that changes what this one sees.
+            others_only = [{"who": ["*"], "deny": ["*__ask", "up__*"]}]
+            await it.loaded_anew(partial(it.write, {"up": gate(), "other": gate()}, policy=others_only))
+            await wait_until(lambda: heard == ["notifications/tools/list_changed"] * 2, SECONDS)
+            assert heard_alone == ["notifications/tools/list_changed"]
 
 
 async def test_the_stdio_front_reloads_as_well(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """The gateway is asked to stop while it is in use: what was asked before is answered, and nothing is left behind."""
 
 import json
+import os
+import pty
 import signal
 import socket
+import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,12 +20,12 @@ from tests.interaction._gateway import PATIENT, config_file, stdio_command
 from tests.interaction._http import fields
 from tests.interaction._wire import Wire, piped, request, shake_hands, until_answer
 from tests.servers.peers import ENVELOPE
-from tests.support import alive, wait_until
+from tests.support import ROOT, alive, command, free_port, listens, wait_until
 
 pytestmark = pytest.mark.anyio
 
 BOTH_ERAS: Final = pytest.mark.parametrize("modern", [True, False], ids=["modern", "handshake"])
-CAN_ASK: Final = {"elicitation": {"form": {}}}
+CAN_ASK: Final[dict[str, Any]] = {"elicitation": {"form": {}}}
 
 
 @asynccontextmanager
@@ -161,12 +164,14 @@ async def test_a_parked_call_is_called_off_upstream(tmp_path: Path) -> None:
     async with house(tmp_path, {"up": gate("--era", "handshake")}) as it:
         agent = await it.agent()
         meta = {"_meta": {**ENVELOPE["_meta"], "io.modelcontextprotocol/clientCapabilities": CAN_ASK}}
-        params = {"name": "up__ask", "arguments": {"gate": str(it.gate)}, **meta}
-        asked = await agent.ask("tools/call", params)
-        assert asked["result"]["resultType"] == "input_required"
-        it.signal(signal.SIGTERM)
+        async with held(it, [agent]):
+            parked = {"name": "up__ask", "arguments": {"gate": str(tmp_path / "parked")}, **meta}
+            asked = await agent.ask("tools/call", parked)
+            assert asked["result"]["resultType"] == "input_required"
+            it.signal(signal.SIGTERM)
+            await wait_until((tmp_path / "parked.cancelled").exists, SECONDS)  # not only when everything ends
+            it.open_gate()
         assert await has_ended(it) == 0
-        assert it.gate.with_suffix(".cancelled").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -205,3 +210,28 @@ async def test_a_second_signal_ends_the_stdio_front_at_once(tmp_path: Path) -> N
         pipe.process.send_signal(signal.SIGTERM)
         assert pipe.process.wait(SECONDS) == -signal.SIGTERM
         await wait_until(lambda: not alive(pid), SECONDS)
+
+
+def start_at(terminal: int, args: list[str]) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(args, cwd=ROOT, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True)
+    os.close(terminal)
+    return process
+
+
+async def test_a_terminal_that_is_closed_ends_it_in_order(tmp_path: Path) -> None:
+    """SIGHUP asks for a reload, but not from there: whoever closes the window wants the gateway gone."""
+    port, (terminal, end) = free_port(), pty.openpty()
+    config = config_file(tmp_path, {"up": gate()}, port=port, **PATIENT)
+    args = command("gateway", "serve", "-c", str(config))
+    process = start_at(end, args)
+    try:
+        await wait_until(lambda: listens(port), SECONDS)
+        process.send_signal(signal.SIGHUP)
+        await wait_until(lambda: b"asked to reload" in os.read(terminal, 65536), SECONDS)
+        assert process.poll() is None
+        os.close(terminal)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
