@@ -144,3 +144,10 @@ def test_restricted_catalogues_follow(library: Library) -> None:
     assert published(library.view(None, git_only), "tools") == ["git__log", "git__log_delete"]
     configure(library, git=(SERVER, listing("blame")), time=(SERVER, listing("now")))
     assert published(library.view(None, git_only), "tools") == ["git__blame"]
+
+
+def test_so_do_those_of_upstreams_whose_items_have_other_public_names_now(library: Library) -> None:
+    hidden = sight(Rule(("alice",), deny=("file:///shared",)))
+    assert published(library.view("time", hidden), "resources") == ["file:///shared", "file:///now"]
+    configure(library, time=(SERVER, listing("now")))  # the only one with that URI, which is its public name by now
+    assert published(library.view("time", hidden), "resources") == ["file:///now"]

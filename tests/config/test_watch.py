@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from anyio.to_thread import current_default_thread_limiter
 
 from gateway.config import watch
 from tests.support import wait_until
@@ -108,12 +109,24 @@ async def test_without_events_it_looks(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 async def test_its_end_does_not_wait_for_the_next_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 40.0)
     file = tmp_path / "servers.yaml"
     file.write_text("one")
-    with anyio.fail_after(30):
-        async with watching(file):
-            pass
+    asked: list[None] = []
+
+    def files() -> list[Path]:
+        asked.append(None)
+        return [file]
+
+    def waits_for_events() -> bool:
+        """In the thread that comes after the second question."""
+        return len(asked) >= 2 and current_default_thread_limiter().borrowed_tokens > 0
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(watch.watch, files, Noticed())
+            await wait_until(waits_for_events)
+            tg.cancel_scope.cancel()
 
 
 def test_where_it_looks(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ async def test_what_takes_longer_than_drain_timeout_is_told_so(tmp_path: Path, m
 
 
 async def test_a_parked_call_is_called_off_upstream(tmp_path: Path) -> None:
-    async with house(tmp_path, {"up": gate("--era", "handshake")}) as it:
+    async with house(tmp_path, {"up": gate("--era", "handshake")}, drain_timeout="1h") as it:
         agent = await it.agent()
         meta = {"_meta": {**ENVELOPE["_meta"], "io.modelcontextprotocol/clientCapabilities": CAN_ASK}}
         async with held(it, [agent]):
