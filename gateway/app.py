@@ -158,7 +158,7 @@ class Gateway:
                 server.close,
                 server.hear,
                 introduced.set,
-                self._end_waiting,
+                self._drain,
                 stop,
             )
 
@@ -198,7 +198,7 @@ class Gateway:
             await tg.start(listener.serve, front)
             on_listening(listener.url)
             await stop.wait()
-            await self._drain(listener, sessions, sse)
+            await self._leave(listener, sessions, sse)
 
     def _open_entry(self, on_revoked: Callable[[frozenset[str]], None]) -> Entry:
         settings = self.current.config.gateway
@@ -235,9 +235,10 @@ class Gateway:
 
     def _apply(self, diff: Diff) -> None:
         """Bring a change about. Nothing here waits, so nobody ever meets half of it."""
-        logs.configure_for(diff.config)
-        self._limits.use(*configured.limits(diff.config))
-        self._fleet.apply(diff, diff.config.gateway.drain_timeout)
+        config = self.current.config
+        logs.configure_for(config)
+        self._limits.use(*configured.limits(config))
+        self._fleet.apply(diff, config.gateway.drain_timeout)
         self._inform_server()
 
     async def _on_new_upstream(self, upstream: Upstream) -> None:
@@ -249,24 +250,24 @@ class Gateway:
         self.server.configure(config.gateway, configured.rules(config), config.prefix)
         self._snapshots.is_outdated()
 
-    async def _drain(self, listener: Listener, sessions: Sessions, sse: LegacySse) -> None:
-        """Stop without losing anything in flight. Whoever sends us traffic is told first; sockets are closed last."""
+    async def _leave(self, listener: Listener, sessions: Sessions, sse: LegacySse) -> None:
+        """Stop serving HTTP. Whoever sends us traffic is told first, and sockets are closed last."""
         settings = self.current.config.gateway
-        log.info("stopping", in_flight=len(self._in_flight))
         self._draining = True
         await anyio.sleep(settings.drain_delay)
         latest = anyio.current_time() + settings.drain_timeout
         await listener.refuse()
-        self._end_waiting()
-        await self._in_flight.drain(settings.drain_timeout)
+        await self._drain()
         sessions.shut()
         sse.shut()
         await listener.close(latest - anyio.current_time())
 
-    def _end_waiting(self) -> None:
-        """What waits for an agent or for news would wait for ever."""
+    async def _drain(self) -> None:
+        """Let what is in flight finish, but for what waits for an agent or for news: that would wait for ever."""
+        log.info("stopping", in_flight=len(self._in_flight))
         self.server.end_streams()
         self._parking.end_all()
+        await self._in_flight.drain(self.current.config.gateway.drain_timeout)
 
 
 def _is_same_server(one: ServerConfig, other: ServerConfig) -> bool:

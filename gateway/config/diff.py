@@ -67,6 +67,11 @@ def diff(old: Config, new: Config) -> Diff:
     )
 
 
+def adjusted(server: ServerConfig, new: ServerConfig) -> ServerConfig:
+    """What a server's connection can take up of another configuration, now."""
+    return server.model_copy(update={key: getattr(new, key) for key in LIVE_KEYS})
+
+
 def _differing(old: ServerConfig, new: ServerConfig) -> Iterator[str]:
     return (name for name in ServerConfig.model_fields if getattr(old, name) != getattr(new, name))
 

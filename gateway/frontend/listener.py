@@ -7,6 +7,7 @@ answer says that it is the last one, and a connection that says nothing is close
 import math
 import selectors
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -38,7 +39,7 @@ class Listener:
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self._socket = _listen(host, port)
+        self._socket = _take(host, port)
         self._host = host
         self._server: _Uvicorn | None = None
         self._refused_at: float | None = None
@@ -129,11 +130,19 @@ def _config(app: Any) -> uvicorn.Config:
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _take(host: str, port: int) -> socket.socket:
+    """A socket that is bound, and does not listen yet: whoever can connect is to be served."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    taken = socket.socket(family)
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        if family is socket.AF_INET6:
+            taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # `::` is not everywhere else as well
+        if sys.platform != "win32":  # where it would let two have the same address
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((host, port))
+        return taken
     except OSError as error:
+        taken.close()
         reason = error.strerror or str(error)
         raise ConfigError(
             f"Cannot listen on {host} port {port}: {reason}. Stop what uses it, or choose another with --port."

@@ -9,7 +9,8 @@ import os
 import re
 import sys
 from collections.abc import Collection, MutableMapping
-from typing import Any, Final, Literal, TextIO
+from contextlib import suppress
+from typing import Any, Final, Literal, TextIO, cast
 
 import orjson
 import structlog
@@ -81,10 +82,25 @@ class _LoggerFactory:
     """Loggers that know their name and all write to one stream."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._stream = cast(TextIO, _Expendable(stream))
 
     def __call__(self, *args: Any) -> structlog.WriteLogger:
         return structlog.WriteLogger(self._stream)
+
+
+class _Expendable:
+    """A stream that may break: a closed terminal, or a client that has stopped reading, must not end what is logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 class _Forward(logging.Handler):

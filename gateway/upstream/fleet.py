@@ -13,7 +13,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
-from gateway.config.diff import Diff
+from gateway.config.diff import Diff, adjusted
 from gateway.config.models import ServerConfig
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
@@ -64,10 +64,10 @@ class Fleet:
         servers = diff.config.enabled
         for name in diff.removed:
             self._remove(name, drain_timeout)
-        for name in diff.adjusted:
-            (self.serving[name].successor or self.serving[name]).adjust(servers[name])
         for name in diff.replaced:
             self._replace(name, servers[name])
+        for name in (*diff.adjusted, *diff.replaced):
+            self._adjust(self.serving[name], servers[name])
         for name in diff.added:
             self.add(name, servers[name])
             self._spawn(self._on_new, self.serving[name])
@@ -77,6 +77,12 @@ class Fleet:
         upstream = self.serving.pop(name)
         _call_off_successor(upstream)
         self._spawn(self._let_go, upstream, drain_timeout)
+
+    def _adjust(self, upstream: Upstream, config: ServerConfig) -> None:
+        """A rule that takes something away does not wait until a successor is ready."""
+        upstream.adjust(adjusted(upstream.config, config))
+        if upstream.successor is not None:
+            upstream.successor.adjust(config)
 
     def _replace(self, name: str, config: ServerConfig) -> None:
         old = self.serving[name]

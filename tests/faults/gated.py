@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from tests.interaction._gateway import PATIENT, Entry, Gateway, child, config_fi
 from tests.interaction._http import BOTH, fields
 from tests.interaction._wire import INITIALIZED, Message, request
 from tests.servers.peers import OPENING
-from tests.support import wait_until
+from tests.support import ROOT, wait_until
 
 SECONDS: Final = 30.0
 
@@ -166,6 +167,11 @@ async def house(folder: Path, servers: dict[str, Entry], **settings: Any) -> Asy
             it = House(folder, gateway, client, settings)
             assert await (await it.agent()).tools() or not servers
             yield it
+
+
+def started(args: list[str], terminal: int) -> subprocess.Popen[bytes]:
+    """A program with all its streams at one end."""
+    return subprocess.Popen(args, cwd=ROOT, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True)
 
 
 @dataclass

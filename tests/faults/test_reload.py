@@ -10,10 +10,10 @@ from typing import Any, Final
 import anyio
 import pytest
 
-from tests.faults.gated import SECONDS, gate, hearing, house, load
-from tests.interaction._gateway import child, config_file, stdio_command
+from tests.faults.gated import SECONDS, gate, hearing, house, load, started
+from tests.interaction._gateway import PATIENT, child, config_file, stdio_command
 from tests.interaction._wire import Wire, piped, shake_hands
-from tests.support import alive, wait_until
+from tests.support import alive, command, free_port, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -100,13 +100,15 @@ async def test_a_changed_upstream_answers_what_it_was_asked_while_its_successor_
 async def test_a_successor_that_does_not_start_leaves_the_old_one_at_work(tmp_path: Path) -> None:
     async with house(tmp_path, {"up": gate(label="old")}) as it:
         agent = await it.agent()
-        await it.loaded_anew(lambda: it.write({"up": {**gate(label="new"), "command": "no-such-program-a83f"}}))
+        absent = {**gate(label="new", tools={"deny": ["ask"]}), "command": "no-such-program-a83f"}
+        await it.loaded_anew(lambda: it.write({"up": absent}))
 
         async def is_said() -> bool:
             return "no-such-program-a83f" in ((await it.upstream("up"))["successor"] or "")
 
         await wait_until(is_said, SECONDS)
         assert (await agent.call("up__who"))["label"] == "old"
+        assert "up__ask" not in await agent.tools(), "what is forbidden is so at once"
         it.write({"up": gate(label="newer")})
         await it.serves(agent, "up__who", "newer")
         assert (await it.upstream("up"))["successor"] is None
@@ -190,6 +192,9 @@ async def test_a_bad_file_is_refused_with_its_reason_and_changes_nothing(tmp_pat
         it.write({"up": gate(label="good")})
         await it.serves(agent, "up__who", "good")
         assert (await it.configuration())["refused"] is None
+        metrics = (await it.client.get(f"{it.gateway.base}/metrics")).text
+        assert 'mcp_gateway_config_reloads_total{outcome="refused"} 1.0' in metrics
+        assert 'mcp_gateway_config_reloads_total{outcome="applied"} 1.0' in metrics
 
 
 async def test_rules_and_limits_change_without_a_new_connection(tmp_path: Path) -> None:
@@ -264,10 +269,10 @@ async def test_a_list_that_changes_is_announced_once(tmp_path: Path) -> None:
     async with house(tmp_path, {"up": gate(label="old")}) as it:
         agent = await it.agent(modern=False)
         async with hearing(agent) as heard:
-            it.write({"up": gate("--tool", "extra", label="new", tools={"deny": ["ask"]})})
+            it.write({"up": gate("--tool", "extra", label="new")})
             await it.serves(agent, "up__who", "new")
-            assert await agent.tools() == ["up__extra", "up__hold", "up__who"]
-            it.write({"up": gate("--tool", "extra", label="newer", tools={"deny": ["ask"]})})
+            assert await agent.tools() == ["up__ask", "up__extra", "up__hold", "up__who"]
+            it.write({"up": gate("--tool", "extra", label="newer")})
             await it.serves(agent, "up__who", "newer")
             await it.loaded_anew(lambda: it.write({}))
             assert await agent.tools() == []
@@ -282,7 +287,7 @@ async def test_a_rule_that_hides_something_is_announced_to_whom_it_hides_it_from
             await it.loaded_anew(partial(it.write, {"up": gate(), "other": gate()}, policy=NO_ASKING))
             assert await everything.tools() == ["other__hold", "other__who", "up__hold", "up__who"]
             await wait_until(lambda: heard == ["notifications/tools/list_changed"], SECONDS)
-            assert await alone.tools() == ["hold", "who"]
+            assert await alone.tools() == ["who", "hold"]
             await wait_until(lambda: heard_alone == ["notifications/tools/list_changed"], SECONDS)
             # Nothing of that changes what this one sees.
             others_only = [{"who": ["*"], "deny": ["*__ask", "up__*"]}]
@@ -300,3 +305,25 @@ async def test_the_stdio_front_reloads_as_well(tmp_path: Path) -> None:
         config_file(tmp_path, {"up": gate(label="new")}, startup_wait=30)
         os.kill(pipe.process.pid, signal.SIGHUP)
         await wait_until(lambda: wire.call("up__who").result["structuredContent"]["label"] == "new", SECONDS)
+
+
+async def test_new_secrets_are_kept_out_of_the_log_and_old_ones_still_are(tmp_path: Path) -> None:
+    """Every value of `env` counts as one. The upstream says its own to the log."""
+    port, log = free_port(), tmp_path / "log"
+    config = config_file(tmp_path, {"up": gate(label="canary-1"), "held": gate()}, port=port, **PATIENT)
+    with log.open("wb") as file:
+        process = started(command("gateway", "serve", "-c", str(config), "--log-format", "json"), file.fileno())
+
+    def said() -> list[str]:
+        """What upstreams said, as the log has it."""
+        lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+        return [line["line"] for line in lines if line["event"] == "stderr" and line["upstream"] == "up"]
+
+    try:
+        await wait_until(lambda: said() == ["***"], SECONDS)
+        config_file(tmp_path, {"up": gate(label="canary-2"), "held": gate()}, port=port, **PATIENT)
+        await wait_until(lambda: said() == ["***", "***"], SECONDS)
+        assert "canary" not in log.read_text()
+    finally:
+        process.terminate()
+        process.wait()

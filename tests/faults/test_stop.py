@@ -5,7 +5,6 @@ import os
 import pty
 import signal
 import socket
-import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,12 +14,12 @@ import anyio
 import httpx2
 import pytest
 
-from tests.faults.gated import SECONDS, Agent, House, gate, house, load
+from tests.faults.gated import SECONDS, Agent, House, gate, house, load, started
 from tests.interaction._gateway import PATIENT, config_file, stdio_command
 from tests.interaction._http import fields
 from tests.interaction._wire import Wire, piped, request, shake_hands, until_answer
 from tests.servers.peers import ENVELOPE
-from tests.support import ROOT, alive, command, free_port, listens, wait_until
+from tests.support import alive, command, free_port, listens, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -212,18 +211,13 @@ async def test_a_second_signal_ends_the_stdio_front_at_once(tmp_path: Path) -> N
         await wait_until(lambda: not alive(pid), SECONDS)
 
 
-def start_at(terminal: int, args: list[str]) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(args, cwd=ROOT, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True)
-    os.close(terminal)
-    return process
-
-
 async def test_a_terminal_that_is_closed_ends_it_in_order(tmp_path: Path) -> None:
     """SIGHUP asks for a reload, but not from there: whoever closes the window wants the gateway gone."""
     port, (terminal, end) = free_port(), pty.openpty()
     config = config_file(tmp_path, {"up": gate()}, port=port, **PATIENT)
     args = command("gateway", "serve", "-c", str(config))
-    process = start_at(end, args)
+    process = started(args, end)
+    os.close(end)
     try:
         await wait_until(lambda: listens(port), SECONDS)
         process.send_signal(signal.SIGHUP)

@@ -101,3 +101,11 @@ async def test_what_waits_to_be_accepted_is_answered() -> None:
 
 async def answered(caller: Caller) -> None:
     assert b"connection: close" in await caller.ask()
+
+
+def test_an_address_is_taken_but_nobody_is_let_in_before_there_is_somebody_to_serve_them() -> None:
+    listener = Listener("127.0.0.1", 0)
+    with ExitStack() as until:
+        until.enter_context(listener._socket)  # pyright: ignore[reportPrivateUsage]
+        with pytest.raises(ConnectionRefusedError):
+            Caller(listener.url, until)

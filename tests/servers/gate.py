@@ -2,7 +2,8 @@
 
     python -m tests.servers.gate [--era both|handshake|modern] [--tool NAME]… [--slow-start GATE]
 
-`who` says which process answers, and with which label (the variable `LABEL`). `hold` answers, as `who`, once the file
+`who` says which process answers, and with which label (the variable `LABEL`,
+which it says on stderr too). `hold` answers, as `who`, once the file
 `gate` is there. `ask` asks its client something, and answers that. Beside `gate` they leave a file for what happened:
 `gate.began.N` for each call that arrived, `gate.cancelled` when one was called off. `--tool` adds tools like `who`.
 """
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--tool", action="append", default=[])
     parser.add_argument("--slow-start", type=Path)
     args = parser.parse_args()
+    print(os.environ.get("LABEL", ""), file=sys.stderr)
     if args.slow_start:
         until_open(args.slow_start)
     tools = [{"name": name, "inputSchema": _ANY} for name in ("who", "hold", "ask", *args.tool)]
