@@ -7,6 +7,7 @@ Foreign exceptions are mapped to these where they enter, never further in.
 
 import math
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 from gateway import protocol
@@ -39,6 +40,11 @@ class ConfigError(GatewayError):
     """The configuration cannot be used. The message names file, line, server and field."""
 
     outcome = "bad_config"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.files: list[Path] = []
+        """The files that were read, or should have been, as far as the reader says."""
 
 
 # --- What the client sent -----------------------------------------------------------------------------------------
@@ -191,6 +197,15 @@ class NotFound(GatewayError):
     """Nothing at that address."""
 
     code, status, outcome = protocol.METHOD_NOT_FOUND, 404, "malformed"
+
+
+class Stopping(GatewayError):
+    """The gateway stops, and the request was not done within `drain_timeout`."""
+
+    code, status, outcome = -32007, 503, "stopping"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is stopping and cannot wait for this any longer. Whether it was done is unknown.")
 
 
 class StreamExists(GatewayError):

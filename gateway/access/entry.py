@@ -87,6 +87,11 @@ class Entry:
             if self._oauth is not None:
                 tg.start_soon(self._oauth.run)
 
+    async def reload(self) -> None:
+        """Read the file of API keys now."""
+        if self._keys is not None:
+            await self._keys.reload()
+
     def resource_metadata(self, suffix: str) -> dict[str, Any] | None:
         """The document at the well-known address plus `suffix` (RFC 9728); None where there is none."""
         return metadata.protected_resource(self._oauth_settings, suffix) if self._oauth_settings is not None else None

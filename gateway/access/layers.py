@@ -60,19 +60,24 @@ class UpstreamLimits:
 
 
 class Limits:
-    """
-    Args:
-        default: for principals whose credential does not say.
-        upstreams: further limits, by upstream.
-    """
+    """Counts requests against the limits they fall under."""
 
     def __init__(
         self, limiter: Limiter, default: Limit, upstreams: Mapping[str, UpstreamLimits], observe: Observe
     ) -> None:
         self._limiter = limiter
+        self._observe = observe
+        self.use(default, upstreams)
+
+    def use(self, default: Limit, upstreams: Mapping[str, UpstreamLimits]) -> None:
+        """From now on these are the limits; what was counted stays counted.
+
+        Args:
+            default: for principals whose credential does not say.
+            upstreams: further limits, by upstream.
+        """
         self._default = default
         self._upstreams = upstreams
-        self._observe = observe
 
     def layer(self, following: Handler) -> Handler:
         """Count a request against its principal's limit.

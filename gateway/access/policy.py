@@ -98,8 +98,13 @@ class Policy:
     """The rules of the configuration."""
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
-        self._rules = tuple(enumerate(rules, 1))
         self._grants: dict[Principal, Grant] = {}
+        self.use(rules)
+
+    def use(self, rules: Sequence[Rule]) -> None:
+        """From now on these are the rules. Grants given before keep to those they were made of."""
+        self._rules = tuple(enumerate(rules, 1))
+        self._grants.clear()
 
     def grant(self, principal: Principal) -> Grant:
         """What a principal may see. Remembered: it is asked for several times a request."""

@@ -41,8 +41,12 @@ class Bridge:
         Raises:
             GatewayError: the upstream's own error, or why there is no answer.
         """
-        if request.agent.era is Era.MODERN:
-            return await self._for_modern(request, upstream, params)
+        with upstream.engaged():
+            if request.agent.era is Era.MODERN:
+                return await self._for_modern(request, upstream, params)
+            return await self._for_handshake(request, upstream, params)
+
+    async def _for_handshake(self, request: Request, upstream: Upstream, params: dict[str, Any]) -> dict[str, Any]:
         asker = LiveAsker(request) if is_askable(request.agent) else None
 
         async def send(params: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +74,8 @@ class Bridge:
             bare = {name: value for name, value in params.items() if name not in _OF_RETRIES}
 
             async def run(call: ParkedCall) -> dict[str, Any]:
-                return await _send(request, upstream, bare, lambda: call.request, call)
+                with upstream.engaged():  # for longer than this request of the agent's
+                    return await _send(request, upstream, bare, lambda: call.request, call)
 
             return await self._parking.start(request, upstream.name, run)
         result = await _send(request, upstream, params, lambda: request, None)

@@ -6,7 +6,7 @@ call that still waits. A parked call that nobody comes back for is cancelled ups
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from itertools import count
 from typing import Any, Final
 
@@ -168,8 +168,16 @@ class Parking:
     def end_those_of(self, principals: Collection[str]) -> None:
         """Cancel the parked calls of principals (ids) that are no longer good, and of their agents. What is under way
         ends by itself."""
-        for call in [call for call in self._calls.values() if call.request is None and call.is_of(principals)]:
-            self._drop(call)
+        self._end([call for call in self._calls.values() if call.is_of(principals)])
+
+    def end_all(self) -> None:
+        """Cancel all parked calls: the gateway stops, and nobody can come back for them."""
+        self._end([*self._calls.values()])
+
+    def _end(self, calls: Iterable[ParkedCall]) -> None:
+        for call in calls:
+            if call.request is None:
+                self._drop(call)
 
     async def _attend(self, call: ParkedCall, request: Request) -> dict[str, Any]:
         call.attend(request)

@@ -5,7 +5,7 @@ of it and share one catalogue; a restricted one gets its own, made when first as
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, Protocol
 
 import structlog
@@ -20,10 +20,10 @@ from gateway.upstream.listing import Listing
 
 log = structlog.stdlib.get_logger("gateway.catalogue")
 
-_NOTHING: Final = Catalogue()
-
 View = str | None
 """An upstream's name, or None for the merged catalogue."""
+
+NOTHING: Final = Catalogue()
 
 MAX_RESTRICTED: Final = 512
 """Most catalogues of restricted principals kept; the one unused for longest is made anew when needed."""
@@ -69,7 +69,7 @@ class Library:
         self._blocked: dict[str, Mapping[tuple[str, str], Change]] = {}
         """Only of upstreams of which something is."""
         self._held_back: dict[View, Catalogue] = {}
-        self._whole: dict[View, Catalogue] = {None: Catalogue(), **dict.fromkeys(servers, Catalogue())}
+        self._whole: dict[View, Catalogue] = {None: NOTHING, **dict.fromkeys(servers, NOTHING)}
         self._changes: dict[View, set[ChangeKind]] = {}
         self._public: dict[tuple[Kind, str, str], str] = {}
         self._restricted: OrderedDict[tuple[View, Sight], Catalogue] = OrderedDict()
@@ -80,8 +80,9 @@ class Library:
         return view is None or (view in self._whole and sight.sees_upstream(view))
 
     def view(self, view: View, sight: Sight) -> Catalogue:
-        if sight.unrestricted:
-            return self._whole[view]
+        """The catalogue of somebody of that sight; an empty one where there is no such view, or no longer."""
+        if sight.unrestricted or view not in self._whole:
+            return self.whole(view)
         key = view, sight
         catalogue = self._restricted.get(key)
         if catalogue is None:
@@ -94,7 +95,7 @@ class Library:
 
     def whole(self, view: View) -> Catalogue:
         """The view of somebody who may see everything."""
-        return self._whole[view]
+        return self._whole.get(view, NOTHING)
 
     def verdict(self, upstream: str) -> Verdict:
         """How what an upstream offers compares with its pins."""
@@ -110,7 +111,7 @@ class Library:
     def held_back(self, view: View, sight: Sight) -> Catalogue:
         """What is not published because it is blocked and new, under the names it would have. Only for who sees
         everything: to others it might never be shown."""
-        return self._held_back.get(view, _NOTHING) if sight.unrestricted else _NOTHING
+        return self._held_back.get(view, NOTHING) if sight.unrestricted else NOTHING
 
     def public_form(self, kind: Kind, upstream: str, original: str) -> str:
         """The name or URI by which the merged catalogue, and so the policy, knows an item; a URI nobody listed keeps
@@ -120,12 +121,27 @@ class Library:
     def update(self, listings: Iterable[tuple[str, Listing | None]]) -> set[View]:
         """Take new listings (None: the upstream offers nothing now); returns the views that may have changed."""
         names = [name for name, listing in listings if self._take(name, listing)]
-        if not names:
-            return set()
+        return self._rebuild(names) if names else set()
+
+    def configure(
+        self, servers: Mapping[str, ServerConfig], prefix: Prefix, listings: Iterable[tuple[str, Listing | None]]
+    ) -> None:
+        """Hold these servers and no others, by these rules. To see what that changed for somebody, compare views."""
+        before, self._rules = self._rules, {name: _rules(server) for name, server in servers.items()}
+        self._prefix = prefix
+        for name in before.keys() - self._rules.keys():
+            self._take(name, None)
+            del self._whole[name]
+        stale = {name for name, rules in self._rules.items() if rules != before.get(name)}
+        stale |= {name for name, listing in listings if self._take(name, listing)}
+        self._rebuild(stale)
+        self._restricted.clear()  # the rules they were made by may be others, and so may everybody's public names
+
+    def _rebuild(self, names: Collection[str]) -> set[View]:
         rebuilt: dict[View, Catalogue] = {name: self._build([name], "own") for name in names}
         rebuilt[None] = self._build(list(self._verdicts), self._prefix)
         self._hold_back()
-        self._changes = {view: changed(self._whole[view], new) for view, new in rebuilt.items()}
+        self._changes = {view: changed(self.whole(view), new) for view, new in rebuilt.items()}
         self._whole.update(rebuilt)
         self._public = _public_forms(rebuilt[None])
         self._outdated = {key: old for key, old in self._restricted.items() if key[0] in rebuilt}
@@ -164,7 +180,7 @@ class Library:
 
     def _merge(self, listings: Iterable[tuple[str, Listing]], prefix: Prefix) -> Catalogue:
         known = [UpstreamItems(name, listing, self._rules[name]) for name, listing in listings]
-        return merge(known, prefix) if known else Catalogue()
+        return merge(known, prefix) if known else NOTHING
 
     def _hold_back(self) -> None:
         self._blocked = {name: verdict.blocked for name, verdict in self._verdicts.items() if verdict.blocked}

@@ -49,18 +49,21 @@ class Pinning:
             self._pins = pin_file.load(path)
         except ConfigError as error:
             self._trouble = error.message
-        self.use(servers)
+        self.check(servers)
+        self._servers = servers
         if self._trouble and any(server.pin != "off" for server in servers.values()):
             log.error("definitions are not compared with their pins", reason=self._trouble)
 
-    def use(self, servers: Mapping[str, ServerConfig]) -> None:
-        """Go by this configuration from the next listing on.
-
+    def check(self, servers: Mapping[str, ServerConfig]) -> None:
+        """
         Raises:
             ConfigError: an upstream is to be blocked by pins that cannot be read.
         """
         if self._pins is None and any(server.pin == "block" for server in servers.values()):
             raise ConfigError(self._trouble)
+
+    def use(self, servers: Mapping[str, ServerConfig]) -> None:
+        """Go by this configuration, which was checked, from the next listing on."""
         self._servers = servers
 
     def judge(self, upstream: str, listing: Listing) -> Verdict:

@@ -24,10 +24,11 @@ def command(config: "Config", who: str, what: str) -> None:
     WHO is the owner or the id of an API key, group:NAME, or agent:NAME. WHAT is a public name such as
     github__create_issue, or the URI of a resource. Exits with 0 for yes and 1 for no.
     """
-    from gateway.app import build_policy
+    from gateway.access.configured import rules
+    from gateway.access.policy import Policy
 
     configure_logs(config, at_least="error")
-    policy = build_policy(config)
+    policy = Policy(rules(config))
     upstream = _upstream_of(config, what)
     if not upstream:
         click.echo(f"No server is known to have {what!r}; what follows goes by its name alone.", err=True)

@@ -6,7 +6,7 @@ Imports of weight stand inside the functions that need them: `VERB --help` loads
 import sys
 from collections.abc import Callable, Collection
 from enum import IntEnum
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.config.models import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class Exit(IntEnum):
@@ -46,6 +47,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 def with_config(verb: F) -> F:
     """Give a verb `-c/--config`, `--log-level` and `--log-format`, and a loaded `config` as its first argument."""
 
+    @wraps(verb)
+    def wrapper(read: "Callable[[], Config]", **options: Any) -> Any:
+        return verb(or_fail(read), **options)
+
+    return with_reader(wrapper)  # pyright: ignore[reportReturnType]
+
+
+def with_reader(verb: F) -> F:
+    """As `with_config`, for a verb that reads the configuration again and again: its first argument does that."""
+
     @config_option
     @click.option("--log-level", help="debug, info, warning, error or critical.")
     @click.option("--log-format", type=click.Choice(["auto", "json", "console"]), help="How to write the log.")
@@ -53,19 +64,33 @@ def with_config(verb: F) -> F:
     def wrapper(path: Path | None, log_level: str | None, log_format: str | None, **options: Any) -> Any:
         overrides = {"log_level": log_level, "log_format": log_format}
         overrides |= {name: options.pop(name) for name in ("host", "port") if name in options}
-        return verb(read_config(path, overrides), **options)
+        return verb(or_fail(partial(reader, path, overrides)), **options)
 
     return wrapper  # pyright: ignore[reportReturnType]
 
 
-def read_config(path: Path | None, overrides: dict[str, Any]) -> "Config":
-    """Find and read the configuration, or say all that is wrong with it and exit."""
+def reader(path: Path | None, overrides: dict[str, Any]) -> "Callable[[], Config]":
+    """Find the configuration; returns what reads it.
+
+    Raises:
+        ConfigError: there is none. What is returned raises it too.
+    """
     from gateway.config.loader import load
     from gateway.config.locate import find_config
 
+    return partial(load, find_config(path).path, overrides=overrides)
+
+
+def read_config(path: Path | None, overrides: dict[str, Any]) -> "Config":
+    """Find and read the configuration, or say all that is wrong with it and exit."""
+    read = or_fail(partial(reader, path, overrides))
+    return or_fail(read)
+
+
+def or_fail(read: Callable[[], T]) -> T:
+    """What `read` returns, or say all that is wrong with the configuration and exit."""
     try:
-        found = find_config(path)
-        return load(found.path, overrides=overrides)
+        return read()
     except ConfigError as error:
         fail(error.message, Exit.USAGE)
 
@@ -84,12 +109,10 @@ def check_names(config: "Config", servers: Collection[str]) -> None:
 
 
 def configure_logs(config: "Config", *, at_least: str | None = None) -> None:
-    """Set up logging as configured; `at_least` keeps one-shot verbs quiet unless the user asked for more."""
-    from gateway.telemetry.logs import Redactor, configure
+    """As `telemetry.logs.configure_for`."""
+    from gateway.telemetry.logs import configure_for
 
-    settings = config.gateway
-    level = settings.log_level if at_least is None or settings.log_level != "info" else at_least
-    configure("debug" if settings.debug else level, settings.log_format, Redactor(config.secrets))
+    configure_for(config, at_least=at_least)
 
 
 def run(main: Callable[..., Any], *args: Any) -> Any:

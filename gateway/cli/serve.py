@@ -1,21 +1,27 @@
 """`mcp-gateway serve`: the HTTP front."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import click
 
-from gateway.cli.common import configure_logs, run, with_config
-from gateway.config.models import Config
+from gateway.cli.common import configure_logs, or_fail, run, with_reader
+
+if TYPE_CHECKING:
+    from gateway.config.models import Config
 
 
 @click.command("serve")
 @click.option("--host", help="Address to listen on; anything but loopback needs authentication.")
 @click.option("--port", type=int, help="Port to listen on; 0 picks a free one.")
-@with_config
-def command(config: Config) -> None:
+@with_reader
+def command(read: "Callable[[], Config]") -> None:
     """Serve agents over HTTP: /mcp for all upstreams, /mcp/NAME for one, /sse for old clients."""
     import structlog
 
     from gateway.app import Gateway
 
+    config = or_fail(read)
     configure_logs(config)
     log = structlog.stdlib.get_logger("gateway")
     for warning in config.warnings:
@@ -25,6 +31,6 @@ def command(config: Config) -> None:
         log.info("listening", url=f"{url}/mcp", config=str(config.path), upstreams=len(config.enabled))
 
     async def serve() -> None:
-        await Gateway(config).http(on_listening)
+        await Gateway(config, reread=read).http(on_listening)
 
     run(serve)

@@ -40,9 +40,14 @@ def load(
         dotenv: A file with more variables, beneath `environ`; it need not exist.
 
     Raises:
-        ConfigError: it cannot be used. The message has one line for each problem.
+        ConfigError: it cannot be used. The message has one line for each problem; `files` are those that were read.
     """
-    return _Loading(environ, dotenv).load(Path(path), overrides or {})
+    loading = _Loading(environ, dotenv)
+    try:
+        return loading.load(Path(path), overrides or {})
+    except ConfigError as error:
+        error.files = loading.files
+        raise
 
 
 class _Loading:
@@ -55,6 +60,10 @@ class _Loading:
         self._problems = Problems()
         self._files: list[Path] = []
         self._beneath = [dotenv.absolute()] if dotenv and os.path.isfile(dotenv) else []
+
+    @property
+    def files(self) -> list[Path]:
+        return [*self._files, *self._beneath]
 
     def load(self, path: Path, overrides: Mapping[str, Any]) -> Config:
         document = self._read(path)
@@ -76,7 +85,7 @@ class _Loading:
             gateway=gateway,
             servers=servers,
             path=path.absolute(),
-            files=[*self._files, *self._beneath],
+            files=self.files,
             warnings=self._warnings,
             secrets=redact.secrets(servers.values(), self._expander.used),
         )

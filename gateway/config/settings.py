@@ -89,6 +89,8 @@ class GatewaySettings(Model):
     """How long an unused session is kept."""
     keepalive: PositiveDuration = 15.0
     """Time between keep-alive comments on open streams."""
+    drain_delay: Duration = 0.0
+    """How long, once a stop was asked for, new requests are still served while `/readyz` says no."""
     drain_timeout: Duration = 20.0
     """How long requests in flight may go on after a stop was asked for."""
     allowed_hosts: list[Line] = Field(default=[])

@@ -1,13 +1,15 @@
 """Who hears of changes: sessions and what they subscribed to, listen streams, and what upstreams are asked for it."""
 
-from collections.abc import Collection, Hashable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Generator, Hashable, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final, cast
 
 import anyio
 
 from gateway.access.policy import Grant
 from gateway.bridge.subscriptions import Listener, Subscriptions
+from gateway.catalogue.catalogue import changed
 from gateway.catalogue.library import Library
 from gateway.errors import GatewayError, InvalidParams, InvalidRequest, UnknownResource
 from gateway.frontend.agents import ConnectedAgent
@@ -33,19 +35,20 @@ class Listening:
         self._subscriptions = Subscriptions()
         self._sessions: dict[str, Listener] = {}
         self._streams: set[tuple[Principal, anyio.Event]] = set()
+        self._agents: dict[Listener, Agent] = {}
 
     # --- Sessions ---------------------------------------------------------------------------------------------------
 
     def open(self, agent: ConnectedAgent) -> None:
         """A handshake-era agent has connected: from now on it hears of changes."""
         listener = self._sessions[agent.id] = self._make(agent, tuple(CHANGE_NOTIFICATIONS), agent.notify)
-        self._subscriptions.add(listener)
+        self._add(listener, agent)
 
     async def close(self, agent: ConnectedAgent) -> None:
         """It has gone."""
         listener = self._sessions.pop(agent.id, None)
         if listener is not None:
-            await self._want(self._subscriptions.remove(listener))
+            await self._want(self._remove(listener))
 
     async def subscribe(self, request: Request) -> dict[str, Any]:
         uri = string(request.params, "uri")
@@ -99,7 +102,7 @@ class Listening:
             with suppress(UnknownResource):
                 owner = (await self._lookup.owners(request.agent, uri))[0]
                 listener.resources[uri] = owner.upstream, owner.original
-        self._subscriptions.add(listener)
+        self._add(listener, request.agent)
         stream = request.agent.principal, anyio.Event()
         self._streams.add(stream)
         try:
@@ -115,7 +118,7 @@ class Listening:
         finally:
             self._streams.discard(stream)
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):
-                await self._want(self._subscriptions.remove(listener))
+                await self._want(self._remove(listener))
         return {"_meta": tag}
 
     async def _take_up(self, listener: Listener, upstream: str) -> None:
@@ -137,6 +140,8 @@ class Listening:
 
     def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None:
         """Who sees the merged catalogue hears of what changed in it; who sees the upstream alone, what it announced."""
+        if self._upstreams.get(upstream.name) is not upstream:
+            return  # it does not serve yet, or not any more
         affected = self._library.update([(upstream.name, upstream.listing)])
         changes: dict[Hashable, set[str]] = {}
         for key in cast("set[tuple[str | None, Grant]]", self._subscriptions.keys()):
@@ -149,15 +154,50 @@ class Listening:
     def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None:
         self._subscriptions.resource_updated(upstream, params)
 
+    # --- The configuration changes ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def through_change(self) -> Generator[None]:
+        """Around a change of what agents may see, or of how it is shown: who saw other lists before is told."""
+        before = {listener: self._lookup.catalogue(agent) for listener, agent in self._agents.items()}
+        yield
+        for listener, agent in self._agents.items():
+            listener.key = self._key(agent)
+            for uri in [uri for uri, resource in listener.resources.items() if not listener.admits(*resource)]:
+                self._subscriptions.unsubscribe(listener, uri)
+            for kind in changed(before[listener], self._lookup.catalogue(agent)) & set(listener.kinds):
+                listener.notify(CHANGE_NOTIFICATIONS[kind], None)
+
+    async def brief(self, upstream: Upstream) -> None:
+        """One begins to serve, perhaps in another's place: what was wanted of that is asked of it, and who wanted it is
+        told to look again."""
+        wanted = self._subscriptions.wanted(upstream.name)
+        with suppress(GatewayError):
+            await upstream.want(wanted)
+        for uri in sorted(wanted):
+            self._subscriptions.resource_updated(upstream.name, {"uri": uri})
+
     # --- Inside -----------------------------------------------------------------------------------------------------
 
+    def _add(self, listener: Listener, agent: Agent) -> None:
+        self._agents[listener] = agent
+        self._subscriptions.add(listener)
+
+    def _remove(self, listener: Listener) -> set[str]:
+        self._agents.pop(listener, None)
+        return self._subscriptions.remove(listener)
+
+    def _key(self, agent: Agent) -> tuple[str | None, Grant]:
+        return agent.view, self._lookup.grant(agent)
+
     def _make(self, agent: Agent, kinds: Collection[str], notify: Notify) -> Listener:
-        key = agent.view, self._lookup.grant(agent)
-        return Listener(key, kinds, notify, admits=lambda upstream, own: self._lookup.admits_uri(agent, upstream, own))
+        admits = partial(self._lookup.admits_uri, agent)
+        return Listener(self._key(agent), kinds, notify, admits=admits)
 
     async def _want(self, upstreams: set[str]) -> None:
         for name in upstreams:
-            await self._upstreams[name].want(self._subscriptions.wanted(name))
+            if (upstream := self._upstreams.get(name)) is not None:  # it may have been removed
+                await upstream.want(self._subscriptions.wanted(name))
 
 
 def _filter(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

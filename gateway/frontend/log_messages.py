@@ -53,6 +53,10 @@ class LogMessages:
         if request.agent.era is Era.MODERN and level and self._requests.asks(upstream.name, level):
             await self._share_level(upstream)
 
+    async def brief(self, upstream: Upstream) -> None:
+        """One begins to serve: have it run at the level asked for so far."""
+        await self._share_level(upstream)
+
     @contextmanager
     def at_work(self, upstream: str, request: Request) -> Generator[None]:
         """The upstream is working on the request while this lasts."""

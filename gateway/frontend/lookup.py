@@ -29,7 +29,7 @@ class Lookup:
         self._policy = policy
         self._library = library
         self._upstreams = upstreams
-        self._startup_wait = startup_wait
+        self.startup_wait = startup_wait
 
     def grant(self, agent: Agent) -> Grant:
         return self._policy.grant(agent.principal)
@@ -50,7 +50,7 @@ class Lookup:
         Returns whether there was anything to wait for."""
         waiting = [upstream for upstream in self.upstreams(agent) if not upstream.settled.is_set()]
         if waiting:
-            with anyio.move_on_after(self._startup_wait):
+            with anyio.move_on_after(self.startup_wait):
                 for upstream in waiting:
                     await upstream.settled.wait()
         return bool(waiting)

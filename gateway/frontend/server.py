@@ -4,19 +4,20 @@ The fronts turn bytes into a `Request` and a result into bytes; the rooms behind
 comes in at `route`, finds its owner in the catalogue and leaves through `bridge.forward`.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 import anyio
 
 from gateway.access.layers import Limits
-from gateway.access.policy import Policy
+from gateway.access.policy import Policy, Rule
 from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.forward import Bridge
 from gateway.bridge.tasks import TaskHandles
 from gateway.catalogue.catalogue import Owner
 from gateway.catalogue.intake import Kind
 from gateway.catalogue.library import Library
+from gateway.catalogue.merge import Prefix
 from gateway.catalogue.pages import page
 from gateway.config.models import GatewaySettings
 from gateway.errors import (
@@ -27,6 +28,7 @@ from gateway.errors import (
     UnknownPrompt,
     UnknownTool,
     UpstreamError,
+    UpstreamUnavailable,
 )
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.extensions import Extensions
@@ -83,6 +85,8 @@ class Server:
         places: Places,
     ) -> None:
         self._settings = settings
+        self._policy = policy
+        self._library = library
         self._limits = limits
         self._upstreams = upstreams
         self._bridge = bridge
@@ -149,12 +153,29 @@ class Server:
     async def hear(self, agent: ConnectedAgent, method: str, params: dict[str, Any]) -> None:
         """A handshake-era agent says something unasked: what concerns upstreams is passed on."""
         if method == "notifications/roots/list_changed":
-            for upstream in self._upstreams.values():
+            for upstream in list(self._upstreams.values()):
                 await upstream.tell(agent, method, params or None)
 
     def end_streams(self, principals: Collection[str] | None = None) -> None:
         """See `Listening.end_streams`."""
         self._listening.end_streams(principals)
+
+    # --- The configuration changes ------------------------------------------------------------------------------------
+
+    def configure(self, settings: GatewaySettings, rules: Sequence[Rule], prefix: Prefix) -> None:
+        """Take up other settings, rules and upstreams, and tell everybody which of the lists they see have changed."""
+        servers = {name: upstream.config for name, upstream in self._upstreams.items()}
+        listings = [(name, upstream.listing) for name, upstream in self._upstreams.items()]
+        with self._listening.through_change():
+            self._settings = settings
+            self._lookup.startup_wait = settings.startup_wait
+            self._policy.use(rules)
+            self._library.configure(servers, prefix, listings)
+
+    async def brief(self, upstream: Upstream) -> None:
+        """One begins to serve, perhaps in another's place: what agents want of it is asked of it anew."""
+        await self._log_messages.brief(upstream)
+        await self._listening.brief(upstream)
 
     # --- What its upstreams say (upstream.Observer) -----------------------------------------------------------------
 
@@ -206,7 +227,8 @@ class Server:
 
     def _identity(self, agent: Agent) -> Mapping[str, Any]:
         """Who answers: at `/mcp/{upstream}` the upstream, as far as it said so."""
-        known = self._upstreams[agent.view].known if agent.view is not None else None
+        upstream = self._upstreams.get(agent.view) if agent.view is not None else None
+        known = upstream.known if upstream is not None else None
         return known.server_info if known is not None and known.server_info else SERVER_INFO
 
     # --- Lists ------------------------------------------------------------------------------------------------------
@@ -289,10 +311,20 @@ class Server:
         self._lookup.check(kind, owner)
         tool = owner.original if request.method == "tools/call" else None
         await self._limits.count_upstream(request, owner.upstream, tool)
-        upstream = self._upstreams[owner.upstream]
-        await self._log_messages.take_up(request, upstream)
-        with self._log_messages.at_work(upstream.name, request):
-            return await self._bridge.forward(request, upstream, params)
+        await self._log_messages.take_up(request, self._upstream(owner.upstream))
+        with self._log_messages.at_work(owner.upstream, request):
+            return await self._bridge.forward(request, self._upstream(owner.upstream), params)
+
+    def _upstream(self, name: str) -> Upstream:
+        """The one that serves under a name; not to be kept across an `await`, for then it may be another.
+
+        Raises:
+            UpstreamUnavailable: it was removed since the name was looked up.
+        """
+        upstream = self._upstreams.get(name)
+        if upstream is None:
+            raise UpstreamUnavailable(name, "gone", "it was taken out of the configuration")
+        return upstream
 
     async def _read_resource(self, request: Request) -> dict[str, Any]:
         uri = string(request.params, "uri")

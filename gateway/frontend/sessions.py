@@ -115,6 +115,11 @@ class Sessions:
         for session in [s for s in self._open.values() if s.agent.principal.is_one_of(principals)]:
             await self.close(session)
 
+    def shut(self) -> None:
+        """The gateway stops: end every stream. What the sessions held upstream ends with the upstreams."""
+        for session in self._open.values():
+            session.shut()
+
     async def sweep(self) -> None:
         """End idle sessions, for ever."""
         while True:

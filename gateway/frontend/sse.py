@@ -94,6 +94,11 @@ class LegacySse:
             if connection.duplex.agent.principal.is_one_of(principals):
                 connection.stream.end()
 
+    def shut(self) -> None:
+        """The gateway stops: what was said is all of it."""
+        for connection in self._open.values():
+            connection.stream.end()
+
     async def post(self, http: Http) -> None:
         """One message of a connection's agent.
 

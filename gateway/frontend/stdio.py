@@ -18,6 +18,7 @@ from gateway import jsonrpc
 from gateway.config.models import GatewaySettings
 from gateway.errors import PayloadTooLarge
 from gateway.frontend.agents import ConnectedAgent, OnNotification
+from gateway.frontend.drain import LAST_WORD_SECONDS
 from gateway.frontend.duplex import Duplex
 from gateway.frontend.streamable import Handler
 from gateway.jsonrpc import Message
@@ -41,14 +42,14 @@ async def serve_stdio(
     on_close: Callable[[ConnectedAgent], Awaitable[None]],
     on_notification: OnNotification,
     on_first: Callable[[], None],
-    on_end: Callable[[], None],
+    on_end: Callable[[], Awaitable[None]],
     ended: anyio.Event,
 ) -> None:
     """Serve until stdin ends, nobody reads stdout any more, or `ended` is set; then finish what is in flight.
 
     Args:
         on_first: told of the agent's first request, when `agent` knows what it declares.
-        on_end: told that it is over, before what is in flight is waited for.
+        on_end: told that it is over; returns when what is in flight has ended, one way or another.
     """
     lines = LineSplitter(settings.max_request_bytes)
     write_bytes, close_output = await _open_output(ended.set)
@@ -71,8 +72,8 @@ async def serve_stdio(
         try:
             await _open_input(feed)
             await ended.wait()
-            on_end()
-            await duplex.drain(settings.drain_timeout)
+            await on_end()
+            await duplex.drain(LAST_WORD_SECONDS)
         finally:
             with anyio.CancelScope(shield=True):
                 await on_close(agent)

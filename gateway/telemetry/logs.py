@@ -9,10 +9,13 @@ import os
 import re
 import sys
 from collections.abc import Collection, MutableMapping
-from typing import Any, Final, Literal, TextIO
+from contextlib import suppress
+from typing import Any, Final, Literal, TextIO, cast
 
 import orjson
 import structlog
+
+from gateway.config.models import Config
 
 MASK: Final = "***"
 _QUIET: Final = ("httpx2", "httpcore2", "uvicorn.access", "mcp", "client", "asyncio", "watchfiles")
@@ -68,14 +71,36 @@ def configure(
         logging.getLogger(name).setLevel(logging.ERROR if number > logging.DEBUG else logging.DEBUG)
 
 
+def configure_for(config: Config, *, at_least: str | None = None) -> None:
+    """Set up logging as a configuration asks; `at_least` keeps one-shot verbs quiet unless the user asked for more."""
+    settings = config.gateway
+    level = settings.log_level if at_least is None or settings.log_level != "info" else at_least
+    configure("debug" if settings.debug else level, settings.log_format, Redactor(config.secrets))
+
+
 class _LoggerFactory:
     """Loggers that know their name and all write to one stream."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._stream = cast(TextIO, _Expendable(stream))
 
     def __call__(self, *args: Any) -> structlog.WriteLogger:
         return structlog.WriteLogger(self._stream)
+
+
+class _Expendable:
+    """A stream that may break: a closed terminal, or a client that has stopped reading, must not end what is logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 class _Forward(logging.Handler):

@@ -48,6 +48,9 @@ class Metrics:
             buckets=BUCKETS,
             registry=self._registry,
         )
+        self._reloads = Counter(
+            "mcp_gateway_config_reloads", "Changes of the configuration's files.", ("outcome",), registry=self._registry
+        )
         self._limits = Counter(
             "mcp_gateway_limit_decisions", "Decisions of rate limits.", ("limit", "decision"), registry=self._registry
         )
@@ -89,6 +92,9 @@ class Metrics:
                     self._seconds.labels(method, upstream).observe(time.perf_counter() - started)
 
         return handle
+
+    def config_read(self, usable: bool) -> None:
+        self._reloads.labels("applied" if usable else "refused").inc()
 
     def limit_decided(self, limit: str, allowed: bool) -> None:
         self._limits.labels(limit, "allowed" if allowed else "refused").inc()

@@ -52,9 +52,9 @@ class PrivateLinks:
     """
 
     def __init__(self, upstream: str, make: Callable[[Mapping[str, Any], Agent | None], Link], cap: int) -> None:
+        self.cap = cap
         self._upstream = upstream
         self._make = make
-        self._cap = cap
         self._links: dict[Key, list[_Private]] = {}
         self._freed = anyio.Event()
         self._tasks: TaskGroup | None = None
@@ -112,7 +112,7 @@ class PrivateLinks:
     def _has_room(self) -> bool:
         """Makes room, if need be, by closing what an identity has left unused for longest; it would have gone soon, and
         must not keep others out meanwhile."""
-        if len(self.links) < self._cap:
+        if len(self.links) < self.cap:
             return True
         unused = [
             (private.used_at, key, private)

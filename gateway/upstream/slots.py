@@ -50,9 +50,17 @@ class Slots:
 
     def give(self) -> None:
         """Give the slot to who has waited longest."""
-        while self._waiting:
+        self._busy -= 1
+        self._admit()
+
+    def resize(self, limit: int | None, queue: int) -> None:
+        """From now on there are so many. Nobody loses a slot, or a place in the queue."""
+        self._limit, self._queue = limit, queue
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and (self._limit is None or self._busy < self._limit):
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
-                return
-        self._busy -= 1
+                self._busy += 1

@@ -1,8 +1,8 @@
 """One upstream: its connections, what it offers, and the one way to ask it something."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -84,6 +84,8 @@ class Upstream:
     ) -> None:
         self.name = name
         self.config = config
+        self.successor: Upstream | None = None
+        """What takes its place as soon as it is ready, after a change of the configuration."""
         self.agreed: Negotiated | None = None
         self.settled = anyio.Event()
         """Set once it is known what the upstream offers, or that it cannot be known now."""
@@ -93,6 +95,9 @@ class Upstream:
         self._lost_at: float | None = None
         self._withdrawn = False
         self._tasks: TaskGroup | None = None
+        self._life = anyio.CancelScope()
+        self._changed = anyio.Event()
+        self._engagements = 0
         self._log_level: str | None = None
         self._noise = BoundedLog(self._on_noise, time.monotonic)
         self._only = only
@@ -143,6 +148,7 @@ class Upstream:
         changed = listing != self._listing or self._withdrawn
         self._listing = listing
         self._withdrawn = False
+        self._pulse()
         self._main.degrade("; ".join(problems))
         for problem in problems:
             log.warning("upstream list incomplete", upstream=self.name, problem=problem)
@@ -254,10 +260,52 @@ class Upstream:
     # --- Life -------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """The owner of all its connections. Ends by cancellation."""
-        async with anyio.create_task_group() as self._tasks:
-            self._tasks.start_soon(self._main.run)
-            self._tasks.start_soon(self._private.run)
+        """The owner of all its connections. Ends by cancellation or `stop`; leaves nothing behind."""
+        with self._life:
+            async with anyio.create_task_group() as self._tasks:
+                self._tasks.start_soon(self._main.run)
+                self._tasks.start_soon(self._private.run)
+
+    def stop(self) -> None:
+        """Disconnect for good: `run` ends, and what is in flight fails."""
+        self._life.cancel()
+        self._pulse()
+
+    def adjust(self, config: ServerConfig) -> None:
+        """Take up a configuration that asks for no other connection (`config.diff.LIVE_KEYS`)."""
+        self.config = config
+        self._slots.resize(config.max_concurrency, config.max_queue)
+        self._private.cap = config.max_sessions
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether calls can be sent to it. A lazy one that rests is: the first call starts it."""
+        state = self.status.state
+        return state in (State.READY, State.DEGRADED) or (state is State.STOPPED and self.config.lazy)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something holds that depends on its state, on what it offers, or on who is engaged with it."""
+        while not condition():
+            await self._changed.wait()
+
+    @contextmanager
+    def engaged(self) -> Generator[None]:
+        """While somebody is in the middle of something with it: draining waits for that."""
+        self._engagements += 1
+        try:
+            yield
+        finally:
+            self._engagements -= 1
+            self._pulse()
+
+    async def drain(self, patience: float) -> None:
+        """Wait until nobody is engaged with it any more, for at most `patience` seconds."""
+        with anyio.move_on_after(patience):
+            await self.until(lambda: not self._engagements)
+
+    def _pulse(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
 
     def restart(self) -> None:
         """Close the main connection and open it anew; with none, try now."""
@@ -340,6 +388,7 @@ class Upstream:
     def _on_status(self, status: Status) -> None:
         say = log.warning if status.state in (State.BACKING_OFF, State.DEGRADED) else log.info
         say("upstream " + status.state.value, upstream=self.name, reason=status.reason or None)
+        self._pulse()
         if status.state is State.BACKING_OFF:
             self.settled.set()
             if self._lost_at is None and self._tasks is not None:

@@ -1,5 +1,6 @@
 """One request on its way through the bridge, with an upstream that answers as it is told."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -29,6 +30,9 @@ class Told:
     asked: dict[str, Any] = field(default_factory=dict[str, Any])
     name: str = "up"
     era_: Era = Era.MODERN
+
+    def engaged(self) -> nullcontext[None]:
+        return nullcontext()
 
     async def era(self) -> Era:
         return self.era_

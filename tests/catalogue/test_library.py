@@ -105,3 +105,49 @@ def test_an_upstream_that_is_gone_takes_its_items_along(library: Library) -> Non
 
 def test_nothing_changed_is_nothing_affected(library: Library) -> None:
     assert library.update([("git", listing("log", "log_delete"))]) == set()
+
+
+# --- Another configuration --------------------------------------------------------------------------------------------
+
+
+def configure(library: Library, **servers: tuple[ServerConfig, Listing | None]) -> None:
+    configs = {name: config for name, (config, _) in servers.items()}
+    library.configure(configs, "upstream", [(name, listing) for name, (_, listing) in servers.items()])
+
+
+def test_other_rules_show_other_items_of_the_same_listing(library: Library) -> None:
+    now = listing("log", "log_delete")
+    rules = ServerConfig.model_validate({"command": "x", "tools": {"deny": ["*_delete"], "rename": {"log": "history"}}})
+    configure(library, git=(rules, now), time=(SERVER, listing("now")))
+    assert published(library.view(None, EVERYTHING), "tools") == ["git__history", "time__now"]
+    assert published(library.view("git", EVERYTHING), "tools") == ["history"]
+
+
+def test_one_more_and_one_less(library: Library) -> None:
+    configure(library, time=(SERVER, listing("now")), new=(SERVER, None))
+    assert published(library.view(None, EVERYTHING), "tools") == ["time__now"]
+    assert not library.has("git", EVERYTHING)
+    assert published(library.view("git", EVERYTHING), "tools") == []
+    assert published(library.view("git", sight(upstreams={"git"})), "tools") == []
+    assert library.has("new", EVERYTHING)
+    library.update([("new", listing("fresh"))])
+    assert published(library.view(None, EVERYTHING), "tools") == ["new__fresh", "time__now"]
+
+
+def test_another_prefix(library: Library) -> None:
+    library.configure({"git": SERVER}, "none", [("git", listing("log"))])
+    assert published(library.view(None, EVERYTHING), "tools") == ["log"]
+
+
+def test_restricted_catalogues_follow(library: Library) -> None:
+    git_only = sight(upstreams={"git"})
+    assert published(library.view(None, git_only), "tools") == ["git__log", "git__log_delete"]
+    configure(library, git=(SERVER, listing("blame")), time=(SERVER, listing("now")))
+    assert published(library.view(None, git_only), "tools") == ["git__blame"]
+
+
+def test_so_do_those_of_upstreams_whose_items_have_other_public_names_now(library: Library) -> None:
+    hidden = sight(Rule(("alice",), deny=("file:///shared",)))
+    assert published(library.view("time", hidden), "resources") == ["file:///shared", "file:///now"]
+    configure(library, time=(SERVER, listing("now")))  # the only one with that URI, which is its public name by now
+    assert published(library.view("time", hidden), "resources") == ["file:///now"]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from gateway.config import GatewaySettings, ServerConfig, ToolRules, entries, load
+from gateway.config.diff import LIVE_KEYS, LIVE_SETTINGS
 from gateway.config.envfile import read as read_envfile
 from gateway.config.environment import FLAT, known_names
 from gateway.config.server import TRANSPORTS
@@ -104,3 +105,16 @@ def test_the_env_example_is_true(config: Load, folder: Path) -> None:
     changed: dict[str, Any] = json.loads(told.gateway.model_dump_json(exclude_defaults=True))
     assert changed.keys() <= {"state_dir", "upstream_config_file", "auth"}
     assert not told.gateway.auth.enabled
+
+
+def test_what_a_reload_applies_is_said() -> None:
+    """In both places, and nothing else."""
+    reliability = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    keys = LIVE_KEYS - {"env_file"}
+    (row_of_keys,) = [line for line in PAGE.splitlines() if line.startswith("| a server's `tools`")]
+    (row_of_settings,) = [line for line in PAGE.splitlines() if line.startswith("| the gateway's `policy`")]
+    assert in_code(row_of_keys) == keys
+    assert in_code(row_of_settings) == LIVE_SETTINGS
+    (adjusted,) = re.findall(r"is adjusted: (.*?)\. Nothing", reliability, re.DOTALL)
+    (applied,) = re.findall(r"own settings (.*?) are applied", reliability, re.DOTALL)
+    assert (in_code(adjusted), in_code(applied)) == (keys, LIVE_SETTINGS)

@@ -57,6 +57,7 @@ CASES: list[tuple[str, str, Any]] = [
     ("max_sessions_per_principal", "9", 9),
     ("session_idle_timeout", "1h", 3600.0),
     ("keepalive", "500ms", 0.5),
+    ("drain_delay", "5s", 5.0),
     ("drain_timeout", "0", 0.0),
     ("allowed_hosts", "a.example, b.example:8080", ["a.example", "b.example:8080"]),
     ("allowed_origins", '["https://a.example"]', ["https://a.example"]),

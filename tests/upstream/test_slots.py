@@ -75,3 +75,34 @@ async def test_a_slot_is_given_past_one_who_is_just_leaving() -> None:
         slots.give()
     assert await slots.take()
     assert not await Slots(0, 0).take()
+
+
+@pytest.mark.anyio
+async def test_more_slots_are_for_those_who_wait() -> None:
+    slots = Slots(1, 2)
+    assert await slots.take()
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(slots.take)
+        tg.start_soon(slots.take)
+        await anyio.wait_all_tasks_blocked()
+        slots.resize(2, 2)
+        await anyio.wait_all_tasks_blocked()
+        assert slots.waiting == 1
+        slots.resize(None, 2)
+    assert slots.waiting == 0
+
+
+@pytest.mark.anyio
+async def test_with_fewer_slots_nobody_loses_one_and_nobody_gets_one_too_early() -> None:
+    slots = Slots(2, 1)
+    assert await slots.take()
+    assert await slots.take()
+    slots.resize(1, 1)
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(slots.take)
+        await anyio.wait_all_tasks_blocked()
+        slots.give()
+        await anyio.wait_all_tasks_blocked()
+        assert slots.waiting == 1
+        slots.give()
+    assert slots.waiting == 0

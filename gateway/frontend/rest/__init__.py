@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.access.agent_tokens import AgentTokens
     from gateway.access.policy import Policy
     from gateway.catalogue.library import Library
-    from gateway.config.models import Config
+    from gateway.config.reload import Current
     from gateway.telemetry.metrics import Metrics
     from gateway.upstream.upstream import Upstream
 
@@ -24,7 +24,7 @@ __all__ = ["metrics_app", "reply_error", "rest_app"]
 
 
 def rest_app(
-    config: "Config",
+    current: "Current",
     upstreams: "Mapping[str, Upstream]",
     library: "Library",
     policy: "Policy",
@@ -54,7 +54,7 @@ def rest_app(
     from gateway.frontend.rest.application import application
 
     app = application(
-        config,
+        current,
         upstreams,
         library,
         policy,

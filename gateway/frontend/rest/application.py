@@ -14,7 +14,7 @@ from gateway import __version__
 from gateway.access.agent_tokens import AgentTokens
 from gateway.access.policy import Policy
 from gateway.catalogue.library import Library
-from gateway.config.models import Config
+from gateway.config.reload import Current
 from gateway.errors import GatewayError, InsufficientScope, InternalError
 from gateway.frontend.rest.agents import agent_routes
 from gateway.frontend.rest.caller import Count
@@ -36,7 +36,7 @@ MCP itself is served at `/mcp` (all upstreams) and `/mcp/{upstream}` (one of the
 
 
 def application(
-    config: Config,
+    current: Current,
     upstreams: Mapping[str, Upstream],
     library: Library,
     policy: Policy,
@@ -70,12 +70,12 @@ def application(
             Exception: _on_defect,
         },
     )
-    redact = redactor(config)
-    own_metrics = metrics if config.gateway.metrics.host is None else None
-    app.include_router(health_routes(upstreams, is_draining, own_metrics))
+    redact = redactor(current)
+    own_metrics = metrics if current.config.gateway.metrics.host is None else None
+    app.include_router(health_routes(current, upstreams, is_draining, own_metrics))
     app.include_router(agent_routes(agents, count))
-    app.include_router(upstream_routes(upstreams, library, policy, redact, restart, count))
-    app.include_router(info_routes(config, redact))
+    app.include_router(upstream_routes(current, upstreams, library, policy, redact, restart, count))
+    app.include_router(info_routes(current, redact))
     app.include_router(docs_routes())
     _describe_as_it_is(app)
     return app

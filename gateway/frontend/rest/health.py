@@ -7,14 +7,14 @@ import anyio.to_thread
 from fastapi import APIRouter, Response
 
 from gateway import __version__
+from gateway.config.reload import Current
 from gateway.frontend.rest.models import Health, Readiness, Ready
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
-from gateway.upstream.link import State
 from gateway.upstream.upstream import Upstream
 
 
 def health_routes(
-    upstreams: Mapping[str, Upstream], is_draining: Callable[[], bool], metrics: Metrics | None
+    current: Current, upstreams: Mapping[str, Upstream], is_draining: Callable[[], bool], metrics: Metrics | None
 ) -> APIRouter:
     """
     Args:
@@ -34,14 +34,14 @@ def health_routes(
     async def readyz(response: Response) -> Ready:
         """Ready when every `required` upstream is, and until the gateway begins to stop. Without required upstreams it
         is ready as soon as it serves."""
-        missing = any(upstream.config.required and not _is_ready(upstream) for upstream in upstreams.values())
+        missing = any(upstream.config.required and not upstream.is_ready for upstream in upstreams.values())
         status = "draining" if is_draining() else "not ready" if missing else "ready"
         response.status_code = 200 if status == "ready" else 503
         states = {
             name: Readiness(state=upstream.status.state, required=upstream.config.required)
             for name, upstream in upstreams.items()
         }
-        return Ready(status=status, upstreams=states)
+        return Ready(status=status, configuration="refused" if current.refused else "current", upstreams=states)
 
     if metrics is not None:
         served = metrics  # narrowed for the function below
@@ -53,9 +53,3 @@ def health_routes(
             return Response(await anyio.to_thread.run_sync(served.render), headers={"content-type": CONTENT_TYPE})
 
     return router
-
-
-def _is_ready(upstream: Upstream) -> bool:
-    """Whether calls can be sent to it. A lazy one that rests is: the first call starts it."""
-    state = upstream.status.state
-    return state in (State.READY, State.DEGRADED) or (state is State.STOPPED and upstream.config.lazy)

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 
 from gateway import __version__
 from gateway.config.models import AuthSettings, Config
+from gateway.config.reload import Current
 from gateway.frontend.rest.caller import PRIVATE, Caller
 from gateway.frontend.rest.masking import Redact, shown
 from gateway.frontend.rest.models import ConfigInfo, Limits
@@ -15,12 +16,13 @@ from gateway.request import ADMIN
 Way = Literal["api_key", "agent_token", "oauth"]
 
 
-def info_routes(config: Config, redact: Redact) -> APIRouter:
+def info_routes(current: Current, redact: Redact) -> APIRouter:
     router = APIRouter(prefix="/config", tags=["Configuration"], **PRIVATE)
 
     @router.get("/info", summary="What does it run with?")
     async def info(caller: Caller) -> ConfigInfo:
         """The effective configuration, secrets masked, with the scope `admin`; else what a client has to know."""
+        config = current.config
         settings = config.gateway
         return ConfigInfo(
             version=__version__,

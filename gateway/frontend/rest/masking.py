@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from gateway.config.models import Config
+from gateway.config.reload import Current
 from gateway.telemetry.logs import MASK, Redactor
 
 MAX_SEGMENT: Final = 20
@@ -24,8 +25,20 @@ _ARGUMENTS: Final = "args"
 Redact = Callable[[str], str]
 
 
-def redactor(config: Config) -> Redact:
+def redactor(current: Current) -> Redact:
     """Masks secrets of the configuration in any text, such as an upstream's error that quotes one."""
+    made: tuple[Config, Redactor] | None = None
+
+    def redact(text: str) -> str:
+        nonlocal made
+        if made is None or made[0] is not current.config:
+            made = current.config, _redactor_for(current.config)
+        return made[1](text)
+
+    return redact
+
+
+def _redactor_for(config: Config) -> Redactor:
     urls = (server.url for server in config.servers.values() if server.url)
     return Redactor(config.secrets.union(*map(_long_segments, urls)))
 

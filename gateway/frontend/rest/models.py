@@ -52,6 +52,9 @@ class Ready(BaseModel):
     status: Literal["ready", "not ready", "draining"] = Field(
         description="`not ready`: a required upstream is missing. `draining`: it is about to stop; send nothing more."
     )
+    configuration: Literal["current", "refused"] = Field(
+        description="`refused`: its last change is not valid, and the one from before is still in force."
+    )
     upstreams: dict[str, Readiness] = Field(description="Every upstream by name.")
 
 
@@ -181,6 +184,9 @@ class UpstreamInfo(BaseModel):
     state: State
     reason: str | None = Field(description="Why it is in that state.")
     next_try: float | None = Field(description="Seconds until the next attempt to connect.", examples=[3.5])
+    successor: str | None = Field(
+        description="The state of its successor, which takes over as soon as it is ready; null when there is none."
+    )
     last_error: str | None = Field(description="What last went wrong with it, if that is still so.")
     era: Era | None = Field(description="How it speaks MCP; null before it was first reached.")
     protocol_version: str | None = Field(description="The revision it speaks.", examples=["2025-11-25"])
@@ -194,7 +200,19 @@ class UpstreamInfo(BaseModel):
     definitions: Definitions | None = Field(description="Null for who may not use everything that it offers.")
 
 
+class Reloads(BaseModel):
+    """How far what is in force agrees with the configuration's files."""
+
+    loaded_at: datetime = Field(description="When what is in force was read.")
+    refused: str | None = Field(
+        description="Why the files as they are now are not in force, a line for each problem; null when they are.",
+        examples=["servers.yaml:7: server 'files': comand: unknown key; did you mean 'command'?"],
+    )
+    needs_restart: list[str] = Field(description="Settings that were changed and only a restart would apply.")
+
+
 class Upstreams(BaseModel):
+    configuration: Reloads
     upstreams: list[UpstreamInfo] = Field(description="Those that you may use, in the order of the configuration.")
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path
 from gateway.access.policy import Policy
 from gateway.catalogue.library import Library
 from gateway.catalogue.pins import Verdict
+from gateway.config.reload import Current
 from gateway.errors import NotFound, tenths_up
 from gateway.frontend.rest.caller import PRIVATE, Admin, Count, Reader, counted, failures
 from gateway.frontend.rest.masking import Redact, safe_url
@@ -17,6 +18,7 @@ from gateway.frontend.rest.models import (
     BreakerInfo,
     DefinitionChange,
     Definitions,
+    Reloads,
     Restarting,
     ServerInfo,
     SuspiciousText,
@@ -24,9 +26,9 @@ from gateway.frontend.rest.models import (
     Upstreams,
 )
 from gateway.protocol import Era
-from gateway.request import Principal
+from gateway.request import ADMIN, Principal
 from gateway.upstream.breaker import Breaker
-from gateway.upstream.link import State
+from gateway.upstream.link import State, Status
 from gateway.upstream.upstream import Upstream
 
 log = structlog.stdlib.get_logger("gateway.rest")
@@ -36,10 +38,13 @@ LONGEST_SHOWN = 200
 MOST_SHOWN = 100
 """Of an upstream's unapproved changes, and of its suspicious texts."""
 
+REFUSED = "The configuration's last change is not valid; who has the scope `admin` can see why."
+
 Name = Annotated[str, Path(description="The upstream's name.", examples=["time"])]
 
 
 def upstream_routes(
+    current: Current,
     upstreams: Mapping[str, Upstream],
     library: Library,
     policy: Policy,
@@ -71,6 +76,7 @@ def upstream_routes(
             state=status.state,
             reason=reason,
             next_try=_seconds_until(status.next_try),
+            successor=redact(_described(upstream.successor.status)) if upstream.successor is not None else None,
             last_error=reason if status.state in (State.BACKING_OFF, State.DEGRADED) else None,
             era=Era.of(version) if version else None,
             protocol_version=version or None,
@@ -86,12 +92,21 @@ def upstream_routes(
             else None,
         )
 
+    def reloads(caller: Principal) -> Reloads:
+        """The reason may name servers that not everybody may know of."""
+        reason = redact(current.refused) if ADMIN in caller.scopes else REFUSED
+        return Reloads(
+            loaded_at=current.loaded_at,
+            refused=reason if current.refused else None,
+            needs_restart=list(current.needs_restart),
+        )
+
     @router.get("", summary="All upstreams", responses=failures(403))
     async def all_upstreams(caller: Reader) -> Upstreams:
         """Those that you may use, and how they are."""
         grant = policy.grant(caller)
         seen = [upstream for name, upstream in upstreams.items() if grant.sees_upstream(name)]
-        return Upstreams(upstreams=[describe(upstream, caller) for upstream in seen])
+        return Upstreams(upstreams=[describe(upstream, caller) for upstream in seen], configuration=reloads(caller))
 
     @router.get("/{name}", summary="One upstream", responses=failures(403, 404))
     async def one_upstream(name: Name, caller: Reader) -> UpstreamInfo:
@@ -113,6 +128,10 @@ def upstream_routes(
         return Restarting(name=name)
 
     return router
+
+
+def _described(status: Status) -> str:
+    return f"{status.state.value}: {status.reason}" if status.reason else status.state.value
 
 
 def _version(upstream: Upstream) -> str:

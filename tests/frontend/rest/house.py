@@ -92,7 +92,7 @@ async def house(
     agents = AgentTokens(SigningKeys.from_secret("s" * 32), MemoryAgentStore(), cap=cap)
     metrics = Metrics(lambda: [each.health() for each in gateway.upstreams.values()])
     rest = rest_app(
-        config,
+        gateway.current,
         gateway.upstreams,
         gateway.library,
         Policy(rules),

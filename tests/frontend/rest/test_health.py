@@ -37,6 +37,7 @@ async def test_readiness_shows_every_upstream(home: House) -> None:
         200,
         {
             "status": "ready",
+            "configuration": "current",
             "upstreams": {
                 "time": {"state": "ready", "required": False},
                 "broken": {"state": "backing off", "required": False},

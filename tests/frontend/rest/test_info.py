@@ -93,7 +93,7 @@ async def test_without_admin_one_learns_what_a_client_has_to_know(vault: House) 
 
 async def test_with_admin_one_sees_it_all_but_the_secrets(vault: House) -> None:
     shown = (await vault.ask("alice", "GET", "/config/info")).json()["configuration"]
-    assert shown["files"] == [str(vault.gateway.config.path)]
+    assert shown["files"] == [str(vault.gateway.current.config.path)]
     assert shown["gateway"]["rate_limit"] == {"default_rpm": 90, "burst_allowance": 10}
     assert shown["gateway"]["auth"]["api_keys_file"].endswith("keys.json")
     assert shown["gateway"]["auth"]["agent_tokens"]["signing_key"] == "***"
@@ -109,7 +109,7 @@ async def test_with_admin_one_sees_it_all_but_the_secrets(vault: House) -> None:
 
 async def test_everything_that_is_configured_is_shown(vault: House) -> None:
     shown = (await vault.ask("alice", "GET", "/config/info")).json()["configuration"]
-    config = vault.gateway.config
+    config = vault.gateway.current.config
     assert shown["gateway"].keys() == config.gateway.model_dump().keys()
     assert shown["servers"]["remote"].keys() == config.servers["remote"].model_dump().keys()
 

@@ -31,6 +31,7 @@ async def test_an_upstream_that_works(home: House) -> None:
         "state": "ready",
         "reason": None,
         "next_try": None,
+        "successor": None,
         "last_error": None,
         "era": "modern",
         "protocol_version": "2026-07-28",

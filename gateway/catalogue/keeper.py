@@ -1,0 +1,72 @@
+"""Keeps the snapshot on disk as what the upstreams offer changes, and knows what it said at the start."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from gateway.catalogue import snapshot
+from gateway.config.models import ServerConfig
+from gateway.upstream.listing import Listing
+from gateway.upstream.upstream import Upstream
+
+log = structlog.stdlib.get_logger("gateway")
+
+SAVE_SECONDS: Final = 1.0
+"""How long after a change the snapshot is written; changes come in bursts."""
+
+
+def fingerprint(server: ServerConfig) -> str:
+    """`snapshot.fingerprint` of a server's entry."""
+    return snapshot.fingerprint(server.model_dump(mode="json"))
+
+
+class SnapshotKeeper:
+    """Constructing it reads the file, and blocks.
+
+    Args:
+        upstreams: those that serve now, at any time.
+    """
+
+    def __init__(self, path: Path, upstreams: Mapping[str, Upstream]) -> None:
+        self._path = path
+        self._upstreams = upstreams
+        self._outdated = anyio.Event()
+        self._stored, warning = snapshot.load(path)
+        if warning:
+            log.warning("snapshot ignored", reason=warning)
+
+    def listing(self, name: str, server: ServerConfig) -> Listing | None:
+        """What a server offered when last seen, if it still is the same server."""
+        known = self._stored.get(name)
+        return known.listing if known is not None and known.fingerprint == fingerprint(server) else None
+
+    def is_outdated(self) -> None:
+        """Something changed: write it soon."""
+        self._outdated.set()
+
+    async def run(self) -> None:
+        """Write what changes, until cancelled."""
+        while True:
+            await self._outdated.wait()
+            await anyio.sleep(SAVE_SECONDS)
+            await self._save()
+
+    async def aclose(self) -> None:
+        """Write what is not written yet."""
+        if self._outdated.is_set():
+            await self._save()
+
+    async def _save(self) -> None:
+        self._outdated = anyio.Event()
+        stored = {
+            name: snapshot.Stored(fingerprint(upstream.config), upstream.known)
+            for name, upstream in self._upstreams.items()
+            if upstream.known is not None
+        }
+        warning = await anyio.to_thread.run_sync(snapshot.save, self._path, stored)
+        if warning:
+            log.warning("snapshot not saved", reason=warning)

@@ -1,0 +1,120 @@
+"""Follows the configuration's files: a valid change is applied, an invalid one is refused, and its reason kept."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from gateway.config import watch
+from gateway.config.diff import Diff, diff
+from gateway.config.models import Config
+from gateway.errors import ConfigError
+from gateway.signals import on_hangup
+
+log = structlog.stdlib.get_logger("gateway.config")
+
+DEFECT = "it could not be read or applied, which is a defect of the gateway; its log has the details"
+
+
+@dataclass
+class Current:
+    """The configuration in force, and how far its files agree with it. Reloads change it: ask anew each time."""
+
+    config: Config
+    loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    refused: str = ""
+    """Why what the files say now is not in force, a line for each problem; empty when it is."""
+    needs_restart: tuple[str, ...] = ()
+    """Settings that the files have changed and only a restart would apply, dotted."""
+
+
+class Reloader:
+    """
+    Args:
+        current: changed by each reload.
+        reread: reads the files again; called in a thread.
+        apply: brings a change about. By then `current` has it.
+        on_asked: reads what else a SIGHUP asks to be read.
+        observe: told of each file that was read and said something new, and whether it was usable.
+    """
+
+    def __init__(
+        self,
+        current: Current,
+        reread: Callable[[], Config],
+        apply: Callable[[Diff], None],
+        on_asked: Callable[[], Awaitable[None]],
+        observe: Callable[[bool], None],
+    ) -> None:
+        self._current = current
+        self._reread = reread
+        self._apply = apply
+        self._on_asked = on_asked
+        self._observe = observe
+        self._read = current.config
+        self._files = current.config.files
+        self._lock = anyio.Lock()
+
+    async def run(self) -> None:
+        """Follow the files, and SIGHUP, until cancelled."""
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(on_hangup, self._on_hangup)
+            await watch.watch(lambda: self._files, self.reload)
+
+    async def _on_hangup(self) -> None:
+        log.info("asked to reload")
+        await self.reload(asked=True)
+        await self._on_asked()
+
+    async def reload(self, *, asked: bool = False) -> None:
+        """Read the files. What can be used is in force when this returns; what cannot has changed nothing.
+
+        Args:
+            asked: say what came of it even if that is nothing new.
+        """
+        async with self._lock:
+            try:
+                new = await anyio.to_thread.run_sync(self._reread)
+                self._files = new.files
+                self._take(new, asked=asked)
+            except ConfigError as error:
+                self._files = self._also(error.files)
+                self._refuse(error.message, asked=asked)
+            except Exception:
+                log.exception("configuration not reloaded")
+                self._refuse(DEFECT, asked=asked)
+
+    def _take(self, new: Config, *, asked: bool) -> None:
+        current, was_refused = self._current, self._current.refused
+        change = diff(current.config, new)
+        for warning in new.warnings:
+            if warning not in self._read.warnings:
+                log.warning("configuration", warning=warning)
+        if change.needs_restart and (asked or change.needs_restart != current.needs_restart):
+            log.warning("settings need a restart", settings=change.needs_restart)
+        # What was secret a moment ago still is: connections that are being drained may speak of it.
+        secrets = new.secrets | self._read.secrets
+        current.config = change.config.model_copy(update={"secrets": secrets})
+        current.needs_restart, current.refused, self._read = change.needs_restart, "", new
+        if change.changes:
+            current.loaded_at = datetime.now(UTC)
+            self._apply(change)
+            self._observe(True)
+            log.info("configuration reloaded", **change.changes)
+        elif asked or was_refused:
+            log.info("configuration is valid, and as it was")
+
+    def _refuse(self, reason: str, *, asked: bool) -> None:
+        if reason != self._current.refused:
+            self._observe(False)
+        if asked or reason != self._current.refused:
+            log.error("configuration refused; the one from before stays", reason=reason)
+        self._current.refused = reason
+
+    def _also(self, tried: list[Path]) -> list[Path]:
+        """What would be needed for the new files to be right is followed as well as what is in force."""
+        return list(dict.fromkeys([*tried, *self._read.files]))

@@ -1,0 +1,151 @@
+"""A socket that agents connect to, and its end: first no new connections, then no new requests over old ones.
+
+HTTP gives a server no good moment to close a connection that is kept alive: the next request may be on its way. So each
+answer says that it is the last one, and a connection that says nothing is closed a moment later.
+"""
+
+import math
+import selectors
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+import uvicorn
+from anyio.abc import TaskStatus
+
+from gateway.errors import ConfigError
+from gateway.frontend.connection import Bounds, connection_class
+from gateway.frontend.exchange import Receive, Send
+
+App = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+LAST_REQUEST_SECONDS: Final = 0.5
+"""How long a request may be on its way over a connection that was idle when we stopped accepting."""
+MAX_TURNS: Final = 1000
+"""Of the loop, to accept the connections that wait for it before the socket is closed."""
+QUIET_TURNS: Final = 3
+"""Of the loop, without any that wait: it takes a turn from accepting a connection to knowing it."""
+_LOOK_SECONDS: Final = 0.02
+
+
+class Listener:
+    """Constructing it takes the address; `serve` accepts.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+    """
+
+    def __init__(self, host: str, port: int, bounds: Bounds) -> None:
+        self._socket = _take(host, port)
+        self._host = host
+        self._bounds = bounds
+        self._server: _Uvicorn | None = None
+        self._refused_at: float | None = None
+        self._closed = anyio.Event()
+
+    @property
+    def url(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._socket.getsockname()[1]}"
+
+    async def serve(self, app: App, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serve until `close`; started when connections are accepted."""
+        self._server = _Uvicorn(_config(self._saying_so(app), self._bounds), task_status.started)
+        await self._server.serve([self._socket])
+        self._closed.set()
+
+    async def refuse(self) -> None:
+        """Accept no more connections. Those there are get answers that are their last."""
+        assert self._server is not None
+        self._refused_at = anyio.current_time()
+        await self._accept_those_who_wait()
+        for server in self._server.servers:
+            server.close()
+        self._socket.close()
+
+    async def _accept_those_who_wait(self) -> None:
+        """Whoever has come as far as the system's queue would be reset with the socket."""
+        quiet = 0
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            for _ in range(MAX_TURNS):
+                quiet = 0 if selector.select(0) else quiet + 1
+                if quiet == QUIET_TURNS:
+                    break
+                await anyio.lowlevel.checkpoint()
+
+    async def close(self, patience: float) -> None:
+        """Close what is left: idle connections, as soon as nothing can be on its way any more, and the others when
+        they have been answered, for which they have `patience` seconds."""
+        assert self._server is not None
+        quiet_at = (self._refused_at or anyio.current_time()) + LAST_REQUEST_SECONDS
+        while self._server.server_state.connections and anyio.current_time() < quiet_at:  # noqa: ASYNC110 - there is no event
+            await anyio.sleep(_LOOK_SECONDS)
+        self._server.config.timeout_graceful_shutdown = max(1, math.ceil(patience))
+        self._server.should_exit = True
+        await self._closed.wait()
+
+    def _saying_so(self, app: App) -> App:
+        """While no more connections are accepted, say in every answer that there will be no other."""
+
+        async def saying_so(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+            async def send_last(event: dict[str, Any]) -> None:
+                if self._refused_at is not None and event["type"] == "http.response.start":
+                    event = {**event, "headers": [*event["headers"], (b"connection", b"close")]}
+                await send(event)
+
+            await app(scope, receive, send_last)
+
+        return saying_so
+
+
+class _Uvicorn(uvicorn.Server):
+    """Signals are ours: we drain before we stop it."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    @contextmanager
+    def capture_signals(self) -> "Generator[None]":
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+
+def _config(app: Any, bounds: Bounds) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        http=connection_class(bounds),
+        ws="none",
+        server_header=False,
+        date_header=False,
+    )
+
+
+def _take(host: str, port: int) -> socket.socket:
+    """A socket that is bound, and does not listen yet: whoever can connect is to be served."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    taken = socket.socket(family)
+    try:
+        if family is socket.AF_INET6:
+            taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # `::` is not everywhere else as well
+        if sys.platform != "win32":  # where it would let two have the same address
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((host, port))
+        return taken
+    except OSError as error:
+        taken.close()
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            f"Cannot listen on {host} port {port}: {reason}. Stop what uses it, or choose another with --port."
+        ) from None

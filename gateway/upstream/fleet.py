@@ -1,0 +1,141 @@
+"""All upstreams, and how one configuration of them becomes another while they serve.
+
+A changed upstream is two for a while: the one that serves, and its successor, which connects beside it. They change
+places as soon as the successor is ready, or at once if there is nothing to lose; then the old one is let go. One that
+was removed serves nobody new. What is in flight at either is waited for.
+"""
+
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup, TaskStatus
+
+from gateway.config.diff import Diff, adjusted
+from gateway.config.models import ServerConfig
+from gateway.upstream.listing import Listing
+from gateway.upstream.upstream import Upstream
+
+log = structlog.stdlib.get_logger("gateway.upstream")
+
+Make = Callable[[str, ServerConfig, Listing | None], Upstream]
+"""Makes an upstream from its name, its configuration, and what it is known to offer."""
+
+
+class Fleet:
+    """
+    Args:
+        make: makes an upstream.
+        is_same: whether two configurations lead to the same server, so that what is known of one holds for the other.
+        on_new: told of each that begins to serve while agents are there, before its predecessor is let go.
+    """
+
+    def __init__(
+        self,
+        make: Make,
+        is_same: Callable[[ServerConfig, ServerConfig], bool],
+        on_new: Callable[[Upstream], Coroutine[Any, Any, None]],
+    ) -> None:
+        self.serving: dict[str, Upstream] = {}
+        """By name, in the order of the configuration. Always the same dict."""
+        self._make = make
+        self._is_same = is_same
+        self._on_new = on_new
+        self._tasks: TaskGroup | None = None
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """The owner of them all. Ends by cancellation."""
+        async with anyio.create_task_group() as self._tasks:
+            for upstream in self.serving.values():
+                self._tasks.start_soon(upstream.run)
+            task_status.started()
+            await anyio.sleep_forever()
+
+    def add(self, name: str, config: ServerConfig, listing: Listing | None = None) -> None:
+        """A new one; before `run` it waits for that."""
+        upstream = self.serving[name] = self._make(name, config, listing)
+        if self._tasks is not None:
+            self._tasks.start_soon(upstream.run)
+
+    def apply(self, diff: Diff, drain_timeout: float) -> None:
+        """Become what a configuration asks for. Returns at once; `run` does the waiting."""
+        servers = diff.config.enabled
+        for name in diff.removed:
+            self._remove(name, drain_timeout)
+        for name in diff.replaced:
+            self._replace(name, servers[name])
+        for name in (*diff.adjusted, *diff.replaced):
+            self._adjust(self.serving[name], servers[name])
+        for name in diff.added:
+            self.add(name, servers[name])
+            self._spawn(self._on_new, self.serving[name])
+        self._sort(servers)
+
+    def _remove(self, name: str, drain_timeout: float) -> None:
+        upstream = self.serving.pop(name)
+        _call_off_successor(upstream)
+        self._spawn(self._let_go, upstream, drain_timeout)
+
+    def _adjust(self, upstream: Upstream, config: ServerConfig) -> None:
+        """A rule that takes something away does not wait until a successor is ready."""
+        upstream.adjust(adjusted(upstream.config, config))
+        if upstream.successor is not None:
+            upstream.successor.adjust(config)
+
+    def _replace(self, name: str, config: ServerConfig) -> None:
+        old = self.serving[name]
+        _call_off_successor(old)
+        known = old.known if self._is_same(old.config, config) else None
+        new = old.successor = self._make(name, config, known)
+        self._spawn(new.run)
+        self._spawn(self._hand_over, old, new)
+
+    async def _hand_over(self, old: Upstream, new: Upstream) -> None:
+        await _either(
+            lambda: new.until(lambda: new is not old.successor or (new.is_ready and new.listing is not None)),
+            lambda: old.until(lambda: not old.is_ready),
+        )
+        if new is not old.successor:
+            return  # called off
+        old.successor = None
+        self.serving[new.name] = new
+        log.info("upstream replaced", upstream=new.name)
+        await self._on_new(new)
+        # Nobody asked its calls to stop: they have as long as their own deadlines give them.
+        await self._let_go(old, math.inf)
+
+    async def _let_go(self, upstream: Upstream, patience: float) -> None:
+        await upstream.drain(patience)
+        upstream.stop()
+
+    def _sort(self, order: Mapping[str, object]) -> None:
+        """As the file has them."""
+        if list(self.serving) != list(order):
+            in_order = {name: self.serving[name] for name in order}
+            self.serving.clear()
+            self.serving.update(in_order)
+
+    def _spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
+        assert self._tasks is not None, "reloads come while it runs"
+        self._tasks.start_soon(work, *args)
+
+
+def _call_off_successor(upstream: Upstream) -> None:
+    """A later configuration wants another, or none."""
+    if upstream.successor is not None:
+        successor, upstream.successor = upstream.successor, None
+        successor.stop()
+
+
+async def _either(*waits: Callable[[], Awaitable[None]]) -> None:
+    """Wait for whichever is first."""
+
+    async def one(wait: Callable[[], Awaitable[None]]) -> None:
+        await wait()
+        tg.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tg:
+        for wait in waits:
+            tg.start_soon(one, wait)

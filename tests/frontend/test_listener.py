@@ -1,0 +1,114 @@
+"""The end of a socket: nobody new, a last answer for those who are there, and then it is closed."""
+
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from gateway.config.models import GatewaySettings
+from gateway.errors import ConfigError
+from gateway.frontend import listener as module
+from gateway.frontend.connection import bounds_of
+from gateway.frontend.exchange import Receive, Send
+from gateway.frontend.listener import Listener
+from tests.servers.peers import SECONDS
+
+pytestmark = pytest.mark.anyio
+
+BOUNDS: Final = bounds_of(GatewaySettings())
+GET: Final = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@asynccontextmanager
+async def serving() -> AsyncGenerator[Listener]:
+    listener = Listener("127.0.0.1", 0, BOUNDS)
+    async with anyio.create_task_group() as tg:
+        await tg.start(listener.serve, app)
+        yield listener
+        await listener.close(1)
+
+
+class Caller:
+    """One connection. The system completes it, whether or not the loop has a turn to accept it."""
+
+    def __init__(self, url: str, until: ExitStack) -> None:
+        self.socket = until.enter_context(socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), SECONDS))
+
+    async def ask(self) -> bytes:
+        def ask() -> bytes:
+            self.socket.sendall(GET)
+            answer = b""
+            while not answer.endswith(b"ok") and (more := self.socket.recv(4096)):
+                answer += more
+            return answer
+
+        return await anyio.to_thread.run_sync(ask)
+
+    async def at_end(self) -> bool:
+        return await anyio.to_thread.run_sync(lambda: self.socket.recv(1)) == b""
+
+
+def test_an_address_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"Cannot listen on 127.0.0.1 port {port}: Address already in use"):
+            Listener("127.0.0.1", port, BOUNDS)
+
+
+async def test_a_request_on_its_way_over_an_idle_connection_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LAST_REQUEST_SECONDS", 3600.0)
+    closed = anyio.Event()
+
+    async def close() -> None:
+        await listener.close(60)
+        closed.set()
+
+    with ExitStack() as until:
+        async with serving() as listener, anyio.create_task_group() as tg:
+            url = listener.url
+            caller, other = Caller(url, until), Caller(url, until)
+            assert b"connection" not in (await caller.ask()).lower()
+            await other.ask()
+            await listener.refuse()
+            with pytest.raises(ConnectionRefusedError):
+                Caller(url, until)
+            tg.start_soon(close)
+            with anyio.move_on_after(0.5):  # longer than uvicorn takes to close what is idle
+                await closed.wait()
+            assert not closed.is_set()
+            assert b"connection: close" in await caller.ask()
+            assert await caller.at_end()
+            assert b"connection: close" in await other.ask()
+            await closed.wait()  # with the last connection
+
+
+async def test_what_waits_to_be_accepted_is_answered() -> None:
+    """More connections than the loop accepts in one turn."""
+    with ExitStack() as until:
+        async with serving() as listener:
+            callers = [Caller(listener.url, until) for _ in range(100)]
+            await listener.refuse()
+            async with anyio.create_task_group() as tg:
+                for caller in callers:
+                    tg.start_soon(answered, caller)
+
+
+async def answered(caller: Caller) -> None:
+    assert b"connection: close" in await caller.ask()
+
+
+def test_an_address_is_taken_but_nobody_is_let_in_before_there_is_somebody_to_serve_them() -> None:
+    listener = Listener("127.0.0.1", 0, BOUNDS)
+    with ExitStack() as until:
+        until.enter_context(listener._socket)  # pyright: ignore[reportPrivateUsage]
+        with pytest.raises(ConnectionRefusedError):
+            Caller(listener.url, until)
