@@ -38,16 +38,17 @@ class LogRequests:
 
     def __init__(self) -> None:
         self._levels: dict[str, str] = {}
-        self._at_work: defaultdict[str, list[Request]] = defaultdict(list)
+        self._at_work: defaultdict[str, dict[object, Request]] = defaultdict(dict)
 
     @contextmanager
     def at_work(self, upstream: str, request: Request) -> Generator[None]:
         """The upstream is working on the request while this lasts."""
-        self._at_work[upstream].append(request)
+        key, requests = object(), self._at_work[upstream]
+        requests[key] = request
         try:
             yield
         finally:
-            self._at_work[upstream] = [other for other in self._at_work[upstream] if other is not request]
+            del requests[key]
 
     def asks(self, upstream: str, level: str) -> bool:
         """Whether the upstream has to become more verbose for this level than for any before it."""
@@ -61,4 +62,4 @@ class LogRequests:
 
     def working(self, upstream: str) -> list[Request]:
         """The requests at work there, the latest last."""
-        return self._at_work[upstream]
+        return list(self._at_work[upstream].values())

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
         progress: bool
         """Ask the upstream for progress, under a token of this side."""
         max_timeout: float
-        """Progress starts `timeout` anew, but never beyond this many seconds after the request was sent."""
+        """Progress starts `timeout` anew, but never beyond this many seconds in all."""
+        spent: float
+        """How many seconds of both were over when the request was sent."""
 
 else:
     CallOptions = dict[str, Any]
@@ -128,11 +130,12 @@ class Call:
         self._is_last = False
         self._asked: set[anyio.CancelScope] = set()
 
-    def set_deadline(self, timeout: float, latest: float) -> None:
-        """Fail after `timeout` seconds without progress, or `latest` seconds in all."""
+    def set_deadline(self, timeout: float, max_timeout: float, spent: float = 0.0) -> None:
+        """Fail after `timeout` seconds without progress, or `max_timeout` seconds in all; `spent` of them are over."""
         loop = self.future.get_loop()
-        self._timeout, self._max_timeout, self._latest = timeout, latest, loop.time() + latest
-        self._timer = loop.call_later(min(timeout, latest), self._expire)
+        self._timeout, self._max_timeout = timeout, max_timeout
+        self._latest = loop.time() + max_timeout - spent
+        self._timer = loop.call_later(max(0.0, min(timeout, max_timeout) - spent), self._expire)
 
     def renew_deadline(self) -> None:
         """The upstream showed progress."""

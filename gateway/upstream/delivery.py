@@ -35,24 +35,27 @@ class Errand:
 
 @dataclass(slots=True)
 class Deadline:
-    """When a request must be answered, in the event loop's time."""
+    """When a request must be answered, whatever of that time goes by before it is sent. In seconds."""
 
-    by: float
-    """Without progress."""
-    latest: float
+    timeout: float
+    """Without progress, which starts it anew."""
+    max_timeout: float
     """Whatever progress is shown."""
+    began: float
+    """In the event loop's time."""
 
     @classmethod
     def after(cls, timeout: float, max_timeout: float) -> "Deadline":
-        now = _now()
-        return cls(now + timeout, now + max_timeout)
+        return cls(timeout, max_timeout, _now())
+
+    def spent(self) -> float:
+        return _now() - self.began
 
     def left(self) -> float:
-        return max(0.0, self.by - _now())
+        return max(0.0, self.timeout - self.spent())
 
     def put_off(self, seconds: float) -> None:
-        self.by += seconds
-        self.latest += seconds
+        self.began += seconds
 
 
 class Delivery:
@@ -141,11 +144,11 @@ class Delivery:
     async def _send(
         self, errand: Errand, link: Link, session: "Session", witness: "Witness", deadline: Deadline
     ) -> dict[str, Any]:
-        now = _now()
         options: CallOptions = {
             **witness.options,
-            "timeout": max(0.0, deadline.by - now),
-            "max_timeout": max(0.0, deadline.latest - now),
+            "timeout": deadline.timeout,
+            "max_timeout": deadline.max_timeout,
+            "spent": deadline.spent(),
         }
         try:
             return await session.forward(

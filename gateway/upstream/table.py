@@ -72,7 +72,7 @@ class CallTable(ABC):
         message = jsonrpc.request(id, method, self._with_token(params, call, options))
         timeout = options.get("timeout")
         if timeout is not None:
-            call.set_deadline(timeout, options.get("max_timeout", timeout))
+            call.set_deadline(timeout, options.get("max_timeout", timeout), options.get("spent", 0.0))
         self.calls[id] = call
         try:
             self._transmit(message, call, options)

@@ -65,4 +65,22 @@ def test_requests_are_at_work_until_they_are_done() -> None:
             assert len(requests.working("other")) == 1
         assert len(requests.working("up")) == 1
         assert requests.working("up")[0] is one
+        with requests.at_work("up", one):
+            assert len(requests.working("up")) == 2
+        assert len(requests.working("up")) == 1
     assert requests.working("up") == []
+
+
+def test_requests_may_end_in_any_order() -> None:
+    def notify(method: str, params: dict[str, Any] | None) -> None: ...
+
+    requests = LogRequests()
+    first, second, third = (Request(id, "tools/call", {}, agent(MODERN, "info"), notify) for id in (1, 2, 3))
+    works = [requests.at_work("up", request) for request in (first, second, third)]
+    for work in works:
+        work.__enter__()
+    works[1].__exit__(None, None, None)
+    assert [request.id for request in requests.working("up")] == [1, 3]
+    works[0].__exit__(None, None, None)
+    assert [request.id for request in requests.working("up")] == [3]
+    works[2].__exit__(None, None, None)

@@ -7,10 +7,10 @@ import pytest
 
 from gateway.errors import CircuitOpen, UpstreamTimeout
 from gateway.upstream.breaker import BreakerState
-from tests.faults.conftest import Keep
+from tests.faults.conftest import Keep, PassTime
 from tests.faults.proxy import Fault, proxy
 from tests.support import wait_until
-from tests.upstream.ends import STREAM_HEAD, Got, Mcp, byte_server, event, service, supervised, text_of
+from tests.upstream.ends import DEADLINE, STREAM_HEAD, Got, Mcp, byte_server, event, service, supervised, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -85,23 +85,32 @@ async def test_progress_does_not_last_beyond_the_cap(keep: Keep) -> None:
             assert len(heard) > 5
 
 
-async def test_waiting_for_ones_turn_is_part_of_the_deadline(keep: Keep) -> None:
-    mcp = Mcp(service("modern"), on={"hang": never})
+async def test_waiting_for_ones_turn_is_part_of_the_deadline(keep: Keep, pass_time: PassTime) -> None:
+    go_on = anyio.Event()
+
+    async def hold(got: Got) -> None:
+        await go_on.wait()
+        await mcp.answer(got)
+
+    mcp = Mcp(service("modern"), on={"hold": hold, "hang": never})
     async with byte_server(mcp) as server:
-        kept = keep(server.url, timeout=0.4, max_concurrency=1)
+        kept = keep(server.url, timeout=DEADLINE, max_concurrency=1)
         async with supervised(kept.upstream) as tg:
             await kept.upstream.settled.wait()
-            first: list[UpstreamTimeout] = []
+            ended: list[UpstreamTimeout] = []
 
             async def hang() -> None:
                 with pytest.raises(UpstreamTimeout) as caught:
-                    await kept.call("hang", options={"timeout": 0.3})
-                first.append(caught.value)
+                    await kept.call("hang")
+                ended.append(caught.value)
 
-            tg.start_soon(hang)
+            tg.start_soon(kept.call, "hold")
             await wait_until(lambda: kept.upstream.in_flight() == 1)
-            with pytest.raises(UpstreamTimeout) as caught:
-                await kept.call("hang")
-            assert first
-            assert caught.value.data is not None
-            assert caught.value.data["timeout"] < 0.2, "what was left of it"
+            tg.start_soon(hang)
+            await anyio.wait_all_tasks_blocked()
+            pass_time(0.6 * DEADLINE)
+            go_on.set()
+            await wait_until(lambda: mcp.methods().count("tools/call") == 2)
+            pass_time(0.6 * DEADLINE)
+            await wait_until(lambda: ended, 0.2 * DEADLINE)
+            assert ended[0].data == {"upstream": "up", "timeout": DEADLINE}

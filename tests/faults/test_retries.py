@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from gateway.errors import GatewayError, UpstreamLost, UpstreamTimeout, UpstreamUnavailable
 from gateway.upstream import retry
 from gateway.upstream.process import Program
-from tests.faults.conftest import Keep
+from tests.faults.conftest import Keep, PassTime
 from tests.faults.proxy import proxy
 from tests.support import ROOT, command, wait_until
 from tests.upstream.ends import (
@@ -218,6 +219,42 @@ async def test_all_attempts_have_one_deadline(keep: Keep, monkeypatch: pytest.Mo
             await kept.upstream.settled.wait()
             with pytest.raises(UpstreamTimeout):
                 await read(kept)
+            assert mcp.methods().count("resources/read") == 2
+
+
+async def test_progress_after_a_retry_starts_the_whole_timeout_anew(
+    keep: Keep, pass_time: PassTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what the first attempt left of it."""
+    wait(monkeypatch, 0.0)
+    heard: list[str] = []
+
+    async def lose(got: Got) -> None:
+        pass_time(0.8 * DEADLINE)
+        await got.drop()
+
+    async def work(got: Got) -> None:
+        message = got.json()
+        progress = {"progress": 1, "progressToken": message["params"]["_meta"]["progressToken"]}
+        await got.send(STREAM_HEAD, event({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}))
+        await wait_until(lambda: heard)
+        pass_time(0.8 * DEADLINE)
+        await anyio.lowlevel.checkpoint()  # whatever is due by now comes before the answer
+        result = {"contents": [{"uri": "note:1", "text": "done"}]}
+        await got.send(event({"jsonrpc": "2.0", "id": message["id"], "result": result}))
+
+    async def first_lost_then_slow(got: Got) -> None:
+        await (lose if mcp.methods().count("resources/read") == 1 else work)(got)
+
+    def hear(method: str, params: dict[str, Any] | None) -> None:
+        heard.append(method)
+
+    mcp = notes(**{"resources/read": first_lost_then_slow})
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            assert await read(kept, options={"progress": True, "on_notification": hear}) == "done"
             assert mcp.methods().count("resources/read") == 2
 
 

@@ -230,6 +230,19 @@ async def test_progress_renews_the_deadline_up_to_a_point() -> None:
         assert anyio.current_time() - started >= 0.45
 
 
+async def test_what_was_spent_before_it_was_sent_is_part_of_its_time() -> None:
+    async with bench() as b:
+        for timeout, limit in ((DEADLINE, "timeout"), (2 * DEADLINE, "max_timeout")):
+            asked = await b.ask(timeout=timeout, max_timeout=2 * DEADLINE, spent=timeout - 0.02, progress=True)
+            if limit == "max_timeout":
+                token = b.table.sent[-1]["params"]["_meta"]["progressToken"]
+                b.table.receive({"method": "notifications/progress", "params": {"progressToken": token}})
+            error = await b.outcome(asked)
+            assert isinstance(error, UpstreamTimeout)
+            assert f"within {timeout:g} s" in error.message
+            assert f"`{limit}`" in error.message
+
+
 async def test_progress_of_others_renews_nothing() -> None:
     async with bench() as b:
         asked = await b.ask(timeout=0.1, max_timeout=DEADLINE)
