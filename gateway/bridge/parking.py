@@ -25,7 +25,7 @@ log = structlog.stdlib.get_logger("gateway.bridge")
 
 MAX_PARKED: Final = 1000
 MAX_PARKED_EACH: Final = 100
-"""Most parked calls in all, and of one principal."""
+"""Most parked calls in all, and of one principal with all its agents."""
 
 Run = Callable[["ParkedCall"], Awaitable[dict[str, Any]]]
 
@@ -49,6 +49,8 @@ class ParkedCall:
         self.expiry: asyncio.TimerHandle | None = None
         self.agent = request.agent.id
         self.principal = request.agent.principal.id
+        self.root = request.agent.principal.root or self.principal
+        """Whom it counts for."""
         self._client: Agent = request.agent
         self._numbers = count(1)
         self._waiting: dict[str, _Question] = {}
@@ -192,8 +194,8 @@ class Parking:
         return result
 
     def _park(self, call: ParkedCall, request: Request) -> dict[str, Any]:
-        parked = [other.principal for other in self._calls.values() if other.request is None]
-        for cap, number in ((MAX_PARKED, len(parked)), (MAX_PARKED_EACH, parked.count(call.principal))):
+        parked = [other.root for other in self._calls.values() if other.request is None]
+        for cap, number in ((MAX_PARKED, len(parked)), (MAX_PARKED_EACH, parked.count(call.root))):
             if number >= cap:
                 self._drop(call)
                 raise TooManyParked(cap)

@@ -4,8 +4,13 @@ import asyncio
 import contextlib
 import math
 from collections import deque
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
 import anyio
+
+if TYPE_CHECKING:
+    from gateway.upstream.calls import Asker
 
 
 class Slots:
@@ -53,6 +58,11 @@ class Slots:
         self._busy -= 1
         self._admit()
 
+    def retake(self) -> None:
+        """Take a slot again that was given back, at once: if need be there are more than the limit, until as many of
+        those at work have ended."""
+        self._busy += 1
+
     def resize(self, limit: int | None, queue: int) -> None:
         """From now on there are so many. Nobody loses a slot, or a place in the queue."""
         self._limit, self._queue = limit, queue
@@ -64,3 +74,50 @@ class Slots:
             if not turn.done():
                 turn.set_result(None)
                 self._busy += 1
+
+
+class Turn:
+    """A request's slot, from when it is taken to `end`."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._pauses = 0
+        self._is_over = False
+
+    @contextlib.contextmanager
+    def paused(self) -> Generator[None]:
+        """The slot is others' while this lasts: the upstream does not work on the request, it waits for somebody.
+
+        To go on takes no waiting. The upstream has the request already, and may hold what those in front would need.
+        """
+        if not self._pauses and not self._is_over:
+            self._slots.give()
+        self._pauses += 1
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+            if not self._pauses and not self._is_over:
+                self._slots.retake()
+
+    def end(self) -> None:
+        """The request is over."""
+        self._is_over = True
+        if not self._pauses:
+            self._slots.give()
+
+
+class PausingAsker:
+    """An `Asker` whose request gives its slot back while the agent has a question."""
+
+    def __init__(self, asker: "Asker", turn: Turn) -> None:
+        self._asker = asker
+        self._turn = turn
+
+    @property
+    def agent(self) -> str:
+        return self._asker.agent
+
+    async def ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        with self._turn.paused():
+            return await self._asker.ask(method, params)

@@ -23,7 +23,7 @@ from gateway.upstream.hearing import Hearing
 from gateway.upstream.link import Link, State, Status
 from gateway.upstream.listing import Listing
 from gateway.upstream.private import PrivateLinks, declared
-from gateway.upstream.slots import Slots
+from gateway.upstream.slots import PausingAsker, Slots, Turn
 from gateway.upstream.stderr import BoundedLog, StderrLog
 from gateway.upstream.watch import Watch
 
@@ -177,29 +177,27 @@ class Upstream:
             GatewayError: the other ways to fail, each its own leaf.
         """
         given = options or {}
+        isolation = None if agent is None else self.config.isolation or await self._isolation_for(agent)
         tool = params.get("name") if method == "tools/call" else None
         timeout = given.get("timeout", self.config.timeout_of(tool if isinstance(tool, str) else None))
         deadline = Deadline.after(timeout, given.get("max_timeout", self.config.max_timeout))
         if not await self._slots.take(timeout):
             reason = f"too many requests wait for one of its {self.config.max_concurrency} places"
             raise UpstreamUnavailable(self.name, "busy", reason)
+        turn = Turn(self._slots)
+        if (asker := given.get("asker")) is not None:
+            given = {**given, "asker": PausingAsker(asker, turn)}
         capabilities = agent.capabilities if agent is not None else None
         errand = Errand(method, params, capabilities, log_level, headers)
         try:
-            return await self._request(errand, agent, given, deadline)
+            if agent is None or isolation in (None, "shared"):
+                return await self._delivery.carry(errand, self._main, given, deadline)
+            # Where it does not show on whose behalf the upstream asks, nobody else may be at work beside it.
+            alone = self._connector.is_one_channel and is_askable(agent)
+            async with self._private.lease(agent, isolation, deadline.left(), alone=alone) as link:
+                return await self._delivery.carry(errand, link, given, deadline)
         finally:
-            self._slots.give()
-
-    async def _request(
-        self, errand: Errand, agent: Agent | None, options: "CallOptions", deadline: Deadline
-    ) -> dict[str, Any]:
-        isolation = None if agent is None else self.config.isolation or await self._isolation_for(agent)
-        if agent is None or isolation in (None, "shared"):
-            return await self._delivery.carry(errand, self._main, options, deadline)
-        # Where it does not show on whose behalf the upstream asks, nobody else may be at work beside it.
-        alone = self._connector.is_one_channel and is_askable(agent)
-        async with self._private.lease(agent, isolation, deadline.left(), alone=alone) as link:
-            return await self._delivery.carry(errand, link, options, deadline)
+            turn.end()
 
     async def _isolation_for(self, agent: Agent) -> "Literal['session'] | None":
         """What applies to a request where the configuration does not say: an upstream of the handshake era hears only

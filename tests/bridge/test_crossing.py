@@ -1,7 +1,7 @@
 """Questions on their way through a whole gateway, at real upstreams: parked, driven in rounds, and never guessed."""
 
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -257,6 +257,68 @@ async def test_a_modern_agent_that_lacks_the_capability_is_not_asked(house: Gate
             with pytest.raises(GatewayError) as caught:
                 await ann.call(f"{upstream}__ask", asking(kind))
             assert missing in f"{caught.value.message} {caught.value.data}", (upstream, kind)
+
+
+# --- A place among those at work -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def narrow(web: dict[str, Entry], tmp_path: Path) -> AsyncGenerator[Gateway]:
+    """Each upstream does one thing at a time, and nobody may wait."""
+    servers = {**web, "pipe": child(EVERYTHING, "--era", "handshake")}
+    one: Any = {"max_concurrency": 1, "max_queue": 0}
+    async with gateway_of(tmp_path, {name: {**entry, **one} for name, entry in servers.items()}) as gateway:
+        yield gateway
+
+
+@asynccontextmanager
+async def busy(gateway: Gateway, upstream: str) -> AsyncGenerator[Somebody]:
+    """While bob has the one place there; he himself has no more of them."""
+    bob, there = Somebody(gateway, principal="bob", capabilities={}), gateway.upstreams[upstream]
+    before = there.in_flight()
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(bob.call, f"{upstream}__slow", {"seconds": SECONDS})
+        await wait_until(lambda: there.in_flight() == before + 1)
+        with pytest.raises(UpstreamUnavailable, match="busy"):
+            await bob.call(f"{upstream}__cancelled_calls")
+        yield bob
+        tg.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("upstream", ["pipe", "old"])
+async def test_a_parked_call_has_no_place_and_goes_on_without_waiting_for_one(narrow: Gateway, upstream: str) -> None:
+    ann = Somebody(narrow)
+    asked = await ann.call(f"{upstream}__ask", asking("form"))
+    async with busy(narrow, upstream):
+        done = await retry(ann, asked, asking("form"), f"{upstream}__ask")
+        assert done["structuredContent"] == {"form-1": form("x")}
+    async with busy(narrow, upstream):
+        pass  # nothing was lost, nothing won
+
+
+@pytest.mark.parametrize("upstream", ["pipe", "old"])
+async def test_a_parked_call_that_nobody_comes_back_for_has_no_place_to_give(
+    narrow: Gateway, upstream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parking, "LIFETIME_SECONDS", 0.1)
+    await Somebody(narrow).call(f"{upstream}__ask", asking("form"))
+    await wait_until(lambda: narrow.upstreams[upstream].in_flight() == 0)
+    async with busy(narrow, upstream):
+        pass
+
+
+@pytest.mark.parametrize("upstream", ["pipe", "old", "new"])
+async def test_a_call_whose_agent_is_asked_live_has_no_place_meanwhile(narrow: Gateway, upstream: str) -> None:
+    ann = Somebody(narrow, HANDSHAKE, answers={"elicitation/create": None}).open()
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(ann.call, f"{upstream}__ask", asking("form"))
+        await wait_until(lambda: ann.asked)
+        async with busy(narrow, upstream):
+            pass
+        tg.cancel_scope.cancel()
+    async with busy(narrow, upstream):
+        pass
+    await ann.close()
 
 
 # --- Rounds ----------------------------------------------------------------------------------------------------------

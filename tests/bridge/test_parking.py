@@ -18,8 +18,9 @@ from gateway.errors import (
     TooManyParked,
     UpstreamLost,
 )
-from gateway.request import Request
-from tests.bridge.requests import agent, call
+from gateway.frontend.agents import ConnectedAgent
+from gateway.request import Principal, Request
+from tests.bridge.requests import ALL, MODERN, agent, call
 from tests.support import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -305,6 +306,18 @@ async def test_they_are_bounded(yard: Yard, monkeypatch: pytest.MonkeyPatch, who
             await yard.start(for_ever, other)
     assert await yard.retry(first, **{"question-1": {}}) == DONE
     assert asked(await yard.start(for_ever))
+
+
+async def test_agents_with_tokens_of_their_own_count_for_who_is_behind_them(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parking_module, "MAX_PARKED_EACH", 1)
+    one, two = (ConnectedAgent(Principal(id, root="ann"), None, MODERN, ALL) for id in ("agent:1", "agent:2"))
+    await yard.start(for_ever, call(one))
+    for who in (two, agent(principal="ann")):
+        with pytest.raises(TooManyParked, match="1 request"):
+            await yard.start(for_ever, call(who))
+    assert asked(await yard.start(for_ever, call(agent(principal="bob"))))
 
 
 async def test_those_of_a_revoked_principal_end(yard: Yard) -> None:

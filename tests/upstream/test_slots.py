@@ -1,9 +1,11 @@
 """The gate in front of an upstream."""
 
+from contextlib import ExitStack
+
 import anyio
 import pytest
 
-from gateway.upstream.slots import Slots
+from gateway.upstream.slots import Slots, Turn
 
 
 @pytest.mark.anyio
@@ -106,3 +108,61 @@ async def test_with_fewer_slots_nobody_loses_one_and_nobody_gets_one_too_early()
         assert slots.waiting == 1
         slots.give()
     assert slots.waiting == 0
+
+
+async def turn_of(slots: Slots) -> Turn:
+    assert await slots.take()
+    return Turn(slots)
+
+
+@pytest.mark.anyio
+async def test_a_slot_is_others_while_its_request_pauses() -> None:
+    slots = Slots(1, 1)
+    turn = await turn_of(slots)
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(slots.take)
+        await anyio.wait_all_tasks_blocked()
+        with turn.paused():
+            await anyio.wait_all_tasks_blocked()
+            assert slots.waiting == 0
+
+
+@pytest.mark.anyio
+async def test_to_go_on_takes_no_waiting_and_until_enough_have_ended_nobody_else_begins() -> None:
+    slots = Slots(1, 0)
+    turn = await turn_of(slots)
+    with turn.paused():
+        other = await turn_of(slots)
+    other.end()
+    assert not await slots.take()
+    turn.end()
+    assert await slots.take()
+    assert not await slots.take()
+
+
+@pytest.mark.anyio
+async def test_a_request_may_pause_for_several_at_once() -> None:
+    slots = Slots(1, 0)
+    turn = await turn_of(slots)
+    with turn.paused():
+        with turn.paused():
+            other = await turn_of(slots)
+            assert not await slots.take()
+        other.end()
+        (await turn_of(slots)).end()
+    assert not await slots.take()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("pauses", [1, 2])
+async def test_a_request_that_ends_while_it_pauses_gives_its_slot_once(pauses: int) -> None:
+    slots = Slots(1, 0)
+    turn = await turn_of(slots)
+    with ExitStack() as stack:
+        for _ in range(pauses):
+            stack.enter_context(turn.paused())
+        turn.end()
+    with turn.paused():  # too late: it is over
+        assert await slots.take()
+        assert not await slots.take()
+    assert not await slots.take()
