@@ -37,6 +37,8 @@ class Principal:
     """For an agent: the id of the principal that it descends from."""
     expires: float | None = field(default=None, compare=False)
     """When its credential does, in seconds since 1970; None if it does not say. The next one's holder is the same."""
+    leeway: float = field(default=0.0, compare=False)
+    """How many seconds longer the credential is accepted, because clocks differ."""
 
     def is_one_of(self, principals: Collection[str]) -> bool:
         """Whether it is one of these (ids), or descends from one."""

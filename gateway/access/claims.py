@@ -93,6 +93,7 @@ def principal(claims: Claims, settings: OAuthSettings) -> Principal:
         upstreams=narrow(audience, granted if limited and "*" not in granted else None),
         groups=frozenset(groups),
         expires=_seconds(claims, "exp"),
+        leeway=settings.leeway,
     )
 
 

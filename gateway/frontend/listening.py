@@ -13,6 +13,7 @@ from gateway.catalogue.catalogue import changed
 from gateway.catalogue.library import Library
 from gateway.errors import GatewayError, InvalidParams, InvalidRequest, UnknownResource
 from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.expiry import until_expiry
 from gateway.frontend.lookup import Lookup
 from gateway.frontend.places import Places
 from gateway.jsonrpc import as_object
@@ -83,11 +84,13 @@ class Listening:
     # --- Listen streams ---------------------------------------------------------------------------------------------
 
     async def listen(self, request: Request) -> dict[str, Any]:
-        """Acknowledge, then pass on what was asked for until the agent leaves or the gateway stops."""
-        with self._places.held(request.agent.principal):
-            return await self._listen(request)
+        """Acknowledge, then pass on what was asked for until the agent leaves, its credential expires, or the gateway
+        stops."""
+        principal, ended = request.agent.principal, anyio.Event()
+        with self._places.held(principal), until_expiry(principal, ended.set):
+            return await self._listen(request, ended)
 
-    async def _listen(self, request: Request) -> dict[str, Any]:
+    async def _listen(self, request: Request, ended: anyio.Event) -> dict[str, Any]:
         wanted, uris = _filter(request.params)
         kinds = [kind for kind in CHANGE_NOTIFICATIONS if wanted.get(f"{kind}ListChanged") is True]
         tag = {META_SUBSCRIPTION_ID: request.id}
@@ -103,7 +106,7 @@ class Listening:
                 owner = (await self._lookup.owners(request.agent, uri))[0]
                 listener.resources[uri] = owner.upstream, owner.original
         self._add(listener, request.agent)
-        stream = request.agent.principal, anyio.Event()
+        stream = request.agent.principal, ended
         self._streams.add(stream)
         try:
             async with anyio.create_task_group() as tg:
@@ -114,7 +117,7 @@ class Listening:
                 honoured["resourceSubscriptions"] = list(listener.resources)
             notify("notifications/subscriptions/acknowledged", {"notifications": honoured})
             listener.notify = notify
-            await stream[1].wait()
+            await ended.wait()
         finally:
             self._streams.discard(stream)
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):

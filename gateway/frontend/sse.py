@@ -17,6 +17,7 @@ from gateway.frontend.agents import ConnectedAgent, OnNotification
 from gateway.frontend.body import read_message
 from gateway.frontend.duplex import Duplex
 from gateway.frontend.exchange import EventStream
+from gateway.frontend.expiry import until_expiry
 from gateway.frontend.places import Places
 from gateway.frontend.streamable import Handler, Http, reply_empty
 from gateway.frontend.streams import event
@@ -60,12 +61,12 @@ class LegacySse:
         Raises:
             TooManySessions: the principal, or everybody together, has as many as may be.
         """
-        with self._places.held(http.principal):
-            await self._serve(http)
-
-    async def _serve(self, http: Http) -> None:
-        agent = ConnectedAgent(http.principal, http.view, HANDSHAKE_VERSIONS[0])
         stream = EventStream(http.send, self._settings.keepalive)
+        with self._places.held(http.principal), until_expiry(http.principal, stream.end):
+            await self._serve(http, stream)
+
+    async def _serve(self, http: Http, stream: EventStream) -> None:
+        agent = ConnectedAgent(http.principal, http.view, HANDSHAKE_VERSIONS[0])
         stream.push(b"event: endpoint\ndata: /messages?session_id=%s\n\n" % agent.id.encode())
 
         def write(message: Message) -> None:

@@ -32,6 +32,7 @@ from gateway.frontend import param_headers
 from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, modern_agent
 from gateway.frontend.body import read_message
 from gateway.frontend.exchange import EventStream, Exchange, Receive, Send, encode
+from gateway.frontend.expiry import until_expiry
 from gateway.frontend.sessions import Session, Sessions
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import (
@@ -150,7 +151,8 @@ class Streamable:
             await self._post_alone(http, message, version)
 
     async def get(self, http: Http) -> None:
-        """The standing stream of a session, or with `Last-Event-ID` the rest of any stream of it."""
+        """The standing stream of a session, or with `Last-Event-ID` the rest of any stream of it. When the credential
+        that it was opened with expires the connection ends, and its client can come back for the rest with another."""
         if http.headers.get("mcp-protocol-version", DEFAULT_VERSION) not in HANDSHAKE_VERSIONS:
             raise MethodNotAllowed("2026-07-28 has no GET; use subscriptions/listen.", ["POST"])
         if not http.accepts("text/event-stream"):
@@ -162,12 +164,18 @@ class Streamable:
         elif channel.connection is not None:
             raise StreamExists("This session has a standing stream already.")
         stream = EventStream(http.send, self._settings.keepalive)
+
+        def pause() -> None:
+            channel.detach(stream)
+            stream.end()
+
         channel.attach(stream, after, prime=_primes(session.agent) and after is not None)
         try:
-            async with anyio.create_task_group() as tg:
-                tg.start_soon(_until_disconnect, http.receive, stream.end)
-                await stream.run(encode(_session_header(session.agent)))
-                tg.cancel_scope.cancel()
+            with until_expiry(http.principal, pause):
+                async with anyio.create_task_group() as tg:
+                    tg.start_soon(_until_disconnect, http.receive, stream.end)
+                    await stream.run(encode(_session_header(session.agent)))
+                    tg.cancel_scope.cancel()
         finally:
             channel.detach(stream)
             session.used_at = time.monotonic()

@@ -176,7 +176,7 @@ class Upstream:
             UpstreamError: it answered with an error.
             GatewayError: the other ways to fail, each its own leaf.
         """
-        given = options or {}
+        given: CallOptions = {**(options or {})}
         isolation = None if agent is None else self.config.isolation or await self._isolation_for(agent)
         tool = params.get("name") if method == "tools/call" else None
         timeout = given.get("timeout", self.config.timeout_of(tool if isinstance(tool, str) else None))
@@ -186,7 +186,7 @@ class Upstream:
             raise UpstreamUnavailable(self.name, "busy", reason)
         turn = Turn(self._slots)
         if (asker := given.get("asker")) is not None:
-            given = {**given, "asker": PausingAsker(asker, turn)}
+            given["asker"] = PausingAsker(asker, turn)
         capabilities = agent.capabilities if agent is not None else None
         errand = Errand(method, params, capabilities, log_level, headers)
         try:
