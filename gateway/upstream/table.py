@@ -9,6 +9,7 @@ Raw dicts in and out: a result is what the upstream sent, to the last field.
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from gateway.upstream.calls import CallOptions
 
 MAX_ASKED: Final = 64
-"""Most requests of the upstream's that are answered at a time."""
+"""Most requests of the upstream's that are answered at a time: on behalf of one call, where the transport shows which it
+is, so that questions one agent has yet to answer keep nobody else's away; else in all."""
 
 
 class CallTable(ABC):
@@ -47,6 +49,7 @@ class CallTable(ABC):
         self._peer = peer
         self._next_id = 0
         self._asked: dict[RequestId, anyio.CancelScope] = {}
+        self._asked_for = Counter[RequestId | None]()
         self._closed: GatewayError | None = None
         self._tasks: TaskGroup | None = None
         self._done = anyio.Event()
@@ -238,10 +241,12 @@ class CallTable(ABC):
         return self.calls.get(id) if jsonrpc.is_id(id) else None
 
     def _receive_request(self, id: RequestId, method: str, params: dict[str, Any] | None, via: Call | None) -> None:
-        if id in self._asked or len(self._asked) >= MAX_ASKED:
+        owner = via.id if via is not None else None
+        if id in self._asked or self._asked_for[owner] >= MAX_ASKED:
             self._peer.on_noise(f"a request ({method[:64]}) under an id in use, or one too many")
             return
         self._asked[id] = anyio.CancelScope()
+        self._asked_for[owner] += 1
         self.spawn(self._serve, id, method, params, via)
 
     async def _serve(self, id: RequestId, method: str, params: dict[str, Any] | None, via: Call | None) -> None:
@@ -252,6 +257,10 @@ class CallTable(ABC):
             self._peer.on_noise(f"the answer to {method[:64]} could not be sent: {type(error).__name__}")
         finally:
             del self._asked[id]
+            owner = via.id if via is not None else None
+            self._asked_for[owner] -= 1
+            if not self._asked_for[owner]:
+                del self._asked_for[owner]
 
     async def _ask_peer(self, id: RequestId, method: str, params: dict[str, Any] | None, via: Call | None) -> Message:
         call = via or self._provoker()

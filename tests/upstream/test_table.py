@@ -370,3 +370,21 @@ async def test_requests_at_a_time_are_bounded() -> None:
         await anyio.wait_all_tasks_blocked()
         assert len(b.ears.asked) == MAX_ASKED
         assert len(b.ears.noise) == 2 * MAX_ASKED
+
+
+async def test_questions_of_one_call_keep_those_of_another_away_no_more_than_its_own_bound() -> None:
+    async with bench() as b:
+        await b.ask()
+        await b.ask()
+        one, other = b.table.calls[1], b.table.calls[2]
+        for number in range(2 * MAX_ASKED):
+            b.table.receive({"id": number, "method": "wait"}, one)
+        b.table.receive({"id": "other", "method": "wait"}, other)
+        await anyio.wait_all_tasks_blocked()
+        assert len(b.ears.asked) == MAX_ASKED + 1
+        assert len(b.ears.noise) == MAX_ASKED
+        b.table.receive({"method": "notifications/cancelled", "params": {"requestId": 0}})
+        await anyio.wait_all_tasks_blocked()
+        b.table.receive({"id": "next", "method": "wait"}, one)
+        await anyio.wait_all_tasks_blocked()
+        assert len(b.ears.asked) == MAX_ASKED + 2
