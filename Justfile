@@ -37,6 +37,10 @@ bench *arguments:
 bench-inbound *arguments:
     uv run python -m tests.bench.inbound "$@"
 
+# The latency of one upstream's calls, with and without hundreds that hang at another
+bench-neighbours *arguments:
+    uv run python -m tests.bench.neighbours "$@"
+
 # All that is fuzzed, 20,000 examples each instead of 100; arguments go to pytest
 fuzz *arguments:
     @scripts/test tests/fuzz tests/frontend/test_fuzz.py tests/config/test_fuzz.py tests/upstream/test_events.py tests/upstream/test_lines.py tests/test_jsonrpc.py --hypothesis-profile=fuzz "$@"
