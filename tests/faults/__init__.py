@@ -9,7 +9,7 @@
 | retries and their budget | `test_retries`; `upstream/test_retry`: the table |
 | deadlines: tools' own, the cap, the queue | `test_hangs`; `upstream/test_table` |
 | an answer cut off, a connection reset | `test_others` |
-| one upstream slow, the others not | `test_others` (how much slower: `just bench-neighbours`); `upstream/test_upstream`: nothing one does delays another |
+| one upstream slow, the others not | `test_others`, `upstream/test_upstream`; by how much: `just bench-neighbours` |
 | restarts that leave nothing behind (20) | `test_others`; `upstream/test_process`; `upstream/test_backoff` |
 | an upstream session lost (404, -32001) | `upstream/test_upstream`, `test_link`, `test_http_sessions`, `test_sse` |
 | noise on stdout, a 64 MB line, invalid UTF-8, truncated JSON | `upstream/test_stdio`; `interaction/test_outages` |
