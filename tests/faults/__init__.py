@@ -36,7 +36,7 @@
 | floods of sessions and requests | `access/test_session_flood`, `test_in_flight`; `test_load` |
 | tokens that are not good, keys by the thousand | `access/test_oauth_abuse`, `test_oauth_keys` |
 | API keys and agents' tokens | `access/test_key_file`, `test_live_keys`, `test_agent_tokens`, `test_agent_store` |
-| nonsense at every parser | `fuzz`; `frontend/test_fuzz`, `config/test_fuzz`; `just fuzz` |
+| nonsense at every parser | `fuzz`; `frontend/test_fuzz`, `config/test_fuzz`; `just fuzz`, `fuzz-guided` |
 
 How many milliseconds a refusal or a deadline may take is not asserted: on a busy machine that would test the machine.
 """
