@@ -37,9 +37,17 @@ bench *arguments:
 bench-inbound *arguments:
     uv run python -m tests.bench.inbound "$@"
 
+# The latency of one upstream's calls, with and without hundreds that hang at another
+bench-neighbours *arguments:
+    uv run python -m tests.bench.neighbours "$@"
+
 # All that is fuzzed, 20,000 examples each instead of 100; arguments go to pytest
 fuzz *arguments:
     @scripts/test tests/fuzz tests/frontend/test_fuzz.py tests/config/test_fuzz.py tests/upstream/test_events.py tests/upstream/test_lines.py tests/test_jsonrpc.py --hypothesis-profile=fuzz "$@"
+
+# The same guided by coverage, for an hour; arguments go to libFuzzer
+fuzz-guided *arguments:
+    uv run --with atheris python -m tests.fuzz.guided -max_total_time=3600 "$@"
 
 # A million calls with sessions that come and go, servers that die, and reloads; draws what it takes (soak.png)
 soak *arguments:

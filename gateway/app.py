@@ -96,6 +96,7 @@ class Gateway:
         seal = StateSeal(keys)
         self._parking = Parking(seal)
         self._places = Places(settings.max_sessions, settings.max_sessions_per_principal)
+        self.metrics.watch("sessions", "Sessions and streams that are open.", lambda: self._places.total)
         self._snapshots = SnapshotKeeper(settings.state_dir / "catalogue.json", self.upstreams)
         self.server = Server(
             settings,
@@ -114,6 +115,7 @@ class Gateway:
         self._drain = Drain()
         cap, cap_each = settings.max_requests, settings.max_requests_per_principal
         self._in_flight = InFlight(cap, cap_each, self.metrics.limit_decided)
+        self.metrics.watch("requests_in_flight", "Requests that arrive or are answered.", lambda: self._in_flight.total)
         self.handle = compose(
             self._drain.layer,
             self.metrics.layer,

@@ -27,6 +27,9 @@ MAX_PARKED: Final = 1000
 MAX_PARKED_EACH: Final = 100
 """Most parked calls in all, and of one principal with all its agents."""
 
+TOGETHER_SECONDS: Final = 0.02
+"""Questions with no more than this between them are asked in one round: an agent's round costs more."""
+
 Run = Callable[["ParkedCall"], Awaitable[dict[str, Any]]]
 
 
@@ -100,9 +103,14 @@ class ParkedCall:
         Raises:
             GatewayError: how the call failed.
         """
-        while self._outcome is None and not self._waiting:
-            self._changed = anyio.Event()
-            await self._changed.wait()
+        while self._outcome is None:
+            if asked := len(self._waiting):
+                await anyio.sleep(TOGETHER_SECONDS)
+                if len(self._waiting) == asked:
+                    break
+            else:
+                self._changed = anyio.Event()
+                await self._changed.wait()
         if isinstance(self._outcome, GatewayError):
             raise self._outcome
         return self._outcome

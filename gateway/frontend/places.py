@@ -22,24 +22,24 @@ class Places:
         self._cap = cap
         self._cap_each = cap_each
         self._taken = Counter[str]()
-        self._total = 0
+        self.total = 0
 
     def take(self, principal: Principal) -> None:
         """
         Raises:
             TooManySessions: the cap is reached.
         """
-        if self._total >= self._cap:
+        if self.total >= self._cap:
             raise TooManySessions(self._cap, "max_sessions")
         if principal != ANONYMOUS and self._taken[_root(principal)] >= self._cap_each:
             raise TooManySessions(self._cap_each, "max_sessions_per_principal")
         self._taken[_root(principal)] += 1
-        self._total += 1
+        self.total += 1
 
     def give(self, principal: Principal) -> None:
         """Give back what the principal took."""
         self._taken[_root(principal)] -= 1
-        self._total -= 1
+        self.total -= 1
         if not self._taken[_root(principal)]:
             del self._taken[_root(principal)]
 

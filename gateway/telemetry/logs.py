@@ -4,12 +4,13 @@ Nothing that the configuration holds as a secret gets through: every rendered li
 all, whoever wrote it and in whatever field.
 """
 
+import errno
 import logging
 import os
 import re
 import sys
-from collections.abc import Collection, MutableMapping
-from contextlib import suppress
+from collections.abc import Collection, Generator, MutableMapping
+from contextlib import contextmanager
 from typing import Any, Final, Literal, TextIO, cast
 
 import orjson
@@ -95,12 +96,22 @@ class _Expendable:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        with suppress(OSError):
+        with self._expecting_its_end():
             self._stream.write(text)
 
     def flush(self) -> None:
-        with suppress(OSError):
+        with self._expecting_its_end():
             self._stream.flush()
+
+    @contextmanager
+    def _expecting_its_end(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.EIO):
+                # What is buffered would be written once more when Python ends, and make it end with an error.
+                with open(os.devnull, "wb") as nowhere:
+                    os.dup2(nowhere.fileno(), self._stream.fileno())
 
 
 class _Forward(logging.Handler):

@@ -1,13 +1,16 @@
-"""Prometheus metrics: what is asked, what comes of it, how long it takes; upstreams' states; limits' decisions.
+"""Prometheus metrics: what is asked, what comes of it, how long it takes; upstreams' states; limits' decisions; and
+what the process takes.
 
 Labels have few values by construction: methods and outcomes are closed sets, upstreams are the configured ones.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+import anyio.to_thread
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -66,7 +69,13 @@ class Metrics:
             ("upstream",),
             registry=self._registry,
         )
+        self._tasks = Gauge("mcp_gateway_tasks", "Tasks of the event loop.", registry=self._registry)
         self._registry.register(_Upstreams(health))
+        ProcessCollector(registry=self._registry)
+
+    def watch(self, name: str, what: str, count: Callable[[], int]) -> None:
+        """Show a number that is known anyway, as it is when the metrics are read."""
+        Gauge(f"mcp_gateway_{name}", what, registry=self._registry).set_function(count)
 
     def layer(self, following: Handler) -> Handler:
         """Count and time each request."""
@@ -105,9 +114,10 @@ class Metrics:
     def suspicious_text(self, upstream: str) -> None:
         self._suspicions.labels(upstream).inc()
 
-    def render(self) -> bytes:
+    async def render(self) -> bytes:
         """The text form (`CONTENT_TYPE`)."""
-        return generate_latest(self._registry)
+        self._tasks.set(len(asyncio.all_tasks()))
+        return await anyio.to_thread.run_sync(generate_latest, self._registry)
 
 
 class _Upstreams(Collector):

@@ -1,17 +1,19 @@
 """The cheapest Streamable HTTP server there is in Python, so that what is measured is the client.
 
-python -m tests.bench.fixture_http PORT
+python -m tests.bench.fixture_http PORT [SECONDS that a tool takes]
 """
 
 import asyncio
 import sys
-from typing import cast
+from typing import Final, cast
 
 import httptools
 import orjson
 import uvloop
 
 from tests.bench.answers import answer
+
+DELAY: Final = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
 
 
 class Connection(asyncio.Protocol):
@@ -33,13 +35,17 @@ class Connection(asyncio.Protocol):
         if self._parser.get_method() != b"POST":
             self._transport.write(b"HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n")
             return
-        reply = answer(orjson.loads(self._body))
+        message = orjson.loads(self._body)
+        reply = answer(message)
         if reply is None:
             self._transport.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n")
             return
         body = orjson.dumps(reply)
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
-        self._transport.write(head + body)
+        if DELAY and message["method"] == "tools/call":
+            asyncio.get_running_loop().call_later(DELAY, self._transport.write, head + body)
+        else:
+            self._transport.write(head + body)
 
 
 async def main(port: int) -> None:

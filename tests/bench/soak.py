@@ -2,13 +2,15 @@
 
     python -m tests.bench.soak [--calls 1000000] [--minutes 30] [--reload-every 20] [--kill-every 15] [--out soak.png]
 
-It ends with the calls or the minutes, whichever comes first; 0 turns reloads or deaths off. Every second it looks at
-the gateway's memory, descriptors, threads and children. It prints how memory drifted after the first tenth, and what
-came of the calls, and draws it all where matplotlib is installed. Exits with 1 if memory drifted by more than 5 %, or
-a call failed in another way than by the death of its server.
+It ends with the calls or the minutes, whichever comes first; 0 turns reloads or deaths off. A reload adjusts a server,
+replaces one, and adds or removes a third, in turns. Every second it looks at the gateway's memory, descriptors, tasks,
+threads and children. It prints how memory drifted after the first tenth, and what came of the calls, and draws it all
+where matplotlib is installed. Exits with 1 if memory drifted by more than 5 %, or a call failed in another way than by
+the death of its server.
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -27,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import CircuitOpen, UpstreamLost, UpstreamUnavailable
 from tests.bench.agents import Connection, connected
@@ -42,6 +45,7 @@ OF_A_DEATH: Final = {UpstreamLost.code, UpstreamUnavailable.code, CircuitOpen.co
 """What a call may fail with because its server was killed."""
 MODERN: Final = b"MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: %b__echo\r\n"
 DRIFT: Final = 0.05
+SHOWN: Final = ("mib", "descriptors", "tasks", "threads", "children")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Sample:
     calls: int
     mib: float
     descriptors: int
+    tasks: int
     threads: int
     children: int
     zombies: int
@@ -132,19 +137,23 @@ class Soak:
             self.reloads += 1
 
     async def watch(self) -> None:
-        while not self.over:
-            self.samples.append(self.look())
-            await anyio.sleep(1)
+        async with connected(self.port) as connection:
+            while not self.over:
+                self.samples.append(await self.look(connection))
+                await anyio.sleep(1)
 
-    def look(self) -> Sample:
-        status = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
+    async def look(self, connection: Connection) -> Sample:
+        answer = await connection.exchange(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        families = text_string_to_metric_families(answer.body.decode())
+        metrics = {sample.name: sample.value for family in families for sample in family.samples}
         children = _descendants(self.pid)
         return Sample(
             time.monotonic() - self.began,
             self.calls,
-            int(status["VmRSS"].split()[0]) / 1024,
-            len(os.listdir(f"/proc/{self.pid}/fd")),
-            int(status["Threads"]),
+            metrics["process_resident_memory_bytes"] / 2**20,
+            int(metrics["process_open_fds"]),
+            int(metrics["mcp_gateway_tasks"]),
+            len(os.listdir(f"/proc/{self.pid}/task")),
             len(children),
             sum(_state(pid) == "Z" for pid in children),
         )
@@ -199,7 +208,7 @@ def report(soak: Soak) -> bool:
     print(f"{soak.kills} servers killed, {soak.reloads} reloads")
     print("outcomes:", ", ".join(f"{name} {count}" for name, count in soak.outcomes.most_common()))
     print(f"memory: {first.mib:.1f} MiB at first, {last.mib:.1f} at last, drift {grown:+.1%} after the first tenth")
-    for name in ("descriptors", "threads", "children", "zombies"):
+    for name in ("descriptors", "tasks", "threads", "children", "zombies"):
         values = [getattr(one, name) for one in soak.samples]
         print(f"{name}: {values[0]} at first, {values[-1]} at last, {max(values)} at most")
     fine = {"ok", *(f"error {code}" for code in OF_A_DEATH)}
@@ -212,9 +221,9 @@ def draw(samples: list[Sample], path: Path) -> None:
     except ImportError:
         print("not drawn: matplotlib is not installed")
         return
-    figure, axes = plot.subplots(4, 1, sharex=True, figsize=(9, 9))
+    figure, axes = plot.subplots(len(SHOWN), 1, sharex=True, figsize=(9, 11))
     seconds = [one.seconds for one in samples]
-    for axis, name in zip(axes, ("mib", "descriptors", "threads", "children"), strict=True):
+    for axis, name in zip(axes, SHOWN, strict=True):
         axis.plot(seconds, [getattr(one, name) for one in samples])
         axis.set_ylabel(name)
         axis.set_ylim(bottom=0)
@@ -234,7 +243,8 @@ async def run(options: argparse.Namespace, soak: Soak, change: Callable[[], None
                 tg.start_soon(soak.work)
         trouble.cancel_scope.cancel()
     await anyio.sleep(2)
-    soak.samples.append(soak.look())
+    async with connected(soak.port) as connection:
+        soak.samples.append(await soak.look(connection))
 
 
 def main(options: argparse.Namespace) -> bool:
@@ -246,10 +256,17 @@ def main(options: argparse.Namespace) -> bool:
         with http_gateway(Path(folder), servers, **settings) as gateway:
             path = Path(folder) / "servers.json"
 
+            changes = itertools.count()
+
             def change() -> None:
-                """One server's description, which is a new configuration."""
-                config = json.loads(path.read_text())
-                config["servers"]["web"]["description"] = f"reloaded at {time.monotonic()}"
+                config, number = json.loads(path.read_text()), next(changes)
+                listed = config["servers"]
+                if number % 3 == 0:
+                    listed["web"]["description"] = f"change {number}"
+                elif number % 3 == 1:
+                    listed["pipe"] |= {"env": {"CHANGE": str(number)}}
+                elif listed.pop("guest", None) is None:
+                    listed["guest"] = child("tests.bench.fixture_stdio")
                 path.write_text(json.dumps(config))
 
             deadline = time.monotonic() + options.minutes * 60

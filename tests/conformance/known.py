@@ -27,13 +27,8 @@ KNOWN: Final = (
                 "sep-2322-elicitation-complete",
             },
             "input-required-result-ignore-extra-params": {"sep-2322-ignore-unexpected-params"},
-            "input-required-result-multiple-input-requests": {
-                "sep-2322-multiple-inputs-incomplete",
-                "sep-2322-multiple-inputs-complete",
-            },
         },
-        "The suite looks for questions by their keys, several in one result. In the handshake era questions have no"
-        " keys, and the server waits for one answer before it asks the next.",
+        "The suite looks for questions by their keys. In the handshake era questions have no keys.",
     ),
     Known(
         "2026-07-28",

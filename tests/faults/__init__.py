@@ -1,4 +1,4 @@
-"""Real faults, and where each is tested: here, or where it was tested before.
+"""Real faults and real attacks, and where each is tested: here, or where it was tested before.
 
 | fault | tests |
 |---|---|
@@ -9,12 +9,34 @@
 | retries and their budget | `test_retries`; `upstream/test_retry`: the table |
 | deadlines: tools' own, the cap, the queue | `test_hangs`; `upstream/test_table` |
 | an answer cut off, a connection reset | `test_others` |
-| one upstream slow, the others not | `test_others`; `upstream/test_upstream`: nothing one does delays another |
-| restarts that leave nothing behind (20) | `test_others`; `upstream/test_process`; `upstream/test_backoff` |
+| one upstream slow, the others not | `test_others`, `upstream/test_upstream`; by how much: `just bench-neighbours` |
+| restarts that leave nothing behind (20) | `test_others`; `upstream/test_process`, `test_backoff`; more: `just soak` |
 | an upstream session lost (404, -32001) | `upstream/test_upstream`, `test_link`, `test_http_sessions`, `test_sse` |
 | noise on stdout, a 64 MB line, invalid UTF-8, truncated JSON | `upstream/test_stdio`; `interaction/test_outages` |
 | a flood on stderr (20 MB) | `upstream/test_stdio`, `test_stderr` |
 | a list with a repeated cursor, endless pages, a 2 MB page | `upstream/test_lister` |
+| sessions by the thousand, a million calls | `access/test_session_flood`; `just soak` |
+| 100 reloads under load, a bad configuration | `test_reload`; `config/test_reload`, `test_diff`, `test_watch` |
+| SIGTERM and SIGINT under load, a second signal | `test_stop`; `frontend/test_drain`, `test_listener` |
+
+| threat | tests |
+|---|---|
+| credentials that travel on | `access/test_passthrough` |
+| a stolen session | `access/test_through_the_door`; `frontend/test_sessions`, `test_http_sessions` |
+| `requestState` of somebody else, or for something else | `bridge/test_state`, `test_rounds` |
+| answers across tenants | `access/test_tenants`; `interaction/test_together` |
+| shadowing | `catalogue/test_merge`, `test_merge_properties`, `test_naming` |
+| rug pulls, text that hides | `catalogue/test_rug_pull`, `test_pins`, `test_pinning`, `test_suspicious` |
+| addresses learned from the network | `test_egress`; `access/test_oauth_issuer`, `test_oauth_metadata` |
+| DNS rebinding | `frontend/test_guard`, `test_http` |
+| commands and metacharacters | `upstream/test_process`; `config/test_servers` |
+| secrets in logs, errors, children | `config/test_redact`; `access/test_authentication`; `upstream/test_process` |
+| header injection, duplicated routing headers | `frontend/test_param_headers`, `test_http_modern` |
+| bombs, oversize, slowness, hostile schemas | `test_load`; `frontend/test_connection`; `just bench-inbound` |
+| floods of sessions and requests | `access/test_session_flood`, `test_in_flight`; `test_load` |
+| tokens that are not good, keys by the thousand | `access/test_oauth_abuse`, `test_oauth_keys` |
+| API keys and agents' tokens | `access/test_key_file`, `test_live_keys`, `test_agent_tokens`, `test_agent_store` |
+| nonsense at every parser | `fuzz`; `frontend/test_fuzz`, `config/test_fuzz`; `just fuzz`, `fuzz-guided` |
 
 How many milliseconds a refusal or a deadline may take is not asserted: on a busy machine that would test the machine.
 """

@@ -3,8 +3,6 @@
 import os
 import signal
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 import anyio
 import pytest
@@ -26,17 +24,7 @@ HANGING = 50
 async def never(got: Got) -> None: ...
 
 
-async def typical(kept: Kept) -> float:
-    """Seconds that a call takes."""
-    took: list[float] = []
-    for _ in range(100):
-        began = perf_counter()
-        await kept.call("a")
-        took.append(perf_counter() - began)
-    return median(took)
-
-
-async def test_calls_that_one_upstream_keeps_waiting_slow_no_other(keep: Keep) -> None:
+async def test_calls_that_one_upstream_keeps_waiting_keep_nobody_else_waiting(keep: Keep) -> None:
     async with (
         byte_server(Mcp(service("modern"), on={"hang": never})) as one,
         byte_server(Mcp(service("modern"))) as two,
@@ -45,17 +33,14 @@ async def test_calls_that_one_upstream_keeps_waiting_slow_no_other(keep: Keep) -
         async with supervised(slow.upstream, other.upstream):
             await slow.upstream.settled.wait()
             await other.upstream.settled.wait()
-            ratios: list[float] = []
-            for _ in range(3):  # the least: what else this machine does is no fault of the upstream's
-                before = await typical(other)
-                async with anyio.create_task_group() as hanging:
-                    for _ in range(HANGING):
-                        hanging.start_soon(slow.call, "hang")
-                    await wait_until(lambda: slow.upstream.in_flight() == HANGING)
-                    ratios.append(await typical(other) / before)
-                    assert slow.upstream.in_flight() == HANGING
-                    hanging.cancel_scope.cancel()
-            assert min(ratios) < 1.5
+            async with anyio.create_task_group() as hanging:
+                for _ in range(HANGING):
+                    hanging.start_soon(slow.call, "hang")
+                await wait_until(lambda: slow.upstream.in_flight() == HANGING)
+                for _ in range(100):
+                    await other.call("a")
+                assert slow.upstream.in_flight() == HANGING
+                hanging.cancel_scope.cancel()
 
 
 async def test_many_deaths_leave_neither_process_nor_descriptor(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping
 
-import anyio.to_thread
 from fastapi import APIRouter, Response
 
 from gateway import __version__
@@ -50,6 +49,6 @@ def health_routes(
         @router.get("/metrics", summary="Prometheus metrics", response_class=Response, responses={200: text})
         async def metrics_text() -> Response:
             """Requests, errors and latency by method, upstream and outcome; states of upstreams; limits' decisions."""
-            return Response(await anyio.to_thread.run_sync(served.render), headers={"content-type": CONTENT_TYPE})
+            return Response(await served.render(), headers={"content-type": CONTENT_TYPE})
 
     return router

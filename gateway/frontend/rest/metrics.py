@@ -2,8 +2,6 @@
 
 from typing import Any, Final
 
-import anyio.to_thread
-
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.frontend.exchange import Receive, Send, encode
 from gateway.frontend.guard import Guard
@@ -34,7 +32,7 @@ def metrics_app(metrics: Metrics, guard: Guard) -> App:
         except GatewayError as error:
             await reply_error(send, error)
             return
-        body = await anyio.to_thread.run_sync(metrics.render)
+        body = await metrics.render()
         fields = {"content-type": CONTENT_TYPE, "content-length": str(len(body)), "cache-control": "no-store"}
         await send({"type": "http.response.start", "status": 200, "headers": encode(fields)})
         await send({"type": "http.response.body", "body": body})

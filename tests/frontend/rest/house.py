@@ -25,7 +25,6 @@ from gateway.frontend.rest import reply_error, rest_app
 from gateway.frontend.rest.shell import App
 from gateway.request import ADMIN, READ, WRITE, Principal
 from gateway.store.agents import MemoryAgentStore
-from gateway.telemetry.metrics import Metrics
 from gateway.upstream.upstream import Upstream
 
 PEOPLE: Final = {
@@ -90,13 +89,12 @@ async def house(
     config = load(path, environ={}, dotenv=None)
     gateway = Gateway(config)
     agents = AgentTokens(SigningKeys.from_secret("s" * 32), MemoryAgentStore(), cap=cap)
-    metrics = Metrics(lambda: [each.health() for each in gateway.upstreams.values()])
     rest = rest_app(
         gateway.current,
         gateway.upstreams,
         gateway.library,
         Policy(rules),
-        metrics,
+        gateway.metrics,
         agents,
         restart=restart,
         count=_Counter(),

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import __version__
 from gateway.frontend.guard import Guard
 from gateway.frontend.rest import metrics_app
+from gateway.request import ANONYMOUS
 from gateway.telemetry.health import Health
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 from gateway.upstream.link import State
@@ -75,6 +77,12 @@ async def test_metrics(home: House) -> None:
     answer = await home.ask(None, "GET", "/metrics")
     assert (answer.status_code, answer.headers["content-type"]) == (200, CONTENT_TYPE)
     assert 'mcp_gateway_upstream_state{state="ready",upstream="time"} 1.0' in answer.text
+    families = text_string_to_metric_families(answer.text)
+    values = {sample.name: sample.value for family in families for sample in family.samples}
+    assert min(values[name] for name in ("process_resident_memory_bytes", "process_open_fds", "mcp_gateway_tasks")) > 0
+    assert (values["mcp_gateway_sessions"], values["mcp_gateway_requests_in_flight"]) == (0, 0)
+    home.gateway._places.take(ANONYMOUS)  # pyright: ignore[reportPrivateUsage]
+    assert "mcp_gateway_sessions 1.0" in (await home.ask(None, "GET", "/metrics")).text
 
 
 async def test_metrics_are_elsewhere_if_configured(tmp_path: Path) -> None:
