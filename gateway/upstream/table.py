@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from gateway.upstream.calls import CallOptions
 
 MAX_ASKED: Final = 64
-"""Most requests of the upstream's that are answered at a time: on behalf of one call, where the transport shows which it
-is, so that questions one agent has yet to answer keep nobody else's away; else in all."""
+"""Most requests of the upstream's that are answered at a time: on behalf of one call, where the transport shows which
+it is, so that questions one agent has yet to answer keep nobody else's away; else in all."""
 
 
 class CallTable(ABC):
