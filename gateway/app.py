@@ -30,7 +30,7 @@ from gateway.config.settings import is_loopback
 from gateway.errors import GatewayError, InsufficientScope
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.connection import bounds_of
-from gateway.frontend.drain import Drain
+from gateway.frontend.drain import LAST_WORD_SECONDS, Drain
 from gateway.frontend.guard import Guard
 from gateway.frontend.http import HttpFront
 from gateway.frontend.listener import Listener
@@ -115,9 +115,9 @@ class Gateway:
         cap, cap_each = settings.max_requests, settings.max_requests_per_principal
         self._in_flight = InFlight(cap, cap_each, self.metrics.limit_decided)
         self.handle = compose(
-            self._drain.layer,
             self.metrics.layer,
             audit,
+            self._drain.layer,
             authorize(self._lacks_scope),
             self._in_flight.layer,
             self._limits.layer,
@@ -292,13 +292,16 @@ class Gateway:
         """Stop serving HTTP. Whoever sends us traffic is told first, and sockets are closed last."""
         settings = self.current.config.gateway
         self._draining = True
+        log.info("draining", drain_delay=settings.drain_delay)
         await anyio.sleep(settings.drain_delay)
         latest = anyio.current_time() + settings.drain_timeout
         await listener.refuse()
         await self._finish()
+        await listener.hush()
+        await self._drain.wait(max(0.0, latest - anyio.current_time()))  # for what was on its way until now
         sessions.shut()
         sse.shut()
-        await listener.close(latest - anyio.current_time())
+        await listener.close(latest - anyio.current_time() + LAST_WORD_SECONDS)
 
     async def _finish(self) -> None:
         """Let what is in flight finish, but for what waits for an agent or for news: that would wait for ever."""
