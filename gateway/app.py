@@ -27,7 +27,7 @@ from gateway.config.diff import Diff
 from gateway.config.models import Config, ServerConfig
 from gateway.config.reload import Current, Reloader
 from gateway.config.settings import is_loopback
-from gateway.errors import GatewayError, InsufficientScope
+from gateway.errors import ConfigError, GatewayError, InsufficientScope
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.connection import bounds_of
 from gateway.frontend.drain import LAST_WORD_SECONDS, Drain
@@ -84,7 +84,7 @@ class Gateway:
         self._entry: Entry | None = None
         self._draining = False
         self._guardian = Guardian()
-        self._fleet = Fleet(self._make_upstream, _is_same_server, self._on_new_upstream)
+        self._fleet = Fleet(self._make_upstream, _is_same_server, self._inform_server, self._brief)
         self.upstreams = self._fleet.serving
         self.metrics = Metrics(lambda: [each.health() for each in list(self.upstreams.values())])
         self._reloader = self._reloader_for(reread) if reread is not None else None
@@ -137,6 +137,8 @@ class Gateway:
         """
         try:
             async with anyio.create_task_group() as tg:
+                if self._reloader is not None:
+                    await tg.start(self._reloader.run, self._fleet.runs)
                 tg.start_soon(self._run_upstreams, start)
                 tg.start_soon(self._parking.run)
                 tg.start_soon(self._snapshots.run)
@@ -153,10 +155,7 @@ class Gateway:
         if start is not None:
             with anyio.move_on_after(INTRODUCTION_SECONDS):
                 await start.wait()
-        async with anyio.create_task_group() as tg:
-            await tg.start(self._fleet.run)
-            if self._reloader is not None:
-                tg.start_soon(self._reloader.run)
+        await self._fleet.run()
 
     async def stdio(self) -> None:
         """Serve the one agent on stdin and stdout until it leaves or a signal ends us."""
@@ -256,7 +255,11 @@ class Gateway:
     def _reloader_for(self, reread: Callable[[], Config]) -> Reloader:
         def usable() -> Config:
             config = reread()
-            self._pinning.check(config.enabled)
+            try:
+                self._pinning.check(config.enabled)
+            except ConfigError as error:
+                error.files += config.files
+                raise
             return config
 
         return Reloader(self.current, usable, self._apply, self._reread_keys, self.metrics.config_read)
@@ -272,10 +275,8 @@ class Gateway:
         self._limits.use(*configured.limits(config))
         self._pinning.use(config.enabled)
         self._fleet.apply(diff, config.gateway.drain_timeout)
-        self._inform_server()
 
-    async def _on_new_upstream(self, upstream: Upstream) -> None:
-        self._inform_server()
+    async def _brief(self, upstream: Upstream) -> None:
         await self.server.brief(upstream)
 
     def _inform_server(self) -> None:

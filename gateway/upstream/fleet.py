@@ -11,9 +11,9 @@ from typing import Any
 
 import anyio
 import structlog
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 
-from gateway.config.diff import Diff, adjusted
+from gateway.config.diff import Diff, adjusted, needs_successor
 from gateway.config.models import ServerConfig
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
@@ -29,28 +29,33 @@ class Fleet:
     Args:
         make: makes an upstream.
         is_same: whether two configurations lead to the same server, so that what is known of one holds for the other.
-        on_new: told of each that begins to serve while agents are there, before its predecessor is let go.
+        on_change: told when others serve than before.
+        brief: called with each that begins to serve while agents are there, before its predecessor is let go.
     """
 
     def __init__(
         self,
         make: Make,
         is_same: Callable[[ServerConfig, ServerConfig], bool],
-        on_new: Callable[[Upstream], Coroutine[Any, Any, None]],
+        on_change: Callable[[], None],
+        brief: Callable[[Upstream], Coroutine[Any, Any, None]],
     ) -> None:
         self.serving: dict[str, Upstream] = {}
         """By name, in the order of the configuration. Always the same dict."""
         self._make = make
         self._is_same = is_same
-        self._on_new = on_new
+        self._on_change = on_change
+        self._brief = brief
+        self.runs = anyio.Event()
+        """Set once `apply` may be called."""
         self._tasks: TaskGroup | None = None
 
-    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def run(self) -> None:
         """The owner of them all. Ends by cancellation."""
         async with anyio.create_task_group() as self._tasks:
             for upstream in self.serving.values():
                 self._tasks.start_soon(upstream.run)
-            task_status.started()
+            self.runs.set()
             await anyio.sleep_forever()
 
     def add(self, name: str, config: ServerConfig, listing: Listing | None = None) -> None:
@@ -70,8 +75,9 @@ class Fleet:
             self._adjust(self.serving[name], servers[name])
         for name in diff.added:
             self.add(name, servers[name])
-            self._spawn(self._on_new, self.serving[name])
+            self._spawn(self._brief, self.serving[name])
         self._sort(servers)
+        self._on_change()
 
     def _remove(self, name: str, drain_timeout: float) -> None:
         upstream = self.serving.pop(name)
@@ -87,6 +93,8 @@ class Fleet:
     def _replace(self, name: str, config: ServerConfig) -> None:
         old = self.serving[name]
         _call_off_successor(old)
+        if not needs_successor(old.config, config):
+            return  # a change that was taken back before it came to anything
         known = old.known if self._is_same(old.config, config) else None
         new = old.successor = self._make(name, config, known)
         self._spawn(new.run)
@@ -102,7 +110,8 @@ class Fleet:
         old.successor = None
         self.serving[new.name] = new
         log.info("upstream replaced", upstream=new.name)
-        await self._on_new(new)
+        self._on_change()
+        await self._brief(new)
         # Nobody asked its calls to stop: they have as long as their own deadlines give them.
         await self._let_go(old, math.inf)
 

@@ -169,22 +169,14 @@ async def test_a_request_that_was_still_arriving_is_answered_too(tmp_path: Path,
         message = request("tools/call", hold, modern=modern)
         body = json.dumps(message).encode()
         headers = {**fields(message), **agent.session, "Content-Length": str(len(body))}
-        begun = anyio.Event()
 
         async def slowly() -> AsyncGenerator[bytes]:
             yield body[:10]
-            begun.set()
+            it.signal(signal.SIGTERM)
             await refuses(it)
             yield body[10:]
 
-        async with anyio.create_task_group() as tg:
-
-            async def stop() -> None:
-                await begun.wait()
-                it.signal(signal.SIGTERM)
-
-            tg.start_soon(stop)
-            answer = await it.client.post(agent.url, content=slowly(), headers=headers)
+        answer = await it.client.post(agent.url, content=slowly(), headers=headers)
         assert "The gateway is stopping" in last_message(answer)["error"]["message"]
         assert await has_ended(it) == 0
 
