@@ -23,7 +23,6 @@ from gateway.bridge.tasks import TaskHandles
 from gateway.catalogue.keeper import SnapshotKeeper, fingerprint
 from gateway.catalogue.library import Library
 from gateway.catalogue.pinning import Pinning
-from gateway.config.diff import Diff
 from gateway.config.models import Config, ServerConfig
 from gateway.config.reload import Current, Reloader
 from gateway.config.settings import is_loopback
@@ -268,13 +267,13 @@ class Gateway:
         if self._entry is not None:
             await self._entry.reload()
 
-    def _apply(self, diff: Diff) -> None:
-        """Bring a change about. Nothing here waits, so nobody ever meets half of it."""
+    def _apply(self) -> None:
+        """Become what the configuration asks for. Nothing here waits, so nobody ever meets half of it."""
         config = self.current.config
         logs.configure_for(config)
         self._limits.use(*configured.limits(config))
         self._pinning.use(config.enabled)
-        self._fleet.apply(diff, config.gateway.drain_timeout)
+        self._fleet.apply(config.enabled, config.gateway.drain_timeout)
 
     async def _brief(self, upstream: Upstream) -> None:
         await self.server.brief(upstream)

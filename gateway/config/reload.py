@@ -12,7 +12,7 @@ import structlog
 from anyio.abc import TaskStatus
 
 from gateway.config import watch
-from gateway.config.diff import Diff, diff
+from gateway.config.diff import diff
 from gateway.config.models import Config
 from gateway.errors import ConfigError
 from gateway.signals import on_hangup
@@ -43,7 +43,7 @@ class Reloader:
     Args:
         current: changed by each reload.
         reread: reads the files again; called in a thread.
-        apply: brings a change about. By then `current` has it.
+        apply: brings about what `current` says by then. If it fails, it is called again with the next reload.
         on_asked: reads what else a SIGHUP asks to be read.
         observe: told of each file that was read and said something new, and whether it was usable.
     """
@@ -52,7 +52,7 @@ class Reloader:
         self,
         current: Current,
         reread: Callable[[], Config],
-        apply: Callable[[Diff], None],
+        apply: Callable[[], None],
         on_asked: Callable[[], Awaitable[None]],
         observe: Callable[[bool], None],
     ) -> None:
@@ -109,8 +109,8 @@ class Reloader:
                 self._refuse(DEFECT, asked=asked)
 
     def _take(self, new: Config, *, asked: bool) -> None:
-        current, was_refused = self._current, self._current.refused
-        change = diff(current.config, new)
+        current, before, was_refused = self._current, self._current.config, self._current.refused
+        change = diff(before, new)
         for warning in new.warnings:
             if warning not in self._read.warnings:
                 log.warning("configuration", warning=warning)
@@ -120,7 +120,11 @@ class Reloader:
         current.needs_restart, current.refused, self._read = change.needs_restart, "", new
         if change.changes:
             current.loaded_at = datetime.now(UTC)
-            self._apply(change)
+            try:
+                self._apply()
+            except Exception:
+                current.config = before  # so that the next reload tries again
+                raise
             self._observe(True)
             log.info("configuration reloaded", **change.changes)
         elif asked or was_refused:

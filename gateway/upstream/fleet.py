@@ -13,7 +13,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from gateway.config.diff import Diff, adjusted, needs_successor
+from gateway.config.diff import adjusted, needs_successor
 from gateway.config.models import ServerConfig
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
@@ -64,18 +64,17 @@ class Fleet:
         if self._tasks is not None:
             self._tasks.start_soon(upstream.run)
 
-    def apply(self, diff: Diff, drain_timeout: float) -> None:
-        """Become what a configuration asks for. Returns at once; `run` does the waiting."""
-        servers = diff.config.enabled
-        for name in diff.removed:
+    def apply(self, servers: Mapping[str, ServerConfig], drain_timeout: float) -> None:
+        """Become these, whatever it is now. Returns at once; `run` does the waiting."""
+        for name in [name for name in self.serving if name not in servers]:
             self._remove(name, drain_timeout)
-        for name in diff.replaced:
-            self._replace(name, servers[name])
-        for name in (*diff.adjusted, *diff.replaced):
-            self._adjust(self.serving[name], servers[name])
-        for name in diff.added:
-            self.add(name, servers[name])
-            self._spawn(self._brief, self.serving[name])
+        for name, config in servers.items():
+            upstream = self.serving.get(name)
+            if upstream is None:
+                self.add(name, config)
+                self._spawn(self._brief, self.serving[name])
+            else:
+                self._change(upstream, config)
         self._sort(servers)
         self._on_change()
 
@@ -84,19 +83,19 @@ class Fleet:
         _call_off_successor(upstream)
         self._spawn(self._let_go, upstream, drain_timeout)
 
-    def _adjust(self, upstream: Upstream, config: ServerConfig) -> None:
-        """A rule that takes something away does not wait until a successor is ready."""
-        upstream.adjust(adjusted(upstream.config, config))
-        if upstream.successor is not None:
+    def _change(self, upstream: Upstream, config: ServerConfig) -> None:
+        if upstream.successor is not None and not needs_successor(upstream.successor.config, config):
             upstream.successor.adjust(config)
+        else:
+            _call_off_successor(upstream)
+            if needs_successor(upstream.config, config):  # or what was changed before is taken back
+                self._replace(upstream, config)
+        # A rule that takes something away does not wait until a successor is ready.
+        upstream.adjust(adjusted(upstream.config, config))
 
-    def _replace(self, name: str, config: ServerConfig) -> None:
-        old = self.serving[name]
-        _call_off_successor(old)
-        if not needs_successor(old.config, config):
-            return  # a change that was taken back before it came to anything
+    def _replace(self, old: Upstream, config: ServerConfig) -> None:
         known = old.known if self._is_same(old.config, config) else None
-        new = old.successor = self._make(name, config, known)
+        new = old.successor = self._make(old.name, config, known)
         self._spawn(new.run)
         self._spawn(self._hand_over, old, new)
 

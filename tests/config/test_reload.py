@@ -9,7 +9,6 @@ import pytest
 import structlog.testing
 
 from gateway.config import Config, load, reload
-from gateway.config.diff import Diff
 from gateway.config.reload import Current, Reloader
 from tests.support import wait_until
 
@@ -28,7 +27,7 @@ class Followed:
     def __init__(self, text: str) -> None:
         write(text)
         self.current = Current(self._read())
-        self.applied: list[Diff] = []
+        self.applied: list[Config] = []
         self.seen: list[bool] = []
         self.asked = False
         self._reloader = Reloader(self.current, self._read, self._apply, self._on_asked, self.seen.append)
@@ -51,9 +50,8 @@ class Followed:
     async def _on_asked(self) -> None:
         self.asked = True
 
-    def _apply(self, diff: Diff) -> None:
-        assert self.current.config.gateway == diff.config.gateway, "it is in force by then"
-        self.applied.append(diff)
+    def _apply(self) -> None:
+        self.applied.append(self.current.config)
 
 
 GOOD = "servers: {a: {command: a}}"
@@ -65,7 +63,7 @@ REASON = "servers.yaml:2: server 'a': comand: unknown key; did you mean 'command
 async def test_a_good_change_is_applied() -> None:
     it = Followed(GOOD)
     assert await it.becomes(BETTER) == ["info: configuration reloaded"]
-    assert [diff.changes for diff in it.applied] == [{"added": ("b",)}]
+    assert [config.servers.keys() for config in it.applied] == [{"a", "b"}]
     assert it.current.config.servers.keys() == {"a", "b"}
     assert it.current.loaded_at > it.first
 
@@ -156,15 +154,19 @@ async def test_who_asks_before_it_can_be_done_is_not_forgotten() -> None:
         tg.cancel_scope.cancel()
 
 
-async def test_a_defect_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_defect_ends_nothing_and_is_got_over(monkeypatch: pytest.MonkeyPatch) -> None:
     it = Followed(GOOD)
 
-    def fail(diff: Diff) -> None:
+    def fail() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(it._reloader, "_apply", fail)  # pyright: ignore[reportPrivateUsage]
-    assert "error: configuration not reloaded" in await it.becomes(BETTER)
+    with monkeypatch.context() as patch:
+        patch.setattr(it._reloader, "_apply", fail)  # pyright: ignore[reportPrivateUsage]
+        assert "error: configuration not reloaded" in await it.becomes(BETTER)
     assert "a defect of the gateway" in it.current.refused
+    assert it.current.config.servers.keys() == {"a"}
+    assert await it.reload() == ["info: configuration reloaded"]
+    assert [config.servers.keys() for config in it.applied] == [{"a", "b"}]
 
 
 async def test_the_files_to_follow_are_those_that_a_refused_configuration_needs_as_well(tmp_path: Path) -> None:
