@@ -119,11 +119,9 @@ class Fleet:
         upstream.stop()
 
     def _sort(self, order: Mapping[str, object]) -> None:
-        """As the file has them."""
-        if list(self.serving) != list(order):
-            in_order = {name: self.serving[name] for name in order}
-            self.serving.clear()
-            self.serving.update(in_order)
+        """As the file has them. Metrics are read in a thread, and must not meet an empty dict meanwhile."""
+        for name in order:
+            self.serving[name] = self.serving.pop(name)
 
     def _spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
         assert self._tasks is not None, "reloads come while it runs"

@@ -72,7 +72,8 @@ async def test_what_takes_too_long_is_called_off_and_answered() -> None:
 async def test_what_comes_later_has_no_longer() -> None:
     work = Work()
     await work.drain.wait(0.2)
-    await work.request()
+    with anyio.fail_after(30):
+        await work.request()
     assert work.ends == ["stopping"]
 
 

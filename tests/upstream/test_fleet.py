@@ -1,5 +1,6 @@
 """All upstreams become what a configuration asks for, from whatever they are."""
 
+import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -11,7 +12,7 @@ from gateway.upstream.fleet import Fleet
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
-from tests.upstream.ends import Hears
+from tests.upstream.ends import DEADLINE, Hears
 
 pytestmark = pytest.mark.anyio
 
@@ -85,6 +86,16 @@ async def test_what_failed_half_way_is_completed(guardian: Guardian) -> None:
         assert it.fleet.serving["b"] is b
         await anyio.wait_all_tasks_blocked()
         assert it.briefed == ["b", "c", "d"]
+
+
+async def test_nobody_waits_any_longer_for_what_one_that_was_removed_might_have_offered(guardian: Guardian) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = ServerConfig(url=f"http://127.0.0.1:{silent.getsockname()[1]}/mcp", connect_timeout=3600)
+        async with sailing(guardian, a=config) as it:
+            a = it.fleet.serving["a"]
+            it.apply({})
+            with anyio.fail_after(DEADLINE):
+                await a.settled.wait()
 
 
 async def test_a_successor_is_what_counts_until_it_is_called_off(guardian: Guardian) -> None:
