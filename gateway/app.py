@@ -23,14 +23,13 @@ from gateway.bridge.tasks import TaskHandles
 from gateway.catalogue.keeper import SnapshotKeeper, fingerprint
 from gateway.catalogue.library import Library
 from gateway.catalogue.pinning import Pinning
-from gateway.config.diff import Diff
 from gateway.config.models import Config, ServerConfig
 from gateway.config.reload import Current, Reloader
 from gateway.config.settings import is_loopback
-from gateway.errors import GatewayError, InsufficientScope
+from gateway.errors import ConfigError, GatewayError, InsufficientScope
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.connection import bounds_of
-from gateway.frontend.drain import Drain
+from gateway.frontend.drain import LAST_WORD_SECONDS, Drain
 from gateway.frontend.guard import Guard
 from gateway.frontend.http import HttpFront
 from gateway.frontend.listener import Listener
@@ -84,7 +83,7 @@ class Gateway:
         self._entry: Entry | None = None
         self._draining = False
         self._guardian = Guardian()
-        self._fleet = Fleet(self._make_upstream, _is_same_server, self._on_new_upstream)
+        self._fleet = Fleet(self._make_upstream, _is_same_server, self._inform_server, self._brief)
         self.upstreams = self._fleet.serving
         self.metrics = Metrics(lambda: [each.health() for each in list(self.upstreams.values())])
         self._reloader = self._reloader_for(reread) if reread is not None else None
@@ -117,9 +116,9 @@ class Gateway:
         self._in_flight = InFlight(cap, cap_each, self.metrics.limit_decided)
         self.metrics.watch("requests_in_flight", "Requests that arrive or are answered.", lambda: self._in_flight.total)
         self.handle = compose(
-            self._drain.layer,
             self.metrics.layer,
             audit,
+            self._drain.layer,
             authorize(self._lacks_scope),
             self._in_flight.layer,
             self._limits.layer,
@@ -139,6 +138,8 @@ class Gateway:
         """
         try:
             async with anyio.create_task_group() as tg:
+                if self._reloader is not None:
+                    await tg.start(self._reloader.run, self._fleet.runs)
                 tg.start_soon(self._run_upstreams, start)
                 tg.start_soon(self._parking.run)
                 tg.start_soon(self._snapshots.run)
@@ -155,10 +156,7 @@ class Gateway:
         if start is not None:
             with anyio.move_on_after(INTRODUCTION_SECONDS):
                 await start.wait()
-        async with anyio.create_task_group() as tg:
-            await tg.start(self._fleet.run)
-            if self._reloader is not None:
-                tg.start_soon(self._reloader.run)
+        await self._fleet.run()
 
     async def stdio(self) -> None:
         """Serve the one agent on stdin and stdout until it leaves or a signal ends us."""
@@ -258,7 +256,11 @@ class Gateway:
     def _reloader_for(self, reread: Callable[[], Config]) -> Reloader:
         def usable() -> Config:
             config = reread()
-            self._pinning.check(config.enabled)
+            try:
+                self._pinning.check(config.enabled)
+            except ConfigError as error:
+                error.files += config.files
+                raise
             return config
 
         return Reloader(self.current, usable, self._apply, self._reread_keys, self.metrics.config_read)
@@ -267,17 +269,15 @@ class Gateway:
         if self._entry is not None:
             await self._entry.reload()
 
-    def _apply(self, diff: Diff) -> None:
-        """Bring a change about. Nothing here waits, so nobody ever meets half of it."""
+    def _apply(self) -> None:
+        """Become what the configuration asks for. Nothing here waits, so nobody ever meets half of it."""
         config = self.current.config
         logs.configure_for(config)
         self._limits.use(*configured.limits(config))
         self._pinning.use(config.enabled)
-        self._fleet.apply(diff, config.gateway.drain_timeout)
-        self._inform_server()
+        self._fleet.apply(config.enabled, config.gateway.drain_timeout)
 
-    async def _on_new_upstream(self, upstream: Upstream) -> None:
-        self._inform_server()
+    async def _brief(self, upstream: Upstream) -> None:
         await self.server.brief(upstream)
 
     def _inform_server(self) -> None:
@@ -294,13 +294,16 @@ class Gateway:
         """Stop serving HTTP. Whoever sends us traffic is told first, and sockets are closed last."""
         settings = self.current.config.gateway
         self._draining = True
+        log.info("draining", drain_delay=settings.drain_delay)
         await anyio.sleep(settings.drain_delay)
         latest = anyio.current_time() + settings.drain_timeout
         await listener.refuse()
         await self._finish()
+        await listener.hush()
+        await self._drain.wait(max(0.0, latest - anyio.current_time()))  # for what was on its way until now
         sessions.shut()
         sse.shut()
-        await listener.close(latest - anyio.current_time())
+        await listener.close(latest - anyio.current_time() + LAST_WORD_SECONDS)
 
     async def _finish(self) -> None:
         """Let what is in flight finish, but for what waits for an agent or for news: that would wait for ever."""

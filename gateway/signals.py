@@ -34,12 +34,16 @@ async def _on_stop(stop: anyio.Event, *, task_status: TaskStatus[None]) -> None:
             stop.set()
 
 
-async def on_hangup(act: Callable[[], Awaitable[None]]) -> None:
+async def on_hangup(
+    act: Callable[[], Awaitable[None]], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
     """Act on each SIGHUP, where there is such a signal. That of a terminal which is closed means what it always did."""
     if not hasattr(signal, "SIGHUP"):
+        task_status.started()
         return
     at_terminal = _is_at_terminal()
     with anyio.open_signal_receiver(signal.SIGHUP) as received:
+        task_status.started()
         async for _ in received:
             if at_terminal and not _is_at_terminal():
                 signal.raise_signal(signal.SIGTERM)

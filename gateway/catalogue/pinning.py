@@ -44,23 +44,26 @@ class Pinning:
         self._unsaved = anyio.Event()
         self._signature = _signature(path)
         self._pins: dict[str, Pins] | None = None
-        self._trouble = ""
+        self._servers = servers
         try:
             self._pins = pin_file.load(path)
         except ConfigError as error:
-            self._trouble = error.message
-        self.check(servers)
-        self._servers = servers
-        if self._trouble and any(server.pin != "off" for server in servers.values()):
-            log.error("definitions are not compared with their pins", reason=self._trouble)
+            self.check(servers)
+            if any(server.pin != "off" for server in servers.values()):
+                log.error("definitions are not compared with their pins", reason=error.message)
 
     def check(self, servers: Mapping[str, ServerConfig]) -> None:
-        """
+        """Whether this configuration can be gone by. Blocks.
+
         Raises:
-            ConfigError: an upstream is to be blocked by pins that cannot be read.
+            ConfigError: an upstream is to be blocked by pins that cannot be read. Its `files` has the one to mend.
         """
         if self._pins is None and any(server.pin == "block" for server in servers.values()):
-            raise ConfigError(self._trouble)
+            try:
+                self._pins = pin_file.load(self._path)
+            except ConfigError as error:
+                error.files = [self._path]
+                raise
 
     def use(self, servers: Mapping[str, ServerConfig]) -> None:
         """Go by this configuration, which was checked, from the next listing on."""

@@ -53,27 +53,29 @@ def diff(old: Config, new: Config) -> Diff:
     """From what is in force to what was read."""
     before, after = old.enabled, new.enabled
     both = [name for name in after if name in before]
-    changed = {name: set(_differing(before[name], after[name])) for name in both}
+    changed = [name for name in both if before[name] != after[name]]
+    replaced = [name for name in changed if needs_successor(before[name], after[name])]
     settings = {place: place.partition(".")[0] in LIVE_SETTINGS for place in _leaves(old.gateway, new.gateway)}
     kept = {name: getattr(old.gateway, name) for name in type(old.gateway).model_fields if name not in LIVE_SETTINGS}
     return Diff(
         config=new.model_copy(update={"gateway": new.gateway.model_copy(update=kept)}),
         added=tuple(name for name in after if name not in before),
         removed=tuple(name for name in before if name not in after),
-        replaced=tuple(name for name in both if changed[name] - LIVE_KEYS),
-        adjusted=tuple(name for name in both if changed[name] and changed[name] <= LIVE_KEYS),
+        replaced=tuple(replaced),
+        adjusted=tuple(name for name in changed if name not in replaced),
         settings=tuple(place for place, live in settings.items() if live),
         needs_restart=tuple(place for place, live in settings.items() if not live),
     )
 
 
+def needs_successor(old: ServerConfig, new: ServerConfig) -> bool:
+    """Whether what separates them takes another connection."""
+    return adjusted(old, new) != new
+
+
 def adjusted(server: ServerConfig, new: ServerConfig) -> ServerConfig:
     """What a server's connection can take up of another configuration, now."""
     return server.model_copy(update={key: getattr(new, key) for key in LIVE_KEYS})
-
-
-def _differing(old: ServerConfig, new: ServerConfig) -> Iterator[str]:
-    return (name for name in ServerConfig.model_fields if getattr(old, name) != getattr(new, name))
 
 
 def _leaves(old: Model, new: Model, outer: str = "") -> Iterator[str]:

@@ -4,20 +4,25 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import anyio
 import anyio.to_thread
 import structlog
+from anyio.abc import TaskStatus
 
 from gateway.config import watch
-from gateway.config.diff import Diff, diff
+from gateway.config.diff import diff
 from gateway.config.models import Config
 from gateway.errors import ConfigError
 from gateway.signals import on_hangup
 
 log = structlog.stdlib.get_logger("gateway.config")
 
-DEFECT = "it could not be read or applied, which is a defect of the gateway; its log has the details"
+DEFECT: Final = "it could not be read or applied, which is a defect of the gateway; its log has the details"
+
+MAX_FORMER_SECRETS: Final = 1000
+"""Most secrets of earlier configurations that are still kept out of the log; those given up longest ago go first."""
 
 
 @dataclass
@@ -33,11 +38,12 @@ class Current:
 
 
 class Reloader:
-    """
+    """To be constructed right after the configuration was read: what changes from then on is a change. Blocks.
+
     Args:
         current: changed by each reload.
         reread: reads the files again; called in a thread.
-        apply: brings a change about. By then `current` has it.
+        apply: brings about what `current` says by then. If it fails, it is called again with the next reload.
         on_asked: reads what else a SIGHUP asks to be read.
         observe: told of each file that was read and said something new, and whether it was usable.
     """
@@ -46,7 +52,7 @@ class Reloader:
         self,
         current: Current,
         reread: Callable[[], Config],
-        apply: Callable[[Diff], None],
+        apply: Callable[[], None],
         on_asked: Callable[[], Awaitable[None]],
         observe: Callable[[bool], None],
     ) -> None:
@@ -57,13 +63,27 @@ class Reloader:
         self._observe = observe
         self._read = current.config
         self._files = current.config.files
+        self._seen = watch.look(self._files)
+        self._first = current.config.secrets
+        self._former: dict[str, None] = {}
         self._lock = anyio.Lock()
 
-    async def run(self) -> None:
-        """Follow the files, and SIGHUP, until cancelled."""
+    async def run(self, ready: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Follow the files, and SIGHUP, until cancelled; started when SIGHUP is heeded.
+
+        Args:
+            ready: waited for before anything is applied.
+        """
+
+        async def on_asked() -> None:
+            await ready.wait()
+            await self._on_hangup()
+
         async with anyio.create_task_group() as tg:
-            tg.start_soon(on_hangup, self._on_hangup)
-            await watch.watch(lambda: self._files, self.reload)
+            await tg.start(on_hangup, on_asked)
+            task_status.started()
+            await ready.wait()
+            await watch.watch(lambda: self._files, self.reload, self._seen)
 
     async def _on_hangup(self) -> None:
         log.info("asked to reload")
@@ -89,24 +109,36 @@ class Reloader:
                 self._refuse(DEFECT, asked=asked)
 
     def _take(self, new: Config, *, asked: bool) -> None:
-        current, was_refused = self._current, self._current.refused
-        change = diff(current.config, new)
+        current, before, was_refused = self._current, self._current.config, self._current.refused
+        change = diff(before, new)
         for warning in new.warnings:
             if warning not in self._read.warnings:
                 log.warning("configuration", warning=warning)
         if change.needs_restart and (asked or change.needs_restart != current.needs_restart):
             log.warning("settings need a restart", settings=change.needs_restart)
-        # What was secret a moment ago still is: connections that are being drained may speak of it.
-        secrets = new.secrets | self._read.secrets
-        current.config = change.config.model_copy(update={"secrets": secrets})
+        current.config = change.config.model_copy(update={"secrets": self._secrets(new)})
         current.needs_restart, current.refused, self._read = change.needs_restart, "", new
         if change.changes:
             current.loaded_at = datetime.now(UTC)
-            self._apply(change)
+            try:
+                self._apply()
+            except Exception:
+                current.config = before  # so that the next reload tries again
+                raise
             self._observe(True)
             log.info("configuration reloaded", **change.changes)
         elif asked or was_refused:
             log.info("configuration is valid, and as it was")
+
+    def _secrets(self, new: Config) -> frozenset[str]:
+        """What was secret still is: a connection that a change left alone, or one that waits for its successor, may
+        speak of it for as long as it likes; and settings that need a restart keep the values of the start."""
+        self._former |= dict.fromkeys(self._read.secrets)
+        for secret in new.secrets:
+            self._former.pop(secret, None)
+        for secret in list(self._former)[:-MAX_FORMER_SECRETS]:
+            del self._former[secret]
+        return new.secrets.union(self._first, self._former)
 
     def _refuse(self, reason: str, *, asked: bool) -> None:
         if reason != self._current.refused:

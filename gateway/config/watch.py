@@ -22,14 +22,18 @@ Seen = dict[Path, tuple[str, int, int, int] | None]
 """What each path leads to: file, inode, size and time of change; None when there is nothing."""
 
 
-async def watch(files: Callable[[], Iterable[Path]], on_change: Callable[[], Awaitable[None]]) -> None:
+async def watch(
+    files: Callable[[], Iterable[Path]], on_change: Callable[[], Awaitable[None]], seen: Seen | None = None
+) -> None:
     """Have `on_change` called after each change, until cancelled.
 
     Args:
         files: absolute paths; asked for again after each change.
+        seen: how they looked before (`look`); what differs from that is a change. Without it, as they look now.
     """
     stop = anyio.Event()
-    seen = await anyio.to_thread.run_sync(look, files())
+    if seen is None:
+        seen = await anyio.to_thread.run_sync(look, files())
 
     async def check() -> None:
         nonlocal seen
@@ -50,6 +54,7 @@ async def watch(files: Callable[[], Iterable[Path]], on_change: Callable[[], Awa
 
 
 def look(files: Iterable[Path]) -> Seen:
+    """How files look now. Blocks."""
     seen: Seen = {}
     for path in files:
         try:

@@ -1,5 +1,6 @@
 """The requests that are being answered, whatever front they came by, and their end when the gateway stops."""
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ class Drain:
 
     def __init__(self) -> None:
         self._scopes: set[anyio.CancelScope] = set()
+        self._latest = math.inf
         self._idle = anyio.Event()
 
     def __len__(self) -> int:
@@ -34,7 +36,7 @@ class Drain:
         """
 
         async def handle(request: Request) -> dict[str, Any]:
-            scope = anyio.CancelScope()
+            scope = anyio.CancelScope(deadline=self._latest)
             self._scopes.add(scope)
             try:
                 with scope:
@@ -48,11 +50,13 @@ class Drain:
         return handle
 
     async def wait(self, patience: float) -> None:
-        """Wait until nothing is in flight. What still is after `patience` seconds is cancelled, and answered so."""
+        """Wait until nothing is in flight. What still is after `patience` seconds is cancelled, and answered so; what
+        comes later, when this has returned, has no longer either."""
+        self._latest = anyio.current_time() + patience
         with anyio.move_on_after(patience):
             await self._until_idle()
         if self._scopes:
-            log.warning("requests cut off", requests=len(self._scopes), drain_timeout=patience)
+            log.warning("requests cut off", requests=len(self._scopes), setting="drain_timeout")
             for scope in self._scopes:
                 scope.cancel()
             with anyio.move_on_after(LAST_WORD_SECONDS):

@@ -78,13 +78,20 @@ class Listener:
                     break
                 await anyio.lowlevel.checkpoint()
 
-    async def close(self, patience: float) -> None:
-        """Close what is left: idle connections, as soon as nothing can be on its way any more, and the others when
-        they have been answered, for which they have `patience` seconds."""
+    async def hush(self) -> None:
+        """Wait until nothing can be on its way any more, then close idle connections; the others close when they have
+        been answered. So no request begins after this, but those whose headers have arrived."""
         assert self._server is not None
+        connections = self._server.server_state.connections
         quiet_at = (self._refused_at or anyio.current_time()) + LAST_REQUEST_SECONDS
-        while self._server.server_state.connections and anyio.current_time() < quiet_at:  # noqa: ASYNC110 - there is no event
+        while connections and anyio.current_time() < quiet_at:  # noqa: ASYNC110 - there is no event
             await anyio.sleep(_LOOK_SECONDS)
+        for connection in list(connections):
+            connection.shutdown()
+
+    async def close(self, patience: float) -> None:
+        """Close what is left, which has `patience` seconds to be answered."""
+        assert self._server is not None
         self._server.config.timeout_graceful_shutdown = max(1, math.ceil(patience))
         self._server.should_exit = True
         await self._closed.wait()

@@ -36,6 +36,8 @@ class Listening:
         self._subscriptions = Subscriptions()
         self._sessions: dict[str, Listener] = {}
         self._streams: set[tuple[Principal, anyio.Event]] = set()
+        self._is_over = False
+        """Whether the gateway is about to stop, so that there will be no more news."""
         self._agents: dict[Listener, Agent] = {}
 
     # --- Sessions ---------------------------------------------------------------------------------------------------
@@ -117,7 +119,8 @@ class Listening:
                 honoured["resourceSubscriptions"] = list(listener.resources)
             notify("notifications/subscriptions/acknowledged", {"notifications": honoured})
             listener.notify = notify
-            await ended.wait()
+            if not self._is_over:
+                await ended.wait()
         finally:
             self._streams.discard(stream)
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):
@@ -133,8 +136,9 @@ class Listening:
             self._subscriptions.unsubscribe(listener, uri)
 
     def end_streams(self, principals: Collection[str] | None = None) -> None:
-        """End listen streams, gracefully: all of them (the gateway is about to stop), or those of principals (ids) that
-        are no longer good, and of their agents."""
+        """End listen streams, gracefully: all of them and each that is still to come (the gateway is about to stop), or
+        those of principals (ids) that are no longer good, and of their agents."""
+        self._is_over |= principals is None
         for principal, ended in list(self._streams):
             if principals is None or principal.is_one_of(principals):
                 ended.set()

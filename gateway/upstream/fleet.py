@@ -11,9 +11,9 @@ from typing import Any
 
 import anyio
 import structlog
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 
-from gateway.config.diff import Diff, adjusted
+from gateway.config.diff import adjusted, needs_successor
 from gateway.config.models import ServerConfig
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
@@ -29,28 +29,33 @@ class Fleet:
     Args:
         make: makes an upstream.
         is_same: whether two configurations lead to the same server, so that what is known of one holds for the other.
-        on_new: told of each that begins to serve while agents are there, before its predecessor is let go.
+        on_change: told when others serve than before.
+        brief: called with each that begins to serve while agents are there, before its predecessor is let go.
     """
 
     def __init__(
         self,
         make: Make,
         is_same: Callable[[ServerConfig, ServerConfig], bool],
-        on_new: Callable[[Upstream], Coroutine[Any, Any, None]],
+        on_change: Callable[[], None],
+        brief: Callable[[Upstream], Coroutine[Any, Any, None]],
     ) -> None:
         self.serving: dict[str, Upstream] = {}
         """By name, in the order of the configuration. Always the same dict."""
         self._make = make
         self._is_same = is_same
-        self._on_new = on_new
+        self._on_change = on_change
+        self._brief = brief
+        self.runs = anyio.Event()
+        """Set once `apply` may be called."""
         self._tasks: TaskGroup | None = None
 
-    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def run(self) -> None:
         """The owner of them all. Ends by cancellation."""
         async with anyio.create_task_group() as self._tasks:
             for upstream in self.serving.values():
                 self._tasks.start_soon(upstream.run)
-            task_status.started()
+            self.runs.set()
             await anyio.sleep_forever()
 
     def add(self, name: str, config: ServerConfig, listing: Listing | None = None) -> None:
@@ -59,36 +64,38 @@ class Fleet:
         if self._tasks is not None:
             self._tasks.start_soon(upstream.run)
 
-    def apply(self, diff: Diff, drain_timeout: float) -> None:
-        """Become what a configuration asks for. Returns at once; `run` does the waiting."""
-        servers = diff.config.enabled
-        for name in diff.removed:
+    def apply(self, servers: Mapping[str, ServerConfig], drain_timeout: float) -> None:
+        """Become these, whatever it is now. Returns at once; `run` does the waiting."""
+        for name in [name for name in self.serving if name not in servers]:
             self._remove(name, drain_timeout)
-        for name in diff.replaced:
-            self._replace(name, servers[name])
-        for name in (*diff.adjusted, *diff.replaced):
-            self._adjust(self.serving[name], servers[name])
-        for name in diff.added:
-            self.add(name, servers[name])
-            self._spawn(self._on_new, self.serving[name])
+        for name, config in servers.items():
+            upstream = self.serving.get(name)
+            if upstream is None:
+                self.add(name, config)
+                self._spawn(self._brief, self.serving[name])
+            else:
+                self._change(upstream, config)
         self._sort(servers)
+        self._on_change()
 
     def _remove(self, name: str, drain_timeout: float) -> None:
         upstream = self.serving.pop(name)
         _call_off_successor(upstream)
         self._spawn(self._let_go, upstream, drain_timeout)
 
-    def _adjust(self, upstream: Upstream, config: ServerConfig) -> None:
-        """A rule that takes something away does not wait until a successor is ready."""
-        upstream.adjust(adjusted(upstream.config, config))
-        if upstream.successor is not None:
+    def _change(self, upstream: Upstream, config: ServerConfig) -> None:
+        if upstream.successor is not None and not needs_successor(upstream.successor.config, config):
             upstream.successor.adjust(config)
+        else:
+            _call_off_successor(upstream)
+            if needs_successor(upstream.config, config):  # or what was changed before is taken back
+                self._replace(upstream, config)
+        # A rule that takes something away does not wait until a successor is ready.
+        upstream.adjust(adjusted(upstream.config, config))
 
-    def _replace(self, name: str, config: ServerConfig) -> None:
-        old = self.serving[name]
-        _call_off_successor(old)
+    def _replace(self, old: Upstream, config: ServerConfig) -> None:
         known = old.known if self._is_same(old.config, config) else None
-        new = old.successor = self._make(name, config, known)
+        new = old.successor = self._make(old.name, config, known)
         self._spawn(new.run)
         self._spawn(self._hand_over, old, new)
 
@@ -102,7 +109,8 @@ class Fleet:
         old.successor = None
         self.serving[new.name] = new
         log.info("upstream replaced", upstream=new.name)
-        await self._on_new(new)
+        self._on_change()
+        await self._brief(new)
         # Nobody asked its calls to stop: they have as long as their own deadlines give them.
         await self._let_go(old, math.inf)
 
@@ -111,11 +119,9 @@ class Fleet:
         upstream.stop()
 
     def _sort(self, order: Mapping[str, object]) -> None:
-        """As the file has them."""
-        if list(self.serving) != list(order):
-            in_order = {name: self.serving[name] for name in order}
-            self.serving.clear()
-            self.serving.update(in_order)
+        """As the file has them. Metrics are read in a thread, and must not meet an empty dict meanwhile."""
+        for name in order:
+            self.serving[name] = self.serving.pop(name)
 
     def _spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
         assert self._tasks is not None, "reloads come while it runs"

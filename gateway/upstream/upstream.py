@@ -267,6 +267,7 @@ class Upstream:
     def stop(self) -> None:
         """Disconnect for good: `run` ends, and what is in flight fails."""
         self._life.cancel()
+        self.settled.set()
         self._pulse()
 
     def adjust(self, config: ServerConfig) -> None:

@@ -214,14 +214,19 @@ class Watch:
                 await acknowledged.wait()
             return
         options: CallOptions = {"timeout": self._upstream.config.timeout}
+        refusal: UpstreamError | None = None
         for uri in sorted(uris - before):
             try:
                 await session.forward("resources/subscribe", {"uri": uri}, options)
-            except GatewayError:
+            except GatewayError as error:
                 self._wanted -= {uri}
-                raise
+                if not isinstance(error, UpstreamError):
+                    raise
+                refusal = refusal or error  # which says nothing of the others
         for uri in sorted(before - uris):
             await session.forward("resources/unsubscribe", {"uri": uri}, options)
+        if refusal is not None:
+            raise refusal
 
     async def set_log_level(self, level: str | None) -> None:
         self._log_level = level

@@ -226,8 +226,15 @@ def test_to_block_by_pins_that_cannot_be_read_is_refused(path: Path) -> None:
     with pytest.raises(ConfigError, match=r"pins\.json: the pinned definitions cannot be read"):
         pinning_of(path, a="warn", b="block")
     pins = pinning_of(path, a="warn")
-    with pytest.raises(ConfigError, match=r"pins\.json"):
-        pins.check({"a": server(pin="block")})
+    blocking = {"a": server(pin="block")}
+    with pytest.raises(ConfigError, match=r"pins\.json") as refusal:
+        pins.check(blocking)
+    assert refusal.value.files == [path]
+    remove(path)
+    pin_file.add(path, {"a": Pins({"tools": {}})})
+    pins.check(blocking)
+    pins.use(blocking)
+    assert [change.what for change in pins.judge("a", FIRST).changes] == ["new", "new"]
 
 
 async def test_to_warn_goes_on_without_them_and_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

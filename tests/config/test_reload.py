@@ -1,14 +1,16 @@
 """What becomes of each version of a file: applied, refused with its reason, or nothing new."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import structlog.testing
 
-from gateway.config import Config, load
-from gateway.config.diff import Diff
+from gateway.config import Config, load, reload
 from gateway.config.reload import Current, Reloader
+from tests.support import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -25,9 +27,11 @@ class Followed:
     def __init__(self, text: str) -> None:
         write(text)
         self.current = Current(self._read())
-        self.applied: list[Diff] = []
+        self.applied: list[Config] = []
         self.seen: list[bool] = []
-        self._reloader = Reloader(self.current, self._read, self._apply, self._nothing_else, self.seen.append)
+        self.asked = False
+        self._reloader = Reloader(self.current, self._read, self._apply, self._on_asked, self.seen.append)
+        self.run = self._reloader.run
         self.first = self.current.loaded_at
 
     async def becomes(self, text: str, *, asked: bool = False) -> list[str]:
@@ -43,11 +47,11 @@ class Followed:
     def _read(self) -> Config:
         return load(FILE, environ={}, dotenv=None)
 
-    async def _nothing_else(self) -> None: ...
+    async def _on_asked(self) -> None:
+        self.asked = True
 
-    def _apply(self, diff: Diff) -> None:
-        assert self.current.config.gateway == diff.config.gateway, "it is in force by then"
-        self.applied.append(diff)
+    def _apply(self) -> None:
+        self.applied.append(self.current.config)
 
 
 GOOD = "servers: {a: {command: a}}"
@@ -59,7 +63,7 @@ REASON = "servers.yaml:2: server 'a': comand: unknown key; did you mean 'command
 async def test_a_good_change_is_applied() -> None:
     it = Followed(GOOD)
     assert await it.becomes(BETTER) == ["info: configuration reloaded"]
-    assert [diff.changes for diff in it.applied] == [{"added": ("b",)}]
+    assert [config.servers.keys() for config in it.applied] == [{"a", "b"}]
     assert it.current.config.servers.keys() == {"a", "b"}
     assert it.current.loaded_at > it.first
 
@@ -107,26 +111,62 @@ async def test_new_warnings_are_said() -> None:
     assert await it.becomes("servers: {a: {command: a}}\nold: 1\nnew: 1\n") == ["warning: configuration"]
 
 
-async def test_what_was_secret_a_moment_ago_still_is() -> None:
-    def text(token: str) -> str:
-        return f"servers: {{a: {{url: 'http://a/', headers: {{X-Key: {token}}}}}}}"
+async def test_what_was_secret_still_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upstream that waits for a successor that never comes speaks of it for ever."""
+    monkeypatch.setattr(reload, "MAX_FORMER_SECRETS", 2)
 
-    it = Followed(text("first-token"))
-    await it.becomes(text("second-token"))
-    assert it.current.config.secrets == {"first-token", "second-token"}
-    await it.becomes(text("third-token"))
-    assert it.current.config.secrets == {"second-token", "third-token"}
+    def text(number: int) -> str:
+        return f"servers: {{a: {{url: 'http://a/', headers: {{X-Key: secret-{number}}}}}}}"
+
+    def numbers() -> set[int]:
+        return {int(secret.removeprefix("secret-")) for secret in it.current.config.secrets}
+
+    it = Followed(text(0))
+    for number in range(1, 4):
+        await it.becomes(text(number))
+        await it.becomes(text(number) + "# nothing new")
+        assert numbers() == set(range(number + 1))
+    await it.becomes(text(1))
+    assert numbers() == {0, 1, 2, 3}
+    await it.becomes(text(4))
+    assert numbers() == {0, 1, 3, 4}, "those of the start, and as many others as are kept"
 
 
-async def test_a_defect_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_change_before_it_follows_the_files_is_a_change() -> None:
+    it, ready = Followed(GOOD), anyio.Event()
+    ready.set()
+    write(BETTER)
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(it.run, ready)
+        await wait_until(lambda: it.applied)
+        tg.cancel_scope.cancel()
+
+
+async def test_who_asks_before_it_can_be_done_is_not_forgotten() -> None:
+    it, ready = Followed(GOOD), anyio.Event()
+    async with anyio.create_task_group() as tg:
+        await tg.start(it.run, ready)
+        write(BETTER)
+        signal.raise_signal(signal.SIGHUP)  # which would end the process, if nobody heeded it
+        ready.set()
+        await wait_until(lambda: it.asked)
+        assert it.applied
+        tg.cancel_scope.cancel()
+
+
+async def test_a_defect_ends_nothing_and_is_got_over(monkeypatch: pytest.MonkeyPatch) -> None:
     it = Followed(GOOD)
 
-    def fail(diff: Diff) -> None:
+    def fail() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(it._reloader, "_apply", fail)  # pyright: ignore[reportPrivateUsage]
-    assert "error: configuration not reloaded" in await it.becomes(BETTER)
+    with monkeypatch.context() as patch:
+        patch.setattr(it._reloader, "_apply", fail)  # pyright: ignore[reportPrivateUsage]
+        assert "error: configuration not reloaded" in await it.becomes(BETTER)
     assert "a defect of the gateway" in it.current.refused
+    assert it.current.config.servers.keys() == {"a"}
+    assert await it.reload() == ["info: configuration reloaded"]
+    assert [config.servers.keys() for config in it.applied] == [{"a", "b"}]
 
 
 async def test_the_files_to_follow_are_those_that_a_refused_configuration_needs_as_well(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class Agent:
     async def ask(self, method: str, params: Message | None = None) -> Message:
         """The answer: a result, or an error."""
         answer = await self._post(request(method, params, modern=self.modern))
-        return _last_message(answer)
+        return last_message(answer)
 
     async def call(self, tool: str, **arguments: Any) -> Message:
         """The structured result of a call that goes well."""
@@ -78,7 +78,8 @@ async def hearing(agent: Agent) -> AsyncGenerator[list[str]]:
         tg.cancel_scope.cancel()
 
 
-def _last_message(answer: httpx2.Response) -> Message:
+def last_message(answer: httpx2.Response) -> Message:
+    """The one that answers, whatever form the response has."""
     if answer.headers["content-type"].startswith("text/event-stream"):
         lines = [line.removeprefix("data:") for line in answer.text.splitlines() if line.startswith("data: {")]
         return json.loads(lines[-1])

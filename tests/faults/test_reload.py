@@ -18,7 +18,15 @@ from tests.support import alive, command, free_port, wait_until
 pytestmark = pytest.mark.anyio
 
 RELOADS: Final = 100
+NO_TOOLS: Final = json.dumps(
+    {"format": "mcp-gateway pins", "version": 1, "upstreams": {"up": {"tools": {}, "instructions": None}}}
+)
+"""A file of pins."""
 NO_ASKING: Final = [{"who": ["*"], "deny": ["*__ask"]}]
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
 
 
 async def test_a_hundred_reloads_under_load_and_no_call_fails(tmp_path: Path) -> None:
@@ -114,6 +122,18 @@ async def test_a_successor_that_does_not_start_leaves_the_old_one_at_work(tmp_pa
         assert (await it.upstream("up"))["successor"] is None
 
 
+async def test_a_change_that_is_taken_back_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    async with house(tmp_path, {"up": gate(label="old")}) as it:
+        agent, starts = await it.agent(), tmp_path / "starts"
+        before = await agent.call("up__who")
+        await it.loaded_anew(lambda: it.write({"up": gate("--slow-start", str(starts), label="new")}))
+        await it.loaded_anew(lambda: it.write({"up": gate(label="old", timeout="31s")}))
+        assert (await it.upstream("up"))["successor"] is None
+        assert await agent.call("up__who") == before
+        await wait_until(lambda: len(it.children()) == 2, SECONDS)  # with the guardian: the other one has gone
+        assert await agent.call("up__who") == before
+
+
 async def test_one_whose_predecessor_is_dead_serves_at_once(tmp_path: Path) -> None:
     dead = {**gate(), "command": "no-such-program-a83f"}
     async with house(tmp_path, {"same": gate(), "up": dead}) as it:
@@ -195,6 +215,29 @@ async def test_a_bad_file_is_refused_with_its_reason_and_changes_nothing(tmp_pat
         metrics = (await it.client.get(f"{it.gateway.base}/metrics")).text
         assert 'mcp_gateway_config_reloads_total{outcome="refused"} 1.0' in metrics
         assert 'mcp_gateway_config_reloads_total{outcome="applied"} 1.0' in metrics
+
+
+async def test_to_block_by_pins_that_cannot_be_read_is_refused_until_they_can(tmp_path: Path) -> None:
+    pins = tmp_path / "state" / "pins.json"
+    pins.parent.mkdir()
+    pins.write_text("{")
+    async with house(tmp_path, {"up": gate()}) as it:
+        agent = await it.agent()
+        pid = (await agent.call("up__who"))["pid"]
+        it.write({"up": gate(pin="block", description="Pinned"), "more": gate()})
+
+        async def refused() -> bool:
+            return f"{pins}: the pinned definitions cannot be read" in ((await it.configuration())["refused"] or "")
+
+        await wait_until(refused, SECONDS)
+        assert await agent.tools() == ["up__ask", "up__hold", "up__who"]
+        assert (await it.upstream("up"))["description"] != "Pinned", "none of it is applied"
+        await it.loaded_anew(partial(_write, pins, NO_TOOLS))
+        assert [tool for tool in await agent.tools() if tool.startswith("up__")] == []
+        answer = await agent.ask("tools/call", {"name": "up__who"})
+        assert "nobody has approved" in answer["error"]["message"], answer
+        await it.loaded_anew(lambda: it.write({"up": gate()}))
+        assert (await agent.call("up__who"))["pid"] == pid
 
 
 async def test_rules_and_limits_change_without_a_new_connection(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import anyio
 import httpx2
 import pytest
 
-from tests.faults.gated import SECONDS, Agent, House, gate, house, load, started
+from tests.faults.gated import SECONDS, Agent, House, gate, house, last_message, load, started
 from tests.interaction._gateway import PATIENT, config_file, stdio_command
-from tests.interaction._http import fields
+from tests.interaction._http import BOTH, fields
 from tests.interaction._wire import Wire, piped, request, shake_hands, until_answer
 from tests.servers.peers import ENVELOPE
 from tests.support import alive, command, free_port, listens, wait_until
@@ -24,6 +24,7 @@ from tests.support import alive, command, free_port, listens, wait_until
 pytestmark = pytest.mark.anyio
 
 BOTH_ERAS: Final = pytest.mark.parametrize("modern", [True, False], ids=["modern", "handshake"])
+NEWS: Final = {"toolsListChanged": True}
 CAN_ASK: Final[dict[str, Any]] = {"elicitation": {"form": {}}}
 
 
@@ -130,7 +131,7 @@ async def test_a_connection_that_is_kept_alive_hears_that_it_is_the_last_answer(
 async def test_streams_that_stand_end_in_the_way_of_their_era(tmp_path: Path) -> None:
     async with house(tmp_path, {"up": gate()}) as it:
         session = await it.agent(modern=False)
-        listen = request("subscriptions/listen", {"notifications": {"toolsListChanged": True}}, modern=True)
+        listen = request("subscriptions/listen", {"notifications": NEWS}, modern=True)
         url, client = session.url, it.client
         get = {**session.session, "Accept": "text/event-stream"}
         async with (
@@ -157,6 +158,68 @@ async def test_what_takes_longer_than_drain_timeout_is_told_so(tmp_path: Path, m
         assert "The gateway is stopping" in answers[0]["error"]["message"]
         await wait_until(it.gate.with_suffix(".cancelled").exists, SECONDS)  # the upstream is told too
         assert await has_ended(it) == 0
+
+
+@BOTH_ERAS
+async def test_a_request_that_was_still_arriving_is_answered_too(tmp_path: Path, modern: bool) -> None:
+    """Nothing is in flight when the signal comes, and what arrives after it has no longer than `drain_timeout`."""
+    async with house(tmp_path, {"up": gate()}, drain_timeout="2s") as it:
+        agent = await it.agent(modern)
+        hold = {"name": "up__hold", "arguments": {"gate": str(it.gate)}}
+        message = request("tools/call", hold, modern=modern)
+        body = json.dumps(message).encode()
+        headers = {**fields(message), **agent.session, "Content-Length": str(len(body))}
+
+        async def slowly() -> AsyncGenerator[bytes]:
+            yield body[:10]
+            it.signal(signal.SIGTERM)
+            await refuses(it)
+            yield body[10:]
+
+        answer = await it.client.post(agent.url, content=slowly(), headers=headers)
+        assert "The gateway is stopping" in last_message(answer)["error"]["message"]
+        assert await has_ended(it) == 0
+
+
+async def test_operators_see_what_was_cut_off(tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    config = config_file(tmp_path, {"up": gate()}, port=port, drain_timeout="100ms", **PATIENT)
+    with log.open("wb") as file:
+        process = started(command("gateway", "serve", "-c", str(config), "--log-format", "json"), file.fileno())
+    try:
+        await wait_until(lambda: listens(port), SECONDS)
+        async with httpx2.AsyncClient(timeout=SECONDS, headers=BOTH) as client, anyio.create_task_group() as tg:
+            agent = await Agent(client, f"http://127.0.0.1:{port}/mcp", modern=True).open()
+            hold = {"name": "up__hold", "arguments": {"gate": str(tmp_path / "gate")}}
+            tg.start_soon(agent.ask, "tools/call", hold)
+            await wait_until((tmp_path / "gate.began.1").exists, SECONDS)
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    (held,) = [line for line in lines if line["event"] == "request" and line["target"] == "up__hold"]
+    assert (held["outcome"], held["code"]) == ("stopping", -32007)
+    (cut,) = [line for line in lines if line["event"] == "requests cut off"]
+    assert (cut["requests"], cut["setting"]) == (1, "drain_timeout")
+
+
+async def test_news_that_is_asked_for_while_it_stops_has_an_end_at_once(tmp_path: Path) -> None:
+    config = config_file(tmp_path, {"up": gate()}, drain_timeout="1h", **PATIENT)
+    with piped(stdio_command(config)) as pipe:
+        shake_hands(pipe)
+        first, second = (request("subscriptions/listen", {"notifications": NEWS}, modern=True) for _ in range(2))
+        pipe.send(first)
+        pipe.send(request("tools/call", {"name": "up__hold", "arguments": {"gate": str(tmp_path / "gate")}}))
+        await wait_until((tmp_path / "gate.began.1").exists, SECONDS)
+        pipe.process.send_signal(signal.SIGTERM)
+        list(until_answer(pipe.receive, first["id"]))
+        pipe.send(second)
+        *_, ended = until_answer(pipe.receive, second["id"])
+        assert "result" in ended
+        (tmp_path / "gate").touch()
+        assert pipe.process.wait(SECONDS) == 0
 
 
 async def test_a_parked_call_is_called_off_upstream(tmp_path: Path) -> None:
@@ -198,7 +261,7 @@ async def test_a_second_signal_ends_the_stdio_front_at_once(tmp_path: Path) -> N
     with piped(stdio_command(config)) as pipe:
         shake_hands(pipe)
         pid = Wire(pipe, modern=False).call("up__who").result["structuredContent"]["pid"]
-        listen = request("subscriptions/listen", {"notifications": {"toolsListChanged": True}}, modern=True)
+        listen = request("subscriptions/listen", {"notifications": NEWS}, modern=True)
         pipe.send(listen)
         pipe.send(request("tools/call", {"name": "up__hold", "arguments": {"gate": str(tmp_path / "gate")}}))
         await wait_until(lambda: (tmp_path / "gate.began.1").exists(), SECONDS)

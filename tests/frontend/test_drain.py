@@ -69,6 +69,14 @@ async def test_what_takes_too_long_is_called_off_and_answered() -> None:
     assert work.ends == ["stopping"]
 
 
+async def test_what_comes_later_has_no_longer() -> None:
+    work = Work()
+    await work.drain.wait(0.2)
+    with anyio.fail_after(30):
+        await work.request()
+    assert work.ends == ["stopping"]
+
+
 async def test_with_nothing_drain_there_is_nothing_to_wait_for() -> None:
     await Work().drain.wait(3600)
 

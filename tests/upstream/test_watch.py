@@ -457,6 +457,22 @@ async def test_a_subscription_that_is_refused_is_told_and_forgotten(keep: Keep) 
             assert mcp.params_of("resources/unsubscribe") == []
 
 
+async def test_a_subscription_that_is_refused_keeps_no_other_from_being_made(keep: Keep) -> None:
+    def refuse(params: dict[str, Any]) -> dict[str, Any]:
+        if params["uri"] == "a":
+            raise Refusal(-32002, "Resource not found")
+        return {}
+
+    mcp = Changing("handshake", {"resources/subscribe": refuse})
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            with pytest.raises(UpstreamError, match="not found"):
+                await kept.upstream.want(frozenset({"a", "b"}))
+            assert mcp.params_of("resources/subscribe") == [{"uri": "a"}, {"uri": "b"}]
+
+
 async def test_a_listen_stream_that_is_never_acknowledged(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "ACKNOWLEDGE_SECONDS", 0.05)
 
