@@ -227,7 +227,7 @@ def test_to_block_by_pins_that_cannot_be_read_is_refused(path: Path) -> None:
         pinning_of(path, a="warn", b="block")
     pins = pinning_of(path, a="warn")
     with pytest.raises(ConfigError, match=r"pins\.json"):
-        pins.use({"a": server(pin="block")})
+        pins.check({"a": server(pin="block")})
 
 
 async def test_to_warn_goes_on_without_them_and_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
