@@ -113,6 +113,10 @@ class Library:
         everything: to others it might never be shown."""
         return self._held_back.get(view, NOTHING) if sight.unrestricted else NOTHING
 
+    def holds_back(self, view: View, uri: str) -> bool:
+        """Whether a URI is of a template that is not published because it is blocked and new."""
+        return bool(self._held_back.get(view, NOTHING).templates_for(uri))
+
     def public_form(self, kind: Kind, upstream: str, original: str) -> str:
         """The name or URI by which the merged catalogue, and so the policy, knows an item; a URI nobody listed keeps
         its own form."""
