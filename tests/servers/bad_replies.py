@@ -35,8 +35,8 @@ def huge(reply: Message, arguments: dict[str, Any]) -> list[bytes]:
 
 
 def nested(reply: Message, arguments: dict[str, Any]) -> list[bytes]:
-    """`depth` (100,000) levels."""
-    depth = arguments.get("depth", 100_000)
+    """`depth` (50,000) levels."""
+    depth = arguments.get("depth", 50_000)
     return [encode(reply)[:-1] + b',"x":' + b"[" * depth + b"]" * depth + b"}"]
 
 

@@ -32,7 +32,7 @@ async def test_misbehaviour_of_every_kind() -> None:
     failures: dict[str, tuple[dict[str, Any], type[GatewayError]]] = {
         "invalid_utf8": ({}, UpstreamProtocolError),
         "truncated": ({}, UpstreamProtocolError),
-        "nested": ({"depth": 50_000}, UpstreamProtocolError),
+        "nested": ({}, UpstreamProtocolError),
         "many_values": ({}, UpstreamOversized),
         "no_result": ({}, UpstreamProtocolError),
         "huge": ({"megabytes": 64}, UpstreamOversized),
