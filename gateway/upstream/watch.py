@@ -25,9 +25,9 @@ log = structlog.stdlib.get_logger("gateway.upstream")
 
 DEBOUNCE_SECONDS: Final = 0.05
 """Changes that come in a burst are fetched once."""
-REST: Final = 20
+REST: Final = 10
 """How many times as long as it took to make something of its lists, an upstream's are left alone: it may say that they
-change as often as it likes, and gets a twentieth of our time for it."""
+change as often as it likes, and gets a tenth of our time for it."""
 RETRY_SECONDS: Final = 30.0
 """How soon a list that could not be fetched is asked for again."""
 CHECK_SECONDS: Final = 5.0
