@@ -67,7 +67,7 @@ async def test_what_changes_or_is_new_is_refused_from_then_on(tmp_path: Path) ->
 
             assert wire.call("warn__add_tool", name="added").result
             await wait_until(lambda: is_blocked(wire.call("block__added"), name="added", change="new"), 30)
-            assert "warn__added" in described(wire)
+            await wait_until(lambda: "warn__added" in described(wire), 30)
             assert "block__added" not in described(wire)
             assert is_blocked(agent(gateway.base, "/block", modern=False).call("added"), upstream="block")
 
