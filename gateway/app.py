@@ -187,7 +187,7 @@ class Gateway:
         """
         settings, server = self.current.config.gateway, self.server
         sessions = Sessions(self._places, settings.session_idle_timeout, server.close)
-        sse = LegacySse(settings, self.handle, server.open, server.close, server.hear, self._places)
+        sse = LegacySse(settings, self.handle, server.open, server.close, server.hear, self._places, self._in_flight)
 
         def on_revoked(principals: frozenset[str]) -> None:
             server.end_streams(principals)

@@ -8,7 +8,7 @@ Foreign exceptions are mapped to these where they enter, never further in.
 import math
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gateway import protocol
 
@@ -395,14 +395,16 @@ class UpstreamProtocolError(GatewayError):
 
 
 class UpstreamOversized(GatewayError):
-    """The upstream's answer is over the size cap."""
+    """The upstream's answer is over the cap on its bytes, or on its values."""
 
     code, outcome = -32015, "upstream_oversized"
 
-    def __init__(self, upstream: str, cap: int) -> None:
+    def __init__(self, upstream: str, cap: int, unit: Literal["bytes", "values"] = "bytes") -> None:
+        remedy = "If that is intended, raise `max_response_bytes` in its entry."
+        if unit == "values":
+            remedy = "Ask for less at a time, or for text."
         super().__init__(
-            f"The answer of upstream {upstream!r} is larger than {cap} bytes. "
-            "If that is intended, raise `max_response_bytes` in its entry.",
+            f"The answer of upstream {upstream!r} is larger than {cap} {unit}. {remedy}",
             data={"upstream": upstream, "cap": cap},
         )
 

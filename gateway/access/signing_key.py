@@ -189,7 +189,7 @@ def _encode(keys: Sequence[SigningKey]) -> bytes:
 
 
 def _decode(data: bytes) -> list[SigningKey]:
-    document = jsonrpc.loads(data)
+    document = jsonrpc.loads(data, len(data))
     if document["format"] != _FORMAT or document["version"] != _VERSION:
         raise ValueError("foreign, or of another version")
     keys = [_key(entry) for entry in document["keys"]]

@@ -7,25 +7,32 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
 from gateway import jsonrpc
+from gateway.catalogue.place import Place, shown
 from gateway.harmless import harmless
 
 _ABSENT: Final = object()
+_PLAIN: Final = (str, int, bool, type(None))
 
 
-def differences(old: Any, new: Any) -> Iterator[str]:
+def differences(old: Any, new: Any, longest: int | None = None) -> Iterator[str]:
     """`place:`, then the lines that went (`- …`) and that came (`+ …`). None is no definition at all.
 
     Lines that both values begin or end with are left out. What cannot be seen is written as an escape.
+
+    Args:
+        longest: characters of a line that are wanted.
     """
-    yield from _compare("", _ABSENT if old is None else old, _ABSENT if new is None else new)
+    yield from _compare(None, _ABSENT if old is None else old, _ABSENT if new is None else new, longest)
 
 
-def _compare(place: str, old: Any, new: Any) -> Iterator[str]:
+def _compare(place: Place, old: Any, new: Any, longest: int | None) -> Iterator[str]:
     before, after = _members(old, new), _members(new, old)
     if before or after:
         for key in dict.fromkeys([*before, *after]):
-            inside = f"{place}.{key}".removeprefix(".")
-            yield from _compare(inside, before.get(key, _ABSENT), after.get(key, _ABSENT))
+            one, other = before.get(key, _ABSENT), after.get(key, _ABSENT)
+            if type(one) in _PLAIN and type(one) is type(other) and one == other:
+                continue  # as nearly all are, and this is quick
+            yield from _compare((place, key), one, other, longest)
         return
     of_one_type = old is _ABSENT or new is _ABSENT or type(old) is type(new)
     gone, came = _lines(old, of_one_type), _lines(new, of_one_type)
@@ -33,9 +40,9 @@ def _compare(place: str, old: Any, new: Any) -> Iterator[str]:
         return
     start = _common(gone, came)
     end = _common(gone[start:][::-1], came[start:][::-1])
-    yield f"{harmless(place)}:" if place else "it:"
-    yield from (f"- {harmless(line)}" for line in gone[start : len(gone) - end])
-    yield from (f"+ {harmless(line)}" for line in came[start : len(came) - end])
+    yield f"{shown(place)}:" if place else "it:"
+    yield from (f"- {harmless(line[:longest])}" for line in gone[start : len(gone) - end])
+    yield from (f"+ {harmless(line[:longest])}" for line in came[start : len(came) - end])
 
 
 def _members(value: Any, other: Any) -> dict[str, Any]:

@@ -113,6 +113,15 @@ class Library:
         everything: to others it might never be shown."""
         return self._held_back.get(view, NOTHING) if sight.unrestricted else NOTHING
 
+    def withholds(self, upstream: str, uri: str) -> bool:
+        """Whether all that stands for an unlisted URI of an upstream's are templates that are blocked."""
+        if upstream not in self._blocked:
+            return False
+        catalogues = self.whole(upstream), self._held_back.get(upstream, NOTHING)
+        matching = [catalogue.templates_for(uri) for catalogue in catalogues]
+        owners = [owner for some in matching if isinstance(some, list) for owner in some]
+        return bool(owners) and all(self.blocked("resources", owner) for owner in owners)
+
     def public_form(self, kind: Kind, upstream: str, original: str) -> str:
         """The name or URI by which the merged catalogue, and so the policy, knows an item; a URI nobody listed keeps
         its own form."""

@@ -1,6 +1,8 @@
 """Says what is wrong with an upstream's definitions: to the log and the counters, once for each change, and briefly."""
 
-from collections.abc import Hashable
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Protocol
 
@@ -13,7 +15,9 @@ from gateway.harmless import harmless
 log = structlog.stdlib.get_logger("gateway.pins")
 
 MAX_LOGGED: Final = 20
-"""Changes of one listing that the log tells of one by one; and so many places with suspicious text."""
+LOG_SECONDS: Final = 60.0
+"""Changes of one upstream that the log tells of in this time; and so many places with suspicious text. An upstream can
+change its mind many times a second."""
 MAX_LINES: Final = 20
 """Lines of one change's difference, in the log."""
 MAX_CHARACTERS: Final = 300
@@ -29,11 +33,17 @@ class Counters(Protocol):
 
 
 class Reports:
-    """Remembers what was said."""
+    """Remembers what was said.
 
-    def __init__(self, counters: Counters) -> None:
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, counters: Counters, clock: Callable[[], float] = time.monotonic) -> None:
         self._counters = counters
+        self._clock = clock
         self._said: dict[str, set[Hashable]] = {}
+        self._left: dict[str, _Left] = {}
 
     def say(self, upstream: str, verdict: Verdict) -> None:
         """Report what is in a verdict and was not in the last one."""
@@ -41,26 +51,42 @@ class Reports:
         changes = [change for change in verdict.changes if change.identity not in said]
         suspicions = [suspicion for suspicion in verdict.suspicions if suspicion not in said]
         self._said[upstream] = {*(change.identity for change in verdict.changes), *verdict.suspicions}
+        left = self._left.get(upstream)
+        if left is None or self._clock() - left.since >= LOG_SECONDS:
+            left = self._left[upstream] = _Left(self._clock())
         for change in changes:
             self._counters.definition_changed(upstream, change.what)
-        for change in changes[:MAX_LOGGED]:
+        for change in changes[: left.changes]:
             is_blocked = (change.kind, change.name) in verdict.blocked
             log.warning(f"definition {change.what}", upstream=upstream, **_described(change, is_blocked))
         for _ in suspicions:
             self._counters.suspicious_text(upstream)
-        for suspicion in suspicions[:MAX_LOGGED]:
+        for suspicion in suspicions[: left.suspicions]:
             place, name = _cut(suspicion.place) or None, _cut(suspicion.name)
             about = {"upstream": upstream, "kind": suspicion.kind, "name": name, "place": place}
             log.warning("suspicious text", **about, what=suspicion.what)
-        left = max(len(changes) - MAX_LOGGED, 0), max(len(suspicions) - MAX_LOGGED, 0)
-        if any(left):
-            log.warning("and more of that kind", upstream=upstream, changes=left[0], suspicions=left[1])
+        more = max(len(changes) - left.changes, 0), max(len(suspicions) - left.suspicions, 0)
+        left.changes -= len(changes) - more[0]
+        left.suspicions -= len(suspicions) - more[1]
+        if any(more) and not left.more_said:
+            left.more_said = True
+            log.warning("and more of that kind", upstream=upstream, changes=more[0], suspicions=more[1])
+
+
+@dataclass(slots=True)
+class _Left:
+    """What the log may still tell of one upstream."""
+
+    since: float
+    changes: int = MAX_LOGGED
+    suspicions: int = MAX_LOGGED
+    more_said: bool = False
 
 
 def _described(change: Change, is_blocked: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {"kind": change.kind, "name": _cut(change.name), "blocked": is_blocked}
     if change.what != "removed":
-        lines = list(islice(differences(change.old, change.new), MAX_LINES + 1))
+        lines = list(islice(differences(change.old, change.new, MAX_CHARACTERS), MAX_LINES + 1))
         fields["diff"] = [_cut(line) for line in lines[:MAX_LINES]] + ["…"] * (len(lines) > MAX_LINES)
     return fields
 

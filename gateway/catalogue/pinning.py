@@ -42,6 +42,8 @@ class Pinning:
         self._path = path
         self._reports = Reports(counters)
         self._unsaved = anyio.Event()
+        self._too_large: set[str] = set()
+        """Upstreams whose definitions are not pinned because they are."""
         self._signature = _signature(path)
         self._pins: dict[str, Pins] | None = None
         self._servers = servers
@@ -101,13 +103,22 @@ class Pinning:
                 log.error("pins not saved", reason=error.message)
 
     def _pinned(self, known: Mapping[str, Pins], upstream: str, listing: Listing) -> Pins:
-        """The upstream's pins, complete with the lists that are seen for the first time."""
+        """The upstream's pins, complete with the lists that are seen for the first time; too large ones are empty, so
+        that all they hold is new."""
         pins = known.get(upstream)
-        if pins is None or not KEYS.keys() <= {*pins.items, *listing.unknown}:
-            self._pins = pin_file.joined(known, {upstream: decisions.pins_of(listing)})
-            pins = self._pins[upstream]
-            self._unsaved.set()
-            log.info("definitions pinned", upstream=upstream, **{kind: len(some) for kind, some in pins.items.items()})
+        if pins is not None and KEYS.keys() <= {*pins.items, *listing.unknown}:
+            return pins
+        joined = pin_file.joined(known, {upstream: decisions.pins_of(listing)})
+        if pin_file.size(joined[upstream]) > pin_file.MAX_UPSTREAM_BYTES:
+            if upstream not in self._too_large:
+                self._too_large.add(upstream)
+                reason = f"they are larger than {pin_file.MAX_UPSTREAM_BYTES} bytes"
+                log.error("definitions not pinned", upstream=upstream, reason=reason)
+            pins = pins or Pins()
+            return Pins({**{kind: {} for kind in KEYS}, **pins.items}, pins.instructions)
+        self._pins, pins = joined, joined[upstream]
+        self._unsaved.set()
+        log.info("definitions pinned", upstream=upstream, **{kind: len(some) for kind, some in pins.items.items()})
         return pins
 
     async def _save_always(self) -> None:

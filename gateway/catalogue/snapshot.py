@@ -102,7 +102,7 @@ def _replace(path: Path, data: bytes) -> None:
 def _parse(data: bytes) -> dict[str, Stored]:
     if not data.startswith(_HEAD):
         raise ValueError("foreign, or of another version")
-    upstreams = _of(dict, jsonrpc.loads(data)["upstreams"])
+    upstreams = _of(dict, jsonrpc.loads(data, len(data))["upstreams"])
     return {name: _stored(_of(dict, entry)) for name, entry in upstreams.items()}
 
 

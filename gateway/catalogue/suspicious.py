@@ -6,10 +6,11 @@ It is flagged and never removed: there are honest uses for some of it, and a cle
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, cast
 
 from gateway import jsonrpc
-from gateway.harmless import harmless
+from gateway.catalogue.place import Place, shown
 
 _ASCII: Final = r"[\x00-\x7f]"
 _PATTERNS: Final = {
@@ -25,10 +26,15 @@ _PATTERNS: Final = {
 }
 """What it is → how to find it."""
 
-_SIGNS: Final = tuple(_PATTERNS)
-_ANY: Final = re.compile("|".join(f"({pattern})" for pattern in _PATTERNS.values()))
-_PLAIN: Final = re.compile(rb'(?:[ -\[\]-~]|\\["\\/nrt])*')
-"""JSON in which nothing can hide but a comment: printable ASCII, line breaks, tabs. Quick to match, and most is so."""
+_SIGNS: Final = {what: re.compile(pattern) for what, pattern in _PATTERNS.items()}
+_ESCAPED: Final = (b"<!--", b"\\u", b"\\b", b"\\f", b"\x7f")
+_UNSEEN: Final = re.compile(
+    "[\x80-\x9f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef]"
+)
+"""Without any of these in its JSON, nothing hides in a definition; nearly all have none, and that is quick to see."""
+
+MAX_PLACES: Final = 20
+"""Of one definition; with so many it is clear what to think of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +50,31 @@ class Suspicion:
 
 
 def scan(kind: str, name: str, definition: Any) -> list[Suspicion]:
-    """What is hidden in the texts of a definition, its keys included; once for each place and sort."""
+    """What is hidden in the texts of a definition, its keys included; once for each place and sort, `MAX_PLACES` at
+    most."""
     encoded = jsonrpc.dumps(definition)
-    if _PLAIN.fullmatch(encoded) and b"<!--" not in encoded:
+    if not any(sign in encoded for sign in _ESCAPED) and (encoded.isascii() or not _UNSEEN.search(encoded.decode())):
         return []
-    return [
-        Suspicion(kind, name, harmless(".".join(place)), what)
+    found = (
+        Suspicion(kind, name, shown(place), what)
         for place, text in _texts(definition)
-        for what in dict.fromkeys(_SIGNS[(found.lastindex or 1) - 1] for found in _ANY.finditer(text))
-    ]
+        for what, sign in _SIGNS.items()
+        if sign.search(text)
+    )
+    return list(islice(found, MAX_PLACES))
 
 
-def _texts(definition: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+def _texts(definition: Any) -> Iterator[tuple[Place, str]]:
     """`(place, text)` of all texts, in their order."""
-    left: list[tuple[tuple[str, ...], Any]] = [((), definition)]
+    left: list[tuple[Place, Any]] = [(None, definition)]
     while left:
         place, value = left.pop()
         if isinstance(value, str):
             yield place, value
         elif isinstance(value, dict):
             for key, each in reversed(cast("dict[str, Any]", value).items()):
-                left += [((*place, key), each), ((*place, key), key)]
+                inside = place, key
+                left += [(inside, each), (inside, key)]
         elif isinstance(value, list):
             items = enumerate(cast("list[Any]", value))
-            left += reversed([((*place, str(index)), each) for index, each in items])
+            left += reversed([((place, str(index)), each) for index, each in items])

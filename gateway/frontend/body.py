@@ -1,15 +1,11 @@
 """Reading a request body: capped, and plain. How long it may take is the connection's business."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from gateway import jsonrpc
 from gateway.errors import InvalidRequest, ParseError, PayloadTooLarge, UnsupportedMediaType
 from gateway.frontend.exchange import Receive
 from gateway.jsonrpc import Message, as_object
-
-MAX_VALUES: Final = 100_000
-"""Most values in one message of an agent: what is decoded, at worst, within 50 ms."""
 
 
 async def read_message(headers: Mapping[str, str], receive: Receive, cap: int) -> Message:
@@ -33,7 +29,7 @@ def decode(data: bytes) -> object:
         InvalidRequest: it has too many values.
     """
     try:
-        return jsonrpc.loads(data, MAX_VALUES)
+        return jsonrpc.loads(data)
     except jsonrpc.TooManyValues as error:
         raise InvalidRequest(str(error)) from None
     except (ValueError, RecursionError):

@@ -11,7 +11,7 @@ from gateway.access.policy import Grant
 from gateway.bridge.subscriptions import Listener, Subscriptions
 from gateway.catalogue.catalogue import changed
 from gateway.catalogue.library import Library
-from gateway.errors import GatewayError, InvalidParams, InvalidRequest, UnknownResource
+from gateway.errors import DefinitionChanged, GatewayError, InvalidParams, InvalidRequest, UnknownResource
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.expiry import until_expiry
 from gateway.frontend.lookup import Lookup
@@ -56,6 +56,7 @@ class Listening:
     async def subscribe(self, request: Request) -> dict[str, Any]:
         uri = string(request.params, "uri")
         owner = (await self._lookup.owners(request.agent, uri))[0]
+        self._lookup.check("resources", owner)
         listener = self._session(request.agent)
         request.upstream = owner.upstream
         self._subscriptions.subscribe(listener, uri, (owner.upstream, owner.original))
@@ -104,8 +105,9 @@ class Listening:
         # Mute until acknowledged: that comes first on the stream, and only once nothing can be missed any more.
         listener = self._make(request.agent, kinds, lambda method, params: None)
         for uri in uris:
-            with suppress(UnknownResource):
+            with suppress(UnknownResource, DefinitionChanged):
                 owner = (await self._lookup.owners(request.agent, uri))[0]
+                self._lookup.check("resources", owner)
                 listener.resources[uri] = owner.upstream, owner.original
         self._add(listener, request.agent)
         stream = request.agent.principal, ended

@@ -76,7 +76,7 @@ class Lookup:
             return [found]
         # Nobody lists it: a template may stand for it, or there is only one who can know it.
         guesses = found if isinstance(found, list) else []
-        if found is None and agent.view is not None:
+        if found is None and agent.view is not None and not self._library.withholds(agent.view, uri):
             guesses = [Owner(agent.view, uri, {})]
         if owners := [owner for owner in guesses if self.admits_uri(agent, owner.upstream, owner.original)]:
             return owners

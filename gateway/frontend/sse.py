@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 import anyio
 import structlog
 
+from gateway.access.in_flight import InFlight
 from gateway.config.models import GatewaySettings
 from gateway.errors import SessionNotFound
 from gateway.frontend.agents import ConnectedAgent, OnNotification
@@ -46,6 +47,7 @@ class LegacySse:
         on_close: Callable[[ConnectedAgent], Awaitable[None]],
         on_notification: OnNotification,
         places: Places,
+        in_flight: InFlight,
     ) -> None:
         self._settings = settings
         self._handle = handle
@@ -53,6 +55,7 @@ class LegacySse:
         self._on_close = on_close
         self._on_notification = on_notification
         self._places = places
+        self._in_flight = in_flight
         self._open: dict[str, Connection] = {}
 
     async def get(self, http: Http) -> None:
@@ -110,7 +113,8 @@ class LegacySse:
         connection = self._open.get(parameters.get("session_id", [""])[0])
         if connection is None or connection.duplex.agent.principal.id != http.principal.id:
             raise SessionNotFound
-        message = await read_message(http.headers, http.receive, self._settings.max_request_bytes)
+        with self._in_flight.held(http.principal):
+            message = await read_message(http.headers, http.receive, self._settings.max_request_bytes)
         connection.duplex.agent.principal = http.principal  # the same one, with what it may do by now
         connection.duplex.take(message)
         await reply_empty(http.send, 202)

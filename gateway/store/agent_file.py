@@ -90,7 +90,8 @@ def _as_json(session: AgentSession) -> dict[str, Any]:
 
 def _load(path: Path) -> dict[str, AgentSession]:
     try:
-        document = jsonrpc.loads(path.read_bytes())
+        data = path.read_bytes()
+        document = jsonrpc.loads(data, len(data))
         if document["format"] != _FORMAT or document["version"] != _VERSION:
             raise ValueError("foreign, or of another version")
         sessions = [_session(**entry) for entry in document["sessions"]]

@@ -1,14 +1,15 @@
 """`pins.json`: the definitions of all upstreams' items, as first seen or since approved. All of it blocks.
 
-The file is made to be read, compared and kept under version control: sorted, indented, and plain ASCII, so that no
-character in it is invisible. It cannot be lost by half: what cannot be read is never written over.
+The file is made to be read, compared and kept under version control: sorted, a line for each member of an item's
+fields, and plain ASCII, so that no character in it is invisible. It cannot be lost by half: what cannot be read is
+never written over.
 """
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from gateway import jsonrpc
 from gateway.errors import ConfigError
@@ -16,11 +17,16 @@ from gateway.store import files
 
 NAME: Final = "pins.json"
 """In `state_dir`."""
-MAX_BYTES: Final = 64 * 1024 * 1024
+MAX_BYTES: Final = 256 * 1024 * 1024
 """Size of the file."""
+MAX_UPSTREAM_BYTES: Final = 8 * 1024 * 1024
+"""Of one upstream's definitions as JSON, so that none takes the room of the others. In the file they are at most some
+three times as large, for other alphabets are written as escapes."""
 
 _FORMAT: Final = "mcp-gateway pins"
 _VERSION: Final = 1
+_LEVELS: Final = 6
+"""Down to the members of an item's fields."""
 _INSTRUCTIONS: Final = "instructions"
 """Stands beside the lists, which have other names."""
 
@@ -43,6 +49,11 @@ def joined(first: Mapping[str, Pins], second: Mapping[str, Pins]) -> dict[str, P
     for name in first.keys() & second.keys():
         pins[name] = Pins({**second[name].items, **first[name].items}, first[name].instructions)
     return pins
+
+
+def size(pins: Pins) -> int:
+    """Bytes of the definitions as JSON."""
+    return len(jsonrpc.dumps([pins.items, pins.instructions]))
 
 
 def load(path: Path) -> dict[str, Pins]:
@@ -107,11 +118,21 @@ def _unusable(path: Path, reason: str) -> str:
 def _encode(pins: Mapping[str, Pins]) -> bytes:
     upstreams = {name: {**each.items, _INSTRUCTIONS: each.instructions} for name, each in pins.items()}
     document = {"format": _FORMAT, "version": _VERSION, "upstreams": upstreams}
-    return json.dumps(document, indent=2, sort_keys=True).encode() + b"\n"
+    return _text(document, _LEVELS).encode() + b"\n"
+
+
+def _text(value: Any, levels: int, margin: str = "") -> str:
+    """Indented so many levels deep and no deeper: what hostile upstreams nest would become a hundred times as long."""
+    if not levels or not value or not isinstance(value, dict):
+        return json.dumps(value, sort_keys=True)
+    inner = margin + "  "
+    members = cast("dict[str, Any]", value)
+    lines = (f"{inner}{json.dumps(key)}: {_text(members[key], levels - 1, inner)}" for key in sorted(members))
+    return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
 
 
 def _parse(data: bytes) -> dict[str, Pins]:
-    document = jsonrpc.loads(data)
+    document = jsonrpc.loads(data, len(data))
     if document["format"] != _FORMAT or document["version"] != _VERSION:
         raise ValueError("foreign, or of another version")
     return {name: _pins(**upstream) for name, upstream in document["upstreams"].items()}

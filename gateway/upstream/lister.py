@@ -14,7 +14,7 @@ from gateway.upstream.session import Negotiated, Session
 
 MAX_PAGES: Final = 1000
 MAX_ITEMS: Final = 20_000
-MAX_BYTES: Final = 64 * 1024 * 1024
+MAX_BYTES: Final = 8 * 1024 * 1024
 """Most bytes of one list, all pages together. One page is bounded by the upstream's `max_response_bytes`."""
 MAX_SECONDS: Final = 120.0
 """How long the pages of one list may take to fetch."""

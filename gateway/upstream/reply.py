@@ -160,6 +160,9 @@ class CallReply:
     def _on_json(self, body: bytes) -> None:
         try:
             message = jsonrpc.loads(body)
+        except jsonrpc.TooManyValues:
+            self._call.fail(UpstreamOversized(self._upstream, jsonrpc.MAX_VALUES, "values"))
+            return
         except ValueError:
             message = None
         if not isinstance(message, dict):
@@ -181,6 +184,8 @@ class CallReply:
                     self._dispatcher.receive(jsonrpc.loads(event.data), self._call)
         except EventTooLarge:
             self._refuse(UpstreamOversized(self._upstream, self._cap))
+        except jsonrpc.TooManyValues:
+            self._refuse(UpstreamOversized(self._upstream, jsonrpc.MAX_VALUES, "values"))
         except ValueError:
             self._refuse(UpstreamProtocolError(self._upstream, "an event that is not JSON"))
         if self._call.future.done() and self._wire is not None and self._linger is None:

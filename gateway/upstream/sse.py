@@ -114,7 +114,7 @@ class SseDispatcher(CallTable):
         return _Client(self._on_failed_post, headers=headers, timeout=timeout, auth=auth)
 
     def _on_failed_post(self, body: bytes, failure: httpx2.HTTPError | int) -> None:
-        call = self.calls.get(jsonrpc.as_object(jsonrpc.loads(body)).get("id", ""))
+        call = self.calls.get(jsonrpc.as_object(jsonrpc.loads(body, len(body))).get("id", ""))
         if failure == 404:
             error: GatewayError = SessionLost(self.upstream)
         elif isinstance(failure, int):

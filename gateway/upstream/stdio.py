@@ -91,9 +91,11 @@ class StdioDispatcher(CallTable):
     def _on_line(self, line: bytes) -> None:
         try:
             message = jsonrpc.loads(line)
-        except ValueError:
-            error = UpstreamProtocolError(self.upstream, "a line that is not JSON")
-            self._broken(line[:KEPT_OF_OVERLONG], line[-KEPT_OF_OVERLONG:], error)
+        except ValueError as error:
+            failure: GatewayError = UpstreamProtocolError(self.upstream, "a line that is not JSON")
+            if isinstance(error, jsonrpc.TooManyValues):
+                failure = UpstreamOversized(self.upstream, jsonrpc.MAX_VALUES, "values")
+            self._broken(line[:KEPT_OF_OVERLONG], line[-KEPT_OF_OVERLONG:], failure)
             return
         if isinstance(message, dict):
             self.receive(message)

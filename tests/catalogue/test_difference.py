@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.catalogue.difference import differences
+from gateway.catalogue.place import MAX_KEY
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,9 @@ def test_what_cannot_be_seen_is_shown() -> None:
 def test_whoever_stops_early_pays_for_no_more() -> None:
     lines = differences({}, {f"key {index}": object() for index in range(10)} | {"key 0": "fine"})
     assert [next(lines), next(lines)] == ["key 0:", "+ fine"]  # the others could not even be written
+
+
+def test_long_lines_and_long_keys_are_cut() -> None:
+    old, new = {"k" * 10_000: "x" * 10_000}, {"k" * 10_000: "y" * 10_000}
+    assert list(differences(old, new, 5)) == ["k" * MAX_KEY + "…:", "- xxxxx", "+ yyyyy"]
+    assert list(differences(old, new))[1:] == ["- " + "x" * 10_000, "+ " + "y" * 10_000]

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from gateway import jsonrpc
 from gateway.app import Gateway
 from gateway.catalogue import pin_reports, pinning
+from gateway.catalogue import pins as decisions
 from gateway.catalogue.catalogue import Owner
 from gateway.catalogue.library import Library
 from gateway.catalogue.pinning import Pinning
@@ -161,6 +162,29 @@ def test_suspicious_text_is_logged_and_counted_whether_or_not_it_changed(path: P
     assert counts == {("a", "suspicious"): 2}
 
 
+def test_the_log_stays_small_however_often_it_changes(path: Path) -> None:
+    counts, now = Counts(), [0.0]
+    reports = pin_reports.Reports(counts, lambda: now[0])
+    pins = Pins({"tools": {"t": tool("t")}})
+    evil = Listing(tools=(tool("t", description="Evil.\u200b"),))
+    verdicts = [decisions.judge(pins, listing, lambda name: True, block=False) for listing in (evil, Listing())]
+    with capture_logs() as lines:
+        for _ in range(1000):
+            for verdict in verdicts:
+                reports.say("a", verdict)
+            now[0] += 0.01
+        said = len(lines)
+        now[0] += pin_reports.LOG_SECONDS
+        reports.say("a", verdicts[0])
+        reports.say("b", verdicts[0])
+    assert said == 2 * pin_reports.MAX_LOGGED + 1
+    assert [line["event"] for line in lines].count("and more of that kind") == 1
+    assert [(line["upstream"], line["event"]) for line in lines[said:]] == [
+        (name, event) for name in ("a", "b") for event in ("definition changed", "suspicious text")
+    ]
+    assert counts["a", "changed"] == 1001
+
+
 def test_the_log_stays_small_however_much_changes(path: Path) -> None:
     counts = Counts()
     pins = pinning_of(path, counts, a="warn")
@@ -172,6 +196,30 @@ def test_the_log_stays_small_however_much_changes(path: Path) -> None:
     assert max(len(str(line)) for line in lines) < 2 * pin_reports.MAX_LINES * pin_reports.MAX_CHARACTERS
     assert {key: lines[-1][key] for key in ("changes", "suspicions")} == {"changes": 30, "suspicions": 30}
     assert counts["a", "new"] == counts["a", "suspicious"] == 50
+
+
+async def test_what_is_too_large_to_be_pinned_is_as_if_it_were_new_and_the_others_are_pinned(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pin_file, "MAX_UPSTREAM_BYTES", 1000)
+    pins = pinning_of(path, a="block", b="block", c="block")
+    pins.judge("c", replace(FIRST, unknown=("prompts",)))
+    large = replace(FIRST, tools=(tool("add", description="Evil."),), prompts=(prompt("ask", description="x" * 1000),))
+    with capture_logs() as lines:
+        verdicts = {name: [pins.judge(name, large) for _ in range(3)][-1] for name in ("a", "c")}
+        assert pins.judge("b", FIRST).changes == ()
+    assert (verdicts["a"].listing.tools, verdicts["a"].listing.instructions) == ((), None)
+    assert {change.name: change.what for change in verdicts["a"].blocked.values()} == {
+        "add": "new",
+        "ask": "new",
+        "instructions": "new",
+    }
+    assert {change.name: change.what for change in verdicts["c"].blocked.values()} == {"add": "changed", "ask": "new"}
+    said = [line["upstream"] for line in lines if line["event"] == "definitions not pinned"]
+    assert said == ["a", "c"]
+    await pins.save()
+    assert pin_file.load(path).keys() == {"b", "c"}
+    assert "prompts" not in pin_file.load(path)["c"].items
 
 
 # --- The file ---------------------------------------------------------------------------------------------------------
@@ -356,6 +404,11 @@ def test_what_is_held_back_is_found_by_who_may_see_everything(library: Library) 
     assert library.blocked("prompts", owner(library.held_back("a", EVERYTHING).prompt("beg"))) is not None
     assert library.held_back("b", EVERYTHING).prompt("beg") is None
     assert library.held_back(None, sight(upstreams={"a"})).prompt("a__beg") is None
+
+
+def test_a_blocked_template_leads_nowhere_for_those_who_do_not_see_it_either(library: Library) -> None:
+    assert [library.withholds("a", uri) for uri in ("r:1", "s:1", "t:1")] == [True, True, False]
+    assert not library.withholds("b", "r:1")
 
 
 def test_what_is_blocked_does_not_count_as_changed_for_agents(library: Library) -> None:

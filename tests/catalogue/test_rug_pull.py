@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 
 from tests.interaction._gateway import PATIENT, child, config_file, http_gateway
-from tests.interaction._http import HttpChannel, open_session
-from tests.interaction._wire import Answer, Wire
+from tests.interaction._http import HttpChannel, messages, open_session, posted
+from tests.interaction._wire import Answer, Wire, request
 from tests.support import ROOT, command, http_server, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -67,7 +67,7 @@ async def test_what_changes_or_is_new_is_refused_from_then_on(tmp_path: Path) ->
 
             assert wire.call("warn__add_tool", name="added").result
             await wait_until(lambda: is_blocked(wire.call("block__added"), name="added", change="new"), 30)
-            assert "warn__added" in described(wire)
+            await wait_until(lambda: "warn__added" in described(wire), 30)
             assert "block__added" not in described(wire)
             assert is_blocked(agent(gateway.base, "/block", modern=False).call("added"), upstream="block")
 
@@ -157,6 +157,39 @@ def test_what_is_blocked_answers_with_an_error_of_its_own(
     answer = agent(base, "/block", modern=modern).ask(method, params)
     assert is_blocked(answer, upstream="block", **data), answer.message
     assert "mcp-gateway pins approve" in answer.error["message"]
+
+
+@pytest.mark.parametrize("uri", ["test://static-text", "test://template/7/data"])
+def test_what_is_blocked_cannot_be_subscribed_to(base: str, uri: str) -> None:
+    answer = agent(base, "/block", modern=False).ask("resources/subscribe", {"uri": uri})
+    assert is_blocked(answer, upstream="block"), answer.message
+    url, wanted = f"{base}/mcp/block", {"resourceSubscriptions": [uri, "test://static-binary"]}
+    with posted(url, request("subscriptions/listen", {"notifications": wanted}, modern=True)) as stream:
+        acknowledged = next(messages(stream))["params"]["notifications"]
+    assert acknowledged == {"resourceSubscriptions": ["test://static-binary"]}
+
+
+async def test_who_may_not_see_a_blocked_template_cannot_read_by_it(tmp_path: Path) -> None:
+    """At an upstream's own address, any URI that nobody lists is asked of it."""
+    (tmp_path / "keys.json").write_text(json.dumps([{"key": f"key-{who}", "owner": who} for who in ("all", "some")]))
+    settings: dict[str, Any] = {
+        "auth": {"enabled": True, "api_keys_file": str(tmp_path / "keys.json")},
+        "policy": [{"who": ["some"], "allow": ["x:*", "y:*", "z:*"], "deny": ["[xy]:{[+]rest}"]}],
+    }
+    pinned = {"uriTemplate": "x:{+rest}", "name": "t"}
+    write(tmp_path / "offers", pinned)
+    servers = {"up": child("tests.servers.turncoat", str(tmp_path / "offers"), pin="block")}
+    assert verb("tools", config_file(tmp_path, servers)).returncode == 0
+    write(tmp_path / "offers", pinned | {"description": "Evil."}, {"uriTemplate": "y:{+rest}", "name": "new"})
+    with http_gateway(tmp_path, servers, **settings, **PATIENT) as gateway:
+        every, some = (
+            Wire(HttpChannel(f"{gateway.base}/mcp/up", {"X-Api-Key": f"key-{who}"}), True) for who in ("all", "some")
+        )
+        await wait_until(lambda: is_blocked(every.ask("resources/read", {"uri": "y:1"}), change="new"), 30)
+        assert is_blocked(every.ask("resources/read", {"uri": "x:1"}), change="changed")
+        for uri in ("x:1", "y:1"):
+            assert some.ask("resources/read", {"uri": uri}).error["code"] == -32602, "to them there is no such thing"
+        assert some.ask("resources/read", {"uri": "z:1"}).result["contents"]
 
 
 def test_the_others_are_not_concerned(base: str) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from gateway.catalogue.intake import MAX_DEPTH
-from gateway.catalogue.suspicious import scan
+from gateway.catalogue.place import MAX_KEY, MAX_KEYS
+from gateway.catalogue.suspicious import MAX_PLACES, scan
 
 HIDDEN = {
     "zero\u200bwidth": "zero-width characters",
@@ -62,6 +63,29 @@ def test_every_place_is_looked_at_and_named() -> None:
         ("tools", "t\u200b", "inputSchema.properties.p\\u200b.enum.1", "ANSI escapes"),
         ("tools", "t\u200b", "_meta.deep.0.0.x", "an HTML comment"),
     ]
+
+
+def test_no_character_that_hides_passes_for_plain() -> None:
+    """Most definitions are told to be plain at a glance, which must see all that a closer look would."""
+    for number in [*range(0x3000), *range(0xFB00, 0x10000), *range(0xE0000, 0xE0200)]:
+        text = chr(number) * 2
+        closer = [each for each in scan("tools", "t", ["\x1b", text]) if each.place == "1"]
+        assert len(scan("tools", "t", text)) == len(closer), hex(number)
+
+
+def test_of_one_definition_there_is_an_end_to_it() -> None:
+    assert len(scan("tools", "t", ["\u200b"] * 1000)) == MAX_PLACES
+    assert len(scan("tools", "t", ["\u200b" * 1000])) == 1
+
+
+def test_a_place_is_shown_in_brief() -> None:
+    (found,) = scan("tools", "t", {"k" * 10_000: {"fine": "\u200b"}})
+    assert found.place == "k" * MAX_KEY + "….fine"
+    nested: object = "\u200b"
+    for _ in range(MAX_DEPTH):
+        nested = {"k" * 1000: nested}
+    (found,) = scan("tools", "t", nested)
+    assert found.place == "…" + ("." + "k" * MAX_KEY + "…") * MAX_KEYS
 
 
 def test_instructions_are_a_text_of_their_own() -> None:

@@ -13,6 +13,8 @@
 | restarts that leave nothing behind (20) | `test_others`; `upstream/test_process`, `test_backoff`; more: `just soak` |
 | an upstream session lost (404, -32001) | `upstream/test_upstream`, `test_link`, `test_http_sessions`, `test_sse` |
 | noise on stdout, a 64 MB line, invalid UTF-8, truncated JSON | `upstream/test_stdio`; `interaction/test_outages` |
+| an answer of a million values | `upstream/test_stdio`, `test_http` |
+| lists that change without end | `upstream/test_watch`; `catalogue/test_pinning`: the log stays small |
 | a flood on stderr (20 MB) | `upstream/test_stdio`, `test_stderr` |
 | a list with a repeated cursor, endless pages, a 2 MB page | `upstream/test_lister` |
 | sessions by the thousand, a million calls | `access/test_session_flood`; `just soak` |

@@ -15,7 +15,7 @@ import pytest
 from gateway.errors import Overloaded
 from gateway.frontend.overload import LOOKS, Overload
 from tests.interaction._gateway import PATIENT, child, http_gateway
-from tests.interaction._http import BOTH, JSON, post, posted, sent
+from tests.interaction._http import BOTH, JSON, post, posted, sent, sse
 from tests.interaction._wire import request
 from tests.support import wait_until
 
@@ -207,6 +207,22 @@ async def test_one_principal_has_so_many_requests_in_flight_and_no_more(tmp_path
                 assert "max_requests_per_principal" in json.loads(refused.read())["error"]["message"]
             assert post(url, LIST, bob)[0] == 200
         await wait_until(lambda: post(url, LIST, alice)[0] == 200)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["/mcp", "/messages"])
+def test_a_body_that_is_arriving_is_in_flight(tmp_path: Path, legacy: bool) -> None:
+    with ExitStack() as stack:
+        raw = {"raw": child("tests.servers.raw")}
+        base = stack.enter_context(http_gateway(tmp_path, raw, max_requests=2, **PATIENT)).base
+        url = stack.enter_context(sse(base)).endpoint if legacy else f"{base}/mcp"
+        start = POST.replace(b"/mcp", url.removeprefix(base).encode())
+        for _ in range(2):
+            connection = stack.enter_context(connect(base))
+            connection.sendall(start + b"Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 100 "), "now it is read"
+        with posted(url, LIST) as refused:
+            assert refused.status == 503
+            assert "max_requests" in json.loads(refused.read())["error"]["message"]
 
 
 @pytest.mark.anyio

@@ -1,5 +1,7 @@
 """A connection's bounds, without a socket."""
 
+from typing import Any, Self
+
 import pytest
 from uvicorn.server import ServerState
 
@@ -194,6 +196,29 @@ def test_what_stands_around_a_body_is_bounded_too(sent: bytes) -> None:
     assert client.status == 431
 
 
+class Counted(bytearray):
+    """Counts what is added to it."""
+
+    times = 0
+
+    def __iadd__(self, more: Any) -> Self:
+        self.times += 1
+        return super().__iadd__(more)
+
+
+def test_a_body_in_a_thousand_pieces_is_handed_on_as_it_came() -> None:
+    client = Client()
+    client.send(CHUNKED)
+    assert client.loop.running is not None
+    client.loop.running.body = body = Counted()
+    client.send(b"1\r\nx\r\n" * 1000, b"1\r\ny\r\n" + b"0\r\n\r\n" + WHOLE)
+    assert body == b"x" * 1000 + b"y"
+    assert not client.loop.running.more_body
+    assert body.times == 2
+    client.answer()
+    assert client.loop.running.body == b"{}"
+
+
 def test_a_pipeline_has_an_end() -> None:
     client = Client()
     client.send(WHOLE * (1 + MAX_PIPELINED))
@@ -238,6 +263,27 @@ def test_headers_that_two_readers_might_read_differently(line: bytes) -> None:
     client.send(b"POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n" + line + b"\r\n\r\n{}")
     assert client.status == 400
     assert client.refused()["error"]["message"] == "The request is not HTTP."
+
+
+@pytest.mark.parametrize("body", [b"Content-Length: 2", b"Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
+def test_a_body_is_not_taken_for_the_next_request_because_of_an_upgrade(body: bytes, protocol: bytes) -> None:
+    client = Client()
+    client.send(b"POST /mcp HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: " + protocol + b"\r\n" + body)
+    client.send(b"\r\n\r\n")
+    assert client.status == 400
+    assert "Upgrade" in client.refused()["error"]["message"]
+    assert client.loop.running is None
+
+
+def test_an_upgrade_without_a_body_is_ignored() -> None:
+    client = Client()
+    client.send(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n")
+    client.answer()
+    client.send(WHOLE)
+    assert not client.transport.closed
+    assert client.loop.running is not None
+    assert client.loop.running.body == b"{}"
 
 
 def test_a_refusal_is_not_taken_for_the_answer_to_an_earlier_request() -> None:

@@ -35,9 +35,15 @@ def huge(reply: Message, arguments: dict[str, Any]) -> list[bytes]:
 
 
 def nested(reply: Message, arguments: dict[str, Any]) -> list[bytes]:
-    """`depth` (100,000) levels."""
-    depth = arguments.get("depth", 100_000)
+    """`depth` (50,000) levels."""
+    depth = arguments.get("depth", 50_000)
     return [encode(reply)[:-1] + b',"x":' + b"[" * depth + b"]" * depth + b"}"]
+
+
+def many_values(reply: Message, arguments: dict[str, Any]) -> list[bytes]:
+    """`values` (1,000,000) of them."""
+    keys = b",".join(b'"%d":0' % number for number in range(arguments.get("values", 1_000_000)))
+    return [encode(reply)[:-1] + b',"x":{' + keys + b"}}"]
 
 
 def silent(reply: Message, arguments: dict[str, Any]) -> list[bytes]:
@@ -100,6 +106,7 @@ MISREPLIES: Final[dict[str, Misreply]] = {
     "truncated": truncated,
     "huge": huge,
     "nested": nested,
+    "many_values": many_values,
     "silent": silent,
     "twice": twice,
     "wrong_id": wrong_id,

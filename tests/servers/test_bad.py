@@ -47,6 +47,7 @@ STDIO: dict[str, tuple[dict[str, Any], Callable[[Lines], bool]]] = {
     "truncated": ({}, lambda lines: lines[0].startswith(b'{"jsonrpc"') and not lines[0].endswith(b"}}")),
     "huge": ({"megabytes": 2}, lambda lines: len(lines[0]) > 2 * MIB and good(lines[0])),
     "nested": ({"depth": 5000}, lambda lines: b"[" * 5000 in lines[0]),
+    "many_values": ({"values": 5000}, lambda lines: len(json.loads(lines[0])["x"]) == 5000),
     "silent": ({}, lambda lines: lines == []),
     "twice": ({}, lambda lines: len(lines) == 2 and all(map(good, lines))),
     "wrong_id": ({}, lambda lines: json.loads(lines[0])["id"] == "nobody asked this"),

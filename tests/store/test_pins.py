@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.catalogue.pins import digest, pins_of
 from gateway.errors import ConfigError
+from gateway.jsonrpc import MAX_VALUES
 from gateway.store import pins as pin_file
 from gateway.store.pins import Pins, joined
 from tests.catalogue.listings import listings
@@ -65,6 +66,28 @@ def test_a_change_python_takes_for_none_is_written(path: Path) -> None:
     pin_file.add(path, {"a": Pins({"tools": {"t": {"x": 1}}})})
     pin_file.update(path, lambda _: {"a": Pins({"tools": {"t": {"x": True}}})})
     assert pin_file.load(path)["a"].items["tools"]["t"]["x"] is True
+
+
+def test_however_many_values_they_have_they_come_back(path: Path) -> None:
+    """A file that is written and cannot be read again would end all blocking, of all upstreams."""
+    pins = {name: Pins({"tools": {"t": {"inputSchema": {"enum": [0] * MAX_VALUES}}}}) for name in ("a", "b")}
+    pin_file.add(path, pins)
+    assert pin_file.load(path) == pins
+
+
+def test_what_is_nested_does_not_grow_in_the_file(path: Path) -> None:
+    deep: Any = [0] * 10_000
+    for _ in range(200):
+        deep = [deep]
+    pins = Pins({"tools": {"t": {"inputSchema": {"properties": {"deep": deep}}}}})
+    pin_file.add(path, {"a": pins})
+    assert pin_file.load(path) == {"a": pins}
+    assert path.stat().st_size < 2 * pin_file.size(pins)
+
+
+def test_a_line_says_little_enough_to_be_compared(path: Path) -> None:
+    pin_file.add(path, {"a": ONE})
+    assert '          "name": "add"\n' in path.read_text()
 
 
 @pytest.mark.parametrize(

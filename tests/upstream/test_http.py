@@ -16,6 +16,7 @@ from gateway.errors import (
     UpstreamProtocolError,
     UpstreamTimeout,
 )
+from gateway.jsonrpc import MAX_VALUES
 from gateway.upstream.calls import Refused
 from gateway.upstream.http import Endpoint, HttpDispatcher
 from gateway.upstream.pool import Pool
@@ -229,6 +230,20 @@ async def test_a_bad_answer_fails_its_call_and_no_other(kind: str) -> None:
         assert outcome == ["good"]
         assert await up.call("a") == "a"
         assert up.dispatcher.closed is None
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["json", "event"])
+async def test_an_answer_of_too_many_values_is_not_decoded(streams: bool) -> None:
+    """Nor does it speak against the upstream: it may be what was asked for."""
+
+    async def script(got: Got) -> None:
+        answer = b'{"id":%d,"result":{"x":[0%b]}}' % (got.json()["id"], b",0" * MAX_VALUES)
+        await got.send(STREAM_HEAD + chunk(b"data: " + answer + b"\n\n") if streams else response(answer))
+
+    async with byte_server(Mcp(service("modern"), on={"bad": script})) as server, connected(server.url) as up:
+        with pytest.raises(UpstreamOversized, match=f"{MAX_VALUES} values. Ask for less"):
+            await up.call("bad")
+        assert await up.call("a") == "a"
 
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "500 Internal Server Error"])

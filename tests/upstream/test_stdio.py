@@ -33,6 +33,7 @@ async def test_misbehaviour_of_every_kind() -> None:
         "invalid_utf8": ({}, UpstreamProtocolError),
         "truncated": ({}, UpstreamProtocolError),
         "nested": ({}, UpstreamProtocolError),
+        "many_values": ({}, UpstreamOversized),
         "no_result": ({}, UpstreamProtocolError),
         "huge": ({"megabytes": 64}, UpstreamOversized),
     }
