@@ -14,6 +14,7 @@ from gateway.upstream.calls import Call, SessionLost
 from gateway.upstream.session import Session
 from gateway.upstream.table import MAX_ASKED, CallTable
 from tests.support import wait_until
+from tests.upstream.conftest import PassTime
 from tests.upstream.ends import DEADLINE, Ears
 
 pytestmark = pytest.mark.anyio
@@ -218,16 +219,19 @@ async def test_the_deadline() -> None:
         assert b.table.calls == {}
 
 
-async def test_progress_renews_the_deadline_up_to_a_point() -> None:
+async def test_progress_renews_the_deadline_up_to_a_point(pass_time: PassTime) -> None:
     async with bench() as b:
-        asked = await b.ask(timeout=0.1, max_timeout=0.5, progress=True)
+        asked = await b.ask(timeout=100, max_timeout=250, progress=True)
         token = b.table.sent[0]["params"]["_meta"]["progressToken"]
-        started = anyio.current_time()
-        while asked.outcome is None:
+        for _ in range(3):
+            pass_time(80)
             b.table.receive({"method": "notifications/progress", "params": {"progressToken": token, "progress": 1}})
-            await anyio.sleep(0.01)
-        assert isinstance(asked.outcome, UpstreamTimeout)
-        assert anyio.current_time() - started >= 0.45
+            await anyio.wait_all_tasks_blocked()
+            assert asked.outcome is None
+        pass_time(10)
+        error = await b.outcome(asked)
+        assert isinstance(error, UpstreamTimeout)
+        assert "`max_timeout`" in error.message
 
 
 async def test_what_was_spent_before_it_was_sent_is_part_of_its_time() -> None:
