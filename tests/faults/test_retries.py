@@ -338,13 +338,11 @@ async def test_what_a_killed_program_was_doing_is_never_done_twice(keep: Keep, t
         tg.start_soon(work)
         await wait_until(lambda: counted.count("work") == 1)
         os.kill(pid, signal.SIGKILL)
-        killed_at = anyio.current_time()
-        await wait_until(lambda: outcome, 1.0)
+        await wait_until(lambda: outcome)
         assert isinstance(outcome[0], UpstreamLost)
         assert "SIGKILL" in outcome[0].message
         assert text_of(await other.kept.call("look")) == "look"
         assert text_of(await kept.call("look")) == "look", "it is there again"
-        assert anyio.current_time() - killed_at < 10
         assert counted.count("work") == 1
 
 
