@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,10 @@ async def test_an_agent_is_a_principal_of_its_own_on_behalf_of_its_owner() -> No
     assert (session.created, session.expires) == (NOW, NOW + DAY)
 
 
+def _words(given: Collection[str] | None) -> str:
+    return "any" if given is None else " ".join(sorted(given)) or "none"
+
+
 @pytest.mark.parametrize(
     ("parent", "wished", "given"),
     [
@@ -101,7 +105,7 @@ async def test_an_agent_is_a_principal_of_its_own_on_behalf_of_its_owner() -> No
         (set[str](), [], set[str]()),
         (set[str](), ["a"], set[str]()),
     ],
-    ids=str,
+    ids=_words,
 )
 async def test_upstreams(parent: set[str] | None, wished: list[str], given: set[str] | None) -> None:
     principal = Principal("key:x", upstreams=None if parent is None else frozenset(parent))
@@ -119,7 +123,7 @@ async def test_upstreams(parent: set[str] | None, wished: list[str], given: set[
         ({"read"}, ["admin"], set[str]()),
         ({"read", "admin"}, ["root", "*"], set[str]()),
     ],
-    ids=str,
+    ids=_words,
 )
 async def test_scopes(parent: set[str], wished: list[str], given: set[str]) -> None:
     agent, session = await Register(make())(Principal("key:x", scopes=frozenset(parent)), scopes=wished)

@@ -19,7 +19,7 @@ from gateway.upstream.listing import Listing
 from gateway.upstream.process import Program
 from gateway.upstream.upstream import Upstream
 from tests.servers.bad_replies import MISREPLIES
-from tests.support import free_port, wait_until
+from tests.support import wait_until
 from tests.upstream.ends import (
     DEADLINE,
     Got,
@@ -109,8 +109,9 @@ async def test_one_that_never_comes_up_is_settled_too(keep: Keep) -> None:
         fixture("bad", "--on", "tools/list=huge"),
         fixture("bad", "--slow-start", "60"),
         Program("no-such-program"),
-        f"http://127.0.0.1:{free_port()}/",
+        "http://127.0.0.1:9/",
     ],
+    ids=["opening", "listing", "flood", "start", "no program", "no server"],
 )
 async def test_nothing_one_upstream_does_delays_another(keep: Keep, bad: Program | str) -> None:
     hindered, other = keep(bad), keep(fixture("bad"))
