@@ -77,6 +77,17 @@ class Wire:
     def call(self, tool: str, /, **arguments: Any) -> Answer:
         return self.ask("tools/call", {"name": tool, "arguments": arguments})
 
+    def listed(self, method: str, key: str) -> list[Message]:
+        """The items of all pages of a list."""
+        items: list[Message] = []
+        params: Message = {}
+        while True:
+            result = self.ask(method, params).result
+            items += result[key]
+            if "nextCursor" not in result:
+                return items
+            params = {"cursor": result["nextCursor"]}
+
 
 def until_answer(receive: Callable[[], Message], id: Any) -> Iterator[Message]:
     """Messages of a channel on which everything comes in one order, up to the answer to one request."""

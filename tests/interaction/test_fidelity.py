@@ -24,18 +24,6 @@ def assert_same(wire: Wire, result: dict[str, Any], expected: dict[str, Any]) ->
     assert raw.encode(dict(sorted(bare.items()))) == raw.encode(dict(sorted(expected.items())))
 
 
-def listed(wire: Wire, method: str, key: str) -> list[dict[str, Any]]:
-    """All pages of a list."""
-    items: list[dict[str, Any]] = []
-    params: dict[str, Any] = {}
-    while True:
-        result = wire.ask(method, params).result
-        items += result[key]
-        if "nextCursor" not in result:
-            return items
-        params = {"cursor": result["nextCursor"]}
-
-
 @requirement("fidelity:result")
 def test_a_tools_result(wire: Wire, upstream: str) -> None:
     assert_same(wire, wire.call(f"{upstream}__raw").result, raw.RESULT)
@@ -77,7 +65,7 @@ def test_items_of_every_list(wire: Wire, upstream: str) -> None:
         ("resources/templates/list", "resourceTemplates", "uriTemplate", raw.TEMPLATES),
         ("prompts/list", "prompts", "name", raw.PROMPTS),
     ):
-        here = {item[name]: item for item in listed(wire, method, key)}
+        here = {item[name]: item for item in wire.listed(method, key)}
         separator = "__" if name == "name" else "+"
         for item in items:
             public = f"{upstream}{separator}{item[name]}"
