@@ -1,5 +1,6 @@
 """Methods that are not MCP's own, but an extension's: passed to the one upstream they can be meant for."""
 
+from collections.abc import Set
 from typing import Any
 
 from gateway.bridge.forward import Bridge
@@ -9,7 +10,7 @@ from gateway.bridge.tasks import TaskHandles
 from gateway.errors import InvalidParams, MethodNotFound, UnknownTask
 from gateway.frontend.lookup import Lookup
 from gateway.jsonrpc import as_object
-from gateway.request import Request
+from gateway.request import Agent, Request
 from gateway.upstream.upstream import Upstream
 
 
@@ -33,11 +34,7 @@ class Extensions:
         agent = request.agent
         shared = _extensions(agent.capabilities).keys()
         # What such a method does is unknown, and so is what of the upstream it touches.
-        owners = [
-            upstream
-            for upstream in self._lookup.upstreams(agent)
-            if self._lookup.grant(agent).unrestricted and shared & _offered(upstream).keys()
-        ]
+        owners = await self._offering(agent, shared) if self._lookup.grant(agent).unrestricted else []
         if len(owners) != 1:
             names = ", ".join(upstream.name for upstream in owners)
             raise MethodNotFound(request.method, f"{names} may each be meant; ask at /mcp/NAME" if owners else "")
@@ -46,19 +43,27 @@ class Extensions:
 
     async def _task(self, request: Request) -> dict[str, Any]:
         agent = request.agent
-        seen = {upstream.name: upstream for upstream in self._lookup.upstreams(agent)}
-        if not any(TASKS in _offered(upstream) for upstream in seen.values()):
+        if not await self._offering(agent, {TASKS}):
             raise MethodNotFound(request.method)
         public = request.params.get("taskId")
         if not isinstance(public, str):
             raise InvalidParams("taskId must be a string")
         name, handle = self._tasks.open(public, agent.principal.id)
+        seen = {upstream.name: upstream for upstream in self._lookup.upstreams(agent)}
         if name not in seen:
             raise UnknownTask(public)
         request.upstream = name
         result = await self._bridge.forward(request, seen[name], {**request.params, "taskId": handle})
         self._tasks.publish(result, name, agent.principal.id)
         return result
+
+    async def _offering(self, agent: Agent, extensions: Set[str]) -> list[Upstream]:
+        """Who offers one of these; if nobody does because its upstream is only just starting, that is waited for."""
+
+        def now() -> list[Upstream]:
+            return [upstream for upstream in self._lookup.upstreams(agent) if extensions & _offered(upstream).keys()]
+
+        return now() or (now() if await self._lookup.settle(agent) else [])
 
 
 def _offered(upstream: Upstream) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What changes upstream reaches the agents that want to know: lists, and resources they subscribed to."""
 
 from contextlib import AsyncExitStack
+from secrets import token_hex
 
 import pytest
 
@@ -10,6 +11,11 @@ from tests.servers.items.reading import WATCHED
 from tests.support import wait_until
 
 pytestmark = pytest.mark.anyio
+
+
+def unique(name: str) -> str:
+    """A tool's name that no other test's agent at the same upstream gives."""
+    return f"{name}_{token_hex(4)}"
 
 
 def told(cell: Cell) -> int:
@@ -42,7 +48,7 @@ async def lists(cell: Cell, name: str) -> bool:
 
 @requirement("changes:lists")
 async def test_a_new_tool_is_announced_listed_called_and_goes_again(cell: Cell) -> None:
-    name = f"new_for_{cell.front.replace('-', '_')}"
+    name = unique("new")
     async with cell.agent.listening():
         await add_tool(cell, name)
         assert (await cell.call(name, a=1)).structured_content == {"a": 1}
@@ -55,8 +61,9 @@ async def test_only_a_change_is_announced_in_the_merged_catalogue(cell: Cell) ->
     """What an upstream announces counts where it is seen alone; elsewhere, what became of it."""
     async with cell.agent.listening():
         await cell.call("test_trigger_prompt_change")
-        await add_tool(cell, "after_prompts")
-        await remove_tool(cell, "after_prompts")
+        name = unique("after_prompts")
+        await add_tool(cell, name)
+        await remove_tool(cell, name)
         await wait_until(lambda: told(cell) >= 2)
         if cell.own:
             await wait_until(lambda: cell.agent.heard_of("prompts/list_changed"))
@@ -112,8 +119,9 @@ async def test_every_agent_hears_of_a_change(http_base: str) -> None:
             await guest.call("touch_resource", uri=WATCHED)
             await wait_until(lambda: updates(guest))
         await cells[0].call("touch_resource", uri=WATCHED)
-        await add_tool(cells[0], "for_everyone")
-        await remove_tool(cells[0], "for_everyone")
+        name = unique("for_everyone")
+        await add_tool(cells[0], name)
+        await remove_tool(cells[0], name)
         await wait_until(lambda: all(told(cell) >= 2 for cell in cells))
         for cell in cells:
             assert updates(cell) == [cell.uri(WATCHED)] * 2

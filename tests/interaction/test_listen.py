@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -52,10 +53,11 @@ def offers(wire: Wire, tool: str) -> bool:
 
 async def catch_up(wire: Wire) -> None:
     """Let the gateway see what others at the same upstream changed before: it would announce that in between."""
-    wire.call(f"{UPSTREAM}__add_tool", name="marker")
-    await wait_until(lambda: offers(wire, "marker"), SECONDS)
-    wire.call(f"{UPSTREAM}__remove_tool", name="marker")
-    await wait_until(lambda: not offers(wire, "marker"), SECONDS)
+    marker = f"marker_{token_hex(4)}"
+    wire.call(f"{UPSTREAM}__add_tool", name=marker)
+    await wait_until(lambda: offers(wire, marker), SECONDS)
+    wire.call(f"{UPSTREAM}__remove_tool", name=marker)
+    await wait_until(lambda: not offers(wire, marker), SECONDS)
 
 
 def send(wire: Wire, tool: str, **arguments: str) -> None:
