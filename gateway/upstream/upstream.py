@@ -96,7 +96,8 @@ class Upstream:
         self._withdrawn = False
         self._tasks: TaskGroup | None = None
         self._life = anyio.CancelScope()
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None
+        """There while somebody waits for a change."""
         self._engagements = 0
         self._log_level: str | None = None
         self._noise = BoundedLog(self._on_noise, time.monotonic)
@@ -285,6 +286,8 @@ class Upstream:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something holds that depends on its state, on what it offers, or on who is engaged with it."""
         while not condition():
+            if self._changed is None:
+                self._changed = anyio.Event()
             await self._changed.wait()
 
     @contextmanager
@@ -303,8 +306,9 @@ class Upstream:
             await self.until(lambda: not self._engagements)
 
     def _pulse(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     def restart(self) -> None:
         """Close the main connection and open it anew; with none, try now."""
