@@ -41,6 +41,10 @@ bench-inbound *arguments:
 bench-neighbours *arguments:
     uv run python -m tests.bench.neighbours "$@"
 
+# How soon callers know when a server hangs or dies
+bench-faults *arguments:
+    uv run python -m tests.bench.faults "$@"
+
 # All that is fuzzed, 20,000 examples each instead of 100; arguments go to pytest
 fuzz *arguments:
     @scripts/test tests/fuzz tests/frontend/test_fuzz.py tests/config/test_fuzz.py tests/upstream/test_events.py tests/upstream/test_lines.py tests/test_jsonrpc.py --hypothesis-profile=fuzz "$@"

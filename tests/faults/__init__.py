@@ -40,5 +40,6 @@
 | API keys and agents' tokens | `access/test_key_file`, `test_live_keys`, `test_agent_tokens`, `test_agent_store` |
 | nonsense at every parser | `fuzz`; `frontend/test_fuzz`, `config/test_fuzz`; `just fuzz`, `fuzz-guided` |
 
-How many milliseconds a refusal or a deadline may take is not asserted: on a busy machine that would test the machine.
+How many milliseconds a refusal or a deadline may take is not asserted, which on a busy machine would test the machine:
+`just bench-faults` measures it.
 """
