@@ -60,7 +60,7 @@ class StdioDispatcher(CallTable):
 
     def _transmit(self, message: Message, call: Call, options: "CallOptions") -> None:
         if not self._write(message):
-            call.fail(UpstreamLost(self.upstream, "it does not read its stdin", delivered=False))
+            call.fail(UpstreamLost(self.upstream, "it has gone, or has stopped reading its stdin", delivered=False))
 
     def _withdraw(self, call: Call, *, tell: bool) -> None:
         if tell:  # on a pipe, this notification is the way of both eras

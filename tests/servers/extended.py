@@ -8,7 +8,7 @@ Its task handles count from 1, so that two such servers have the same ones.
 import argparse
 from typing import Any, Final
 
-from tests.servers.wire import ERAS, Message, Method, Refusal, Service, encode, serve_stdio
+from tests.servers.wire import ERAS, Method, Refusal, Service, lines, serve_stdio
 
 TASKS: Final = "io.modelcontextprotocol/tasks"
 UI: Final = "io.modelcontextprotocol/ui"
@@ -78,11 +78,7 @@ def main() -> None:
     args = parser.parse_args()
     service = Extended(args.name).service(args.era)
 
-    def answer(message: Message) -> list[bytes]:
-        reply = service.answer(message)
-        return [] if reply is None else [encode(reply)]
-
-    serve_stdio(answer)
+    serve_stdio(lines(service.answer))
 
 
 if __name__ == "__main__":

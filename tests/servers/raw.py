@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any, Final
 
-from tests.servers.wire import ERAS, Message, Method, Refusal, Service, encode, serve_stdio
+from tests.servers.wire import ERAS, Method, Refusal, Service, encode, lines, serve_stdio
 from tests.servers.wire_http import HttpServer
 
 ODD: Final[dict[str, Any]] = {
@@ -113,12 +113,8 @@ def main() -> None:
     args = parser.parse_args()
     raw = service(args.era)
 
-    def answer(message: Message) -> list[bytes]:
-        reply = raw.answer(message)
-        return [] if reply is None else [encode(reply)]
-
     if args.transport == "stdio":
-        serve_stdio(answer)
+        serve_stdio(lines(raw.answer))
     else:
         asyncio.run(HttpServer(raw, args.stream).serve(args.port))
 

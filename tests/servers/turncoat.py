@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.servers.wire import Message, Method, Service, encode, serve_stdio
+from tests.servers.wire import Method, Service, lines, serve_stdio
 
 
 def main() -> None:
@@ -29,11 +29,7 @@ def main() -> None:
     }
     service = Service("turncoat", methods)
 
-    def answer(message: Message) -> list[bytes]:
-        reply = service.answer(message)
-        return [] if reply is None else [encode(reply)]
-
-    serve_stdio(answer)
+    serve_stdio(lines(service.answer))
 
 
 if __name__ == "__main__":

@@ -131,6 +131,16 @@ def is_enveloped(params: dict[str, Any]) -> bool:
 # --- stdio ---------------------------------------------------------------------------------------------------------
 
 
+def lines(answer: Callable[[Message], Message | None]) -> Callable[[Message], list[bytes]]:
+    """The lines of a server that says nothing but its answers."""
+
+    def written(message: Message) -> list[bytes]:
+        reply = answer(message)
+        return [] if reply is None else [encode(reply)]
+
+    return written
+
+
 def serve_stdio(answer: Callable[[Message], list[bytes]]) -> None:
     """Answer stdin's lines one by one until it closes. `answer` gives the lines to write, without their line ends."""
     for line in sys.stdin.buffer:
