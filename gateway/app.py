@@ -211,7 +211,7 @@ class Gateway:
                 overload,
                 entry.authenticate,
                 self.policy,
-                self.library,
+                server.has_view,
                 streamable,
                 sse,
                 rest,

@@ -4,7 +4,7 @@ A view is the merged catalogue under public names, or one upstream's own at `/mc
 of it and share one catalogue; a restricted one gets its own, made when first asked for.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, Protocol
 
@@ -27,6 +27,8 @@ NOTHING: Final = Catalogue()
 
 MAX_RESTRICTED: Final = 512
 """Most catalogues of restricted principals kept; the one unused for longest is made anew when needed."""
+MAX_SEEN: Final = 16_384
+"""Most answers kept to whether somebody sees an upstream."""
 
 
 class Sight(Protocol):
@@ -35,7 +37,13 @@ class Sight(Protocol):
     @property
     def unrestricted(self) -> bool: ...
 
-    def sees_upstream(self, upstream: str) -> bool: ...
+    def sees_upstream(self, upstream: str) -> bool:
+        """Whether the credential includes the upstream; what of it may be used is another matter."""
+        ...
+
+    def sees_all_of(self, upstream: str) -> bool:
+        """Whether nothing that the upstream offers is hidden, whatever it may come to offer."""
+        ...
 
     def admits(self, upstream: str, public: str) -> bool:
         """Whether the item of that public name (tools, prompts) or URI (resources, templates) may be used."""
@@ -72,12 +80,29 @@ class Library:
         self._whole: dict[View, Catalogue] = {None: NOTHING, **dict.fromkeys(servers, NOTHING)}
         self._changes: dict[View, set[ChangeKind]] = {}
         self._public: dict[tuple[Kind, str, str], str] = {}
+        self._offered: dict[str, frozenset[str]] = {}
+        """Upstream → the public names and URIs of all that it offers or, while it is away, last offered."""
+        self._seen: dict[tuple[str, Sight], bool] = {}
         self._restricted: OrderedDict[tuple[View, Sight], Catalogue] = OrderedDict()
         self._outdated: dict[tuple[View, Sight], Catalogue] = {}
 
     def has(self, view: View, sight: Sight) -> bool:
         """Whether there is such a view for somebody of that sight."""
-        return view is None or (view in self._whole and sight.sees_upstream(view))
+        return view is None or self.sees(view, sight)
+
+    def sees(self, upstream: str, sight: Sight) -> bool:
+        """Whether an upstream is there for somebody of that sight: one of which it may use nothing is not."""
+        if upstream not in self._whole or not sight.sees_upstream(upstream):
+            return False
+        if sight.sees_all_of(upstream):
+            return True
+        seen = self._seen.get((upstream, sight))
+        if seen is None:
+            if len(self._seen) >= MAX_SEEN:
+                self._seen.clear()
+            seen = any(sight.admits(upstream, public) for public in self._offered.get(upstream, ()))
+            self._seen[upstream, sight] = seen
+        return seen
 
     def view(self, view: View, sight: Sight) -> Catalogue:
         """The catalogue of somebody of that sight; an empty one where there is no such view, or no longer."""
@@ -141,6 +166,7 @@ class Library:
         for name in before.keys() - self._rules.keys():
             self._take(name, None)
             del self._whole[name]
+            self._offered.pop(name, None)
         stale = {name for name, rules in self._rules.items() if rules != before.get(name)}
         stale |= {name for name, listing in listings if self._take(name, listing)}
         self._rebuild(stale)
@@ -153,6 +179,8 @@ class Library:
         self._changes = {view: changed(self.whole(view), new) for view, new in rebuilt.items()}
         self._whole.update(rebuilt)
         self._public = _public_forms(rebuilt[None])
+        self._offered |= _by_upstream(self._public)
+        self._seen.clear()
         self._outdated = {key: old for key, old in self._restricted.items() if key[0] in rebuilt}
         for key in self._outdated:
             del self._restricted[key]
@@ -199,7 +227,7 @@ class Library:
             self._held_back[None] = self._merge(held, self._prefix)
 
     def _restrict(self, view: View, sight: Sight) -> Catalogue:
-        names = [name for name in self._verdicts if view in (None, name) and sight.sees_upstream(name)]
+        names = [name for name in self._verdicts if view in (None, name) and self.sees(name, sight)]
 
         def admits(kind: Kind, owner: Owner) -> bool:
             return sight.admits(owner.upstream, self.public_form(kind, owner.upstream, owner.original))
@@ -220,6 +248,13 @@ def _public_forms(merged: Catalogue) -> dict[tuple[Kind, str, str], str]:
             (kind, owner.upstream, owner.original): form for form, owner in some.items() if isinstance(owner, Owner)
         }
     return forms
+
+
+def _by_upstream(public: Mapping[tuple[Kind, str, str], str]) -> dict[str, frozenset[str]]:
+    forms: defaultdict[str, set[str]] = defaultdict(set)
+    for (_, upstream, _), form in public.items():
+        forms[upstream].add(form)
+    return {upstream: frozenset(some) for upstream, some in forms.items()}
 
 
 def _rules(server: ServerConfig) -> ToolRules:

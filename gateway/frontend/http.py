@@ -6,8 +6,7 @@ from typing import Any, Final
 import structlog
 
 from gateway.access.metadata import WELL_KNOWN
-from gateway.access.policy import Policy
-from gateway.catalogue.library import Library
+from gateway.access.policy import Grant, Policy
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
 from gateway.frontend.exchange import Receive, Send
 from gateway.frontend.guard import Guard
@@ -37,6 +36,7 @@ class HttpFront:
     """
     Args:
         authenticate: who sent a request, by its headers, the address it came from, and the view it asks for.
+        has_view: whether there is such a view for somebody.
         rest: answers whatever is not MCP.
         resource_metadata: the document at the well-known address plus this suffix, or None (RFC 9728).
     """
@@ -47,7 +47,7 @@ class HttpFront:
         overload: Overload,
         authenticate: Callable[[Mapping[str, str], str, str | None], Awaitable[Principal]],
         policy: Policy,
-        library: Library,
+        has_view: Callable[[str | None, Grant], Awaitable[bool]],
         streamable: Streamable,
         sse: LegacySse,
         rest: App,
@@ -57,7 +57,7 @@ class HttpFront:
         self._overload = overload
         self._authenticate = authenticate
         self._policy = policy
-        self._library = library
+        self._has_view = has_view
         self._streamable = streamable
         self._sse = sse
         self._rest = rest
@@ -106,7 +106,7 @@ class HttpFront:
         grant = self._policy.grant(principal)
         http = Http(headers, receive, send, principal, view, grant, scope["query_string"])
         if path == "/mcp" or view is not None:
-            if not self._library.has(view, grant):
+            if not await self._has_view(view, grant):
                 raise NotFound(f"No upstream named {view!r} here.")
             endpoints = {"POST": self._streamable.post, "GET": self._streamable.get, "DELETE": self._streamable.delete}
         elif path == "/sse":

@@ -1,6 +1,6 @@
 """Log messages of upstreams: at which level each runs, and whose a message is that names no request."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
@@ -23,10 +23,15 @@ METHOD: Final = "notifications/message"
 
 
 class LogMessages:
-    """Handles `logging/setLevel`, and what the modern era asks for with each request."""
+    """Handles `logging/setLevel`, and what the modern era asks for with each request.
 
-    def __init__(self, upstreams: Mapping[str, Upstream]) -> None:
+    Args:
+        sees: whether an upstream is there for an agent. Of one that is not, an agent neither sets the level nor hears.
+    """
+
+    def __init__(self, upstreams: Mapping[str, Upstream], sees: Callable[[Agent, str], bool]) -> None:
         self._upstreams = upstreams
+        self._sees = sees
         self._agents: dict[str, ConnectedAgent] = {}
         self._requests = LogRequests()
 
@@ -82,15 +87,16 @@ class LogMessages:
                 requests[-1].notify(METHOD, params)
             return
         for one in agents:
-            if one.view in (None, upstream):
+            if self._sees(one, upstream):
                 _tell(one, params)
 
     async def _share_level(self, *upstreams: Upstream) -> None:
         """Have these upstreams, or all, run at the most verbose level asked for; waits a little for them to agree."""
-        levels = [agent.log_level for agent in self._agents.values()]
+        agents = [agent for agent in self._agents.values() if agent.log_level is not None]
         with anyio.move_on_after(AGREE_SECONDS):
             async with anyio.create_task_group() as tg:
-                for upstream in upstreams or self._upstreams.values():
+                for upstream in list(upstreams or self._upstreams.values()):
+                    levels = [agent.log_level for agent in agents if self._sees(agent, upstream.name)]
                     tg.start_soon(_set_level, upstream, self._requests.level(upstream.name, levels))
 
 

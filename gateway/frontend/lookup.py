@@ -37,18 +37,36 @@ class Lookup:
     def catalogue(self, agent: Agent) -> Catalogue:
         return self._library.view(agent.view, self.grant(agent))
 
+    def sees(self, agent: Agent, upstream: str) -> bool:
+        """Whether an upstream is there for an agent: it may use something of it, and sees it in its view."""
+        return agent.view in (None, upstream) and self._library.sees(upstream, self.grant(agent))
+
     def upstreams(self, agent: Agent) -> list[Upstream]:
-        grant = self.grant(agent)
-        return [
-            upstream
-            for name, upstream in self._upstreams.items()
-            if agent.view in (None, name) and grant.sees_upstream(name)
-        ]
+        return [upstream for name, upstream in self._upstreams.items() if self.sees(agent, name)]
+
+    def candidates(self, agent: Agent) -> list[Upstream]:
+        """Those and any that would be there for it if they offered something it may use."""
+        return self._candidates(agent.view, self.grant(agent))
+
+    async def has(self, view: str | None, grant: Grant) -> bool:
+        """Whether there is such a view for somebody. Where the policy decides by what upstreams offer, those that are
+        starting are waited for: all of them, or the time would tell which there are."""
+        if not self._library.has(view, grant) and not grant.unrestricted:
+            await self._wait(self._candidates(None, grant))
+        return self._library.has(view, grant)
 
     async def settle(self, agent: Agent) -> bool:
         """While upstreams are starting for the first time, wait a little for what they offer: many agents list once.
         Returns whether there was anything to wait for."""
-        waiting = [upstream for upstream in self.upstreams(agent) if not upstream.settled.is_set()]
+        return await self._wait(self.candidates(agent))
+
+    def _candidates(self, view: str | None, grant: Grant) -> list[Upstream]:
+        return [
+            upstream for name, upstream in self._upstreams.items() if view in (None, name) and grant.sees_upstream(name)
+        ]
+
+    async def _wait(self, upstreams: list[Upstream]) -> bool:
+        waiting = [upstream for upstream in upstreams if not upstream.settled.is_set()]
         if waiting:
             with anyio.move_on_after(self.startup_wait):
                 for upstream in waiting:

@@ -5,16 +5,18 @@ comes in at `route`, finds its owner in the catalogue and leaves through `bridge
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import anyio
 
 from gateway.access.layers import Limits
-from gateway.access.policy import Policy, Rule
+from gateway.access.policy import Grant, Policy, Rule
 from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.forward import Bridge
 from gateway.bridge.tasks import TaskHandles
 from gateway.catalogue.catalogue import Owner
+from gateway.catalogue.completion import permitted
 from gateway.catalogue.intake import Kind
 from gateway.catalogue.library import Library
 from gateway.catalogue.merge import Prefix
@@ -94,7 +96,7 @@ class Server:
         self._notify_listing = on_listing
         self._lookup = Lookup(policy, library, upstreams, settings.startup_wait)
         self._listening = Listening(self._lookup, library, upstreams, places)
-        self._log_messages = LogMessages(upstreams)
+        self._log_messages = LogMessages(upstreams, self._lookup.sees)
         self._extensions = Extensions(self._lookup, bridge, tasks)
         everywhere: dict[str, Handler] = {
             **dict.fromkeys(LIST_METHODS, self._list),
@@ -156,6 +158,10 @@ class Server:
             for upstream in list(self._upstreams.values()):
                 await upstream.tell(agent, method, params or None)
 
+    async def has_view(self, view: str | None, grant: Grant) -> bool:
+        """See `Lookup.has`."""
+        return await self._lookup.has(view, grant)
+
     def end_streams(self, principals: Collection[str] | None = None) -> None:
         """See `Listening.end_streams`."""
         self._listening.end_streams(principals)
@@ -216,7 +222,7 @@ class Server:
     def _offer(self, agent: Agent) -> dict[str, Any]:
         catalogue = self._lookup.catalogue(agent)
         capabilities = dict(catalogue.capabilities)
-        if any(upstream.known is None for upstream in self._lookup.upstreams(agent)):
+        if any(upstream.known is None for upstream in self._lookup.candidates(agent)):
             # One of them has yet to say what it offers. What is not declared now could never be offered later.
             for kind in CHANGE_NOTIFICATIONS:
                 capabilities.setdefault(kind, {"listChanged": True})
@@ -251,7 +257,7 @@ class Server:
     def _cache_hints(self, agent: Agent) -> dict[str, Any]:
         """The strictest of the parts; an upstream that gave no hint allows no caching."""
         catalogue = self._lookup.catalogue(agent)
-        known = [upstream.known for upstream in self._lookup.upstreams(agent)]
+        known = [upstream.known for upstream in self._lookup.candidates(agent)]
         hinted = all(listing is not None and listing.ttl_ms is not None for listing in known)
         ttl = catalogue.ttl_ms if hinted and catalogue.ttl_ms is not None else 0
         return {"ttlMs": ttl, "cacheScope": "private" if catalogue.private else "public"}
@@ -304,7 +310,11 @@ class Server:
             owner = found
         else:
             raise InvalidParams("ref.type must be ref/prompt or ref/resource")
-        return await self._forward(request, kind, owner, {**request.params, "ref": {**ref, key: owner.original}})
+        result = await self._forward(request, kind, owner, {**request.params, "ref": {**ref, key: owner.original}})
+        if kind == "resources" and not self._lookup.grant(request.agent).unrestricted:
+            admits = partial(self._lookup.admits_uri, request.agent, owner.upstream)
+            return permitted(result, owner.original, request.params, admits)
+        return result
 
     async def _forward(self, request: Request, kind: Kind, owner: Owner, params: dict[str, Any]) -> dict[str, Any]:
         request.upstream = owner.upstream

@@ -56,7 +56,7 @@ def upstream_routes(
 
     def find(name: str, caller: Principal) -> Upstream:
         upstream = upstreams.get(name)
-        if upstream is None or not policy.grant(caller).sees_upstream(name):
+        if upstream is None or not library.sees(name, policy.grant(caller)):
             raise NotFound("There is no such upstream.")
         return upstream
 
@@ -105,7 +105,7 @@ def upstream_routes(
     async def all_upstreams(caller: Reader) -> Upstreams:
         """Those that you may use, and how they are."""
         grant = policy.grant(caller)
-        seen = [upstream for name, upstream in upstreams.items() if grant.sees_upstream(name)]
+        seen = [upstream for name, upstream in upstreams.items() if library.sees(name, grant)]
         return Upstreams(upstreams=[describe(upstream, caller) for upstream in seen], configuration=reloads(caller))
 
     @router.get("/{name}", summary="One upstream", responses=failures(403, 404))

@@ -1,0 +1,98 @@
+"""An upstream of which somebody may use nothing: to them the gateway does not have it, whatever they ask."""
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.access.door import Door, ask, http, open_session, rpc
+from tests.interaction._gateway import PATIENT, child, http_gateway
+from tests.servers.shy import asked
+
+EVERYTHING_OF_VAULT = ["vault__*", "memo://vault", "doc://vault/*"]
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Generator[Door]:
+    """Alice may everything, Bob nothing of `vault`, Carol only documents that are open."""
+    folder: Path = tmp_path_factory.mktemp("hidden")
+    entries = [{"key": f"key-{name}", "owner": name, "rate_limit_rpm": -1} for name in ("alice", "bob", "carol")]
+    (folder / "keys.json").write_text(json.dumps(entries))
+    policy = [
+        {"who": ["bob"], "deny": EVERYTHING_OF_VAULT},
+        {"who": ["carol"], "deny": ["vault__*", "doc://vault/secret*"]},
+    ]
+    servers = {name: child("tests.servers.shy", name) for name in ("shop", "vault")}
+    auth = {"enabled": True, "api_keys_file": str(folder / "keys.json")}
+    with http_gateway(folder, servers, auth=auth, policy=policy, **PATIENT) as gateway:
+        yield Door(gateway.base, folder)
+
+
+def opening(version: str = "2025-11-25") -> dict[str, Any]:
+    return rpc("initialize", {"protocolVersion": version, "capabilities": {}, "clientInfo": {}})
+
+
+def test_its_endpoint_is_that_of_an_upstream_nobody_has(door: Door) -> None:
+    hidden, unknown = (ask(door, "key-bob", opening(), f"/mcp/{name}") for name in ("vault", "nothing"))
+    assert hidden.status_code == unknown.status_code == 404
+    assert hidden.text.replace("vault", "X") == unknown.text.replace("nothing", "X")
+    assert ask(door, "key-alice", opening(), "/mcp/vault").status_code == 200
+    assert ask(door, "key-carol", opening(), "/mcp/vault").status_code == 200
+    assert ask(door, "key-bob", opening(), "/mcp/shop").status_code == 200
+
+
+def test_its_instructions_are_not_told(door: Door) -> None:
+    told = {who: ask(door, f"key-{who}", opening()).json()["result"]["instructions"] for who in ("alice", "bob")}
+    assert "What vault is for." in told["alice"]
+    assert "vault" not in told["bob"]
+    assert "What shop is for." in told["bob"]
+
+
+def test_the_rest_side_does_not_know_it(door: Door) -> None:
+    def get(who: str, path: str) -> Any:
+        return http("GET", door.base + path, headers={"X-Api-Key": f"key-{who}"})
+
+    shown = {
+        who: [each["name"] for each in get(who, "/upstreams").json()["upstreams"]] for who in ("alice", "bob", "carol")
+    }
+    assert shown == {"alice": ["shop", "vault"], "bob": ["shop"], "carol": ["shop", "vault"]}
+    assert get("bob", "/upstreams/vault").status_code == 404
+    assert get("alice", "/upstreams/vault").status_code == 200
+
+
+def test_a_level_reaches_only_who_may_be_used(door: Door) -> None:
+    session = open_session(door, "key-bob")
+    level = rpc("logging/setLevel", {"level": "critical"})
+    assert ask(door, "key-bob", level, **session).json()["result"] == {}
+    heard = {name: _levels(door, name) for name in ("shop", "vault")}
+    assert "critical" in heard["shop"]
+    assert "critical" not in heard["vault"]
+
+
+def test_a_level_set_at_one_upstream_stays_there(door: Door) -> None:
+    session = open_session(door, "key-alice", "/mcp/vault")
+    ask(door, "key-alice", rpc("logging/setLevel", {"level": "emergency"}), "/mcp/vault", **session)
+    assert "emergency" in _levels(door, "vault")
+    assert "emergency" not in _levels(door, "shop")
+
+
+def _levels(door: Door, upstream: str) -> list[str]:
+    """The levels that an upstream was ever asked for."""
+    answer = ask(door, "key-alice", rpc("tools/call", {"name": f"{upstream}__asked"})).json()
+    return [each["params"]["level"] for each in asked(answer) if each["method"] == "logging/setLevel"]
+
+
+@pytest.mark.parametrize("who", ["alice", "carol", "bob"])
+def test_only_what_may_be_read_is_suggested(door: Door, who: str) -> None:
+    ref = {"type": "ref/resource", "uri": "doc://vault/{id}"}
+    answer = ask(door, f"key-{who}", rpc("completion/complete", {"ref": ref, "argument": {"name": "id", "value": ""}}))
+    if who == "bob":
+        assert "error" in answer.json()
+        return
+    completion = answer.json()["result"]["completion"]
+    if who == "alice":
+        assert completion == {"values": ["open", "secret"], "total": 2, "hasMore": False}
+    else:
+        assert completion == {"values": ["open"], "hasMore": False}
