@@ -40,6 +40,11 @@ class Principal:
     leeway: float = field(default=0.0, compare=False)
     """How many seconds longer the credential is accepted, because clocks differ."""
 
+    @property
+    def root_id(self) -> str:
+        """The id of the principal it descends from, or its own."""
+        return self.root or self.id
+
     def is_one_of(self, principals: Collection[str]) -> bool:
         """Whether it is one of these (ids), or descends from one."""
         return self.id in principals or self.root in principals

@@ -8,9 +8,8 @@ listeners there are.
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from gateway.protocol import CHANGE_NOTIFICATIONS, META_SUBSCRIPTION_ID
+from gateway.protocol import CHANGE_NOTIFICATIONS
 from gateway.request import Notify
 
 Resource = tuple[str, str]
@@ -82,30 +81,19 @@ class Subscriptions:
                 if kind in listener.kinds:
                     listener.notify(CHANGE_NOTIFICATIONS[kind], None)
 
-    def resource_updated(self, upstream: str, params: dict[str, Any]) -> None:
-        """Tell who subscribed to the resource, under the URI they know it by."""
-        own = params.get("uri")
-        if not isinstance(own, str):
-            return
-        rest = _without_subscription_id(params)
+    def resource_updated(self, upstream: str, own: str, concerns: Callable[[Listener], bool] = lambda _: True) -> None:
+        """Tell who subscribed to the resource, under the URI they know it by, and nothing else."""
         for listener in list(self._listeners):
+            if not concerns(listener):
+                continue
             for public, (owner, uri) in list(listener.resources.items()):
                 if owner != upstream:
                     continue
                 if own == uri or (own.startswith(uri.rstrip("/") + "/") and listener.admits(upstream, own)):
-                    listener.notify("notifications/resources/updated", {**rest, "uri": public + own[len(uri) :]})
+                    listener.notify("notifications/resources/updated", {"uri": public + own[len(uri) :]})
                     break
 
     def _forget(self, resource: Resource) -> None:
         self._counts[resource] -= 1
         if self._counts[resource] <= 0:
             del self._counts[resource]
-
-
-def _without_subscription_id(params: dict[str, Any]) -> dict[str, Any]:
-    meta = params.get("_meta")
-    if not isinstance(meta, dict) or META_SUBSCRIPTION_ID not in meta:
-        return params
-    kept = {key: value for key, value in meta.items() if key != META_SUBSCRIPTION_ID}  # pyright: ignore[reportUnknownVariableType]
-    rest = {key: value for key, value in params.items() if key != "_meta"}
-    return {**rest, "_meta": kept} if kept else rest

@@ -14,7 +14,7 @@ from gateway.cli.waiting import waiting_for
 from gateway.config.models import ServerConfig
 from gateway.errors import GatewayError
 from gateway.protocol import Era
-from gateway.request import Agent
+from gateway.upstream.audience import Audience
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.upstream import Upstream
 
@@ -54,9 +54,9 @@ class _Deaf:
 
     def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None: ...
 
-    def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None: ...
+    def on_resource_updated(self, upstream: str, uri: str, audience: Audience) -> None: ...
 
-    def on_message(self, upstream: str, method: str, params: dict[str, Any], agent: Agent | None) -> None: ...
+    def on_message(self, upstream: str, method: str, params: dict[str, Any], audience: Audience) -> None: ...
 
 
 async def probe(servers: Mapping[str, ServerConfig]) -> dict[str, Probe]:

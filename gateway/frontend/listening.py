@@ -19,6 +19,7 @@ from gateway.frontend.places import Places
 from gateway.jsonrpc import as_object
 from gateway.protocol import CHANGE_NOTIFICATIONS, META_SUBSCRIPTION_ID
 from gateway.request import Agent, Notify, Principal, Request, string
+from gateway.upstream.audience import Audience
 from gateway.upstream.upstream import Upstream
 
 SUBSCRIBE_SECONDS: Final = 5.0
@@ -61,7 +62,7 @@ class Listening:
         request.upstream = owner.upstream
         self._subscriptions.subscribe(listener, uri, (owner.upstream, owner.original))
         try:
-            await self._want({owner.upstream})
+            await self._want({owner.upstream}, request.agent)
         except GatewayError:
             self._subscriptions.unsubscribe(listener, uri)
             raise
@@ -132,7 +133,7 @@ class Listening:
     async def _take_up(self, listener: Listener, upstream: str) -> None:
         """Subscribe to the listener's resources at one upstream; those it refuses, or is too slow for, are dropped."""
         with anyio.move_on_after(SUBSCRIBE_SECONDS), suppress(GatewayError):
-            await self._want({upstream})
+            await self._want({upstream}, self._agents[listener])
             return
         for uri in [uri for uri, (owner, _) in listener.resources.items() if owner == upstream]:
             self._subscriptions.unsubscribe(listener, uri)
@@ -160,8 +161,12 @@ class Listening:
                 changes[key].update(announced)
         self._subscriptions.lists_changed(changes)
 
-    def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None:
-        self._subscriptions.resource_updated(upstream, params)
+    def on_resource_updated(self, upstream: str, uri: str, audience: Audience) -> None:
+        """Subscribers hear of what all share; what one's own connection says is for that one alone."""
+        if audience.is_private:
+            self._subscriptions.resource_updated(upstream, uri, lambda one: audience.includes(self._agents[one]))
+        else:
+            self._subscriptions.resource_updated(upstream, uri)
 
     # --- The configuration changes ------------------------------------------------------------------------------------
 
@@ -182,9 +187,9 @@ class Listening:
         told to look again."""
         wanted = self._subscriptions.wanted(upstream.name)
         with suppress(GatewayError):
-            await upstream.want(wanted)
+            await upstream.want(wanted, {agent.principal.root_id for agent in self._agents.values()})
         for uri in sorted(wanted):
-            self._subscriptions.resource_updated(upstream.name, {"uri": uri})
+            self._subscriptions.resource_updated(upstream.name, uri)
 
     # --- Inside -----------------------------------------------------------------------------------------------------
 
@@ -203,10 +208,12 @@ class Listening:
         admits = partial(self._lookup.admits_uri, agent)
         return Listener(self._key(agent), kinds, notify, admits=admits)
 
-    async def _want(self, upstreams: set[str]) -> None:
+    async def _want(self, upstreams: set[str], agent: Agent | None = None) -> None:
+        """Have these upstreams subscribed to what is wanted now; `agent` is who wants more than before."""
+        roots = () if agent is None else (agent.principal.root_id,)
         for name in upstreams:
             if (upstream := self._upstreams.get(name)) is not None:  # it may have been removed
-                await upstream.want(self._subscriptions.wanted(name))
+                await upstream.want(self._subscriptions.wanted(name), roots)
 
 
 def _filter(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

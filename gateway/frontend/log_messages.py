@@ -12,6 +12,7 @@ from gateway.errors import GatewayError, InvalidParams
 from gateway.frontend.agents import ConnectedAgent
 from gateway.protocol import LOG_LEVELS, Era
 from gateway.request import Agent, Request
+from gateway.upstream.audience import Audience
 from gateway.upstream.upstream import Upstream
 
 log = structlog.stdlib.get_logger("gateway.frontend")
@@ -68,19 +69,20 @@ class LogMessages:
         with self._requests.at_work(upstream, request):
             yield
 
-    def on_log(self, upstream: str, params: dict[str, Any], agent: Agent | None) -> None:
+    def on_log(self, upstream: str, params: dict[str, Any], audience: Audience) -> None:
         """A message that names no request.
 
-        What came by a connection that has one client (`agent`) is for that client alone. Else, if everybody connected
-        is the same principal it is theirs; if not, it could be about somebody else's business, and is nobody's. Among
-        theirs it is for who alone is served there now, if one is; a modern request gets it only then, for it has no
-        stream that outlives it.
+        What came by a connection that has one client is for that client alone. Else it is for those who may be meant,
+        if they are all of one root principal; if not, it could be about somebody else's business, and is nobody's.
+        Among theirs it is for who alone is served there now, if one is; a modern request gets it only then, for it has
+        no stream that outlives it.
         """
-        if agent is not None:
-            _tell(agent, params)
+        if audience.agent is not None:
+            _tell(audience.agent, params)
             return
-        agents, requests = list(self._agents.values()), self._requests.working(upstream)
-        if len({one.principal.id for one in (*agents, *(request.agent for request in requests))}) != 1:
+        agents = [one for one in self._agents.values() if audience.includes(one)]
+        requests = [request for request in self._requests.working(upstream) if audience.includes(request.agent)]
+        if len({one.principal.root_id for one in (*agents, *(request.agent for request in requests))}) != 1:
             return
         if len({request.agent.id for request in requests}) == 1:
             if is_wanted(requests[-1].agent, params):

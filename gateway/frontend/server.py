@@ -50,6 +50,7 @@ from gateway.protocol import (
     Era,
 )
 from gateway.request import QUESTIONS, Agent, Request, string
+from gateway.upstream.audience import Audience
 from gateway.upstream.upstream import Upstream
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
@@ -189,12 +190,13 @@ class Server:
         self._listening.on_listing(upstream, announced)
         self._notify_listing(upstream)
 
-    def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None:
-        self._listening.on_resource_updated(upstream, params)
+    def on_resource_updated(self, upstream: str, uri: str, audience: Audience) -> None:
+        self._listening.on_resource_updated(upstream, uri, audience)
 
-    def on_message(self, upstream: str, method: str, params: dict[str, Any], agent: Agent | None) -> None:
+    def on_message(self, upstream: str, method: str, params: dict[str, Any], audience: Audience) -> None:
+        agent = audience.agent
         if method == "notifications/message":
-            self._log_messages.on_log(upstream, params, agent)
+            self._log_messages.on_log(upstream, params, audience)
         elif method == "notifications/elicitation/complete" and agent is not None and agent.era is Era.HANDSHAKE:
             agent.notify(method, params)
 

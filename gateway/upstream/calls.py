@@ -11,6 +11,7 @@ import anyio
 from gateway.errors import UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import RequestId
 from gateway.request import Notify
+from gateway.upstream.audience import Audience
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
         """Answers what the upstream asks on behalf of this request."""
         on_pause: Callable[[], None]
         """Told that the upstream has ended the connection of this request for the time being, and will be polled."""
+        root: str
+        """The root principal on whose behalf it is sent; without it, it is the gateway's own."""
         progress: bool
         """Ask the upstream for progress, under a token of this side."""
         max_timeout: float
@@ -63,13 +66,13 @@ class RefusedError(UpstreamError):
 
 
 class Peer(Protocol):
-    """Who hears what the upstream says unasked. `call` is the request on whose behalf it spoke, when that is known."""
+    """Who hears what the upstream says unasked. `audience` is whom that may concern."""
 
-    def on_notification(self, method: str, params: dict[str, Any] | None, call: "Call | None") -> None:
+    def on_notification(self, method: str, params: dict[str, Any] | None, audience: Audience) -> None:
         """Called in the order of the wire. Must not block."""
         ...
 
-    async def on_request(self, method: str, params: dict[str, Any] | None, call: "Call | None") -> dict[str, Any]:
+    async def on_request(self, method: str, params: dict[str, Any] | None, audience: Audience) -> dict[str, Any]:
         """Answer a request of the upstream's, or raise `GatewayError`."""
         ...
 

@@ -12,6 +12,7 @@ from gateway import sdk
 from gateway.config.models import ServerConfig
 from gateway.errors import GatewayError, UpstreamLost
 from gateway.protocol import Era
+from gateway.upstream.audience import Audience
 from gateway.upstream.calls import Peer, Refused, RefusedError
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.process import Program
@@ -33,7 +34,7 @@ class Connector:
         capabilities: what we declare to be able to do for the upstream, asked before each attempt.
         peer: hears what the upstream says unasked.
         stderr: makes the log for a child's stderr.
-        private: whether the connection will serve one client only.
+        audience: makes what is known of each connection's users.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Connector:
         peer: Peer,
         stderr: Callable[[], StderrLog],
         guardian: Guardian,
-        private: bool = False,
+        audience: Callable[[], Audience] = Audience,
     ) -> None:
         self.upstream = upstream
         self._config = config
@@ -53,7 +54,7 @@ class Connector:
         self._peer = peer
         self._stderr = stderr
         self._guardian = guardian
-        self._private = private
+        self._audience = audience
         self._probe = Probe()
         self._legacy_sse = config.type == "sse"
 
@@ -95,7 +96,7 @@ class Connector:
         from gateway.upstream.session import Session
 
         dispatcher = await self._open(stack)
-        dispatcher.private = self._private
+        dispatcher.audience = self._audience()
         session = await stack.enter_async_context(Session(dispatcher, self._capabilities()))
         probe = not self._legacy_sse and self._probe.is_due
         try:

@@ -1,46 +1,37 @@
 """What an upstream says unasked on one of its connections, and whom that concerns."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from gateway.errors import MethodNotFound
-from gateway.request import Agent
-
-if TYPE_CHECKING:
-    from gateway.upstream.calls import Call
+from gateway.upstream.audience import Audience
 
 
 class Listener(Protocol):
     """What one upstream's connections have in common."""
 
-    def on_message(self, method: str, params: dict[str, Any], agent: Agent | None) -> None:
-        """A notification that belongs to no request; `agent` is the one client of the connection it came by, if it has
-        but one."""
+    def on_message(self, method: str, params: dict[str, Any], audience: Audience) -> None:
+        """A notification that belongs to no request, and whom it may concern."""
         ...
 
     def on_noise(self, text: str) -> None: ...
 
 
 class Hearing:
-    """The `Peer` of one connection.
+    """The `Peer` of an upstream's connections."""
 
-    Args:
-        agent: its one client, if it has but one.
-    """
-
-    def __init__(self, upstream: Listener, agent: Agent | None) -> None:
+    def __init__(self, upstream: Listener) -> None:
         self._upstream = upstream
-        self._agent = agent
 
-    def on_notification(self, method: str, params: dict[str, Any] | None, call: "Call | None") -> None:
-        self._upstream.on_message(method, params or {}, self._agent)
+    def on_notification(self, method: str, params: dict[str, Any] | None, audience: Audience) -> None:
+        self._upstream.on_message(method, params or {}, audience)
 
-    async def on_request(self, method: str, params: dict[str, Any] | None, call: "Call | None") -> dict[str, Any]:
+    async def on_request(self, method: str, params: dict[str, Any] | None, audience: Audience) -> dict[str, Any]:
         """Asked on behalf of no request that could be told: it is the one client's business, or nobody's."""
         if method == "ping":
             return {}
-        if self._agent is None:
+        if audience.agent is None:
             raise MethodNotFound(method)
-        return await self._agent.ask(method, params)
+        return await audience.agent.ask(method, params)
 
     def on_noise(self, text: str) -> None:
         self._upstream.on_noise(text)

@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 from gateway import jsonrpc
 from gateway.errors import UpstreamUnavailable
 from gateway.request import Agent
+from gateway.upstream.audience import Audience
 from gateway.upstream.link import Link
 
 IDLE_SECONDS: Final = 300.0
@@ -22,6 +23,9 @@ LASTING_IDLE_SECONDS: Final = 1800.0
 
 Key = tuple[str, bytes]
 """`(agent's or principal's id, what it declares)`."""
+
+Make = Callable[[Mapping[str, Any], Callable[[], Audience]], Link]
+"""`(capabilities, audience)`: makes a link that declares these, and whose connections are those people's."""
 
 
 def declared(agent: Agent) -> dict[str, Any]:
@@ -47,11 +51,11 @@ class PrivateLinks:
     """One upstream's private connections.
 
     Args:
-        make: makes a link that declares these capabilities, and belongs to that agent if it is one agent's alone.
+        make: makes their links.
         cap: most of them at a time.
     """
 
-    def __init__(self, upstream: str, make: Callable[[Mapping[str, Any], Agent | None], Link], cap: int) -> None:
+    def __init__(self, upstream: str, make: Make, cap: int) -> None:
         self.cap = cap
         self._upstream = upstream
         self._make = make
@@ -79,8 +83,10 @@ class PrivateLinks:
         lasting = isolation == "session" and agent.lasting
         capabilities = declared(agent)
         key = agent.id if lasting else agent.principal.id, jsonrpc.dumps(capabilities)
-        owner, alone = (agent, False) if lasting else (None, alone)
-        private = await self._obtain(key, partial(self._take, key, owner, capabilities, alone=alone), patience)
+        alone = alone and not lasting
+        owner = partial(Audience, agent=agent) if lasting else partial(Audience, principal=agent.principal.id)
+        make = partial(self._make, capabilities, owner)
+        private = await self._obtain(key, partial(self._take, key, make, lasting=lasting, alone=alone), patience)
         private.users += 1
         try:
             yield private.link
@@ -90,11 +96,11 @@ class PrivateLinks:
             self._freed.set()
             self._freed = anyio.Event()
 
-    def _take(self, key: Key, agent: Agent | None, capabilities: dict[str, Any], *, alone: bool) -> _Private | None:
+    def _take(self, key: Key, make: Callable[[], Link], *, lasting: bool, alone: bool) -> _Private | None:
         some = self._links.setdefault(key, [])
         private = next((private for private in some if not alone or private.users == 0), None)
         if private is None and self._tasks is not None and self._has_room():
-            private = _Private(self._make(capabilities, agent), lasting=agent is not None)
+            private = _Private(make(), lasting=lasting)
             some.append(private)
             self._tasks.start_soon(private.link.run)
         return private

@@ -20,6 +20,7 @@ from gateway import jsonrpc
 from gateway.errors import AgentGone, GatewayError, UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR, INVALID_REQUEST, META_SUBSCRIPTION_ID, Era
+from gateway.upstream.audience import Audience
 from gateway.upstream.calls import Asker, Call, Dropped, Peer
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class CallTable(ABC):
 
     def __init__(self, upstream: str, peer: Peer) -> None:
         self.upstream = upstream
-        self.private = False
-        """Whether it serves one client only."""
+        self.audience = Audience()
+        """Whom it concerns what the upstream says unasked."""
         self.calls: dict[RequestId, Call] = {}
         self.hears = anyio.Event()
         """Set once what the upstream says unasked reaches us, as far as it ever will."""
@@ -69,6 +70,8 @@ class CallTable(ABC):
         if self._closed is not None:
             raise self._closed
         options = cast("CallOptions", opts or {})
+        if (root := options.get("root")) is not None:
+            self.audience.used_by(root)
         loop = asyncio.get_running_loop()
         id = options.get("request_id") or self._mint()
         call = Call(self.upstream, id, method, options, loop.create_future())
@@ -220,7 +223,7 @@ class CallTable(ABC):
         if call is not None and call.on_notification is not None:
             call.on_notification(method, params)
         else:
-            self._peer.on_notification(method, params, call)
+            self._peer.on_notification(method, params, self.audience)
 
     def _owner(self, method: str, params: dict[str, Any]) -> Call | None:
         """The call a notification names by its progress token or subscription id."""
@@ -232,7 +235,7 @@ class CallTable(ABC):
     def _only_call(self) -> Call | None:
         """What a log message is about that names no call: where one client is served, the one it waits for."""
         heard = [call for call in self.calls.values() if call.on_notification is not None]
-        return heard[0] if self.private and len(heard) == 1 else None
+        return heard[0] if self.audience.is_private and len(heard) == 1 else None
 
     def _call(self, id: object) -> Call | None:
         """The call with that id; a peer that turned `7` into `"7"` is understood."""
@@ -268,7 +271,7 @@ class CallTable(ABC):
             if call is not None and call.asker is not None and method != "ping":
                 result = await _ask(call, call.asker, method, params)
             else:
-                result = await self._peer.on_request(method, params, call)
+                result = await self._peer.on_request(method, params, self.audience)
             return jsonrpc.result(id, result)
         except GatewayError as error:
             return jsonrpc.error(id, error.code, error.message, error.data)
@@ -279,7 +282,7 @@ class CallTable(ABC):
     def _provoker(self) -> Call | None:
         """The call on whose behalf the upstream asks, where the transport cannot tell: the latest, provided that all
         are one agent's. Among those of several it is never guessed."""
-        if not self.private:
+        if not self.audience.is_private:
             return None
         asking = [call for call in self.calls.values() if call.asker is not None]
         agents = {call.asker.agent for call in asking if call.asker is not None}

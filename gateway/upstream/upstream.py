@@ -15,6 +15,7 @@ from gateway.errors import GatewayError, UpstreamUnavailable
 from gateway.protocol import CHANGE_NOTIFICATIONS, Era
 from gateway.request import Agent, is_askable
 from gateway.telemetry.health import Health
+from gateway.upstream.audience import Audience
 from gateway.upstream.breaker import Breaker, BreakerState
 from gateway.upstream.connect import Connector
 from gateway.upstream.delivery import Deadline, Delivery, Errand
@@ -57,11 +58,12 @@ class Observer(Protocol):
         had changed, which need not be true."""
         ...
 
-    def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None: ...
+    def on_resource_updated(self, upstream: str, uri: str, audience: Audience) -> None:
+        """The upstream says that a resource of its changed; `audience` is whom that may concern."""
+        ...
 
-    def on_message(self, upstream: str, method: str, params: dict[str, Any], agent: Agent | None) -> None:
-        """Another notification that belongs to no request, such as a log message; `agent` is the one client of the
-        connection it came by, if it has but one."""
+    def on_message(self, upstream: str, method: str, params: dict[str, Any], audience: Audience) -> None:
+        """Another notification that belongs to no request, such as a log message."""
         ...
 
 
@@ -102,7 +104,7 @@ class Upstream:
         self._log_level: str | None = None
         self._noise = BoundedLog(self._on_noise, time.monotonic)
         self._only = only
-        self._connector = self._connector_for(self._declared, only, private=only is not None)
+        self._connector = self._connector_for(self._declared, lambda: Audience(agent=only))
         self._main = Link(
             self._connector,
             self._serve,
@@ -178,6 +180,8 @@ class Upstream:
             GatewayError: the other ways to fail, each its own leaf.
         """
         given: CallOptions = {**(options or {})}
+        if agent is not None:
+            given["root"] = agent.principal.root_id
         isolation = None if agent is None else self.config.isolation or await self._isolation_for(agent)
         tool = params.get("name") if method == "tools/call" else None
         timeout = given.get("timeout", self.config.timeout_of(tool if isinstance(tool, str) else None))
@@ -233,13 +237,16 @@ class Upstream:
 
     # --- Subscriptions and log level (the bridge counts; we keep what it wants across reconnects) -------------------
 
-    async def want(self, uris: frozenset[str]) -> None:
+    async def want(self, uris: frozenset[str], roots: Collection[str] = ()) -> None:
         """Be subscribed to exactly these resources, now and after every reconnect.
+
+        Args:
+            roots: the root principals on whose behalf there are more of them than before.
 
         Raises:
             GatewayError: the upstream refused one of them.
         """
-        await self._watch.want(uris)
+        await self._watch.want(uris, roots)
 
     async def set_log_level(self, level: str | None) -> None:
         """Ask for log messages from that level on (handshake era), now and after every reconnect."""
@@ -325,20 +332,20 @@ class Upstream:
     # --- Inside -----------------------------------------------------------------------------------------------------
 
     def _connector_for(
-        self, capabilities: Callable[[], Mapping[str, Any]], agent: Agent | None, *, private: bool
+        self, capabilities: Callable[[], Mapping[str, Any]], audience: Callable[[], Audience]
     ) -> Connector:
         return Connector(
             self.name,
             self.config,
             capabilities=capabilities,
-            peer=Hearing(self, agent),
+            peer=Hearing(self),
             stderr=lambda: StderrLog(self._on_stderr, time.monotonic),
             guardian=self._guardian,
-            private=private,
+            audience=audience,
         )
 
-    def _private_link(self, capabilities: Mapping[str, Any], agent: Agent | None) -> Link:
-        connector = self._connector_for(lambda: capabilities, agent, private=True)
+    def _private_link(self, capabilities: Mapping[str, Any], audience: Callable[[], Audience]) -> Link:
+        connector = self._connector_for(lambda: capabilities, audience)
         breaker = self._new_breaker(" for one client")
         serve = partial(self._serve_private, breaker)
         return Link(connector, serve, self._on_private_status, lazy=True, breaker=breaker)
@@ -422,13 +429,14 @@ class Upstream:
 
     # --- What it says unasked (hearing.Listener) ----------------------------------------------------------------------
 
-    def on_message(self, method: str, params: dict[str, Any], agent: Agent | None) -> None:
+    def on_message(self, method: str, params: dict[str, Any], audience: Audience) -> None:
         if method in CHANGE_NOTIFICATIONS.values():
             self._watch.on_changed(method)
         elif method == "notifications/resources/updated":
-            self._observer.on_resource_updated(self.name, params)
+            if isinstance(uri := params.get("uri"), str):
+                self._observer.on_resource_updated(self.name, uri, audience)
         else:
-            self._observer.on_message(self.name, method, params, agent)
+            self._observer.on_message(self.name, method, params, audience)
 
     def on_noise(self, text: str) -> None:
         self._noise.say(text)

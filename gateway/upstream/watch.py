@@ -14,6 +14,7 @@ import structlog
 
 from gateway.errors import GatewayError, UpstreamError, UpstreamLost
 from gateway.protocol import CHANGE_NOTIFICATIONS, Era
+from gateway.upstream.audience import SEVERAL, Audience
 from gateway.upstream.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Watch:
         self._wanted: frozenset[str] = frozenset()
         self._inherited: frozenset[str] = frozenset()
         """What was wanted when the connection came up. What is wanted later, `want` asks for."""
+        self._wanted_by: set[str] = set()
+        """Root principals on whose behalf; at most `SEVERAL`, and kept until nothing is wanted any more."""
         self._relisten = anyio.Event()
         self._acknowledged = anyio.Event()
         self._log_level: str | None = None
@@ -75,6 +78,7 @@ class Watch:
     def attach(self, session: "Session", agreed: "Negotiated") -> None:
         """A new connection is up."""
         self._session, self._agreed, self._inherited = session, agreed, self._wanted
+        self._note_users(session)
         self._hears, self._listening = False, anyio.Event()
 
     async def load(self) -> bool:
@@ -180,7 +184,7 @@ class Watch:
 
     def _tell_to_refetch(self, uris: Collection[str]) -> None:
         for uri in sorted(uris):
-            self._upstream.on_message("notifications/resources/updated", {"uri": uri}, None)
+            self._upstream.on_message("notifications/resources/updated", {"uri": uri}, Audience())
 
     async def _hear(self, session: "Session") -> None:
         """The handshake era's way: the transport listens by itself."""
@@ -208,9 +212,12 @@ class Watch:
 
     # --- Subscriptions ----------------------------------------------------------------------------------------------
 
-    async def want(self, uris: frozenset[str]) -> None:
+    async def want(self, uris: frozenset[str], roots: Collection[str] = ()) -> None:
         before, self._wanted = self._wanted, uris
+        self._wanted_by = {*sorted({*self._wanted_by, *roots})[:SEVERAL]} if uris else set()
         session = self._session
+        if session is not None:
+            self._note_users(session)
         if session is None or before == uris:
             return  # taken up by the next connection
         if session.era is Era.MODERN:
@@ -233,6 +240,11 @@ class Watch:
             await session.forward("resources/unsubscribe", {"uri": uri}, options)
         if refusal is not None:
             raise refusal
+
+    def _note_users(self, session: "Session") -> None:
+        """Who subscribes by a connection uses it, although the requests are the gateway's own."""
+        for root in self._wanted_by:
+            session.connection.audience.used_by(root)
 
     async def set_log_level(self, level: str | None) -> None:
         self._log_level = level
@@ -297,7 +309,7 @@ class Watch:
             if method == "notifications/subscriptions/acknowledged":
                 settled.set()
             else:
-                self._upstream.on_message(method, params or {}, None)
+                self._upstream.on_message(method, params or {}, session.connection.audience)
 
         with scope:
             while not refused:

@@ -20,7 +20,7 @@ from mcp.client.session import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 
-from gateway.upstream.calls import Call
+from gateway.upstream.audience import Audience
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.http import Endpoint, HttpDispatcher
 from gateway.upstream.process import Program
@@ -40,9 +40,9 @@ Ask = Callable[[], Awaitable[dict[str, Any]]]
 class Nobody:
     """A peer that hears nothing."""
 
-    def on_notification(self, method: str, params: dict[str, Any] | None, call: Call | None) -> None: ...
+    def on_notification(self, method: str, params: dict[str, Any] | None, audience: Audience) -> None: ...
 
-    async def on_request(self, method: str, params: dict[str, Any] | None, call: Call | None) -> dict[str, Any]:
+    async def on_request(self, method: str, params: dict[str, Any] | None, audience: Audience) -> dict[str, Any]:
         return {}
 
     def on_noise(self, text: str) -> None:

@@ -27,6 +27,7 @@
 | a stolen session | `access/test_through_the_door`; `frontend/test_sessions`, `test_http_sessions` |
 | `requestState` of somebody else, or for something else | `bridge/test_state`, `test_rounds` |
 | answers across tenants | `access/test_tenants`; `interaction/test_together` |
+| what belongs to nobody | `bridge/test_nobodys` |
 | shadowing | `catalogue/test_merge`, `test_merge_properties`, `test_naming` |
 | rug pulls, text that hides | `catalogue/test_rug_pull`, `test_pins`, `test_pinning`, `test_suspicious` |
 | addresses learned from the network | `test_egress`; `access/test_oauth_issuer`, `test_oauth_metadata` |

@@ -15,8 +15,7 @@ from anyio.streams.tls import TLSListener
 
 from gateway.config.models import ServerConfig
 from gateway.errors import MethodNotFound
-from gateway.request import Agent
-from gateway.upstream.calls import Call
+from gateway.upstream.audience import Audience
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.http import Endpoint, HttpDispatcher
 from gateway.upstream.link import Link
@@ -42,10 +41,10 @@ class Ears:
         self.noise: list[str] = []
         self.asked: list[str] = []
 
-    def on_notification(self, method: str, params: dict[str, Any] | None, call: Call | None) -> None:
+    def on_notification(self, method: str, params: dict[str, Any] | None, audience: Audience) -> None:
         self.notifications.append((method, params))
 
-    async def on_request(self, method: str, params: dict[str, Any] | None, call: Call | None) -> dict[str, Any]:
+    async def on_request(self, method: str, params: dict[str, Any] | None, audience: Audience) -> dict[str, Any]:
         self.asked.append(method)
         if method == "wait":
             await anyio.sleep_forever()
@@ -338,10 +337,10 @@ class Hears:
         self.listings.append(upstream.listing)
         self.announced.append(set(announced))
 
-    def on_resource_updated(self, upstream: str, params: dict[str, Any]) -> None:
-        self.updated.append(params["uri"])
+    def on_resource_updated(self, upstream: str, uri: str, audience: Audience) -> None:
+        self.updated.append(uri)
 
-    def on_message(self, upstream: str, method: str, params: dict[str, Any], agent: Agent | None) -> None:
+    def on_message(self, upstream: str, method: str, params: dict[str, Any], audience: Audience) -> None:
         if method == "notifications/message":
             self.logged.append(params["data"])
 
