@@ -10,7 +10,7 @@ from gateway.config.models import Config, ServerConfig
 LIVE_SETTINGS: Final = frozenset(
     {
         *("debug", "drain_delay", "drain_timeout", "log_format", "log_level", "page_size", "policy", "prefix"),
-        *("rate_limit", "startup_wait", "upstream_config_file"),
+        *("public_names", "rate_limit", "startup_wait", "upstream_config_file"),
     }
 )
 """Settings of `gateway:` that a reload applies. Whatever else changes there needs a restart."""

@@ -57,6 +57,8 @@ class GatewaySettings(Model):
     """Who may use which tools, prompts and resources."""
     metrics: MetricsSettings = MetricsSettings()
     """Where `/metrics` is served."""
+    public_names: bool = False
+    """Whether `/readyz` and `/metrics` name upstreams to who gives no key. Without authentication they always do."""
     prefix: Literal["upstream", "none"] = "upstream"
     """`upstream` publishes names as `server__name`; `none` leaves them as they are, with one enabled server only."""
     page_size: Count = 1000

@@ -1,6 +1,7 @@
 """The ASGI application: who is asking, may this Host and Origin, and which endpoint answers."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -24,6 +25,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PUBLIC: Final = ("/health", "/readyz", "/metrics", "/docs", "/openapi.json")
 """Paths that ask nobody who they are."""
+
+NAMING: Final = ("/readyz", "/metrics")
+"""Those of them that tell more to who may know."""
+CREDENTIALS: Final = ("x-api-key", "x-agent-token", "authorization")
 
 CORS_HEADERS: Final = (
     (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
@@ -98,6 +103,9 @@ class HttpFront:
         if not mcp:
             if not public:
                 scope["user"] = await self._authenticate(headers, _address(scope), None)
+            elif path in NAMING and any(name in headers for name in CREDENTIALS):
+                with suppress(GatewayError):  # these answer whatever becomes of a key
+                    scope["user"] = await self._authenticate(headers, _address(scope), None)
             await self._rest(scope, receive, send)
             return
         view = path.removeprefix("/mcp/") if path.startswith("/mcp/") else None

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from gateway.errors import GatewayError
 from gateway.request import Request
 from gateway.telemetry.health import Health
+from gateway.telemetry.nameless import Nameless
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 
@@ -72,6 +73,8 @@ class Metrics:
         self._tasks = Gauge("mcp_gateway_tasks", "Tasks of the event loop.", registry=self._registry)
         self._registry.register(_Upstreams(health))
         ProcessCollector(registry=self._registry)
+        self._nameless = CollectorRegistry()
+        self._nameless.register(Nameless(self._registry))
 
     def watch(self, name: str, what: str, count: Callable[[], int]) -> None:
         """Show a number that is known anyway, as it is when the metrics are read."""
@@ -114,10 +117,14 @@ class Metrics:
     def suspicious_text(self, upstream: str) -> None:
         self._suspicions.labels(upstream).inc()
 
-    async def render(self) -> bytes:
-        """The text form (`CONTENT_TYPE`)."""
+    async def render(self, *, names: bool = True) -> bytes:
+        """The text form (`CONTENT_TYPE`).
+
+        Args:
+            names: whether upstreams are told apart; else all are summed up.
+        """
         self._tasks.set(len(asyncio.all_tasks()))
-        return await anyio.to_thread.run_sync(generate_latest, self._registry)
+        return await anyio.to_thread.run_sync(generate_latest, self._registry if names else self._nameless)
 
 
 class _Upstreams(Collector):

@@ -5,9 +5,11 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from tests.access.door import Door, ask, http, open_session, rpc
+from tests.access.door import Door, ask, elsewhere, http, open_session, rpc
 from tests.interaction._gateway import PATIENT, child, http_gateway
 from tests.servers.shy import asked
 
@@ -96,3 +98,47 @@ def test_only_what_may_be_read_is_suggested(door: Door, who: str) -> None:
         assert completion == {"values": ["open", "secret"], "total": 2, "hasMore": False}
     else:
         assert completion == {"values": ["open"], "hasMore": False}
+
+
+# --- The public endpoints -----------------------------------------------------------------------------------------
+
+
+def public(door: Door, path: str, key: str | None = None) -> httpx2.Response:
+    answer = http("GET", door.base + path, headers={"X-Api-Key": key} if key is not None else elsewhere())
+    assert answer.status_code == 200
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("key", "names"),
+    [(None, set[str]()), ("key-wrong", set[str]()), ("key-bob", {"shop"}), ("key-alice", {"shop", "vault"})],
+)
+def test_readiness_names_what_the_caller_may_know(door: Door, key: str | None, names: set[str]) -> None:
+    answer = public(door, "/readyz", key).json()
+    assert (answer["status"], set(answer["upstreams"])) == ("ready", names)
+
+
+@pytest.mark.parametrize("key", [None, "key-wrong", "key-bob"])
+def test_metrics_sum_upstreams_up_for_who_may_not_know_them_all(door: Door, key: str | None) -> None:
+    _levels(door, "vault")
+    text = public(door, "/metrics", key).text
+    assert "vault" not in text
+    assert "shop" not in text
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    assert len(samples) == len({(sample.name, *sorted(sample.labels.items())) for sample in samples})
+    assert 'mcp_gateway_upstream_state{state="ready"} 2.0' in text
+    assert 'mcp_gateway_requests_total{method="tools/call",outcome="ok"}' in text
+
+
+def test_metrics_name_upstreams_to_who_may_use_them_all(door: Door) -> None:
+    text = public(door, "/metrics", "key-alice").text
+    assert 'mcp_gateway_upstream_state{state="ready",upstream="vault"} 1.0' in text
+
+
+def test_names_can_be_made_public(tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text(json.dumps([{"key": "key-alice", "owner": "alice"}]))
+    auth = {"enabled": True, "api_keys_file": str(tmp_path / "keys.json")}
+    with http_gateway(tmp_path, {"shop": child("tests.servers.shy", "shop")}, auth=auth, public_names=True) as gateway:
+        door = Door(gateway.base, tmp_path)
+        assert set(public(door, "/readyz").json()["upstreams"]) == {"shop"}
+        assert 'upstream="shop"' in public(door, "/metrics").text

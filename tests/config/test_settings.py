@@ -41,6 +41,7 @@ CASES: list[tuple[str, str, Any]] = [
     ("upstream_config_file", "upstreams.json", Path("upstreams.json")),
     ("rate_limit.default_rpm", "7", 7),
     ("rate_limit.burst_allowance", "3", 3),
+    ("public_names", "true", True),
     ("prefix", "none", "none"),
     ("page_size", "50", 50),
     ("startup_wait", "2s", 2.0),

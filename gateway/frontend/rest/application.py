@@ -72,7 +72,7 @@ def application(
     )
     redact = redactor(current)
     own_metrics = metrics if current.config.gateway.metrics.host is None else None
-    app.include_router(health_routes(current, upstreams, is_draining, own_metrics))
+    app.include_router(health_routes(current, upstreams, library, policy, is_draining, own_metrics))
     app.include_router(agent_routes(agents, count))
     app.include_router(upstream_routes(current, upstreams, library, policy, redact, restart, count))
     app.include_router(info_routes(current, redact))

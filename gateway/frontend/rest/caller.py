@@ -46,6 +46,11 @@ async def _caller(request: Request) -> Principal:
     return principal
 
 
+async def _anybody(request: Request) -> Principal | None:
+    principal = request.scope.get("user")
+    return principal if isinstance(principal, Principal) else None
+
+
 def _needs(scope: str) -> Callable[[Principal], Awaitable[Principal]]:
     async def check(principal: "Caller") -> Principal:
         if scope not in principal.scopes:
@@ -57,6 +62,8 @@ def _needs(scope: str) -> Callable[[Principal], Awaitable[Principal]]:
 
 Caller = Annotated[Principal, Depends(_caller)]
 """Anybody who is somebody."""
+Anybody = Annotated[Principal | None, Depends(_anybody)]
+"""Whoever it is; None for who did not say."""
 Reader = Annotated[Principal, Depends(_needs(READ))]
 Admin = Annotated[Principal, Depends(_needs(ADMIN))]
 

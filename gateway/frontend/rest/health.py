@@ -1,4 +1,4 @@
-"""The public endpoints: is it alive, is it ready, and the numbers."""
+"""The public endpoints: is it alive, is it ready, and the numbers. Who says who they are is told of which upstreams."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -6,14 +6,23 @@ from collections.abc import Callable, Mapping
 from fastapi import APIRouter, Response
 
 from gateway import __version__
+from gateway.access.policy import Policy
+from gateway.catalogue.library import Library
 from gateway.config.reload import Current
+from gateway.frontend.rest.caller import Anybody
 from gateway.frontend.rest.models import Health, Readiness, Ready
+from gateway.request import Principal
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 from gateway.upstream.upstream import Upstream
 
 
 def health_routes(
-    current: Current, upstreams: Mapping[str, Upstream], is_draining: Callable[[], bool], metrics: Metrics | None
+    current: Current,
+    upstreams: Mapping[str, Upstream],
+    library: Library,
+    policy: Policy,
+    is_draining: Callable[[], bool],
+    metrics: Metrics | None,
 ) -> APIRouter:
     """
     Args:
@@ -21,6 +30,14 @@ def health_routes(
     """
     router = APIRouter(tags=["Health"])
     started = time.monotonic()
+
+    def is_public() -> bool:
+        """Whether everybody may know the upstreams' names."""
+        settings = current.config.gateway
+        return settings.public_names or not settings.auth.enabled
+
+    def sees(caller: Principal | None, upstream: str) -> bool:
+        return is_public() or (caller is not None and library.sees(upstream, policy.grant(caller)))
 
     @router.get("/health", summary="Is it alive?")
     async def health() -> Health:
@@ -30,7 +47,7 @@ def health_routes(
     @router.get(
         "/readyz", summary="Should it get traffic?", responses={503: {"model": Ready, "description": "Not ready"}}
     )
-    async def readyz(response: Response) -> Ready:
+    async def readyz(response: Response, caller: Anybody) -> Ready:
         """Ready when every `required` upstream is, and until the gateway begins to stop. Without required upstreams it
         is ready as soon as it serves."""
         missing = any(upstream.config.required and not upstream.is_ready for upstream in upstreams.values())
@@ -39,6 +56,7 @@ def health_routes(
         states = {
             name: Readiness(state=upstream.status.state, required=upstream.config.required)
             for name, upstream in upstreams.items()
+            if sees(caller, name)
         }
         return Ready(status=status, configuration="refused" if current.refused else "current", upstreams=states)
 
@@ -47,8 +65,10 @@ def health_routes(
         text = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus' text format"}
 
         @router.get("/metrics", summary="Prometheus metrics", response_class=Response, responses={200: text})
-        async def metrics_text() -> Response:
-            """Requests, errors and latency by method, upstream and outcome; states of upstreams; limits' decisions."""
-            return Response(await served.render(), headers={"content-type": CONTENT_TYPE})
+        async def metrics_text(caller: Anybody) -> Response:
+            """Requests, errors and latency by method, upstream and outcome; states of upstreams; limits' decisions. For
+            who may not use every upstream, over all of them together."""
+            names = is_public() or (caller is not None and policy.grant(caller).unrestricted)
+            return Response(await served.render(names=names), headers={"content-type": CONTENT_TYPE})
 
     return router

@@ -55,7 +55,9 @@ class Ready(BaseModel):
     configuration: Literal["current", "refused"] = Field(
         description="`refused`: its last change is not valid, and the one from before is still in force."
     )
-    upstreams: dict[str, Readiness] = Field(description="Every upstream by name.")
+    upstreams: dict[str, Readiness] = Field(
+        description="Every upstream by name; for who gave no key, none unless `gateway.public_names` is set."
+    )
 
 
 # --- Agents ---------------------------------------------------------------------------------------------------------
