@@ -99,10 +99,11 @@ class Limits:
         Raises:
             RateLimited: nothing is.
         """
-        rpm = principal.rate_limit_rpm
-        if rpm is not None and rpm < 0:
+        given = principal.rate_limit_rpm
+        rpm = self._default.rpm if given is None else given
+        if rpm < 0:
             return {}
-        limit = self._default if rpm is None else Limit(rpm, self._default.burst)
+        limit = Limit(rpm, self._default.burst)
         return headers(await self._take("principal", f"principal:{principal.id}", limit, f"of {limit.rpm} a minute"))
 
     async def count_upstream(self, request: Request, upstream: str, tool: str | None) -> None:

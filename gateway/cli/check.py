@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gateway.cli.common import Exit, config_option, json_option
+from gateway.cli.common import Exit, config_option, file_argument, json_option
 from gateway.cli.terminal import bold, dim, harmless, mark, plural, print_json, table, width, wrapped
 from gateway.errors import ConfigError
 
@@ -21,21 +21,23 @@ _PLACED: Final = re.compile(
 
 
 @click.command("check")
+@file_argument
 @config_option
 @json_option
-def command(path: Path | None, as_json: bool) -> None:
+def command(file: Path | None, path: Path | None, as_json: bool) -> None:
     """Validate the configuration, offline: says what is wrong, in which file, on which line.
 
-    Exits with 2 when it cannot be used. Warnings do not count.
+    Exits with 2 when it cannot be used, or when a server lacks a variable: the gateway would start without that one.
+    Warnings do not count.
     """
     from gateway.config.loader import load
     from gateway.config.locate import find_config
 
     try:
-        found = find_config(path)
+        found = find_config(file or path)
         config = load(found.path)
     except ConfigError as error:
-        _print_errors(error.message.splitlines(), as_json)
+        _print_errors(error.message.splitlines(), _starts_regardless(file or path), as_json)
         sys.exit(Exit.USAGE)
     from gateway.cli.names import remarks
 
@@ -46,13 +48,26 @@ def command(path: Path | None, as_json: bool) -> None:
         _print(config, found.is_demo, warnings)
 
 
-def _print_errors(errors: list[str], as_json: bool) -> None:
+def _starts_regardless(path: Path | None) -> bool:
+    """Whether all that is wrong is what some servers lack."""
+    from gateway.config.loader import load
+    from gateway.config.locate import find_config
+
+    try:
+        load(find_config(path).path, strict=False)
+    except ConfigError:
+        return False
+    return True
+
+
+def _print_errors(errors: list[str], starts: bool, as_json: bool) -> None:
     if as_json:
         print_json({"valid": False, "errors": [_placed(line) for line in errors]})
     else:
         for line in errors:
             click.echo(f"{mark('problem')} {_shown(line)}", err=True)
-        click.echo(f"\n{plural(len(errors), 'error')}; the gateway does not start.", err=True)
+        consequence = "the gateway starts without these servers" if starts else "the gateway does not start"
+        click.echo(f"\n{plural(len(errors), 'error')}; {consequence}.", err=True)
 
 
 def _placed(line: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`mcp-gateway client-config`: what to put into a client's configuration to have it start, or reach, this gateway."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,15 +53,13 @@ def command(client: str, http: bool, url: str | None, name: str, path: Path | No
 def _stdio(client: Client, found: "Found") -> dict[str, Any]:
     from gateway.cli.command_line import own_command
 
-    return client.stdio([*own_command(sys.argv[0]), "stdio", "-c", str(found.path.absolute())])
+    return client.stdio([*own_command(sys.argv[0]), "stdio", "-c", os.path.abspath(found.path)])
 
 
 def _remote(client: Client, url: str | None, found: "Found") -> dict[str, Any]:
-    from gateway.cli.lenient import read_leniently
     from gateway.config.loader import load
 
-    reading = read_leniently(found.path)  # what the servers lack is not our concern here
-    settings = (reading.config or load(found.path)).gateway
+    settings = load(found.path, strict=False).gateway  # what the servers lack is not our concern here
     if url is None:
         if settings.port == 0:
             raise ConfigError("port 0 is another one at every start; set gateway.port, or say --url")
@@ -70,8 +69,6 @@ def _remote(client: Client, url: str | None, found: "Found") -> dict[str, Any]:
 
 
 def _explain(client: Client, name: str, entry: dict[str, Any]) -> None:
-    import os
-
     click.echo(err=True)
     click.echo(f"For {client.title} this belongs into", err=True)
     click.echo(f"  {bold(client.file(sys.platform, os.environ))}", err=True)
@@ -97,8 +94,6 @@ def _warn(command: str, found: "Found") -> None:
     if is_ephemeral(command):
         note(f"{command} is in a cache and may vanish; `uv tool install` the gateway and ask again.")
     if found.is_demo:
-        import os
-
         note(
             f"{found.path} is the one that comes with mcp-gateway; "
             f"write your own, {config_home(os.environ) / FILE_NAME}, and ask again."

@@ -16,7 +16,7 @@ def own_command(argv0: str = sys.argv[0], executable: str = sys.executable) -> l
         script = _script(candidate)
         if script is not None:
             return [script]
-    return [executable, "-m", "gateway"]
+    return [os.path.abspath(executable), "-P", "-m", "gateway"]  # -P: not what lies in the folder it is started in
 
 
 def _script(name: str) -> str | None:

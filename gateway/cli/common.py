@@ -41,11 +41,14 @@ def fail(message: str, code: Exit) -> NoReturn:
 config_option = click.option("-c", "--config", "path", type=click.Path(path_type=Path), help="The configuration file.")
 """For a verb that finds and reads the configuration in its own way; `with_config` brings it along."""
 
+file_argument = click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+"""The configuration file, named without `-c`."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 def with_config(verb: F) -> F:
-    """Give a verb `-c/--config`, `--log-level` and `--log-format`, and a loaded `config` as its first argument."""
+    """Give a verb the `reading_options`, and a loaded `config` as its first argument."""
 
     @wraps(verb)
     def wrapper(read: "Callable[[], Config]", **options: Any) -> Any:
@@ -57,33 +60,51 @@ def with_config(verb: F) -> F:
 def with_reader(verb: F) -> F:
     """As `with_config`, for a verb that reads the configuration again and again: its first argument does that."""
 
-    @config_option
-    @click.option("--log-level", help="debug, info, warning, error or critical.")
-    @click.option("--log-format", type=click.Choice(["auto", "json", "console"]), help="How to write the log.")
+    @reading_options
     @wraps(verb)
-    def wrapper(path: Path | None, log_level: str | None, log_format: str | None, **options: Any) -> Any:
+    def wrapper(path: Path | None, log_level: str | None, log_format: str | None, strict: bool, **options: Any) -> Any:
         overrides = {"log_level": log_level, "log_format": log_format}
         overrides |= {name: options.pop(name) for name in ("host", "port") if name in options}
-        return verb(or_fail(partial(reader, path, overrides)), **options)
+        path = options.pop("file", None) or path
+        return verb(or_fail(partial(reader, path, overrides, strict=strict)), **options)
 
     return wrapper  # pyright: ignore[reportReturnType]
 
 
-def reader(path: Path | None, overrides: dict[str, Any]) -> "Callable[[], Config]":
+def reading_options(verb: F) -> F:
+    """The options of whoever reads the configuration: `path`, `log_level`, `log_format`, `strict`."""
+    for option in (
+        click.option("--strict", is_flag=True, help="Refuse to start when a server lacks a variable."),
+        click.option("--log-format", type=click.Choice(["auto", "json", "console"]), help="How to write the log."),
+        click.option("--log-level", help="debug, info, warning, error or critical."),
+        config_option,
+    ):
+        verb = option(verb)
+    return verb
+
+
+def reader(path: Path | None, overrides: dict[str, Any], *, strict: bool, here: bool = True) -> "Callable[[], Config]":
     """Find the configuration; returns what reads it.
+
+    Args:
+        strict: whether a server that lacks a variable makes the whole unusable.
+        here: whether the working directory may decide, as in `find_config`; if not, nothing in it is read unasked.
 
     Raises:
         ConfigError: there is none. What is returned raises it too.
     """
+    from gateway.config.envfile import beside
     from gateway.config.loader import load
     from gateway.config.locate import find_config
 
-    return partial(load, find_config(path).path, overrides=overrides)
+    found = find_config(path, dotenv=Path(".env") if here else None, here=here)
+    dotenv = Path(".env") if here else beside(found.path)
+    return partial(load, found.path, overrides=overrides, dotenv=dotenv, strict=strict)
 
 
 def read_config(path: Path | None, overrides: dict[str, Any]) -> "Config":
     """Find and read the configuration, or say all that is wrong with it and exit."""
-    read = or_fail(partial(reader, path, overrides))
+    read = or_fail(partial(reader, path, overrides, strict=False))
     return or_fail(read)
 
 

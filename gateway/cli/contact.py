@@ -5,7 +5,7 @@ from typing import Final
 
 import anyio
 
-from gateway.upstream.link import State
+from gateway.upstream.link import TROUBLED, State
 from gateway.upstream.upstream import Upstream
 
 SECOND_CHANCE_SECONDS: Final = 8.0
@@ -28,7 +28,8 @@ async def contact(upstream: Upstream) -> Contact:
     """Wait for the upstream, which somebody runs. What an earlier run knew of it does not count."""
     started = anyio.current_time()
     result = await _attempt(upstream, started)
-    if not result.works and upstream.config.type == "stdio" and result.seconds < SECOND_CHANCE_SECONDS:
+    may_try = upstream.config.type == "stdio" and upstream.status.state is not State.OUT_OF_ORDER
+    if not result.works and may_try and result.seconds < SECOND_CHANCE_SECONDS:
         upstream.settled = anyio.Event()
         upstream.wake()
         started = anyio.current_time()
@@ -39,10 +40,10 @@ async def contact(upstream: Upstream) -> Contact:
 async def _attempt(upstream: Upstream, started: float) -> Contact:
     await upstream.settled.wait()
     status = upstream.status
-    works = status.state is not State.BACKING_OFF and not (
+    works = status.state not in (State.BACKING_OFF, State.OUT_OF_ORDER) and not (
         status.state is State.DEGRADED and "tools/list" in status.reason
     )
-    reason = status.reason if status.state in (State.BACKING_OFF, State.DEGRADED) else ""
+    reason = status.reason if status.state in TROUBLED else ""
     return Contact(works, plain_reason(upstream.name, reason), anyio.current_time() - started)
 
 

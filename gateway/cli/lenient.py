@@ -49,7 +49,7 @@ def read_leniently(path: Path) -> Reading:
             reading.set_aside.add(server)
     for name, places in missing.items():
         text = f"the environment variable {name} is not set; it is used in {', '.join(places)}"
-        remedy = f"export {name}=…, or put {name}=… into the .env of the folder the gateway starts in"
+        remedy = f"export {name}=…, or put {name}=… into {envfile.beside(path)}"
         reading.findings.append(Finding("problem", text, remedy))
     if missing:
         try:
@@ -83,7 +83,7 @@ def _unset(path: Path) -> Iterator[tuple[str, str | None, str]]:
         document = read(path)
     except ConfigError:
         return
-    variables = envfile.beneath(os.environ, Path(".env"))
+    variables = envfile.beneath(os.environ, Path(".env"), envfile.beside(path))
     for server, place, value in _values(document):
         expander = Expander(variables)
         expander.expand(value, place)

@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.common import configure_logs, or_fail, run, with_reader
+from gateway.cli.common import configure_logs, file_argument, or_fail, run, with_reader
 
 if TYPE_CHECKING:
     from gateway.config.models import Config
 
 
 @click.command("serve")
+@file_argument
 @click.option("--host", help="Address to listen on; anything but loopback needs authentication.")
-@click.option("--port", type=int, help="Port to listen on; 0 picks a free one.")
+@click.option("-p", "--port", type=int, help="Port to listen on; 0 picks a free one.")
 @with_reader
 def command(read: "Callable[[], Config]") -> None:
     """Serve agents over HTTP: /mcp for all upstreams, /mcp/NAME for one, /sse for old clients."""

@@ -1,27 +1,54 @@
 """`mcp-gateway stdio`: the front that desktop clients start."""
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.common import configure_logs, or_fail, run, with_reader
+from gateway.cli.common import configure_logs, file_argument, or_fail, reader, reading_options, run
 
 if TYPE_CHECKING:
     from gateway.config.models import Config
 
 
 @click.command("stdio")
-@with_reader
-def command(read: "Callable[[], Config]") -> None:
-    """Serve one agent on stdin and stdout. Logs go to stderr."""
+@file_argument
+@reading_options
+def command(file: Path | None, path: Path | None, log_level: str | None, log_format: str | None, strict: bool) -> None:
+    """Serve one agent on stdin and stdout. Logs go to stderr.
+
+    Clients start this in whatever folder is open. What lies in that folder counts only when it is named, with -c or
+    GATEWAY_CONFIG: else the configuration is $XDG_CONFIG_HOME/mcp-gateway/servers.yaml.
+    """
+    serve(file or path, {"log_level": log_level, "log_format": log_format}, strict)
+
+
+def serve(path: Path | None, overrides: dict[str, str | None], strict: bool) -> None:
+    """Until the agent leaves or a signal ends us."""
     from gateway.app import Gateway
     from gateway.frontend.stdio import stdio_agent
 
+    read = or_fail(lambda: reader(path, overrides, strict=strict, here=False))
     config = or_fail(read)
     configure_logs(config)
+    _tell(config, named=path is not None)
 
-    async def serve() -> None:
+    async def until_end() -> None:
         await Gateway(config, stdio_agent(), reread=read).stdio()
 
-    run(serve)
+    run(until_end)
+
+
+def _tell(config: "Config", *, named: bool) -> None:
+    """What is used, what is not, and what is wrong with it."""
+    import structlog
+
+    from gateway.config.locate import passed_over
+
+    log = structlog.stdlib.get_logger("gateway")
+    log.info("configuration read", config=str(config.path), upstreams=len(config.enabled))
+    if ignored := passed_over(config.path, named=named):
+        reason = "a client chose this folder; to use what lies in it, name it with -c or GATEWAY_CONFIG"
+        log.warning("passed over", files=[str(path) for path in ignored], reason=reason)
+    for warning in config.warnings:
+        log.warning("configuration", warning=warning)

@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 
 
 @click.command("tools")
-@click.option("--server", "servers", metavar="NAME", multiple=True, help="Only this server's; may be repeated.")
+@click.argument("servers", metavar="[SERVER]...", nargs=-1)
+@click.option("--server", "more", metavar="NAME", multiple=True, help="Only this server's; may be repeated.")
 @json_option
 @with_config
-def command(config: "Config", servers: tuple[str, ...], as_json: bool) -> None:
-    """List what agents see: starts the configured servers, and asks the gateway as an agent would.
+def command(config: "Config", servers: tuple[str, ...], more: tuple[str, ...], as_json: bool) -> None:
+    """List what agents see: starts the configured servers, or those named, and asks the gateway as an agent would.
 
     Exits with 1 when a server could not be reached or listed.
     """
+    servers += more
     check_names(config, servers)
     sys.exit(run(_list, config, servers, as_json))
 

@@ -2,11 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from gateway.config.fields import Count, FilePath, Line, Model, Text
 from gateway.config.quantities import Duration, PositiveDuration
 
+
+def _rpm(value: int) -> int:
+    if value == 0 or value < -1:
+        raise ValueError("must be at least 1, or -1 for no limit")
+    return value
+
+
+Rpm = Annotated[int, AfterValidator(_rpm), WithJsonSchema({"type": "integer", "minimum": -1, "not": {"const": 0}})]
+"""Requests a minute; -1 is no limit."""
 Scope = Literal["read", "write", "admin"]
 
 
@@ -96,8 +105,8 @@ class RuleSettings(Model):
 class RateLimitSettings(Model):
     """How much each principal may ask."""
 
-    default_rpm: Count = 60
-    """Requests a minute, where the credential does not say. Without authentication there is no limit."""
+    default_rpm: Rpm = 60
+    """Requests a minute, where the credential does not say; -1 is no limit. Without authentication there is none."""
     burst_allowance: Annotated[int, Field(ge=0)] = 10
     """Requests that may come at once on top of the steady rate."""
 

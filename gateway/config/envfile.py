@@ -1,4 +1,5 @@
-"""Reads `NAME=value` files: the `.env` of the working directory, and the `env_file` of a server.
+"""Reads `NAME=value` files: the `.env` of the working directory, the one beside the configuration, and the `env_file`
+of a server.
 
 Values are what they say; nothing is expanded in them, so that a password may contain `${`.
 """
@@ -31,8 +32,8 @@ def read(path: Path, name: str | None = None) -> tuple[dict[str, str], list[str]
     return variables, faults
 
 
-def working_directory(path: Path | None) -> tuple[dict[str, str], list[str]]:
-    """The variables of the `.env` that happens to lie where the gateway was started, and warnings.
+def optional(path: Path | None) -> tuple[dict[str, str], list[str]]:
+    """The variables of a `.env` that happens to lie somewhere, and warnings.
 
     It may be another program's, so nothing in it is an error; `None` reads nothing.
     """
@@ -44,6 +45,14 @@ def working_directory(path: Path | None) -> tuple[dict[str, str], list[str]]:
         return {}, [f"{error.message}; the file is ignored"]
 
 
-def beneath(environ: Mapping[str, str], path: Path | None) -> dict[str, str]:
-    """`environ` with the variables of `.env` beneath it."""
-    return {**working_directory(path)[0], **environ}
+def beneath(environ: Mapping[str, str], *paths: Path | None) -> dict[str, str]:
+    """`environ` with the variables of `.env` files beneath it; an earlier one prevails over a later."""
+    variables: dict[str, str] = {}
+    for path in reversed(paths):
+        variables |= optional(path)[0]
+    return {**variables, **environ}
+
+
+def beside(configuration: Path) -> Path:
+    """The `.env` that belongs to a configuration file, whether it exists or not."""
+    return configuration.absolute().parent / ".env"

@@ -45,15 +45,17 @@ def from_file(document: Document, values: Mapping[str, Any]) -> Layer:
     return Layer(_settled(values, document.folder), report, lambda place: document.written((ROOT, *place)))
 
 
-def from_environment(variables: Mapping[str, str], layer: str, warnings: list[str]) -> Layer:
-    """The `GATEWAY_…` variables among `variables`."""
+def from_environment(
+    variables: Mapping[str, str], layer: str, warnings: list[str], folder: Path | None = None
+) -> Layer:
+    """The `GATEWAY_…` variables among `variables`; paths are relative to `folder`, else to the working directory."""
     if not any(name.upper().startswith("GATEWAY_") for name in variables):
         return from_default({})
     from gateway.config import environment  # pydantic-settings takes longer to import than everything else here
 
     found = environment.read(variables, layer)
     warnings += found.warnings
-    return _layer(found.values, found.name)
+    return _layer(found.values, found.name, folder)
 
 
 def from_command_line(overrides: Mapping[str, Any]) -> Layer:
@@ -68,13 +70,13 @@ def from_command_line(overrides: Mapping[str, Any]) -> Layer:
     return _layer(values, lambda place: f"command line: {dotted(place)}")
 
 
-def _layer(values: Mapping[str, Any], name: Callable[[Place], str]) -> Layer:
+def _layer(values: Mapping[str, Any], name: Callable[[Place], str], folder: Path | None = None) -> Layer:
     """A layer outside any file; `name` says what messages call a place."""
 
     def report(problems: Problems, place: Place, what: str) -> None:
         problems.add_line(f"{name(place)}: {what}")
 
-    return Layer(_settled(values, Path.cwd()), report, lambda place: _at(values, place))
+    return Layer(_settled(values, folder or Path.cwd()), report, lambda place: _at(values, place))
 
 
 def merge(layers: Iterable[Layer]) -> dict[str, Any]:

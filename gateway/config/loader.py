@@ -16,7 +16,7 @@ from gateway.config.entries import Entry
 from gateway.config.expand import Expander, Unset
 from gateway.config.fields import settle
 from gateway.config.layers import Layer
-from gateway.config.models import Config, ServerConfig
+from gateway.config.models import Config, OutOfOrder, ServerConfig
 from gateway.config.problems import Problems, closest, details, dotted, explain, line_at
 from gateway.config.settings import state_home
 from gateway.config.source import Document, Place, mapping, read, sequence
@@ -29,6 +29,7 @@ def load(
     environ: Mapping[str, str] = os.environ,
     overrides: Mapping[str, Any] | None = None,
     dotenv: Path | None = Path(".env"),
+    strict: bool = True,
 ) -> Config:
     """Read and validate a configuration.
 
@@ -37,14 +38,16 @@ def load(
         environ: Environment variables; they override the file's settings and fill its `${…}`.
         overrides: Settings given on the command line, over everything else: `{"port": 9000, "auth.enabled": True}`.
             None is not given.
-        dotenv: A file with more variables, beneath `environ`; it need not exist.
+        dotenv: A file with more variables, beneath `environ`, and the `.env` beside `path` beneath both; neither need
+            exist. None reads neither.
+        strict: Whether a server that lacks a variable makes the whole unusable. Else it is `OutOfOrder`.
 
     Raises:
         ConfigError: it cannot be used. The message has one line for each problem; `files` are those that were read.
     """
-    loading = _Loading(environ, dotenv)
+    loading = _Loading(Path(path), environ, dotenv, strict)
     try:
-        return loading.load(Path(path), overrides or {})
+        return loading.load(overrides or {})
     except ConfigError as error:
         error.files = loading.files
         raise
@@ -53,19 +56,27 @@ def load(
 class _Loading:
     """One run of `load`: what every step adds to."""
 
-    def __init__(self, environ: Mapping[str, str], dotenv: Path | None) -> None:
+    def __init__(self, path: Path, environ: Mapping[str, str], dotenv: Path | None, strict: bool) -> None:
+        self._path = path
         self._environ = environ
-        self._dotenv, self._warnings = envfile.working_directory(dotenv)
-        self._expander = Expander({**self._dotenv, **environ})
+        self._strict = strict
+        self._dotenv, self._warnings = envfile.optional(dotenv)
+        beside = envfile.beside(path)
+        if dotenv is None or os.path.realpath(dotenv) == os.path.realpath(beside):
+            beside = None
+        self._beside, more = envfile.optional(beside)
+        self._warnings += more
+        self._expander = Expander({**self._beside, **self._dotenv, **environ})
         self._problems = Problems()
         self._files: list[Path] = []
-        self._beneath = [dotenv.absolute()] if dotenv and os.path.isfile(dotenv) else []
+        self._beneath = [each.absolute() for each in (dotenv, beside) if each and os.path.isfile(each)]
 
     @property
     def files(self) -> list[Path]:
         return [*self._files, *self._beneath]
 
-    def load(self, path: Path, overrides: Mapping[str, Any]) -> Config:
+    def load(self, overrides: Mapping[str, Any]) -> Config:
+        path = self._path
         document = self._read(path)
         stack = self._settings(document, overrides)
         second = self._second(document, layers.merge(stack).get("upstream_config_file"))
@@ -108,6 +119,7 @@ class _Loading:
         return [
             layers.from_default({"state_dir": str(state_home(self._environ))}),
             layers.from_file(document, _without_unset(expanded)),
+            layers.from_environment(self._beside, ".env beside the file", self._warnings, document.folder),
             layers.from_environment(self._dotenv, ".env", self._warnings),
             layers.from_environment(self._environ, "environment", self._warnings),
             layers.from_command_line(overrides),
@@ -145,37 +157,48 @@ class _Loading:
 
     def _server(self, entry: Entry) -> ServerConfig | None:
         entries.drop_foreign(entry, self._warnings)
-        ready = self._expand(entry)
+        lacking = self._expand(entry)
         if entry.document.json:
             self._drop_unknown(entry)
         values = dict(entry.values)
-        self._settle_paths(entry, values)
-        if not ready:
-            values["disabled"] = True  # report what else is wrong, but not what follows from the missing variable
+        lacking += self._settle_paths(entry, values)
+        if lacking:
+            values["disabled"] = True  # report what else is wrong, but not what follows from what is missing
         try:
             server = ServerConfig.model_validate(values)
         except ValidationError as error:
             self._explain(entry, error)
             return None
+        if lacking:
+            return OutOfOrder.of(server, "; ".join(lacking))
         for place, what in advice.look_at(entry.values, server):
             self._warnings.append(line_at(entry.document, entry.origin(place), entry.about, entry.label(place), what))
         return server
 
-    def _expand(self, entry: Entry) -> bool:
-        """Expand and translate the entry; False if it lacks a variable that it needs."""
+    def _expand(self, entry: Entry) -> list[str]:
+        """Expand and translate the entry; returns what it lacks."""
         before = len(self._expander.faults)
         entry.values = self._expander.expand(entry.values, entry.place)
         faults = self._expander.faults[before:]
         entries.canonical(entry, self._problems)
         if not faults:
-            return True
+            return []
         entry.values = _without_unset(entry.values, keep=("command", "url"))
         if entries.is_disabled(entry):
-            return True
-        for fault in faults:
-            field = dotted(fault.place[len(entry.place) :])
-            self._problems.add(entry.document, fault.place, entry.about, field, fault.what)
-        return False
+            return []
+        return [
+            self._lacks(entry, fault.place, dotted(fault.place[len(entry.place) :]), fault.what) for fault in faults
+        ]
+
+    def _lacks(self, entry: Entry, place: Place, field: str, what: str) -> str:
+        """The server lacks something of its environment, which is no mistake in the file; `place` is the document's."""
+        if self._strict:
+            self._problems.add(entry.document, place, entry.about, field, what)
+        else:
+            self._warnings.append(
+                line_at(entry.document, place, entry.about, field, f"{what}; until then the server is out of order")
+            )
+        return f"{field}: {what}"
 
     def _drop_unknown(self, entry: Entry) -> None:
         """A JSON file may be a client's own, with keys of its own: they are worth a warning, not a refusal."""
@@ -187,8 +210,8 @@ class _Loading:
                 line_at(entry.document, (*entry.place, key), entry.about, key, f"ignored, not a key of ours{hint}")
             )
 
-    def _settle_paths(self, entry: Entry, values: dict[str, Any]) -> None:
-        """Make paths absolute, and put the variables of `env_file` beneath `env`."""
+    def _settle_paths(self, entry: Entry, values: dict[str, Any]) -> list[str]:
+        """Make paths absolute, and put the variables of `env_file` beneath `env`; returns what is lacking."""
         for key in ("cwd", "env_file"):
             if values.get(key) == "":  # as `${NAME:-}` leaves it
                 del values[key]
@@ -196,15 +219,17 @@ class _Loading:
                 values[key] = settle(values[key], entry.document.folder)
         env, path = mapping(values.get("env", {})), values.get("env_file")
         if not isinstance(path, str) or env is None or entries.is_disabled(entry):
-            return
+            return []
         self._files.append(Path(path))
+        place = ("env_file",)
         try:
             variables, faults = envfile.read(Path(path))
         except ConfigError as error:
-            variables, faults = {}, [error.message]
+            return [self._lacks(entry, entry.origin(place), entry.label(place), error.message)]
         for fault in faults:
-            self._report(entry, ("env_file",), fault)
+            self._report(entry, place, fault)
         values["env"] = {**variables, **env}
+        return []
 
     def _explain(self, entry: Entry, error: ValidationError) -> None:
         for each in details(error):

@@ -22,12 +22,20 @@ class Found(NamedTuple):
 
 
 def find_config(
-    explicit: Path | None, environ: Mapping[str, str] = os.environ, *, dotenv: Path | None = Path(".env")
+    explicit: Path | None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    dotenv: Path | None = Path(".env"),
+    here: bool = True,
 ) -> Found:
     """The file to use: `explicit`, `$GATEWAY_CONFIG`, `./servers.yaml`, `$XDG_CONFIG_HOME/mcp-gateway/servers.yaml`.
 
     When there is none, `$GATEWAY_UPSTREAM_CONFIG_FILE` alone is configuration enough; else it is the demonstration.
     Variables may stand in `dotenv` as well.
+
+    Args:
+        here: Whether the working directory may decide. Not where a program chose it: a client starts the gateway in
+            whatever folder is open, and a folder that somebody cloned must not start programs.
 
     Raises:
         ConfigError: a file that was asked for does not exist, or there is none at all.
@@ -37,7 +45,7 @@ def find_config(
     environ = envfile.beneath(environ, dotenv)
     if named := environ.get("GATEWAY_CONFIG"):
         return _chosen(Path(os.path.expanduser(named)), f"{named} (from $GATEWAY_CONFIG)")
-    usual = [Path(FILE_NAME), config_home(environ) / FILE_NAME]
+    usual = [*([Path(FILE_NAME)] if here else []), config_home(environ) / FILE_NAME]
     for path in usual:
         if os.path.isfile(path):
             return Found(path, _is_demo(path))
@@ -48,6 +56,18 @@ def find_config(
     raise ConfigError(
         f"no configuration; write one of {' and '.join(str(path) for path in usual)}, or name it with --config"
     )
+
+
+def passed_over(used: Path, *, named: bool, environ: Mapping[str, str] = os.environ) -> list[Path]:
+    """What lies in the working directory and would have counted if that were allowed to decide; absolute.
+
+    Args:
+        used: the configuration file.
+        named: whether it was named on the command line.
+    """
+    own = {os.path.realpath(path) for path in (used, envfile.beside(used))}
+    candidates = [Path(".env")] if named or environ.get("GATEWAY_CONFIG") else [Path(FILE_NAME), Path(".env")]
+    return [path.absolute() for path in candidates if os.path.isfile(path) and os.path.realpath(path) not in own]
 
 
 def _chosen(path: Path, name: str) -> Found:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from gateway.config.access import AuthSettings, OAuthSettings, RateLimitSettings, RuleSettings, UpstreamRateLimit
 from gateway.config.fields import Model
-from gateway.config.server import BreakerConfig, ServerConfig, ToolRules, Transport
+from gateway.config.server import BreakerConfig, OutOfOrder, ServerConfig, ToolRules, Transport
 from gateway.config.settings import GatewaySettings
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Config",
     "GatewaySettings",
     "OAuthSettings",
+    "OutOfOrder",
     "RateLimitSettings",
     "RuleSettings",
     "ServerConfig",
@@ -47,7 +48,7 @@ class Config(Model):
 
     @property
     def enabled(self) -> dict[str, ServerConfig]:
-        """The servers to connect to."""
+        """The servers to offer: all that are to be connected to, and those `OutOfOrder`."""
         return {name: server for name, server in self.servers.items() if not server.disabled}
 
     @property

@@ -195,3 +195,15 @@ class ServerConfig(Model):
         if tool is None:
             return self.timeout
         return next((seconds for glob, seconds in self.timeouts.items() if fnmatchcase(tool, glob)), self.timeout)
+
+
+class OutOfOrder(ServerConfig):
+    """A server that lacks something of its environment. It is shown with the reason, and never connected to."""
+
+    reason: str = ""
+    """What it lacks, and what to do about it."""
+
+    @classmethod
+    def of(cls, server: ServerConfig, reason: str) -> "OutOfOrder":
+        """As `server`, of which what depends on the missing value is not there."""
+        return cls.model_construct(None, **{**dict(server), "disabled": False, "reason": reason})

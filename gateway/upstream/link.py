@@ -38,6 +38,12 @@ class State(Enum):
     DEGRADED = "degraded"
     BACKING_OFF = "backing off"
     STOPPED = "stopped"
+    OUT_OF_ORDER = "out of order"
+    """It lacks something that only whoever runs the gateway can give it. It is never connected to."""
+
+
+TROUBLED: Final = frozenset({State.BACKING_OFF, State.DEGRADED, State.OUT_OF_ORDER})
+"""Those whose reason is worth telling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class Link:
         on_status: told of every change of state.
         lazy: connect only once somebody needs it.
         breaker: its own, where one client has it to itself; else the upstream's is all there is.
+        out_of_order: why it is never to be connected, if it is not.
     """
 
     def __init__(
@@ -82,6 +89,7 @@ class Link:
         *,
         lazy: bool = False,
         breaker: Breaker | None = None,
+        out_of_order: str = "",
     ) -> None:
         self.upstream = connector.upstream
         self.breaker = breaker
@@ -93,6 +101,7 @@ class Link:
         self._serve = serve
         self._on_status = on_status
         self._wanted = not lazy
+        self._out_of_order = out_of_order
         self._status = Status(State.STOPPED, "it starts with the first call" if lazy else "")
         self._changed = anyio.Event()
         self._wake = anyio.Event()
@@ -107,6 +116,9 @@ class Link:
         backoff, renewed_at = Backoff(), float("-inf")
         try:
             with self._life:
+                if self._out_of_order:
+                    self._set(Status(State.OUT_OF_ORDER, self._out_of_order))
+                    await anyio.sleep_forever()
                 while True:
                     await self._until_wanted()
                     self._set(Status(State.STARTING))
@@ -188,7 +200,7 @@ class Link:
 
     def _is_far_off(self) -> bool:
         """Whether the next attempt is too far off to be waited for."""
-        return (self._status.next_try or 0.0) > anyio.current_time() + SOON_SECONDS
+        return bool(self._out_of_order) or (self._status.next_try or 0.0) > anyio.current_time() + SOON_SECONDS
 
     def _unavailable(self) -> UpstreamUnavailable:
         next_try = self._status.next_try

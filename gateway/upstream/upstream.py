@@ -10,7 +10,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from gateway.config.models import ServerConfig
+from gateway.config.models import OutOfOrder, ServerConfig
 from gateway.errors import GatewayError, UpstreamUnavailable
 from gateway.protocol import CHANGE_NOTIFICATIONS, Era
 from gateway.request import Agent, is_askable
@@ -21,7 +21,7 @@ from gateway.upstream.connect import Connector
 from gateway.upstream.delivery import Deadline, Delivery, Errand
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.hearing import Hearing
-from gateway.upstream.link import Link, State, Status
+from gateway.upstream.link import TROUBLED, Link, State, Status
 from gateway.upstream.listing import Listing
 from gateway.upstream.private import PrivateLinks, declared
 from gateway.upstream.slots import PausingAsker, Slots, Turn
@@ -110,6 +110,7 @@ class Upstream:
             self._serve,
             self._on_status,
             lazy=config.lazy and listing is not None,
+            out_of_order=_out_of_order(config),
         )
         self._private = PrivateLinks(name, self._private_link, config.max_sessions)
         self._watch = Watch(self)
@@ -348,7 +349,14 @@ class Upstream:
         connector = self._connector_for(lambda: capabilities, audience)
         breaker = self._new_breaker(" for one client")
         serve = partial(self._serve_private, breaker)
-        return Link(connector, serve, self._on_private_status, lazy=True, breaker=breaker)
+        return Link(
+            connector,
+            serve,
+            self._on_private_status,
+            lazy=True,
+            breaker=breaker,
+            out_of_order=_out_of_order(self.config),
+        )
 
     def _new_breaker(self, whose: str = "") -> Breaker:
         config = self.config.breaker
@@ -396,9 +404,13 @@ class Upstream:
                 await session.forward("logging/setLevel", {"level": self._log_level}, options)
 
     def _on_status(self, status: Status) -> None:
-        say = log.warning if status.state in (State.BACKING_OFF, State.DEGRADED) else log.info
+        say = log.warning if status.state in TROUBLED else log.info
         say("upstream " + status.state.value, upstream=self.name, reason=status.reason or None)
         self._pulse()
+        if status.state is State.OUT_OF_ORDER:
+            self._withdrawn = True
+            self.settled.set()
+            self._observer.on_listing(self, ())
         if status.state is State.BACKING_OFF:
             self.settled.set()
             if self._lost_at is None and self._tasks is not None:
@@ -443,3 +455,7 @@ class Upstream:
 
     def _on_noise(self, text: str, suppressed: int) -> None:
         log.warning("upstream noise", upstream=self.name, noise=text, suppressed=suppressed or None)
+
+
+def _out_of_order(config: ServerConfig) -> str:
+    return config.reason if isinstance(config, OutOfOrder) else ""

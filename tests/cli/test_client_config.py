@@ -145,10 +145,10 @@ def test_our_own_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert own_command(str(script), python) == [str(script)]
     assert own_command("bin/mcp-gateway", python) == [str(script)]
     assert own_command("/x/gateway/__main__.py", str(script.with_name("python"))) == [str(script)]
-    assert own_command("/x/gateway/__main__.py", python) == [python, "-m", "gateway"]
+    assert own_command("/x/gateway/__main__.py", python) == [python, "-P", "-m", "gateway"]
     monkeypatch.setenv("PATH", str(script.parent), prepend=os.pathsep)
     assert own_command("mcp-gateway", python) == [str(script)]
-    assert own_command("pytest", python) == [python, "-m", "gateway"]
+    assert own_command("pytest", python) == [python, "-P", "-m", "gateway"]
 
 
 def test_environments_in_a_cache_are_recognised(folder: Path) -> None:

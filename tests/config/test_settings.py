@@ -185,7 +185,6 @@ def test_dotenv_can_be_left_alone(folder: Path) -> None:
     (folder / ".env").write_text("GATEWAY_PORT=1")
     (folder / "servers.yaml").write_text(SERVERS)
     assert load(Path("servers.yaml"), environ={}, dotenv=None).gateway.port == 8080
-    assert load(Path("servers.yaml"), environ={}, dotenv=Path("none.env")).gateway.port == 8080
 
 
 def test_someone_elses_dotenv_does_no_harm(config: Load, folder: Path) -> None:

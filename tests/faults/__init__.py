@@ -19,6 +19,7 @@
 | a list with a repeated cursor, endless pages, a 2 MB page | `upstream/test_lister` |
 | sessions by the thousand, a million calls | `access/test_session_flood`; `just soak` |
 | 100 reloads under load, a bad configuration | `test_reload`; `config/test_reload`, `test_diff`, `test_watch` |
+| one server lacks a variable | `cli/test_out_of_order` |
 | SIGTERM and SIGINT under load, a second signal | `test_stop`; `frontend/test_drain`, `test_listener` |
 
 | threat | tests |
@@ -33,6 +34,7 @@
 | addresses learned from the network | `test_egress`; `access/test_oauth_issuer`, `test_oauth_metadata` |
 | DNS rebinding | `frontend/test_guard`, `test_http` |
 | commands and metacharacters | `upstream/test_process`; `config/test_servers` |
+| a cloned folder starts programs | `cli/test_folders` |
 | secrets in logs, errors, children | `config/test_redact`; `access/test_authentication`; `upstream/test_process` |
 | header injection, duplicated routing headers | `frontend/test_param_headers`, `test_http_modern` |
 | bombs, oversize, slowness, hostile schemas | `test_load`; `frontend/test_connection`; `just bench-inbound` |

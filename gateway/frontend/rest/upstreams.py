@@ -28,7 +28,7 @@ from gateway.frontend.rest.models import (
 from gateway.protocol import Era
 from gateway.request import ADMIN, Principal
 from gateway.upstream.breaker import Breaker
-from gateway.upstream.link import State, Status
+from gateway.upstream.link import TROUBLED, Status
 from gateway.upstream.upstream import Upstream
 
 log = structlog.stdlib.get_logger("gateway.rest")
@@ -77,7 +77,7 @@ def upstream_routes(
             reason=reason,
             next_try=_seconds_until(status.next_try),
             successor=redact(_described(upstream.successor.status)) if upstream.successor is not None else None,
-            last_error=reason if status.state in (State.BACKING_OFF, State.DEGRADED) else None,
+            last_error=reason if status.state in TROUBLED else None,
             era=Era.of(version) if version else None,
             protocol_version=version or None,
             server=ServerInfo(**_server_info(upstream, redact)),
