@@ -31,12 +31,49 @@ def test_long_integers_stay_what_they_are(digits: int, sign: int) -> None:
     assert loads(dumps(value)) == value
 
 
+@pytest.mark.parametrize("sort_keys", [False, True])
+@pytest.mark.parametrize("beside", ["1", str(2**70)])
+@pytest.mark.parametrize(
+    "number",
+    [
+        "1.50",
+        "1e5",
+        "1E+2",
+        "1e400",
+        "-1e-400",
+        "0.1234567890123456789",
+        "-0",
+        "-0.0",
+        "0.10",
+        "1.7976931348623157e308",
+    ],
+)
+def test_numbers_keep_their_text(number: str, beside: str, sort_keys: bool) -> None:
+    data = f'{{"a":[{number},{beside}],"z":"-0, 1.0"}}'.encode()
+    assert dumps(loads(data), sort_keys=sort_keys) == data
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_any_number_keeps_its_text(value: float) -> None:
+    for text in (repr(value), f"{value:.30e}", f"{value:f}"):
+        assert dumps(loads(f"[{text}]".encode())) == f"[{text}]".encode()
+
+
+def test_what_is_dense_but_begins_as_if_it_were_indented() -> None:
+    assert loads(b'{\n  "a": [' + b"0," * 10_000 + b"0]}") == {"a": [0] * 10_001}
+
+
 @pytest.mark.parametrize(
     "data",
     [
         b"",
         b"{",
         b"[1,]",
+        b"[1.0,]",
+        b"[01.0]",
+        b"[-0,NaN]",
+        b'[-0,"\t"]',
+        b"[1.0] 2",
         b'"\xff"',
         b'"\\ud800"',
         b"NaN",

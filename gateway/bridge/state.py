@@ -4,7 +4,6 @@ Source: 2026-07-28, basic/patterns/mrtr ("Server Requirements"). The cipher is t
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -84,4 +83,4 @@ def _binding(request: Request, upstream: str) -> str:
     params = request.params
     asked = [params.get("name"), params.get("uri"), params.get("arguments")]
     whole = [request.agent.principal.id, request.agent.view, upstream, request.method, *asked]
-    return hashlib.sha256(json.dumps(whole, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(jsonrpc.dumps(whole, sort_keys=True)).hexdigest()

@@ -6,6 +6,7 @@ never written over.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +109,10 @@ def add(path: Path, pins: Mapping[str, Pins]) -> None:
     update(path, lambda stored: joined(stored, pins))
 
 
+_NOT_ASCII: Final = re.compile(r"[^ -~]+")
+"""What a reader of the file might not see."""
+
+
 def _unusable(path: Path, reason: str) -> str:
     return (
         f"{path}: the pinned definitions cannot be read: {reason}. Restore the file; or delete it, and what the "
@@ -124,7 +129,8 @@ def _encode(pins: Mapping[str, Pins]) -> bytes:
 def _text(value: Any, levels: int, margin: str = "") -> str:
     """Indented so many levels deep and no deeper: what hostile upstreams nest would become a hundred times as long."""
     if not levels or not value or not isinstance(value, dict):
-        return json.dumps(value, sort_keys=True)
+        text = jsonrpc.dumps(value, sort_keys=True).decode()
+        return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
     inner = margin + "  "
     members = cast("dict[str, Any]", value)
     lines = (f"{inner}{json.dumps(key)}: {_text(members[key], levels - 1, inner)}" for key in sorted(members))

@@ -157,7 +157,7 @@ class HttpDispatcher(CallTable):
 
     async def _exchange(self, request: bytes, seconds: float) -> str:
         """One exchange whose response does not matter. Returns why there was none, or nothing."""
-        reply, wire = _Receipt(), None
+        reply, wire = Receipt(), None
         try:
             with anyio.fail_after(seconds):
                 wire = await self.pool.acquire()
@@ -198,7 +198,7 @@ class HttpDispatcher(CallTable):
         self.hears.set()
 
 
-class _Receipt:
+class Receipt:
     """A reply of which only the arrival matters."""
 
     def __init__(self) -> None:
@@ -220,7 +220,7 @@ class _Receipt:
             self.ended.set_exception(error)
 
 
-class _Stream(_Receipt):
+class _Stream(Receipt):
     """An event stream that belongs to no request."""
 
     def __init__(self, dispatcher: HttpDispatcher, last_event_id: bytes | None) -> None:

@@ -1,39 +1,36 @@
-"""The legacy HTTP+SSE transport as a client: the SDK's own, its typed messages turned back into dicts.
+"""The legacy HTTP+SSE transport as a client: one standing event stream, and a POST for each message.
 
-Source: 2024-11-05, basic/transports. The SDK ends its writer, without a word, over the first POST that fails; here such
-a POST fails its own request, and the writer goes on.
+Source: 2024-11-05, basic/transports. The SDK's own reads messages into models, which changes numbers and drops halves
+of surrogate pairs, caps events at 1 MiB, and ends its writer, without a word, over the first POST that fails.
 """
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import httpx2
 from anyio.abc import TaskStatus
-from mcp.client.sse import sse_client
-from mcp.shared.message import SessionMessage
-from mcp_types import jsonrpc_message_adapter
 
 from gateway import jsonrpc
-from gateway.errors import GatewayError, UpstreamLost
+from gateway.errors import GatewayError, UpstreamLost, UpstreamProtocolError
 from gateway.jsonrpc import Message
-from gateway.upstream.calls import Call, Peer, Refused, SessionLost
-from gateway.upstream.http import Endpoint
-from gateway.upstream.table import CallTable
+from gateway.protocol import Era
+from gateway.upstream.calls import Call, Refused, SessionLost
+from gateway.upstream.events import Event, EventParser, EventTooLarge
+from gateway.upstream.http import HttpDispatcher, Receipt
+from gateway.upstream.reply import is_event_stream
+from gateway.upstream.wire import WireError
 
 if TYPE_CHECKING:
-    from mcp.client._transport import ReadStream
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
 
     from gateway.upstream.calls import CallOptions
 
+_COMPRESSED: Final = "a compressed event stream, though identity was asked for"
 
-class SseDispatcher(CallTable):
+
+class SseDispatcher(HttpDispatcher):
     """A `Dispatcher` over a standing event stream and POSTs beside it."""
-
-    def __init__(self, upstream: str, endpoint: Endpoint, peer: Peer) -> None:
-        super().__init__(upstream, peer)
-        self._endpoint = endpoint
 
     async def run(self, *args: Any, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED, **kwargs: Any) -> None:
         """Open the stream and carry the connection until it closes.
@@ -42,126 +39,147 @@ class SseDispatcher(CallTable):
             Refused: the upstream answered with an HTTP error.
             UpstreamLost: there is no connection, or it broke.
         """
-        client = sse_client(
-            self._endpoint.url,
-            headers=dict(self._endpoint.headers) | {"accept-encoding": "identity"},
-            timeout=self._endpoint.connect_timeout,
-            sse_read_timeout=float("inf"),
-            httpx_client_factory=self._client,
-        )
         try:
-            with anyio.move_on_after(self._endpoint.connect_timeout) as opening:
-                async with client as (read, self._write):
-                    opening.deadline = float("inf")
-                    async with anyio.create_task_group() as tg:
-                        tg.start_soon(self._pump, read)
-                        await super().run(*args, task_status=task_status, **kwargs)
-                        tg.cancel_scope.cancel()
-        except Exception as error:
-            raise self._failure(error) from None
-        if opening.cancelled_caught:
-            reason = f"no event stream within {self._endpoint.connect_timeout:g} s"
-            raise UpstreamLost(self.upstream, reason, delivered=False)
+            await self._open()
+            await super().run(*args, task_status=task_status, **kwargs)
+        finally:
+            self.pool.close()
 
-    async def aclose(self) -> None:
-        """`run` has closed everything."""
+    async def _open(self) -> None:
+        stream, seconds = _Stream(self), self.endpoint.connect_timeout
+        try:
+            with anyio.fail_after(seconds):
+                wire = await self.pool.acquire(standing=True)
+                wire.start(self.request(b"GET"), stream)
+                await stream.opened
+        except WireError as error:
+            raise UpstreamLost(self.upstream, error.reason, delivered=error.delivered) from None
+        except TimeoutError:
+            raise UpstreamLost(self.upstream, f"no event stream within {seconds:g} s", delivered=False) from None
+
+    def negotiated(self, version: str, era: Era) -> None:
+        """No message names the revision, and there is no other stream to open."""
+
+    def lead(self, endpoint: str) -> None:
+        """From now on messages are posted there.
+
+        Raises:
+            UpstreamLost: it is of another origin, where credentials must not travel.
+        """
+        if not self.follow(endpoint):
+            raise UpstreamLost(self.upstream, "it wants messages sent to another origin", delivered=False)
+
+    def on_noise(self, text: str) -> None:
+        self._peer.on_noise(text)
 
     # --- CallTable ------------------------------------------------------------------------------------------------
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: "SdkCallOptions | None" = None) -> None:
-        await self._send(jsonrpc.notification(method, dict(params) if params is not None else None))
+        failure = await self._deliver(jsonrpc.notification(method, dict(params) if params is not None else None))
+        self._note(method, failure)
+
+    async def _answer(self, message: Message) -> None:
+        self._note("an answer", await self._deliver(message))
 
     def _transmit(self, message: Message, call: Call, options: "CallOptions") -> None:
         call.reply = sending = anyio.CancelScope()
-        self.spawn(self._send, message, sending)
+        self.spawn(self._send, message, call, sending)
 
     def _withdraw(self, call: Call, *, tell: bool) -> None:
         if isinstance(call.reply, anyio.CancelScope):
             call.reply.cancel()
         if tell:
-            params = {"requestId": call.id, "reason": "no longer awaited"}
-            self.spawn(self.notify, "notifications/cancelled", params)
-
-    async def _answer(self, message: Message) -> None:
-        await self._send(message)
+            self.spawn(self.notify, "notifications/cancelled", {"requestId": call.id, "reason": "no longer awaited"})
 
     # --- Inside ---------------------------------------------------------------------------------------------------
 
-    async def _pump(self, stream: "ReadStream[SessionMessage | Exception]") -> None:
-        reason = "its event stream ended"
-        async for item in stream:
-            if isinstance(item, Exception):
-                reason = f"its event stream failed ({type(item).__name__})"
-                self._peer.on_noise(reason)
-            else:
-                self.receive(item.message.model_dump(by_alias=True, mode="json", exclude_unset=True))
-        self.close(UpstreamLost(self.upstream, reason))
+    async def _send(self, message: Message, call: Call, sending: anyio.CancelScope) -> None:
+        with sending:
+            failure = await self._deliver(message)
+            if failure is not None:
+                call.fail(failure)
+            if isinstance(failure, SessionLost):
+                self.close(failure)
 
-    async def _send(self, message: Message, sending: anyio.CancelScope | None = None) -> None:
-        typed = jsonrpc_message_adapter.validate_python(message, by_name=False)
+    async def _deliver(self, message: Message) -> GatewayError | None:
+        """POST a message. Returns why the upstream has not accepted it, or nothing."""
+        receipt, wire, seconds = Receipt(), None, self.endpoint.connect_timeout
         try:
-            with sending or anyio.CancelScope():
-                await self._write.send(SessionMessage(typed))
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            self.close(UpstreamLost(self.upstream, "its event stream ended"))
+            with anyio.fail_after(seconds):
+                wire = await self.pool.acquire()
+                wire.start(self.request(b"POST", body=jsonrpc.dumps(message)), receipt)
+                await receipt.ended
+        except WireError as error:
+            return UpstreamLost(self.upstream, error.reason, delivered=error.delivered)
+        except TimeoutError:
+            reason = f"not accepted within {seconds:g} s"
+            return UpstreamLost(self.upstream, reason, delivered=wire is not None)
+        finally:
+            if wire is not None and not receipt.ended.done():
+                wire.abort()
+        if 200 <= receipt.status < 300:
+            return None
+        return SessionLost(self.upstream) if receipt.status == 404 else Refused(self.upstream, receipt.status)
 
-    def _client(
-        self,
-        headers: dict[str, str] | None = None,
-        timeout: httpx2.Timeout | None = None,
-        auth: httpx2.Auth | None = None,
-    ) -> httpx2.AsyncClient:
-        return _Client(self._on_failed_post, headers=headers, timeout=timeout, auth=auth)
-
-    def _on_failed_post(self, body: bytes, failure: httpx2.HTTPError | int) -> None:
-        call = self.calls.get(jsonrpc.as_object(jsonrpc.loads(body, len(body))).get("id", ""))
-        if failure == 404:
-            error: GatewayError = SessionLost(self.upstream)
-        elif isinstance(failure, int):
-            error = Refused(self.upstream, failure)
-        else:
-            delivered = not isinstance(failure, httpx2.ConnectError | httpx2.ConnectTimeout)
-            error = UpstreamLost(self.upstream, _describe(failure), delivered=delivered)
-        if call is not None:
-            call.fail(error)
-        else:
-            self._peer.on_noise(f"a message could not be delivered: {error.message}")
-        if isinstance(error, SessionLost):
-            self.close(error)
-
-    def _failure(self, error: BaseException) -> GatewayError:
-        """What a failure of the SDK's transport means."""
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-        if isinstance(error, GatewayError):
-            return error
-        if isinstance(error, httpx2.HTTPStatusError):
-            return Refused(self.upstream, error.response.status_code)
-        assert isinstance(error, BaseException)
-        return UpstreamLost(self.upstream, _describe(error), delivered=not isinstance(error, httpx2.ConnectError))
+    def _note(self, what: str, failure: GatewayError | None) -> None:
+        """Nobody waits for what failed: it is said in the log alone."""
+        if failure is not None:
+            self.on_noise(f"{what} could not be delivered: {failure.message}")
+        if isinstance(failure, SessionLost):
+            self.close(failure)
 
 
-class _Client(httpx2.AsyncClient):
-    """Reports POSTs that fail, and hides that they did."""
+class _Stream:
+    """The standing stream. A `wire.Reply`."""
 
-    def __init__(self, on_failed_post: Callable[[bytes, httpx2.HTTPError | int], None], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._on_failed_post = on_failed_post
+    def __init__(self, dispatcher: SseDispatcher) -> None:
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when it is known where messages go; fails when it never will be."""
+        self._dispatcher = dispatcher
+        self._parser = EventParser(dispatcher.endpoint.max_response_bytes)
 
-    async def send(self, request: httpx2.Request, **kwargs: Any) -> httpx2.Response:
-        if request.method != "POST":
-            return await super().send(request, **kwargs)
+    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+        upstream = self._dispatcher.upstream
+        if status != 200:
+            self._end(Refused(upstream, status))
+        elif headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            self._end(UpstreamProtocolError(upstream, _COMPRESSED))
+        elif not is_event_stream(headers):
+            self._end(UpstreamProtocolError(upstream, "something else than an event stream"))
+
+    def on_data(self, data: bytes) -> None:
+        if self._dispatcher.closed is not None:
+            return
         try:
-            response = await super().send(request, **kwargs)
-        except httpx2.HTTPError as error:
-            self._on_failed_post(request.content, error)
-        else:
-            if response.is_success:
-                return response
-            await response.aclose()
-            self._on_failed_post(request.content, response.status_code)
-        return httpx2.Response(202, request=request)
+            for event in self._parser.feed(data):
+                self._on_event(event)
+        except EventTooLarge:
+            cap = self._dispatcher.endpoint.max_response_bytes
+            self._end(UpstreamLost(self._dispatcher.upstream, f"an event of more than {cap} bytes"))
+        except GatewayError as error:
+            self._end(error)
 
+    def on_end(self) -> None:
+        self._end(UpstreamLost(self._dispatcher.upstream, "its event stream ended"))
 
-def _describe(error: BaseException) -> str:
-    return str(error).rstrip(".") or type(error).__name__
+    def on_lost(self, error: WireError) -> None:
+        self._end(UpstreamLost(self._dispatcher.upstream, f"its event stream broke: {error.reason}"))
+
+    def _on_event(self, event: Event) -> None:
+        if event.name == b"endpoint":
+            if not self.opened.done():
+                self._dispatcher.lead(event.data.decode("utf-8", "replace").strip())
+                self.opened.set_result(None)
+        elif event.data and event.name == b"message" and self.opened.done():
+            try:
+                message = jsonrpc.loads(event.data)
+            except ValueError:
+                self._dispatcher.on_noise("an event that is not JSON")
+                return
+            self._dispatcher.receive(message)
+
+    def _end(self, error: GatewayError) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(error)
+        self._dispatcher.close(error)
+        self._dispatcher.pool.close()

@@ -1,6 +1,5 @@
 """HTTP as the plainest of agents speaks it: one request at a time, its response as it comes, nothing assumed."""
 
-import json
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 from tests.interaction._wire import INITIALIZED, Message, request, until_answer
 from tests.servers.peers import OPENING, SECONDS
+from tests.servers.wire import decode, encode, on_lines
 
 BOTH: Final = {"Accept": "application/json, text/event-stream"}
 JSON: Final = {"Content-Type": "application/json"}
@@ -55,7 +55,7 @@ def fields(message: Message) -> dict[str, str]:
 def posted(url: str, message: Message, headers: Mapping[str, str] | None = None) -> Generator[HTTPResponse]:
     """The response to a message. `headers` are added to those that go with it; an empty value takes one away."""
     given = {**fields(message), **(headers or {})}
-    with sent("POST", url, json.dumps(message).encode(), {k: v for k, v in given.items() if v}) as response:
+    with sent("POST", url, on_lines(encode(message)), {k: v for k, v in given.items() if v}) as response:
         yield response
 
 
@@ -65,15 +65,15 @@ def post(url: str, message: Message, headers: Mapping[str, str] | None = None) -
         if response.headers.get_content_type() == "text/event-stream":
             return response.status, list(messages(response))[-1]
         body = response.read()
-        return response.status, json.loads(body) if body else None
+        return response.status, decode(body) if body else None
 
 
 def messages(response: HTTPResponse) -> Iterator[Message]:
     """The messages of a response of either form, as they come."""
     if response.headers.get_content_type() == "text/event-stream":
-        yield from (json.loads(data) for event, data in events(response) if event == "message")
+        yield from (decode(data) for event, data in events(response) if event == "message")
     else:
-        yield json.loads(response.read())
+        yield decode(response.read())
 
 
 def events(response: HTTPResponse) -> Iterator[tuple[str, str]]:
@@ -126,7 +126,7 @@ class Sse:
         assert post(self.endpoint, message) == (202, None)
 
     def receive(self) -> Message:
-        return json.loads(next(data for event, data in self._events if event == "message"))
+        return decode(next(data for event, data in self._events if event == "message"))
 
     def exchange(self, message: Message) -> Iterator[Message]:
         self.send(message)

@@ -3,7 +3,6 @@
 It blocks, but nothing here waits longer than `SECONDS`: what never comes is a failure and not a hang.
 """
 
-import json
 import os
 import select
 import subprocess
@@ -14,6 +13,7 @@ from itertools import count
 from typing import Any, Final, Protocol
 
 from tests.servers.peers import ENVELOPE, OPENING, SECONDS
+from tests.servers.wire import decode, encode
 from tests.support import run_process
 
 Message = dict[str, Any]
@@ -110,7 +110,7 @@ class Pipe:
 
     def send(self, message: Message | bytes) -> None:
         """A message, or a line that need not be one."""
-        data = message if isinstance(message, bytes) else json.dumps(message, ensure_ascii=False).encode()
+        data = message if isinstance(message, bytes) else encode(message)
         self.stdin.write(data + b"\n")
         self.stdin.flush()
 
@@ -118,7 +118,7 @@ class Pipe:
         """The next message."""
         line = self.line()
         assert line, "the stream has ended"
-        return json.loads(line)
+        return decode(line)
 
     def line(self) -> bytes:
         """The next line; empty at the end of the stream."""

@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any, Final
 
-from tests.servers.wire import ERAS, Method, Refusal, Service, encode, lines, serve_stdio
+from tests.servers.wire import ERAS, MESSAGE, Method, Refusal, Service, encode, lines, number, serve_stdio
 from tests.servers.wire_http import HttpServer
 
 ODD: Final[dict[str, Any]] = {
@@ -24,6 +24,10 @@ ODD: Final[dict[str, Any]] = {
     "tiny": 5e-324,
     "huge": 1.7976931348623157e308,
     "minus zero": -0.0,
+    "numbers as they were written": [
+        *map(number, ("1.50", "1e5", "1E+2", "1e400", "-1e-400", "0.1234567890123456789", "100000000000000000000.0"))
+    ],
+    "message": MESSAGE,
     "nulls": [None, {"deep": None}, [[None]]],
     "empty": [{}, [], ""],
     "text": 'snö ☃ 𝄞 \u2028 \u0000 \\ / " </script>',

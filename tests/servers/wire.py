@@ -5,6 +5,7 @@ discovery, the envelope, `resultType` and the caching hints.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -44,9 +45,30 @@ class Refusal(Exception):
         return body if self.data is None else body | {"data": self.data}
 
 
+def number(text: str) -> float | str:
+    """A number; what Python would write in another way is kept as text that `encode` writes as it is."""
+    value = float(text)
+    return value if repr(value) == text else f"\ue000{text}\ue000"
+
+
+def decode(data: bytes | str) -> Any:
+    """JSON in which every number keeps its text."""
+    return json.loads(data, parse_float=number)
+
+
 def encode(value: Any) -> bytes:
-    """Compact UTF-8 JSON; integers of any size."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """Compact UTF-8 JSON; integers of any size, and whatever `number` made."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return re.sub('"\ue000([^"]*)\ue000"', r"\1", text).encode()
+
+
+MESSAGE: Final[Message] = {"jsonrpc": "2.0", "id": 1, "result": {"forged": True}}
+"""Looks like an answer, and may stand in anything that is sent."""
+
+
+def on_lines(data: bytes) -> bytes:
+    """The same JSON, but for line ends around each `MESSAGE` in it: where lines are messages, it would be one."""
+    return data.replace(encode(MESSAGE), b"\r\n%s\n" % encode(MESSAGE))
 
 
 def error_body(refusal: Refusal, id: Any = None) -> bytes:
@@ -144,6 +166,6 @@ def lines(answer: Callable[[Message], Message | None]) -> Callable[[Message], li
 def serve_stdio(answer: Callable[[Message], list[bytes]]) -> None:
     """Answer stdin's lines one by one until it closes. `answer` gives the lines to write, without their line ends."""
     for line in sys.stdin.buffer:
-        for out in answer(json.loads(line)):
+        for out in answer(decode(line)):
             sys.stdout.buffer.write(out + b"\n")
             sys.stdout.buffer.flush()

@@ -1,7 +1,6 @@
 """Streamable HTTP for the hand-written servers: one small asyncio server whose every byte can be someone else's."""
 
 import asyncio
-import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -14,9 +13,11 @@ from tests.servers.wire import (
     Message,
     Refusal,
     Service,
+    decode,
     encode,
     error_body,
     is_enveloped,
+    on_lines,
     params_of,
     unsupported,
 )
@@ -35,7 +36,7 @@ class Exchange:
     server: "HttpServer"
 
     def json(self) -> Message:
-        return json.loads(self.body)
+        return decode(self.body)
 
     async def write(self, data: bytes) -> None:
         self.writer.write(data)
@@ -71,7 +72,8 @@ async def _pass(exchange: Exchange, message: Message) -> bool:
 
 
 async def event(reply: Message) -> AsyncIterator[bytes]:
-    yield b"event: message\ndata: %b\n\n" % encode(reply)
+    lines = on_lines(encode(reply)).splitlines()
+    yield b"event: message\n%b\n" % b"".join(b"data: %b\n" % line for line in lines)
 
 
 @dataclass
@@ -138,4 +140,4 @@ class HttpServer:
         if self.stream and status == 200:
             await exchange.send_stream(event(reply), headers)
         else:
-            await exchange.send(status, encode(reply), headers)
+            await exchange.send(status, on_lines(encode(reply)), headers)

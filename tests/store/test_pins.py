@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from gateway.catalogue.pins import digest, pins_of
 from gateway.errors import ConfigError
-from gateway.jsonrpc import MAX_VALUES
+from gateway.jsonrpc import MAX_VALUES, loads
 from gateway.store import pins as pin_file
 from gateway.store.pins import Pins, joined
 from tests.catalogue.listings import listings
-from tests.servers.raw import TOOLS
+from tests.servers.raw import TOOLS, encode
 
 ONE = Pins({"tools": {"add": {"name": "add", "inputSchema": {}}}, "prompts": {}}, "Be kind.")
 OTHER = Pins({"tools": {"sub": {"name": "sub", "inputSchema": {}}}, "templates": {}}, None)
@@ -45,9 +45,10 @@ def test_any_listing_comes_back(
 
 
 def test_odd_values_come_back_with_the_same_digest(path: Path) -> None:
-    pin_file.add(path, {"a": Pins({"tools": {tool["name"]: tool for tool in TOOLS}})})
+    tools = loads(encode(TOOLS))
+    pin_file.add(path, {"a": Pins({"tools": {tool["name"]: tool for tool in tools}})})
     back = pin_file.load(path)["a"].items["tools"]
-    assert [digest("tools", back[tool["name"]]) for tool in TOOLS] == [digest("tools", tool) for tool in TOOLS]
+    assert [digest("tools", back[tool["name"]]) for tool in tools] == [digest("tools", tool) for tool in tools]
 
 
 def test_nothing_in_the_file_is_invisible(path: Path) -> None:

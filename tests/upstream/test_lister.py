@@ -7,12 +7,13 @@ from typing import Any
 import anyio
 import pytest
 
+from gateway.jsonrpc import dumps
 from gateway.upstream import lister, watch
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import State
 from gateway.upstream.listing import Listing
 from tests.servers.raw import PROMPTS, RESOURCES, TEMPLATES, TOOLS
-from tests.servers.wire import Refusal, Service
+from tests.servers.wire import Refusal, Service, encode
 from tests.support import http_server, wait_until
 from tests.upstream.ends import Got, Mcp, Up, byte_server, connected, fixture, response, service, supervised
 from tests.upstream.test_upstream import Kept
@@ -53,10 +54,10 @@ async def test_items_are_kept_as_they_were_sent(keep: Keep) -> None:
             await wait_until(lambda: kept.upstream.listing is not None)  # noqa: B023
             listing = kept.upstream.listing
             assert listing is not None
-            assert [*listing.tools] == TOOLS
-            assert [*listing.resources] == RESOURCES
-            assert [*listing.templates] == TEMPLATES
-            assert [*listing.prompts] == PROMPTS
+            assert dumps([*listing.tools]) == encode(TOOLS)
+            assert dumps([*listing.resources]) == encode(RESOURCES)
+            assert dumps([*listing.templates]) == encode(TEMPLATES)
+            assert dumps([*listing.prompts]) == encode(PROMPTS)
             assert listing.server_info["name"] == "raw"
 
 

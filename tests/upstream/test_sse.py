@@ -195,21 +195,33 @@ async def test_the_deadline() -> None:
         await wait_until(lambda: "notifications/cancelled" in upstream.mcp.methods())
 
 
-async def test_an_event_over_the_sdks_cap_ends_the_connection() -> None:
+async def test_large_events_pass_up_to_the_cap() -> None:
     async def large(got: Got) -> None:
         await got.send(response(status="202 Accepted"))
         await upstream.say(reply_to(got, "x" * (2 << 20)))
 
-    async def one_call(url: str) -> None:
-        async with legacy(url) as up:
-            with pytest.raises(UpstreamLost):
-                await up.ask("x")
-            await anyio.sleep_forever()
-
     upstream = Legacy(x=large)
     async with byte_server(upstream) as server:
-        with anyio.fail_after(DEADLINE), pytest.raises(UpstreamLost, match="1048576 byte limit"):
-            await one_call(server.url)
+        async with legacy(server.url, max_response_bytes=3 << 20) as up:
+            assert await up.call("x") == "x" * (2 << 20)
+        async with legacy(server.url, max_response_bytes=1 << 20) as up:
+            with pytest.raises(UpstreamLost):
+                await up.ask("x")
+            reason = await up.dispatcher.wait_closed()
+            assert "an event of more than 1048576 bytes" in reason.message
+
+
+@pytest.mark.parametrize("size", [1 << 20, 64 << 20])
+async def test_a_large_answer_to_a_post_is_not_kept(size: int) -> None:
+    """Nothing of it matters but its status, so nothing of it is held."""
+
+    async def flood(got: Got) -> None:
+        await upstream.say(reply_to(got))
+        await got.send(response(b"x" * size, status="202 Accepted"))
+
+    upstream = Legacy(x=flood)
+    async with byte_server(upstream) as server, legacy(server.url) as up:
+        assert await up.call("x") == "here"
 
 
 async def test_what_is_no_message_is_noted() -> None:

@@ -1,0 +1,92 @@
+"""JSON whose numbers keep their text: `1.50`, `1e400`, `0.1234567890123456789`, integers beyond 64 bits.
+
+Slower than `orjson`, above all for what has thousands of decimal fractions; `is_needed` says which documents take this
+way. A number that Python would write in another way is a `Number`: a float that remembers how it was written.
+"""
+
+import json
+import re
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+_DIGITS_ALIKE: Final = bytes.maketrans(b"123456789", b"000000000")
+_MARKS: Final = (b"0.", b"0e", b"0E", b"0" * 19)
+"""Looked for where all digits are alike: a regular expression takes ten times as long, and most on hostile input."""
+_NEGATIVE_ZERO: Final = re.compile(rb"-0(?=[\s,\]}]|\Z)")
+
+
+class Number(float):
+    """A number whose text is not what Python makes of its value."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> "Number":
+        self = super().__new__(cls, text)
+        self.text = text
+        return self
+
+    def __reduce__(self) -> tuple[type["Number"], tuple[str]]:
+        return Number, (self.text,)
+
+
+def is_needed(data: bytes) -> bool:
+    """Whether a document may have a number that `orjson` would not write as it was. Digits in strings count, too."""
+    alike = data.translate(_DIGITS_ALIKE)
+    return any(mark in alike for mark in _MARKS) or _NEGATIVE_ZERO.search(data) is not None
+
+
+def loads(data: bytes) -> Any:
+    """
+    Raises:
+        ValueError: not JSON, nested too deep, not UTF-8, or an integer of more than some 300 digits.
+    """
+    try:
+        if _NEGATIVE_ZERO.search(data) is None:
+            return _decoder.decode(data)
+        _syntax.decode(data)  # the standard library lets more pass than JSON is
+        return json.loads(data, parse_float=_from_text, parse_int=_integer)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+
+
+def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
+    """As `jsonrpc.dumps`, for values that `orjson` refuses: integers beyond 64 bits."""
+    try:
+        return (_sorting_encoder if sort_keys else _encoder).encode(value)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
+def verbatim(value: object) -> orjson.Fragment:
+    """What `orjson` takes as `default`.
+
+    Raises:
+        TypeError: the value is nothing that JSON has.
+    """
+    if isinstance(value, Number):
+        return orjson.Fragment(value.text)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _from_text(text: str) -> float:
+    value = float(text)
+    return value if repr(value) == text and "e" not in text else Number(text)  # encoders differ on exponents
+
+
+def _integer(text: str) -> int | Number:
+    return Number(text) if text == "-0" else int(text)
+
+
+def _raw(value: object) -> msgspec.Raw:
+    if isinstance(value, Number):
+        return msgspec.Raw(value.text.encode())
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_decoder: Final = msgspec.json.Decoder(float_hook=_from_text)
+_syntax: Final = msgspec.json.Decoder(msgspec.Raw)
+_encoder: Final = msgspec.json.Encoder(enc_hook=_raw)
+_sorting_encoder: Final = msgspec.json.Encoder(enc_hook=_raw, order="deterministic")
