@@ -36,6 +36,8 @@ META_CLIENT_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
 META_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 META_SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 META_SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
+META_RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
+"""2025-11-25 only, whose tasks are not offered: an agent could name another's with it."""
 
 ENVELOPE_KEYS: Final = frozenset({META_VERSION, META_CLIENT_INFO, META_CLIENT_CAPABILITIES, META_LOG_LEVEL})
 """The `_meta` keys that describe the hop, not the request: each side of the gateway writes its own."""

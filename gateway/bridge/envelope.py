@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from gateway import __version__
 from gateway.jsonrpc import Message
-from gateway.protocol import ENVELOPE_KEYS, META_SERVER_INFO, Era
+from gateway.protocol import ENVELOPE_KEYS, META_RELATED_TASK, META_SERVER_INFO, Era
 
 SERVER_INFO: Final[Mapping[str, Any]] = {"name": "mcp-gateway", "title": "MCP Gateway", "version": __version__}
 
-_OWN = ENVELOPE_KEYS | {"progressToken"}
+_OWN = ENVELOPE_KEYS | {"progressToken", META_RELATED_TASK}
 _CACHEABLE = frozenset(
     {"tools/list", "resources/list", "resources/templates/list", "prompts/list", "resources/read", "server/discover"}
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.errors import AgentCannot
 from gateway.jsonrpc import as_object
-from gateway.protocol import Era
+from gateway.protocol import META_RELATED_TASK, Era
 from gateway.request import QUESTIONS, Agent, Request
 
 
@@ -24,9 +24,10 @@ def check(agent: Agent, method: str, params: Mapping[str, Any]) -> None:
 
 def outgoing(method: str, params: Mapping[str, Any] | None, era: Era) -> dict[str, Any]:
     """A question's parameters as the agent's era wants them. What belongs to the upstream's own hop is left out: its
-    progress token, and its wish to have the answer as a task of the agent's."""
+    progress token, and tasks, its own and those it wants the agent to make of the answer."""
     given = {name: value for name, value in (params or {}).items() if name not in ("_meta", "task")}
-    meta = {name: value for name, value in as_object((params or {}).get("_meta")).items() if name != "progressToken"}
+    sent = as_object((params or {}).get("_meta"))
+    meta = {name: value for name, value in sent.items() if name not in ("progressToken", META_RELATED_TASK)}
     if meta:
         given["_meta"] = meta
     if era is Era.HANDSHAKE and method == "elicitation/create" and given.get("mode") == "url":

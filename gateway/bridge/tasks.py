@@ -17,7 +17,8 @@ from gateway import jsonrpc
 from gateway.errors import UnknownTask
 
 EXTENSION: Final = "io.modelcontextprotocol/tasks"
-METHODS: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
+FAMILY: Final = "tasks"
+"""What the methods that concern tasks begin with, in any era."""
 
 _PREFIX: Final = "task-"
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from gateway.bridge.forward import Bridge
 from gateway.bridge.tasks import EXTENSION as TASKS
-from gateway.bridge.tasks import METHODS as TASK_METHODS
-from gateway.bridge.tasks import TaskHandles
+from gateway.bridge.tasks import FAMILY, TaskHandles
 from gateway.errors import InvalidParams, MethodNotFound, UnknownTask
 from gateway.frontend.lookup import Lookup
 from gateway.jsonrpc import as_object
@@ -29,7 +28,7 @@ class Extensions:
             MethodNotFound: no upstream can be meant, or more than one.
             GatewayError: the upstream's answer, or why there is none.
         """
-        if request.method in TASK_METHODS:
+        if family_of(request.method) == FAMILY:
             return await self._task(request)
         agent = request.agent
         shared = _extensions(agent.capabilities).keys()
@@ -41,9 +40,14 @@ class Extensions:
         request.upstream = owners[0].name
         return await self._bridge.forward(request, owners[0], request.params)
 
+    def makes_tasks(self, agent: Agent, upstream: Upstream) -> bool:
+        """Whether what the agent asks of the upstream may become a task."""
+        return TASKS in _extensions(agent.capabilities) and TASKS in _offered(upstream)
+
     async def _task(self, request: Request) -> dict[str, Any]:
+        """Whatever it is, it is about one task, by a handle that its principal was given; there is no list of them."""
         agent = request.agent
-        if not await self._offering(agent, {TASKS}):
+        if request.method == "tasks/list" or not await self._offering(agent, {TASKS}):
             raise MethodNotFound(request.method)
         public = request.params.get("taskId")
         if not isinstance(public, str):
@@ -64,6 +68,11 @@ class Extensions:
             return [upstream for upstream in self._lookup.upstreams(agent) if extensions & _offered(upstream).keys()]
 
         return now() or (now() if await self._lookup.settle(agent) else [])
+
+
+def family_of(method: str) -> str:
+    """The methods that belong together: `tools` of `tools/call`."""
+    return method.partition("/")[0].strip().casefold()
 
 
 def _offered(upstream: Upstream) -> dict[str, Any]:

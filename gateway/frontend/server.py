@@ -33,7 +33,7 @@ from gateway.errors import (
     UpstreamUnavailable,
 )
 from gateway.frontend.agents import ConnectedAgent
-from gateway.frontend.extensions import Extensions
+from gateway.frontend.extensions import Extensions, family_of
 from gateway.frontend.listening import Listening
 from gateway.frontend.log_messages import LogMessages
 from gateway.frontend.lookup import Lookup, unknown_resource
@@ -122,8 +122,9 @@ class Server:
             },
         }
 
-        self._own = frozenset(QUESTIONS).union(*self._methods.values())
-        """MCP's own methods of both eras and directions: no extension has those."""
+        methods = frozenset(QUESTIONS).union(*self._methods.values())
+        self._own = frozenset(family_of(method) for method in methods) | {"notifications"}
+        """The families of MCP's own methods, of both eras and directions: no extension has those."""
 
     async def route(self, request: Request) -> dict[str, Any]:
         """Answer one request.
@@ -133,7 +134,7 @@ class Server:
         """
         handler = self._methods[request.agent.era].get(request.method)
         if handler is None:
-            if request.method in self._own or request.method.startswith("notifications/"):
+            if family_of(request.method) in self._own:
                 raise MethodNotFound(request.method)
             handler = self._extensions.route
         agent = request.agent
@@ -282,7 +283,10 @@ class Server:
         if owner is None:
             raise UnknownTool(name)
         request.headers = {**request.headers, **mirrored(owner, request.params)}
-        result = await self._forward(request, "tools", owner, {**request.params, "name": owner.original})
+        params = {**request.params, "name": owner.original}
+        if "task" in params and not self._extensions.makes_tasks(request.agent, self._upstream(owner.upstream)):
+            del params["task"]  # nobody could ever ask for its result
+        result = await self._forward(request, "tools", owner, params)
         if result.get("resultType") == "task":
             self._tasks.publish(result, owner.upstream, request.agent.principal.id)
         return result

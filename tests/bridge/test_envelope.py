@@ -21,7 +21,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"_meta": {"progressToken": 7}}, {}),
     ({"_meta": {}}, {}),
     ({"_meta": {"traceparent": "00", **ENVELOPE, "progressToken": 7}}, {"_meta": {"traceparent": "00"}}),
-    ({"_meta": {f"{PREFIX}related-task": {"taskId": "1"}}}, {"_meta": {f"{PREFIX}related-task": {"taskId": "1"}}}),
+    ({"_meta": {f"{PREFIX}related-task": {"taskId": "1"}, "a": 1}}, {"_meta": {"a": 1}}),
     ({"_meta": None}, {"_meta": None}),
     ({"arguments": {"_meta": ENVELOPE}}, {"arguments": {"_meta": ENVELOPE}}),
 ]

@@ -29,6 +29,7 @@
 | `requestState` of somebody else, or for something else | `bridge/test_state`, `test_rounds` |
 | answers across tenants | `access/test_tenants`; `interaction/test_together` |
 | what belongs to nobody | `bridge/test_nobodys` |
+| tasks of somebody else | `interaction/test_extensions` |
 | shadowing | `catalogue/test_merge`, `test_merge_properties`, `test_naming` |
 | rug pulls, text that hides | `catalogue/test_rug_pull`, `test_pins`, `test_pinning`, `test_suspicious` |
 | addresses learned from the network | `test_egress`; `access/test_oauth_issuer`, `test_oauth_metadata` |

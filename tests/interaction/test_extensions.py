@@ -71,6 +71,42 @@ def test_who_does_not_know_tasks_gets_none(base: str) -> None:
     assert (result["resultType"], result["content"][0]["text"]) == ("complete", "one is done")
 
 
+@requirement("extensions:tasks")
+@pytest.mark.parametrize("method", ["tasks/result", "tasks/forget", "Tasks/get"])
+def test_whatever_concerns_a_task_needs_the_handle_that_was_given(base: str, method: str) -> None:
+    handle = start(base, "one")["taskId"]
+    for forged in ("1", "2", handle[:-1]):
+        assert ask(base, method, {"taskId": forged}, TASKS).error["code"] == -32602
+        assert ask(base, method, {"taskId": forged}, TASKS, UNHEARD_OF, view="/one").error["code"] == -32602
+    assert ask(base, method, {}, TASKS, UNHEARD_OF, view="/one").error["code"] == -32602
+    assert ask(base, method, {"taskId": handle}, UNHEARD_OF, view="/plain").error["code"] == -32601
+    if method == "tasks/result":
+        result = ask(base, method, {"taskId": handle}, TASKS).result
+        assert result["content"][0]["text"].startswith("of ")
+
+
+@requirement("extensions:tasks")
+@pytest.mark.parametrize("view", ["", "/one"])
+def test_there_is_no_list_of_tasks(base: str, view: str) -> None:
+    assert ask(base, "tasks/list", {}, TASKS, UNHEARD_OF, view=view).error["code"] == -32601
+
+
+@requirement("extensions:tasks")
+def test_where_no_tasks_are_offered_none_is_asked_for(base: str) -> None:
+    asked: Message = {"name": "one__show", "arguments": {}, "task": {"ttl": 1000}}
+    assert "task" not in ask(base, "tools/call", asked).result["structuredContent"]["got"]
+    assert ask(base, "tools/call", asked, TASKS).result["structuredContent"]["got"]["task"] == {"ttl": 1000}
+
+
+@requirement("extensions:tasks")
+def test_no_request_names_another_task(base: str) -> None:
+    wire = Wire(HttpChannel(f"{base}/mcp"), modern=True)
+    related: Message = {"io.modelcontextprotocol/related-task": {"taskId": "1"}, "com.example/kept": 1}
+    got = wire.ask("tools/call", {"name": "one__show", "_meta": related}).result["structuredContent"]["got"]
+    assert got["_meta"]["com.example/kept"] == 1
+    assert "io.modelcontextprotocol/related-task" not in got["_meta"]
+
+
 @requirement("extensions:apps")
 @pytest.mark.parametrize("modern", [False, True])
 def test_a_tools_link_leads_to_its_own_user_interface(base: str, modern: bool) -> None:
@@ -114,6 +150,8 @@ def test_a_method_nobody_has_heard_of_goes_to_the_one_server_it_can_be_meant_for
         ("initialize", (UNHEARD_OF,), "/one"),
         ("ping", (UNHEARD_OF,), "/one"),
         ("sampling/createMessage", (UNHEARD_OF,), "/one"),
+        ("tools/secret", (UNHEARD_OF,), "/one"),
+        ("TOOLS/secret", (UNHEARD_OF,), "/one"),
         ("notifications/tools/list_changed", (UNHEARD_OF,), "/one"),
     ],
 )

@@ -34,7 +34,8 @@ class Extended:
         meta = params["_meta"]
         declared = meta.get("io.modelcontextprotocol/clientCapabilities", {}).get("extensions", {})
         if params["name"] != "work" or TASKS not in declared:
-            return {"content": [{"type": "text", "text": f"{self.name} is done"}]}
+            done = {"content": [{"type": "text", "text": f"{self.name} is done"}]}
+            return done | {"structuredContent": {"got": params}}
         handle = str(len(self.tasks) + 1)
         task = self.tasks[handle] = {"taskId": handle, "status": "working", "ttlMs": None, "owner": self.name}
         return task | {"resultType": "task"}
@@ -49,6 +50,10 @@ class Extended:
     def cancel(self, params: dict[str, Any]) -> dict[str, Any]:
         self._task(params)["status"] = "cancelled"
         return {}
+
+    def result(self, params: dict[str, Any]) -> dict[str, Any]:
+        self._task(params)
+        return {"content": [{"type": "text", "text": f"of {params['taskId']}"}]}
 
     def _task(self, params: dict[str, Any]) -> dict[str, Any]:
         task = self.tasks.get(params["taskId"])
@@ -66,6 +71,9 @@ class Extended:
             "tasks/get": self.get,
             "tasks/update": self.update,
             "tasks/cancel": self.cancel,
+            "tasks/result": self.result,
+            "tasks/list": lambda _: {"tasks": [*self.tasks.values()]},
+            "tools/secret": lambda _: {"secret": True},
             "unheard/of": lambda params: {"by": self.name, "given": params.get("given")},
         }
         return Service(self.name, methods, era, {TASKS: {}, UI: {}, UNHEARD_OF: {}})
