@@ -187,7 +187,10 @@ class Gateway:
         """
         settings, server = self.current.config.gateway, self.server
         sessions = Sessions(self._places, settings.session_idle_timeout, server.close)
-        sse = LegacySse(settings, self.handle, server.open, server.close, server.hear, self._places, self._in_flight)
+        count = self._limits.count_notification
+        sse = LegacySse(
+            settings, self.handle, server.open, server.close, server.hear, self._places, self._in_flight, count
+        )
 
         def on_revoked(principals: frozenset[str]) -> None:
             server.end_streams(principals)
@@ -202,7 +205,7 @@ class Gateway:
         async with asked_to_stop() as stop, self.running() as tg:
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
             streamable = Streamable(
-                settings, self.handle, self.library, sessions, self._in_flight, server.open, server.hear, tg
+                settings, self.handle, self.library, sessions, self._in_flight, count, server.open, server.hear, tg
             )
             overload = Overload(settings.max_lag, settings.max_memory, self.metrics.limit_decided)
             guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)

@@ -60,6 +60,8 @@ REQUEST_CANCELLED: Final = -32800
 LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 """Least severe first (RFC 5424)."""
 
+CANCELLED: Final = "notifications/cancelled"
+
 LIST_METHODS: Final = {
     "tools/list": "tools",
     "resources/list": "resources",

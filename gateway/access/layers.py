@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gateway.access.rate_limit import Decision, Limit, Limiter, headers
 from gateway.errors import GatewayError, RateLimited
-from gateway.protocol import LIST_METHODS
+from gateway.protocol import CANCELLED, LIST_METHODS
 from gateway.request import READ, WRITE, Agent, Principal, Request
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
@@ -105,6 +105,19 @@ class Limits:
             return {}
         limit = Limit(rpm, self._default.burst)
         return headers(await self._take("principal", f"principal:{principal.id}", limit, f"of {limit.rpm} a minute"))
+
+    async def count_notification(self, principal: Principal, method: str) -> None:
+        """Count what a principal says unasked like a request. A cancellation is counted and never refused: it takes
+        load away.
+
+        Raises:
+            RateLimited: the principal's limit is used up.
+        """
+        try:
+            await self.count(principal)
+        except RateLimited:
+            if method != CANCELLED:
+                raise
 
     async def count_upstream(self, request: Request, upstream: str, tool: str | None) -> None:
         """Count a request against the limits of its upstream and tool, if there are any.

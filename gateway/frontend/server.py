@@ -49,7 +49,7 @@ from gateway.protocol import (
     RESOURCE_NOT_FOUND,
     Era,
 )
-from gateway.request import QUESTIONS, Agent, Request, string
+from gateway.request import ANONYMOUS, QUESTIONS, Agent, Request, string
 from gateway.upstream.audience import Audience
 from gateway.upstream.upstream import Upstream
 
@@ -138,7 +138,10 @@ class Server:
                 raise MethodNotFound(request.method)
             handler = self._extensions.route
         agent = request.agent
-        return dress_result(await handler(request), request.method, agent.era, self._identity(agent))
+        result = dress_result(await handler(request), request.method, agent.era, self._identity(agent))
+        if "cacheScope" in result and _is_one_of_many(agent):
+            result["cacheScope"] = "private"
+        return result
 
     # --- Agents come and go -----------------------------------------------------------------------------------------
 
@@ -354,3 +357,9 @@ class Server:
                 if error.code not in (RESOURCE_NOT_FOUND, INVALID_PARAMS):
                     raise
         return await self._forward(request, "resources", owners[-1], {**request.params, "uri": owners[-1].original})
+
+
+def _is_one_of_many(agent: Agent) -> bool:
+    """Whether somebody else might be answered differently: with authentication, what one principal may use says nothing
+    of another's, even if no rule and no credential tells them apart yet."""
+    return agent.principal != ANONYMOUS

@@ -24,6 +24,7 @@ from gateway.frontend.streamable import Handler, Http, reply_empty
 from gateway.frontend.streams import event
 from gateway.jsonrpc import Message
 from gateway.protocol import HANDSHAKE_VERSIONS
+from gateway.request import Principal
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -48,6 +49,7 @@ class LegacySse:
         on_notification: OnNotification,
         places: Places,
         in_flight: InFlight,
+        count_notification: Callable[[Principal, str], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._handle = handle
@@ -56,6 +58,7 @@ class LegacySse:
         self._on_notification = on_notification
         self._places = places
         self._in_flight = in_flight
+        self._count_notification = count_notification
         self._open: dict[str, Connection] = {}
 
     async def get(self, http: Http) -> None:
@@ -115,6 +118,8 @@ class LegacySse:
             raise SessionNotFound
         with self._in_flight.held(http.principal):
             message = await read_message(http.headers, http.receive, self._settings.max_request_bytes)
+        if "id" not in message and "method" in message:
+            await self._count_notification(http.principal, message["method"])
         connection.duplex.agent.principal = http.principal  # the same one, with what it may do by now
         connection.duplex.take(message)
         await reply_empty(http.send, 202)

@@ -106,6 +106,7 @@ class Streamable:
     Args:
         handle: answers a request (the whole chain).
         in_flight: what bodies that arrive are counted by; `handle` counts what comes after.
+        count_notification: counts what a principal says unasked against its limit; raises `RateLimited`.
         on_open: told of every handshake-era agent once it is initialized.
         on_notification: told what such an agent says unasked.
         tasks: outlives any one request.
@@ -118,6 +119,7 @@ class Streamable:
         library: Library,
         sessions: Sessions,
         in_flight: InFlight,
+        count_notification: Callable[[Principal, str], Awaitable[None]],
         on_open: Callable[[ConnectedAgent], None],
         on_notification: OnNotification,
         tasks: TaskGroup,
@@ -127,6 +129,7 @@ class Streamable:
         self._library = library
         self._sessions = sessions
         self._in_flight = in_flight
+        self._count_notification = count_notification
         self._on_open = on_open
         self._on_notification = on_notification
         self._tasks = tasks
@@ -140,6 +143,8 @@ class Streamable:
             raise NotAcceptable("Accept must include application/json and text/event-stream.")
         with self._in_flight.held(http.principal):
             message = await read_message(http.headers, http.receive, self._settings.max_request_bytes)
+        if "id" not in message and "method" in message:
+            await self._count_notification(http.principal, message["method"])
         version = http.headers.get("mcp-protocol-version")
         if (version is not None and version not in HANDSHAKE_VERSIONS) or carries_envelope(message.get("params")):
             await self._post_modern(http, message, version or "")

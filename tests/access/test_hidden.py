@@ -85,6 +85,17 @@ def test_an_upstream_of_others_is_not_discovered(door: Door, method: str) -> Non
     assert "completions" not in carols["capabilities"]
 
 
+@pytest.mark.parametrize("who", ["alice", "bob"])
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [("server/discover", None), ("tools/list", None), ("resources/read", {"uri": "raw://odd"})],
+)
+def test_nobody_else_may_keep_what_one_was_told(door: Door, method: str, params: Params | None, who: str) -> None:
+    """Whatever the upstream says (`public`), and whether or not a rule tells this principal from the others."""
+    result = ask(door, who, method, params, "/mcp/raw", modern=True)[1]["result"]
+    assert result["cacheScope"] == "private"
+
+
 # --- Errors -------------------------------------------------------------------------------------------------------
 
 

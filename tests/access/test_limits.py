@@ -16,7 +16,10 @@ from tests.interaction._wire import Wire, piped, request, shake_hands
 
 RPM = 3
 """So few that none comes back while a test runs: the next one is 20 s away."""
-PEOPLE = ("one", "session", "modern", "streamed", "legacy", "uncounted", "upstream", "tool", "register", "cap", "free")
+PEOPLE = (
+    *("one", "session", "modern", "streamed", "legacy", "uncounted", "talkative", "murmuring"),
+    *("upstream", "tool", "register", "cap", "free"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -107,16 +110,40 @@ def test_on_an_event_stream_the_error_comes_alone(door: Door) -> None:
         assert say(RPM)["error"]["code"] == -32003
 
 
-def test_pings_notifications_and_answers_are_not_counted(door: Door) -> None:
+def test_pings_and_answers_are_not_counted(door: Door) -> None:
     key = "key-uncounted"
     session = open_session(door, key)
-    free = [rpc("ping"), {"jsonrpc": "2.0", "method": "notifications/initialized"}]
-    free.append({"jsonrpc": "2.0", "id": 1, "result": {}})
-    for message in free * RPM:
+    answered: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "result": {}}
+    for message in [rpc("ping"), answered] * RPM:
         answer = ask(door, key, message, **session)
         assert answer.status_code < 300
         assert "ratelimit" not in answer.headers
     assert ask(door, key, rpc("tools/list"), **session).headers["ratelimit"].startswith(f'"default";r={RPM - 2};')
+
+
+def notification(method: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "method": f"notifications/{method}"}
+
+
+def test_notifications_are_counted_like_requests(door: Door) -> None:
+    key = "key-talkative"
+    session = open_session(door, key)
+    told = [ask(door, key, notification("roots/list_changed"), **session) for _ in range(RPM)]
+    assert [answer.status_code for answer in told[:-1]] == [202] * (RPM - 1)
+    assert is_refused(told[-1])
+    assert is_refused(ask(door, key, rpc("tools/list"), **session))
+    assert is_refused(ask(door, key, notification("roots/list_changed")))
+    modern = notification("roots/list_changed") | {"params": request("x", modern=True)["params"]}
+    assert is_refused(ask(door, key, modern, **{"MCP-Protocol-Version": "2026-07-28"}))
+    assert ask(door, key, notification("cancelled"), **session).status_code == 202
+
+
+def test_on_the_legacy_transport_too(door: Door) -> None:
+    credential = {"X-Api-Key": "key-murmuring"}
+    with sent("GET", f"{door.base}/sse", headers=credential) as response:
+        endpoint = Sse(response, door.base).endpoint
+        said = [http("POST", endpoint, json=notification("initialized"), headers=credential) for _ in range(RPM + 1)]
+        assert [answer.status_code for answer in said] == [202] * RPM + [429]
 
 
 def test_an_upstream_and_a_tool_have_limits_of_their_own(door: Door) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from tests.access.door import Door, ask, http, rpc, tools
 from tests.interaction._gateway import PATIENT, child, config_file, http_gateway
+from tests.interaction._http import fields
+from tests.interaction._wire import request
 from tests.support import ROOT, STARTUP_SECONDS, command, free_port
 
 DEV = "dev-key-alice-001"
@@ -31,6 +33,9 @@ def test_without_authentication_everybody_is_the_same_principal(tmp_path: Path) 
         for headers in ({}, {"X-Api-Key": "anything"}):
             assert "raw__echo" in tools(ask(door, None, rpc("tools/list"), **headers))
             assert http("GET", f"{door.base}/config/info", headers=headers).json()["configuration"] is not None
+        listing = request("tools/list", modern=True)
+        result = ask(door, None, listing, "/mcp/raw", **fields(listing)).json()["result"]
+        assert (result["cacheScope"], result["ttlMs"]) == ("public", 60_000)
         made = http("POST", f"{door.base}/agents/register", json={"agent_name": "a"}).json()
         assert made["session"]["registered_by"] == "anonymous"
 
