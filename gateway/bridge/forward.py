@@ -70,7 +70,8 @@ class Bridge:
             if "call" in content:
                 return await self._parking.resume(content["call"], content.get("round"), request)
             params = {**params, "requestState": content["state"]}
-        if request.method in MAY_ASK and is_askable(request.agent) and await upstream.era() is Era.HANDSHAKE:
+        agent = request.agent
+        if request.method in MAY_ASK and is_askable(agent) and await upstream.era(agent) is Era.HANDSHAKE:
             bare = {name: value for name, value in params.items() if name not in _OF_RETRIES}
 
             async def run(call: ParkedCall) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """When to stop asking an upstream that keeps failing, and when to try it again. Pure: the clock is passed in.
 
-    closed ──(so many failures in a row)──> open ──(cooldown is over, or a new connection)──> half-open
-      ^                                      ^                                                 │   │
-      └──────(the probe was answered)────────│─────────────────────────────────────────────────┘   │
-                                             └───────────────(the probe failed)────────────────────┘
+    closed ──(too many failures, see `failed`)──> open ──(cooldown is over, or a new connection)──> half-open
+      ^                                            ^                                                 │   │
+      └──────(a probe was answered)────────────────│─────────────────────────────────────────────────┘   │
+                                                   └───────────────(the probe failed)────────────────────┘
 
 Half-open means that one request, the probe, is on its way; whoever comes meanwhile is refused as before. What becomes
 of a request counts only in the state it was admitted in: an answer that was long under way neither opens nor closes
 anything.
+
+No tenant can open a breaker that others share, nor keep it open by being the probe: see `Breaker.failed`, and
+`breakers.py` for how many breakers there are.
 """
 
 from collections.abc import Callable, Hashable
@@ -15,7 +18,8 @@ from enum import Enum
 from typing import Final
 
 PROBE_SECONDS: Final = 1.0
-"""When to come back while a probe is on its way: nobody knows how long it takes, but it should not be long."""
+"""When to come back while a probe is on its way: nobody knows how long it takes, but it should not be long. If it does
+take longer, another tenant may send one too."""
 
 Permit = int
 """What an admitted request hands in again with its outcome."""
@@ -48,19 +52,34 @@ class Breaker:
         self.openings = 0
         """How often it has opened; a probe that fails keeps it open."""
         self._failures = failures
+        self._share = max(1, (failures + 1) // 2)
+        """How many failures of one tenant count at most."""
         self._window = window
         self._cooldown = cooldown
         self._on_change = on_change
-        self._causes: dict[Hashable, float] = {}
+        self._causes: dict[str | None, dict[Hashable, float]] = {}
+        """Tenant, or None for the upstream itself → what failed → when."""
         self._due = 0.0
+        self._due_for: dict[str, float] = {}
+        """Tenants whose probes failed, and when they may try again; all others may at `_due`."""
+        self._probes: set[str] = set()
+        """Tenants whose probes are on their way."""
+        self._next_probe = 0.0
         self._term = 0
 
-    def admit(self, now: float) -> Permit | None:
+    def admit(self, now: float, tenant: str = "") -> Permit | None:
         """Let a request through, or not. An open breaker whose cooldown is over lets one through: the probe."""
-        if self.state is BreakerState.OPEN and now >= self._due:
-            self._enter(BreakerState.HALF_OPEN)
+        if self.state is BreakerState.CLOSED:
             return self._term
-        return self._term if self.state is BreakerState.CLOSED else None
+        if tenant in self._probes or now < self._due_for.get(tenant, self._due):
+            return None
+        if self.state is BreakerState.HALF_OPEN and now < self._next_probe:
+            return None
+        self._probes.add(tenant)
+        self._next_probe = now + PROBE_SECONDS
+        if self.state is BreakerState.OPEN:
+            self._enter(BreakerState.HALF_OPEN)
+        return self._term
 
     def passed(self, permit: Permit) -> None:
         """The upstream answered, whatever it said."""
@@ -68,37 +87,79 @@ class Breaker:
             self._causes.clear()
             if self.state is BreakerState.HALF_OPEN:
                 self.reason = ""
+                self._forget_probes()
                 self._enter(BreakerState.CLOSED)
 
-    def failed(self, permit: Permit, now: float, reason: str, cause: Hashable) -> None:
+    def failed(self, permit: Permit, now: float, reason: str, cause: Hashable, tenant: str | None = None) -> None:
         """The upstream failed. Failures with the same cause count once: a connection that takes twenty calls with it
-        was lost one time."""
+        was lost one time.
+
+        Args:
+            tenant: whose request failed, if it may be his own doing. Such failures open the breaker only when at least
+                two tenants have them, each of whom counts for half of it at most; and of a probe's they keep out only
+                him who sent it.
+        """
         if permit != self._term:
             return
-        self._causes = {each: at for each, at in self._causes.items() if now - at < self._window}
-        self._causes[cause] = now
-        if self.state is BreakerState.HALF_OPEN or len(self._causes) >= self._failures:
+        if self.state is BreakerState.HALF_OPEN and tenant is not None:
+            self._due_for[tenant] = now + self._cooldown
+            self._end_probe(tenant)
+            return
+        self._note(tenant, cause, now)
+        if self.state is BreakerState.HALF_OPEN or self._is_enough():
             self._causes.clear()
+            self._forget_probes()
             self.reason = reason
             self._due = now + self._cooldown
             self.openings += self.state is BreakerState.CLOSED
             self._enter(BreakerState.OPEN)
 
-    def abandoned(self, permit: Permit) -> None:
+    def abandoned(self, permit: Permit, tenant: str = "") -> None:
         """What became of the request says nothing about the upstream. If it was the probe, the next may be one."""
         if permit == self._term and self.state is BreakerState.HALF_OPEN:
-            self._due = float("-inf")
-            self._enter(BreakerState.OPEN)
+            self._end_probe(tenant)
 
     def renewed(self) -> None:
         """There is a new connection, perhaps to a new process: reason enough to try at once, but no proof."""
         self._due = float("-inf")
+        self._due_for.clear()
 
-    def retry_after(self, now: float) -> float | None:
+    def retry_after(self, now: float, tenant: str = "") -> float | None:
         """Seconds until a request may try again; None while all may."""
         if self.state is BreakerState.CLOSED:
             return None
-        return PROBE_SECONDS if self.state is BreakerState.HALF_OPEN else max(0.0, self._due - now)
+        wait = max(0.0, self._due_for.get(tenant, self._due) - now)
+        return max(wait, PROBE_SECONDS) if self.state is BreakerState.HALF_OPEN else wait
+
+    def _note(self, tenant: str | None, cause: Hashable, now: float) -> None:
+        kept = {
+            who: recent
+            for who, causes in self._causes.items()
+            if (recent := {each: at for each, at in causes.items() if now - at < self._window})
+        }
+        own = kept.setdefault(tenant, {})
+        own.pop(cause, None)  # to the end: the first are the oldest
+        own[cause] = now
+        if tenant is not None and len(own) > self._share:
+            del own[next(iter(own))]
+        self._causes = kept
+
+    def _is_enough(self) -> bool:
+        if len(self._causes.get(None, ())) >= self._failures:
+            return True
+        shares = [len(causes) for who, causes in self._causes.items() if who is not None]
+        return len(shares) >= 2 and sum(shares) >= self._failures
+
+    def _end_probe(self, tenant: str) -> None:
+        self._probes.discard(tenant)
+        self._next_probe = float("-inf")
+        if not self._probes:
+            self._due = float("-inf")
+            self._enter(BreakerState.OPEN)
+
+    def _forget_probes(self) -> None:
+        self._probes.clear()
+        self._due_for.clear()
 
     def _enter(self, state: BreakerState) -> None:
         self.state = state

@@ -12,7 +12,7 @@ import anyio
 from gateway.config.models import ServerConfig
 from gateway.errors import CircuitOpen, GatewayError, UpstreamLost
 from gateway.upstream import retry
-from gateway.upstream.breaker import Breaker
+from gateway.upstream.breakers import Breakers
 from gateway.upstream.calls import Asker, Dropped, Refused, RefusedError, SessionLost
 from gateway.upstream.link import Link
 from gateway.upstream.trial import UNABLE, Trial
@@ -62,7 +62,7 @@ class Delivery:
     """Carries the requests to one upstream.
 
     Args:
-        breaker: the upstream's.
+        breakers: the upstream's.
         tool: its description of a tool, by its own name.
         suspect: told of a link on which a request could not be delivered, though it seems to be up.
     """
@@ -70,11 +70,11 @@ class Delivery:
     def __init__(
         self,
         config: ServerConfig,
-        breaker: Breaker,
+        breakers: Breakers,
         tool: Callable[[str], Mapping[str, Any] | None],
         suspect: Callable[[Link], None],
     ) -> None:
-        self.breaker = breaker
+        self._breakers = breakers
         self.retries = 0
         """How many requests were sent once more."""
         self._config = config
@@ -108,21 +108,21 @@ class Delivery:
             await anyio.sleep(wait)
         raise AssertionError  # `count` does not end
 
-    async def reach(self, link: Link) -> "Session":
+    async def reach(self, link: Link, tenant: str) -> "Session":
         """The session, as soon as there is one.
 
         Raises:
             CircuitOpen, UpstreamUnavailable: there is none.
         """
         link.check()
-        with Trial(link, self.breaker):
+        with Trial(link, self._breakers, tenant):
             return await link.ready(self._config.connect_timeout)
 
     async def _attempt(
         self, errand: Errand, link: Link, witness: "Witness", deadline: Deadline, *, is_first: bool
     ) -> dict[str, Any]:
         link.check()  # while it backs off, it knows better than the breaker when it is tried again
-        with Trial(link, self.breaker) as trial:
+        with Trial(link, self._breakers, witness.options.get("root", "")) as trial:
             witness.trial = trial
             trial.session = link.current() or await self._connected(link, deadline, is_first=is_first)
             try:

@@ -92,7 +92,7 @@ class HttpDispatcher(CallTable):
     # --- CallTable ------------------------------------------------------------------------------------------------
 
     def _transmit(self, message: Message, call: Call, options: "CallOptions") -> None:
-        call.reply = reply = CallReply(self, call, message, options.get("headers") or {})
+        call.reply = reply = CallReply(self, call, message, options)
         reply.send()
 
     def _withdraw(self, call: Call, *, tell: bool) -> None:

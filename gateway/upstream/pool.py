@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from gateway.upstream.fair import ALL
+from gateway.upstream.slots import Slots
 from gateway.upstream.wire import Wire, WireError
 
 IDLE_SECONDS: Final = 4.0
@@ -55,40 +57,42 @@ class Pool:
     def __init__(self, origin: Origin, connect_timeout: float, limit: int = MAX_CONNECTIONS) -> None:
         self.origin = origin
         self._connect_timeout = connect_timeout
-        self._limit = limit
         self._idle: deque[Wire] = deque()
         """Longest idle first."""
         self._open: set[Wire] = set()
-        self._busy = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._turns = Slots(limit)
         self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def take(self) -> Wire | None:
+    def take(self, tenant: str = ALL) -> Wire | None:
         """An idle connection, or None when one has to be waited for: see `acquire`."""
-        if self._busy >= self._limit:
+        if not self._idle or not self._turns.take_now(tenant):
             return None
         wire = self._pop_idle()
-        if wire is not None:
-            self._busy += 1
-            wire.counted = True
+        if wire is None:
+            self._turns.give(tenant)
+        else:
+            wire.holder = tenant
         return wire
 
-    async def acquire(self, *, standing: bool = False) -> Wire:
+    async def acquire(self, tenant: str = ALL, *, standing: bool = False) -> Wire:
         """A connection ready for one exchange. A `standing` one is not counted against the limit.
+
+        Args:
+            tenant: for whom; connections are shared fairly (`fair.py`).
 
         Raises:
             WireError: no connection could be made; nothing was delivered.
         """
         if standing:
             return self._pop_idle() or await self._connect()
-        await self._take_turn()
+        await self._turns.take(tenant=tenant)
         try:
             wire = self._pop_idle() or await self._connect()
         except BaseException:
-            self._yield_turn()
+            self._turns.give(tenant)
             raise
-        wire.counted = True
+        wire.holder = tenant
         return wire
 
     def close(self) -> None:
@@ -140,30 +144,9 @@ class Pool:
             self._reaper = loop.call_at(self._idle[0].idle_since + IDLE_SECONDS, self._reap)
 
     def _settle(self, wire: Wire) -> None:
-        if wire.counted:
-            wire.counted = False
-            self._yield_turn()
-
-    async def _take_turn(self) -> None:
-        if self._busy < self._limit:
-            self._busy += 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._yield_turn()
-            raise
-
-    def _yield_turn(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._busy -= 1
+        if wire.holder is not None:
+            holder, wire.holder = wire.holder, None
+            self._turns.give(holder)
 
     async def _connect(self) -> Wire:
         loop = asyncio.get_running_loop()

@@ -16,9 +16,11 @@ from gateway.jsonrpc import Message
 from gateway.protocol import METHOD_NOT_FOUND, Era
 from gateway.upstream.calls import Call, Refused, RefusedError, SessionLost
 from gateway.upstream.events import EventParser, EventTooLarge
+from gateway.upstream.fair import ALL
 from gateway.upstream.wire import Wire, WireError
 
 if TYPE_CHECKING:
+    from gateway.upstream.calls import CallOptions
     from gateway.upstream.http import HttpDispatcher
 
 MAX_REDIRECTS: Final = 3
@@ -39,13 +41,14 @@ _SESSION: Final = re.compile(r"\bsession\b", re.IGNORECASE)
 class CallReply:
     """The response to one request, over as many HTTP exchanges as it takes. A `wire.Reply`."""
 
-    def __init__(self, dispatcher: "HttpDispatcher", call: Call, message: Message, headers: Mapping[str, str]) -> None:
+    def __init__(self, dispatcher: "HttpDispatcher", call: Call, message: Message, options: "CallOptions") -> None:
         self._dispatcher = dispatcher
         self._upstream = dispatcher.upstream
         self._call = call
         self._is_opening = message["method"] == "initialize"
         self._body = jsonrpc.dumps(message)
-        self._headers = headers
+        self._headers = options.get("headers") or {}
+        self._tenant = options.get("root", ALL)
         self._cap = dispatcher.endpoint.max_response_bytes
         self._wire: Wire | None = None
         self._connecting: anyio.CancelScope | None = None
@@ -71,7 +74,7 @@ class CallReply:
         self._open(self._dispatcher.request(b"POST", self._headers, self._body))
 
     def _open(self, request: bytes) -> None:
-        wire = self._dispatcher.pool.take()
+        wire = self._dispatcher.pool.take(self._tenant)
         if wire is not None:
             self._start(wire, request)
         else:
@@ -82,7 +85,7 @@ class CallReply:
             if self._aborted:
                 return
             try:
-                wire = await self._dispatcher.pool.acquire()
+                wire = await self._dispatcher.pool.acquire(self._tenant)
             except WireError as error:
                 self.on_lost(error)
                 return

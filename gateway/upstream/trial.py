@@ -1,9 +1,12 @@
 """One attempt at an upstream, as its breakers see it: let through or not, and what its outcome says of the upstream.
 
-A connection that one client has to itself has a breaker of its own beside the upstream's. What that client suffers may
-be its own doing (a process of its own that it has wedged, a session that only it broke), so it opens its own breaker
-after as many failures as ever, but counts only once with the upstream's, until anybody is answered. When as many
-clients fail as failures are allowed, and nobody succeeds, it is the upstream, and the breaker of all opens.
+A request passes the breaker of its tenant and that of all (`breakers.py`). For all counts what no tenant can bring
+about by what he asks: that the connection itself failed. That a call timed out does not.
+
+A connection that one client has to itself has a breaker of its own beside these. What that client suffers may be its
+own doing (a process of its own that it has wedged, a session that only it broke), so it opens its own breaker after as
+many failures as ever, but counts only once with the others, until anybody is answered. When as many clients fail as
+failures are allowed, and nobody succeeds, it is the upstream, and the breaker of their tenant opens, or of all.
 """
 
 import asyncio
@@ -22,6 +25,7 @@ from gateway.errors import (
     UpstreamUnavailable,
 )
 from gateway.upstream.breaker import Breaker, Permit
+from gateway.upstream.breakers import Breakers
 from gateway.upstream.calls import Dropped, Refused, RefusedError
 from gateway.upstream.link import Link, reason_of
 
@@ -36,15 +40,19 @@ class Trial:
     """One attempt; a context manager around it.
 
     Args:
-        shared: the upstream's breaker.
+        breakers: the upstream's.
+        tenant: whom the request is for.
 
     Raises:
         CircuitOpen: on entering; a breaker is open.
     """
 
-    def __init__(self, link: Link, shared: Breaker) -> None:
+    def __init__(self, link: Link, breakers: Breakers, tenant: str) -> None:
         self._link = link
-        self._breakers = [shared] if link.breaker is None else [link.breaker, shared]
+        self._tenant = tenant
+        self._shared = breakers.shared
+        own = breakers.of(tenant)
+        self._breakers = [own, self._shared] if link.breaker is None else [link.breaker, own, self._shared]
         self._permits: list[tuple[Breaker, Permit]] = []
         self.session: Session | None = None
         """What the request is sent on, once that is known."""
@@ -54,10 +62,11 @@ class Trial:
     def __enter__(self) -> "Trial":
         now = _now()
         for breaker in self._breakers:
-            permit = breaker.admit(now)
+            permit = breaker.admit(now, self._tenant)
             if permit is None:
                 self._abandon()
-                raise CircuitOpen(self._link.upstream, breaker.reason, breaker.retry_after(now) or 0.0)
+                wait = breaker.retry_after(now, self._tenant) or 0.0
+                raise CircuitOpen(self._link.upstream, breaker.reason, wait)
             self._permits.append((breaker, permit))
         return self
 
@@ -68,8 +77,10 @@ class Trial:
             self.alive()
         elif isinstance(error, GatewayError) and is_failure(error) and not self._waits_for_agent(error):
             reason = reason_of(error, self._link.upstream)
+            may_be_his_own = self._link.breaker is not None or not self._is_of_connection(error)
             for breaker, permit in self._permits:
-                breaker.failed(permit, _now(), reason, self._cause(breaker))
+                tenant = self._tenant if breaker is self._shared and may_be_his_own else None
+                breaker.failed(permit, _now(), reason, self._cause(breaker), tenant)
         else:
             self._abandon()
 
@@ -80,7 +91,13 @@ class Trial:
 
     def _abandon(self) -> None:
         for breaker, permit in self._permits:
-            breaker.abandoned(permit)
+            breaker.abandoned(permit, self._tenant)
+
+    def _is_of_connection(self, error: GatewayError) -> bool:
+        """Whether there is no connection, or it broke with all that was on it."""
+        if isinstance(error, UpstreamLost):
+            return not error.delivered or (self.session is not None and self.session.connection.closed is not None)
+        return isinstance(error, UpstreamUnavailable)
 
     def _waits_for_agent(self, error: GatewayError) -> bool:
         return self.questions > 0 and isinstance(error, UpstreamTimeout)

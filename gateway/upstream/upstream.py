@@ -17,6 +17,7 @@ from gateway.request import Agent, is_askable
 from gateway.telemetry.health import Health
 from gateway.upstream.audience import Audience
 from gateway.upstream.breaker import Breaker, BreakerState
+from gateway.upstream.breakers import Breakers
 from gateway.upstream.connect import Connector
 from gateway.upstream.delivery import Deadline, Delivery, Errand
 from gateway.upstream.guardian import Guardian
@@ -114,8 +115,8 @@ class Upstream:
         )
         self._private = PrivateLinks(name, self._private_link, config.max_sessions)
         self._watch = Watch(self)
-        self.breaker = self._new_breaker()
-        self._delivery = Delivery(config, self.breaker, self._tool, self._on_suspicion)
+        self._breakers = Breakers(self._new_breaker, self._on_breaker)
+        self._delivery = Delivery(config, self._breakers, self._tool, self._on_suspicion)
         self._slots = Slots(config.max_concurrency, config.max_queue)
         if listing is not None:
             self.settled.set()
@@ -187,10 +188,11 @@ class Upstream:
         tool = params.get("name") if method == "tools/call" else None
         timeout = given.get("timeout", self.config.timeout_of(tool if isinstance(tool, str) else None))
         deadline = Deadline.after(timeout, given.get("max_timeout", self.config.max_timeout))
-        if not await self._slots.take(timeout):
+        tenant = given.get("root", "")
+        if not await self._slots.take(timeout, tenant):
             reason = f"too many requests wait for one of its {self.config.max_concurrency} places"
             raise UpstreamUnavailable(self.name, "busy", reason)
-        turn = Turn(self._slots)
+        turn = Turn(self._slots, tenant)
         if (asker := given.get("asker")) is not None:
             given["asker"] = PausingAsker(asker, turn)
         capabilities = agent.capabilities if agent is not None else None
@@ -210,7 +212,7 @@ class Upstream:
         once what its client can answer, so a client that can be asked gets a session of its own."""
         if not is_askable(agent):
             return None
-        if await self.era() is Era.MODERN or (self._only is not None and self._main_declares(declared(agent))):
+        if await self.era(agent) is Era.MODERN or (self._only is not None and self._main_declares(declared(agent))):
             return None
         return "session"
 
@@ -218,18 +220,26 @@ class Upstream:
         session = self._main.session
         return capabilities == (session.capabilities if session is not None else self._declared())
 
-    async def era(self) -> Era:
-        """The era it speaks, which has to be found out first if it never was connected.
+    async def era(self, agent: Agent | None = None) -> Era:
+        """The era it speaks, which has to be found out first, for that agent, if it never was connected.
 
         Raises:
             UpstreamUnavailable, CircuitOpen: it is not connected, and never was.
         """
-        return self.agreed.era if self.agreed is not None else (await self._delivery.reach(self._main)).era
+        if self.agreed is not None:
+            return self.agreed.era
+        tenant = agent.principal.root_id if agent is not None else ""
+        return (await self._delivery.reach(self._main, tenant)).era
 
     def health(self) -> Health:
         """What metrics show of it."""
-        breaker = self.breaker
-        return Health(self.name, self.status.state.value, breaker.state.value, breaker.openings, self._delivery.retries)
+        state, breaker = self.status.state.value, self.breaker.state.value
+        return Health(self.name, state, breaker, self._breakers.openings, self._delivery.retries)
+
+    @property
+    def breaker(self) -> Breaker:
+        """What applies to all."""
+        return self._breakers.shown
 
     def in_flight(self) -> int:
         """How many requests await an answer."""
@@ -347,7 +357,7 @@ class Upstream:
 
     def _private_link(self, capabilities: Mapping[str, Any], audience: Callable[[], Audience]) -> Link:
         connector = self._connector_for(lambda: capabilities, audience)
-        breaker = self._new_breaker(" for one client")
+        breaker = self._new_breaker(partial(self._on_breaker, " for one client"))
         serve = partial(self._serve_private, breaker)
         return Link(
             connector,
@@ -358,9 +368,9 @@ class Upstream:
             out_of_order=_out_of_order(self.config),
         )
 
-    def _new_breaker(self, whose: str = "") -> Breaker:
+    def _new_breaker(self, on_change: Callable[[Breaker], None]) -> Breaker:
         config = self.config.breaker
-        return Breaker(config.failures, config.window, config.cooldown, partial(self._on_breaker, whose))
+        return Breaker(config.failures, config.window, config.cooldown, on_change)
 
     def _tool(self, name: str) -> Mapping[str, Any] | None:
         tools = self._listing.tools if self._listing is not None else ()
@@ -380,7 +390,7 @@ class Upstream:
         """While the main connection is up: keep the lists fresh and the subscriptions alive."""
         self.agreed = agreed
         self._lost_at = None
-        self.breaker.renewed()
+        self._breakers.renewed()
         try:
             self._watch.attach(session, agreed)
             lazy = self.config.lazy and not self._main.called

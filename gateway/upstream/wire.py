@@ -64,8 +64,8 @@ class Wire(asyncio.Protocol):
         self._closed = False
         self.idle_since = 0.0
         """When it was last released, in the loop's time."""
-        self.counted = False
-        """Whether it holds a turn of the pool's."""
+        self.holder: str | None = None
+        """The tenant that holds one of the pool's places with it, if any does."""
         self._parser = httptools.HttpResponseParser(self)
         self._begin()
 

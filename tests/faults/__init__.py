@@ -24,6 +24,7 @@
 
 | threat | tests |
 |---|---|
+| one tenant's failures, slow calls | `test_neighbours`; `upstream/test_breaker`, `test_fair`; `just bench-neighbours` |
 | credentials that travel on | `access/test_passthrough` |
 | a stolen session | `access/test_through_the_door`; `frontend/test_sessions`, `test_http_sessions` |
 | `requestState` of somebody else, or for something else | `bridge/test_state`, `test_rounds` |

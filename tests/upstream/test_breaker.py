@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.upstream.breaker import PROBE_SECONDS, Breaker, BreakerState
+from gateway.upstream.breakers import MAX_TENANTS, Breakers
 
 CLOSED, OPEN, HALF_OPEN = BreakerState
 
@@ -179,3 +180,151 @@ def test_whatever_happens_there_is_at_most_one_probe(steps: list[tuple[float, st
             assert played.breaker.reason
             assert played.breaker.retry_after(now) is not None
     assert played.breaker.state is HALF_OPEN or played.breaker.admit(now + 5) is not None, "it is tried in the end"
+
+
+# --- Tenants -------------------------------------------------------------------------------------------------------
+
+
+class Shared:
+    """A breaker that tenants share: it opens after 4 failures within 10 s and tries again after 5 s."""
+
+    def __init__(self) -> None:
+        self.breaker = Breaker(4, window=10, cooldown=5)
+        self._causes = count()
+
+    def fail(self, at: float, *tenants: str | None) -> BreakerState:
+        """Each of them asks, and none gets an answer. None is the connection's own failure."""
+        permits = [self.breaker.admit(at, tenant or "") for tenant in tenants]
+        for tenant, permit in zip(tenants, permits, strict=True):
+            if permit is not None:
+                self.breaker.failed(permit, at, "it broke", next(self._causes), tenant)
+        return self.breaker.state
+
+    def succeed(self, at: float, tenant: str) -> BreakerState:
+        permit = self.breaker.admit(at, tenant)
+        assert permit is not None
+        self.breaker.passed(permit)
+        return self.breaker.state
+
+
+@pytest.mark.parametrize(
+    ("tenants", "after"),
+    [
+        (["ann"] * 100, CLOSED),
+        (["ann"] * 100 + ["bob"], CLOSED),
+        (["ann"] * 100 + ["bob"] * 2, OPEN),
+        (["ann", "bob", "eve", "joe"], OPEN),
+        ([None] * 4, OPEN),
+        ([None] * 3 + ["ann"] * 100, CLOSED),
+    ],
+)
+def test_no_tenant_opens_it_for_all(tenants: list[str | None], after: BreakerState) -> None:
+    shared = Shared()
+    assert shared.fail(1, *tenants) is after
+
+
+def test_one_failure_is_enough_only_where_it_is_not_a_tenants() -> None:
+    one = Breaker(1, window=10, cooldown=5)
+    one.failed(0, 0, "it broke", 1, "ann")
+    one.failed(0, 0, "it broke", 2, "ann")
+    assert one.state is CLOSED
+    one.failed(0, 0, "it broke", 3, "bob")
+    assert one.state is OPEN
+
+
+def test_a_success_in_between_speaks_for_the_upstream() -> None:
+    shared = Shared()
+    shared.fail(0, "ann", "ann", "bob")
+    shared.succeed(0, "eve")
+    assert shared.fail(1, "ann", "bob", "bob") is CLOSED
+    assert shared.fail(1, "ann") is OPEN
+
+
+def test_old_failures_of_tenants_are_forgotten() -> None:
+    shared = Shared()
+    shared.fail(0, "ann", "ann")
+    assert shared.fail(10, "bob", "bob") is CLOSED
+    assert shared.fail(10, "ann", "ann") is OPEN
+
+
+def test_no_tenant_keeps_it_open_by_being_the_probe() -> None:
+    shared = Shared()
+    shared.fail(0, None, None, None, None)
+    ann = shared.breaker.admit(5, "ann")
+    assert ann is not None
+    assert shared.breaker.admit(5.9, "bob") is None, "one probe, and the next when it takes too long"
+    bob = shared.breaker.admit(6, "bob")
+    assert bob is not None
+    assert shared.breaker.admit(99, "ann") is None
+    shared.breaker.failed(ann, 8, "no answer", 0, "ann")
+    assert shared.breaker.state is HALF_OPEN
+    shared.breaker.passed(bob)
+    assert shared.breaker.state is CLOSED
+
+
+def test_a_tenants_failing_probe_keeps_only_him_out() -> None:
+    shared = Shared()
+    shared.fail(0, None, None, None, None)
+    assert shared.fail(5, "ann") is OPEN
+    assert (shared.breaker.retry_after(5, "ann"), shared.breaker.retry_after(5, "bob")) == (5, 0)
+    assert shared.breaker.admit(9, "ann") is None
+    assert shared.succeed(9, "bob") is CLOSED
+    assert shared.breaker.admit(9, "ann") is not None
+
+
+def test_a_probe_that_finds_no_connection_keeps_all_out() -> None:
+    shared = Shared()
+    shared.fail(0, None, None, None, None)
+    assert shared.fail(5, None) is OPEN
+    assert [shared.breaker.admit(9, tenant) for tenant in ("ann", "bob")] == [None, None]
+
+
+class Told(Breakers):
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        super().__init__(
+            lambda on_change: Breaker(2, window=10, cooldown=5, on_change=on_change),
+            lambda whose, breaker: self.told.append(f"{breaker.state.value}{whose}"),
+        )
+
+    def fail(self, tenant: str) -> None:
+        for cause in range(2):
+            for breaker in (self.of(tenant), self.shared):
+                permit = breaker.admit(0, tenant)
+                if permit is not None:
+                    breaker.failed(permit, 0, "it broke", cause, tenant if breaker is self.shared else None)
+
+
+def test_what_befalls_the_only_tenant_is_shown_as_what_befalls_all() -> None:
+    breakers = Told()
+    breakers.fail("ann")
+    assert (breakers.shown.state, breakers.openings, breakers.told) == (OPEN, 1, ["open"])
+    assert breakers.of("bob").state is CLOSED
+    assert breakers.shown.state is CLOSED, "no longer"
+    breakers.fail("bob")
+    assert breakers.told == ["open", "open", "open for one principal"], "of all, then his own"
+    assert (breakers.shown.state, breakers.openings) == (OPEN, 2)
+
+
+def test_what_befalls_one_of_several_is_told_as_such() -> None:
+    breakers = Told()
+    breakers.of("bob")
+    breakers.fail("ann")
+    assert (breakers.shown.state, breakers.openings, breakers.told) == (CLOSED, 0, ["open for one principal"])
+
+
+def test_a_new_connection_is_tried_at_once_by_everybody() -> None:
+    breakers = Told()
+    breakers.fail("ann")
+    breakers.fail("bob")
+    breakers.renewed()
+    assert breakers.of("ann").admit(0, "ann") is not None
+    assert breakers.shared.admit(0, "ann") is not None
+
+
+def test_tenants_that_are_remembered_are_bounded() -> None:
+    breakers = Told()
+    first = breakers.of("first")
+    for number in range(MAX_TENANTS):
+        breakers.of(str(number))
+    assert breakers.of("first") is not first
