@@ -39,10 +39,11 @@ else:
 
 
 class SessionLost(UpstreamLost):
-    """The upstream no longer knows our session. The request was refused, not acted on."""
+    """The upstream no longer knows our session. The request was refused, not acted on, unless `delivered`: then that is
+    not certain."""
 
-    def __init__(self, upstream: str) -> None:
-        super().__init__(upstream, "it no longer knows this session", delivered=False)
+    def __init__(self, upstream: str, *, delivered: bool = False) -> None:
+        super().__init__(upstream, "it no longer knows this session", delivered=delivered)
 
 
 class Dropped(UpstreamLost):
@@ -50,11 +51,16 @@ class Dropped(UpstreamLost):
 
 
 class Refused(UpstreamProtocolError):
-    """An HTTP error status with no JSON-RPC error in its body."""
+    """An HTTP error status with no JSON-RPC error in its body.
 
-    def __init__(self, upstream: str, status: int, hint: str = "") -> None:
+    Args:
+        text: what its body says, clipped; not shown to agents.
+    """
+
+    def __init__(self, upstream: str, status: int, hint: str = "", text: str = "") -> None:
         super().__init__(upstream, f"HTTP status {status}{hint}")
         self.status = status
+        self.text = text
 
 
 class RefusedError(UpstreamError):

@@ -127,8 +127,10 @@ class Delivery:
             trial.session = link.current() or await self._connected(link, deadline, is_first=is_first)
             try:
                 return await self._send(errand, link, trial.session, witness, deadline)
-            except SessionLost:
-                pass  # the session was refused, so the request was not acted on: send it on a new one
+            except SessionLost as lost:
+                # If the session was refused, the request was not acted on, and is sent on a new one.
+                if (lost.delivered or witness.spoke) and not self._is_repeatable(errand):
+                    raise
             trial.session = await link.ready(min(self._config.connect_timeout, deadline.left()), after=trial.session)
             return await self._send(errand, link, trial.session, witness, deadline)
 
@@ -172,7 +174,10 @@ class Delivery:
         is_transient = isinstance(error, UpstreamLost) or (
             isinstance(error, Refused | RefusedError) and error.status in UNABLE
         )
-        return is_transient and retry.is_repeatable(errand.method, errand.params, self._trusted(errand))
+        return is_transient and self._is_repeatable(errand)
+
+    def _is_repeatable(self, errand: Errand) -> bool:
+        return retry.is_repeatable(errand.method, errand.params, self._trusted(errand))
 
     def _trusted(self, errand: Errand) -> Mapping[str, Any] | None:
         """The tool that is called, if its annotations are to be believed."""

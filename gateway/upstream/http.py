@@ -111,6 +111,9 @@ class HttpDispatcher(CallTable):
     async def _answer(self, message: Message) -> None:
         await self._post(message, "answer", {})
 
+    def on_noise(self, text: str) -> None:
+        self._peer.on_noise(text)
+
     # --- Requests ---------------------------------------------------------------------------------------------------
 
     def request(self, method: bytes, headers: Mapping[str, str] | None = None, body: bytes = b"") -> bytes:
@@ -183,7 +186,7 @@ class HttpDispatcher(CallTable):
                 await stream.run()
             if stream.is_stream:
                 stood, last_event_id = True, stream.last_event_id
-            elif stood and stream.status in (400, 404):
+            elif stood and stream.status in (400, 404, 410):
                 self.close(SessionLost(self.upstream))
             elif 200 <= stream.status < 500 and stream.status != 429:
                 self.hears.set()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from gateway import jsonrpc
-from gateway.errors import GatewayError, UpstreamError, UpstreamLost, UpstreamOversized, UpstreamProtocolError
-from gateway.jsonrpc import Message
+from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError
+from gateway.jsonrpc import Message, as_object
 from gateway.protocol import METHOD_NOT_FOUND, Era
 from gateway.upstream.calls import Call, Refused, RefusedError, SessionLost
 from gateway.upstream.events import EventParser, EventTooLarge
@@ -35,7 +35,16 @@ MIN_RETRY_SECONDS: Final = 0.1
 MAX_RETRY_SECONDS: Final = 30.0
 """… within these bounds: it shall neither be dialled in a tight loop nor keep us asleep for days."""
 
+MAX_ERROR_TEXT: Final = 1024
+"""How much is looked at of an error that is no JSON-RPC."""
+
+SESSION_NOT_FOUND: Final = -32001
+"""What SDKs answer with when they do not know a session, under whatever HTTP status."""
 _SESSION: Final = re.compile(r"\bsession\b", re.IGNORECASE)
+_GONE: Final = re.compile(
+    r"not found|unknown|expired|invalid|missing|no valid|closed|terminated|required", re.IGNORECASE
+)
+"""What is said of a session that is gone; without it, text that mentions one may be about anything."""
 
 
 class CallReply:
@@ -68,6 +77,8 @@ class CallReply:
         self._pieces: list[bytes] = []
         self._size = 0
         self._parser: EventParser | None = None
+        self._skipped = ""
+        """What came on its stream that was no message."""
 
     def send(self) -> None:
         """POST the request: at once where a connection is idle, else as soon as one can be had."""
@@ -140,7 +151,10 @@ class CallReply:
         if self._parser is not None:
             if self._last_event_id is not None and self._call.on_pause is not None:
                 self._call.on_pause()
-            self._resume(WireError("its stream ended without an answer"))
+            if self._skipped and not self._may_resume():
+                self._call.fail(UpstreamProtocolError(self._upstream, f"{self._skipped}, and no answer"))
+            else:
+                self._resume(WireError("its stream ended without an answer"))
         elif self._status == 200:
             self._on_json(b"".join(self._pieces))
         elif 300 <= self._status < 400 and self._location is not None:
@@ -171,7 +185,7 @@ class CallReply:
         if not isinstance(message, dict):
             self._call.fail(UpstreamProtocolError(self._upstream, "a body that is not one JSON object"))
             return
-        self._dispatcher.receive(message, self._call)
+        self._receive(message)
         if not self._call.future.done():
             self._call.fail(UpstreamProtocolError(self._upstream, "a message that is no answer"))
 
@@ -184,26 +198,45 @@ class CallReply:
                 if event.retry is not None:
                     self._retry_seconds = min(max(event.retry / 1000, MIN_RETRY_SECONDS), MAX_RETRY_SECONDS)
                 if event.data and event.name == b"message" and not self._call.future.done():
-                    self._dispatcher.receive(jsonrpc.loads(event.data), self._call)
+                    self._on_event(event.data)
         except EventTooLarge:
             self._refuse(UpstreamOversized(self._upstream, self._cap))
         except jsonrpc.TooManyValues:
             self._refuse(UpstreamOversized(self._upstream, jsonrpc.MAX_VALUES, "values"))
-        except ValueError:
-            self._refuse(UpstreamProtocolError(self._upstream, "an event that is not JSON"))
         if self._call.future.done() and self._wire is not None and self._linger is None:
             self._linger = asyncio.get_running_loop().call_later(LINGER_SECONDS, self.abort)
+
+    def _on_event(self, data: bytes) -> None:
+        """What is no message (heartbeats, `[DONE]`) is skipped: the answer may follow."""
+        try:
+            message = jsonrpc.loads(data)
+        except jsonrpc.TooManyValues:
+            raise
+        except ValueError:
+            self._skipped = "an event that is not JSON"
+        else:
+            if is_message(message):
+                self._receive(message)
+                return
+            self._skipped = "an event that is no message"
+        self._dispatcher.on_noise(f"{self._skipped}: {data[:200].decode('utf-8', 'replace')}")
 
     def _resume(self, error: WireError) -> None:
         """A stream that broke after an event with an id can be taken up again (2025-11-25, resumability; the modern
         era has done away with it)."""
         if self._aborted:
             return
-        if self._last_event_id is None or self._resumes >= MAX_RESUMES or self._dispatcher.era is Era.MODERN:
+        if not self._may_resume():
             self._call.fail(UpstreamLost(self._upstream, error.reason, delivered=error.delivered or self.sent))
             return
+        assert self._last_event_id is not None
         self._resumes += 1
         self._dispatcher.spawn(self._reopen, self._last_event_id)
+
+    def _may_resume(self) -> bool:
+        return (
+            self._last_event_id is not None and self._resumes < MAX_RESUMES and self._dispatcher.era is not Era.MODERN
+        )
 
     async def _reopen(self, last_event_id: bytes) -> None:
         await anyio.sleep(self._retry_seconds)
@@ -224,20 +257,34 @@ class CallReply:
             self.send()
 
     def _on_status(self, body: bytes) -> None:
-        error = _jsonrpc_error(self._status, body)
-        lost = self._dispatcher.session_id is not None and _is_session_lost(self._status, error)
+        error = jsonrpc_error(self._status, body)
+        text = body[:MAX_ERROR_TEXT].decode("utf-8", "replace") if error is None else ""
+        lost = None
+        if self._dispatcher.session_id is not None:
+            lost = session_lost(self._upstream, self._status, error, text)
         if self._last_event_id is not None:
             reason = f"its stream broke and could not be taken up again (HTTP status {self._status})"
             self._call.fail(UpstreamLost(self._upstream, reason))
-        elif lost:
-            self._call.fail(SessionLost(self._upstream))
+        elif lost is not None:
+            self._call.fail(lost)
         elif error is not None:
             self._call.fail(error)
         else:
             hint = ": check the credentials in its `headers`" if self._status in (401, 403) else ""
-            self._call.fail(Refused(self._upstream, self._status, hint))
-        if lost:
-            self._dispatcher.close(SessionLost(self._upstream))
+            self._call.fail(Refused(self._upstream, self._status, hint, text))
+        if lost is not None:
+            self._dispatcher.close(lost)
+
+    def _receive(self, message: Any) -> None:
+        """A message of this call's own response."""
+        error = as_object(as_object(message).get("error"))
+        says_so = error.get("code") == SESSION_NOT_FOUND and bool(_SESSION.search(str(error.get("message"))))
+        if says_so and self._dispatcher.session_id is not None:
+            lost = SessionLost(self._upstream)
+            self._call.fail(lost)
+            self._dispatcher.close(lost)
+        else:
+            self._dispatcher.receive(message, self._call)
 
     def _refuse(self, error: GatewayError) -> None:
         """Fail the call and hear no more of its response."""
@@ -245,18 +292,34 @@ class CallReply:
         self.abort()
 
 
+def is_message(value: object) -> bool:
+    """Whether it is a JSON-RPC message, at least in outline."""
+    message = as_object(value)
+    return isinstance(message.get("method"), str) or "result" in message or "error" in message
+
+
 def is_event_stream(headers: Mapping[bytes, bytes]) -> bool:
     return headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"text/event-stream"
 
 
-def _is_session_lost(status: int, error: UpstreamError | None) -> bool:
-    """404 by the specification; some servers in the field say 400 and mention the session."""
-    if error is None:
-        return status == 404
-    return error.code != METHOD_NOT_FOUND and (status == 404 or bool(_SESSION.search(error.message)))
+def session_lost(upstream: str, status: int, error: RefusedError | None, text: str) -> SessionLost | None:
+    """Whether an HTTP error says that our session is gone, and with it whether the request may have been acted on.
+
+    By the specification that is 404. In the field it is 410 too, or 400 with words, or a code under any status.
+    """
+    if error is not None and error.code == METHOD_NOT_FOUND:
+        return None
+    says_so = bool(_SESSION.search(error.message if error is not None else text))
+    if status in (404, 410) or (error is not None and error.code == SESSION_NOT_FOUND and says_so):
+        return SessionLost(upstream)
+    if status == 400 and says_so:
+        return SessionLost(upstream)
+    if error is None and says_so and (status not in (401, 403) and _GONE.search(text)):
+        return SessionLost(upstream, delivered=status >= 500)
+    return None
 
 
-def _jsonrpc_error(status: int, body: bytes) -> RefusedError | None:
+def jsonrpc_error(status: int, body: bytes) -> RefusedError | None:
     """The JSON-RPC error in an HTTP error's body, if there is one."""
     try:
         error: Any = jsonrpc.loads(body)["error"]

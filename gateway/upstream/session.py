@@ -27,7 +27,8 @@ from gateway.protocol import (
     Era,
 )
 from gateway.request import QUESTIONS
-from gateway.upstream.calls import CallOptions
+from gateway.upstream.calls import CallOptions, Refused
+from gateway.upstream.revisions import next_offer, supported_of
 from gateway.upstream.table import CallTable
 
 _NAMED_BY = dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId")
@@ -133,7 +134,7 @@ class Session(ClientSession):
         except UpstreamError as error:
             if error.code != UNSUPPORTED_VERSION:
                 return None
-            supported = _supported(error.data)
+            supported = supported_of(error)
             if again and (mutual := [known for known in MODERN_VERSIONS if known in supported]):
                 return await self._discover(mutual[-1], again=False)
             if supported and set(HANDSHAKE_VERSIONS).isdisjoint(supported):
@@ -150,8 +151,21 @@ class Session(ClientSession):
         )
 
     async def _initialize(self, timeout: float) -> Negotiated:
+        """`initialize`, with older revisions too if that is why it is refused."""
+        offered, refusal = HANDSHAKE_VERSIONS[-1], None
+        while True:
+            try:
+                return await self._offer(offered, timeout)
+            except (UpstreamError, Refused) as error:
+                refusal = refusal or error
+                lower = next_offer(offered, error)
+                if lower is None:
+                    raise refusal from None  # what it said first is what it means
+                offered = lower
+
+    async def _offer(self, version: str, timeout: float) -> Negotiated:
         params = types.InitializeRequestParams(
-            protocol_version=HANDSHAKE_VERSIONS[-1],
+            protocol_version=version,
             capabilities=types.ClientCapabilities(),
             client_info=self._client_info,
         ).model_dump(by_alias=True, mode="json", exclude_none=True)
@@ -159,19 +173,13 @@ class Session(ClientSession):
         raw = await self.connection.send_raw_request(
             "initialize", {**params, "capabilities": self.capabilities}, options
         )
-        version = raw.get("protocolVersion")
-        if version not in HANDSHAKE_VERSIONS:
-            raise UpstreamProtocolError(self.connection.upstream, f"protocol version {version!r}, which is not known")
+        agreed = raw.get("protocolVersion")
+        if agreed not in HANDSHAKE_VERSIONS:
+            raise UpstreamProtocolError(self.connection.upstream, f"protocol version {agreed!r}, which is not known")
         try:
             self.adopt(types.InitializeResult.model_validate(raw, by_name=False))
         except ValidationError:
             raise UpstreamProtocolError(self.connection.upstream, "an initialize result without its fields") from None
         return Negotiated(
-            version, Era.HANDSHAKE, raw.get("capabilities") or {}, raw.get("serverInfo") or {}, raw.get("instructions")
+            agreed, Era.HANDSHAKE, raw.get("capabilities") or {}, raw.get("serverInfo") or {}, raw.get("instructions")
         )
-
-
-def _supported(data: Any) -> list[str]:
-    """The revisions that a `-32022` error names."""
-    named: object = as_object(data).get("supported")
-    return [version for version in named if isinstance(version, str)] if isinstance(named, list) else []  # pyright: ignore[reportUnknownVariableType]

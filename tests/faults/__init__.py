@@ -11,7 +11,7 @@
 | an answer cut off, a connection reset | `test_others` |
 | one upstream slow, the others not | `test_others`, `upstream/test_upstream`; by how much: `just bench-neighbours` |
 | restarts that leave nothing behind (20) | `test_others`; `upstream/test_process`, `test_backoff`; more: `just soak` |
-| an upstream session lost (404, -32001) | `upstream/test_upstream`, `test_link`, `test_http_sessions`, `test_sse` |
+| an upstream session lost, in any words | `upstream/test_upstream`, `test_http_sessions`; `test_retries` |
 | noise on stdout, a 64 MB line, invalid UTF-8, truncated JSON | `upstream/test_stdio`; `interaction/test_outages` |
 | an answer of a million values | `upstream/test_stdio`, `test_http` |
 | lists that change without end | `upstream/test_watch`; `catalogue/test_pinning`: the log stays small |

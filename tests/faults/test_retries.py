@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from gateway.errors import GatewayError, UpstreamLost, UpstreamTimeout, UpstreamUnavailable
 from gateway.upstream import retry
+from gateway.upstream.calls import SessionLost
 from gateway.upstream.process import Program
 from tests.faults.conftest import Keep, PassTime
 from tests.faults.proxy import proxy
@@ -383,3 +384,25 @@ async def test_a_connection_that_cannot_be_made_says_when_it_is_tried_again(keep
                 await kept.call("look")
             assert caught.value.data is not None
             assert caught.value.data["retryAfter"] > 1
+
+
+@pytest.mark.parametrize(("status", "times"), [("400 Bad Request", 2), ("500 No", 1)])
+async def test_what_a_lost_session_refused_is_sent_anew_and_what_it_may_have_taken_is_not(
+    keep: Keep, status: str, times: int
+) -> None:
+    async def forget(got: Got) -> None:
+        if got.headers["mcp-session-id"] == "session-1":
+            await got.send(response(b"session expired", status, type="text/plain"))
+        else:
+            await mcp.answer(got)
+
+    mcp = Mcp(service("handshake"), on={"x": forget})
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            with nullcontext() if times == 2 else pytest.raises(SessionLost):
+                assert text_of(await kept.call("x")) == "x"
+            await wait_until(lambda: mcp.session == 2)
+            assert mcp.methods().count("tools/call") == times
+            assert text_of(await kept.call("x")) == "x"

@@ -26,6 +26,7 @@ from tests.servers.wire import encode
 from tests.support import free_port, wait_until
 from tests.upstream.ends import (
     DEADLINE,
+    LAST_CHUNK,
     STREAM_HEAD,
     Ears,
     Got,
@@ -191,7 +192,16 @@ BAD: dict[str, tuple[Script, type[GatewayError], str]] = {
     "deep": (saying(response(b'{"id":1,"result":' + b"[" * 2000)), UpstreamProtocolError, "JSON object"),
     "another id": (saying(response(b'{"id":"z","result":{}}')), UpstreamProtocolError, "another request"),
     "a notification": (saying(response(b'{"method":"x"}')), UpstreamProtocolError, "no answer"),
-    "no JSON in an event": (saying(STREAM_HEAD + chunk(b"data: {no\n\n")), UpstreamProtocolError, "not JSON"),
+    "no JSON in an event": (
+        saying(STREAM_HEAD + chunk(b"data: {no\n\n") + LAST_CHUNK),
+        UpstreamProtocolError,
+        "not JSON, and no answer",
+    ),
+    "no message in an event": (
+        saying(STREAM_HEAD + chunk(b"data: {}\n\n") + LAST_CHUNK),
+        UpstreamProtocolError,
+        "no message, and no answer",
+    ),
     "accepted": (saying(response(status="202 Accepted")), Refused, "HTTP status 202"),
     "401": (saying(response(status="401 Unauthorized")), Refused, "credentials in its `headers`"),
     "500": (saying(response(b"oh", "500 No", type="text/plain")), Refused, "HTTP status 500"),
@@ -201,6 +211,16 @@ BAD: dict[str, tuple[Script, type[GatewayError], str]] = {
     "307 without a location": (saying(response(status="307 T")), Refused, "HTTP status 307"),
     "no HTTP": (saying(b"hello\r\n"), UpstreamLost, "not HTTP"),
 }
+
+
+@pytest.mark.parametrize("noise", [b"ping", b'{"type":"heartbeat","timestamp":"now"}', b"[DONE]", b"7", b"{no"])
+async def test_what_is_no_message_on_an_event_stream_is_skipped(noise: bytes) -> None:
+    async def beat(got: Got) -> None:
+        await got.send(STREAM_HEAD, chunk(b"data: %b\n\n" % noise), event(reply_to(got)), LAST_CHUNK)
+
+    async with byte_server(Mcp(service("modern"), on={"x": beat})) as server, connected(server.url) as up:
+        assert await up.call("x") == "here"
+        assert noise.decode() in up.ears.noise[0]
 
 
 @pytest.mark.parametrize("kind", BAD)

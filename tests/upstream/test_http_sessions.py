@@ -106,8 +106,10 @@ async def test_a_notification_that_is_lost_fails_nothing() -> None:
 
 
 def refusing(status: str, body: Any = None) -> Any:
+    content = body if isinstance(body, bytes) else encode(body) if body else b""
+
     async def refuse(got: Got) -> None:
-        await got.send(response(encode(body) if body else b"", status))
+        await got.send(response(content, status))
 
     return refuse
 
@@ -120,6 +122,14 @@ LOST = {
     "404": refusing("404 Not Found"),
     "404 with words": refusing("404 Not Found", error(-32001, "Session not found")),
     "400": refusing("400 Bad Request", error(-32000, "Bad Request: No valid session ID provided")),
+    "400 in plain text": refusing("400 Bad Request", b"Invalid or missing session ID"),
+    "400 in other JSON": refusing("400 Bad Request", {"detail": "Session not found or expired"}),
+    "404 in HTML": refusing("404 Not Found", b"<html>not here</html>"),
+    "410": refusing("410 Gone", b"Gone"),
+    "401 with its code": refusing("401 Unauthorized", error(-32001, "Session not found")),
+    "503 with its code": refusing("503 Busy", error(-32001, "MCP session is unknown or expired on this instance")),
+    "200 with its code": refusing("200 OK", error(-32001, "Session not found")),
+    "409 in plain text": refusing("409 Conflict", b"session closed"),
 }
 
 
@@ -151,6 +161,10 @@ NOT_LOST = {
     "another word": refusing("400 Bad Request", error(-32602, "sessionTitle is required")),
     "400": refusing("400 Bad Request"),
     "500": refusing("500 No", error(-32603, "oops")),
+    "its code for something else": refusing("200 OK", error(-32001, "Request timed out")),
+    "another code": refusing("200 OK", error(-32000, "Session not found: 7")),
+    "a login that ran out": refusing("401 Unauthorized", b"Your session expired, log in"),
+    "a session of another kind": refusing("500 No", b"could not store the session's data"),
 }
 
 
@@ -162,6 +176,14 @@ async def test_other_refusals_leave_the_session_alone(kind: str) -> None:
             await up.call("x")
         assert await up.call("a") == "a"
         assert mcp.session == 1
+
+
+async def test_whether_it_may_have_been_acted_on() -> None:
+    mcp = Mcp(service("handshake"), on={"x": refusing("500 No", b"session expired")})
+    async with byte_server(mcp) as server, connected(server.url) as up:
+        with pytest.raises(SessionLost) as caught:
+            await up.call("x")
+        assert caught.value.delivered, "a 500 is said by who was at work"
 
 
 async def test_an_upstream_that_does_not_let_go_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

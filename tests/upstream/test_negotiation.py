@@ -110,6 +110,56 @@ AGREED = {
 }
 
 
+REFUSALS: dict[str, tuple[dict[str, Any] | bytes, str, list[str]]] = {
+    "data.supported": ({"code": -32602, "data": {"supported": ["2024-11-05", "2020-01-01"]}}, "2024-11-05", []),
+    "in words": ({"code": -32000, "message": "unsupported protocol version: {}"}, "2025-03-26", ["2025-06-18"]),
+    "words that name some": ({"code": -32600, "message": "{}? I know 2025-03-26, 2024-11-05"}, "2025-03-26", []),
+    "a code": ({"code": -32602, "message": "no"}, "2025-03-26", ["2025-06-18"]),
+    "plain text": (b"Unsupported protocol version (supported: 2025-03-26)", "2025-03-26", []),
+}
+"""How an upstream that knows only an older revision refuses a newer one → that revision, and what is tried before."""
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+async def test_a_refused_revision_is_answered_with_one_that_both_speak(kind: str) -> None:
+    refusal, knows, between = REFUSALS[kind]
+    offered: list[str] = []
+
+    async def initialize(got: Got) -> None:
+        version = got.json()["params"]["protocolVersion"]
+        offered.append(version)
+        if version <= knows:
+            await mcp.answer(got)
+        elif isinstance(refusal, bytes):
+            await got.send(response(refusal, "400 Bad Request", type="text/plain"))
+        else:
+            error = {**refusal, "message": refusal.get("message", "").replace("{}", version)}
+            await got.send(response(encode({"jsonrpc": "2.0", "id": got.json()["id"], "error": error})))
+
+    mcp = Mcp(service("handshake"), on={"initialize": initialize})
+    async with byte_server(mcp) as server, connected(server.url):
+        assert offered == ["2025-11-25", *between, knows]
+
+
+OTHER_REFUSALS = {
+    "nothing both know": {"code": -32602, "message": "no", "data": {"supported": ["2020-01-01"]}},
+    "another reason": {"code": -32000, "message": "the database is away"},
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_REFUSALS)
+async def test_other_refusals_are_final(kind: str) -> None:
+    async def initialize(got: Got) -> None:
+        await got.send(response(encode({"jsonrpc": "2.0", "id": got.json()["id"], "error": OTHER_REFUSALS[kind]})))
+
+    mcp = Mcp(service("handshake"), on={"initialize": initialize})
+    async with byte_server(mcp) as server:
+        with pytest.raises(UpstreamError, match=str(OTHER_REFUSALS[kind]["message"])):
+            async with connected(server.url):
+                pass
+        assert [m["method"] for m in mcp.heard].count("initialize") == 1
+
+
 @pytest.mark.parametrize("kind", AGREED)
 async def test_agreement(kind: str) -> None:
     program, version = AGREED[kind]
