@@ -42,7 +42,7 @@ from gateway.frontend.sessions import Sessions
 from gateway.frontend.sse import LegacySse
 from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
-from gateway.request import Agent, Request
+from gateway.request import Request
 from gateway.signals import asked_to_stop
 from gateway.store import pins, secret
 from gateway.telemetry import logs
@@ -249,10 +249,10 @@ class Gateway:
             lacks_scope=entry.lacks_scope,
         )
 
-    def _lacks_scope(self, agent: Agent, needed: Collection[str]) -> GatewayError:
+    def _lacks_scope(self, request: Request, needed: Collection[str]) -> GatewayError:
         if self._entry is None:
             return InsufficientScope(needed)
-        return self._entry.lacks_scope(agent.principal, needed, agent)
+        return self._entry.lacks_scope(request.principal, needed, request.agent)
 
     # --- Reload and drain ---------------------------------------------------------------------------------------------
 

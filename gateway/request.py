@@ -63,7 +63,10 @@ class Agent(Protocol):
         ...
 
     @property
-    def principal(self) -> Principal: ...
+    def opener(self) -> Principal:
+        """Who opened the connection or session. What a request may do is decided by `Request.principal`: the next one
+        can come with another token of the same person, that grants more or less."""
+        ...
 
     @property
     def era(self) -> Era: ...
@@ -147,6 +150,21 @@ class Request:
     """The owner, once the catalogue has found it."""
     response_headers: dict[str, str] = field(default_factory=dict[str, str])
     """HTTP headers that the layers want the answer to carry; ignored on other fronts."""
+    sender: Principal | None = None
+    """Whose credential it came with, where each request brings one."""
+
+    @property
+    def principal(self) -> Principal:
+        """On whose behalf it is carried out, from its first byte to its answer."""
+        return self.sender or self.agent.opener
+
+    @property
+    def view(self) -> str | None:
+        return self.agent.view
+
+    @property
+    def era(self) -> Era:
+        return self.agent.era
 
     @property
     def meta(self) -> dict[str, Any]:

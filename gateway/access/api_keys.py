@@ -18,7 +18,7 @@ import anyio.to_thread
 import structlog
 
 from gateway.access import key_file, key_hashes
-from gateway.access.delegation import within
+from gateway.access.delegation import covers, within
 from gateway.access.key_file import Entry, KeyFile, hash_command
 from gateway.access.key_hashes import DEV_KEYS, MAX_KEY, OWN_KEY, KeyHash, Scrypt
 from gateway.config.problems import dotted
@@ -206,7 +206,7 @@ def principal_of(entry: Entry) -> Principal:
 
 def _has_all_of(new: Principal | None, old: Principal) -> bool:
     """Whether nobody was taken anything: what is open may stay open."""
-    return new is not None and new.owner == old.owner and within(old, new) == old
+    return new is not None and covers(new, old)
 
 
 def _compared(holder: _Holder | None, kept: KeyHash) -> Principal | None:

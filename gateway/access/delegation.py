@@ -32,6 +32,12 @@ def within(principal: Principal, bound: Principal) -> Principal:
     return replace(principal, **left) if left else principal
 
 
+def covers(one: Principal, other: Principal) -> bool:
+    """Whether `one`, who is the same person, may do whatever `other` may."""
+    same = one.owner == other.owner and one.groups == other.groups
+    return same and within(other, one) == other
+
+
 def narrow(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
     """The upstreams in both; None stands for all."""
     if one is None or other is None:

@@ -72,7 +72,7 @@ class InFlight:
         async def handle(request: Request) -> dict[str, Any]:
             if request.method == "subscriptions/listen":
                 return await following(request)
-            principal = request.agent.principal
+            principal = request.principal
             self.take(principal)
             try:
                 return await following(request)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from gateway.access.rate_limit import Decision, Limit, Limiter, headers
 from gateway.errors import GatewayError, RateLimited
 from gateway.protocol import CANCELLED, LIST_METHODS
-from gateway.request import READ, WRITE, Agent, Principal, Request
+from gateway.request import READ, WRITE, Principal, Request
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 Observe = Callable[[str, bool], None]
@@ -21,12 +21,17 @@ SCOPES: Final = {
     **dict.fromkeys(("initialize", "ping")),
     **dict.fromkeys(("server/discover", "completion/complete", "prompts/get", "logging/setLevel", "tasks/get"), READ),
     **dict.fromkeys(("resources/read", "resources/subscribe", "resources/unsubscribe", "subscriptions/listen"), READ),
-    **dict.fromkeys(LIST_METHODS, READ),
+    **dict.fromkeys((*LIST_METHODS, "roots/list"), READ),
 }
 """Method → the scope it needs; every other may do something, and needs `write`."""
 
 
-def authorize(lacks_scope: Callable[[Agent, Collection[str]], GatewayError]) -> Callable[[Handler], Handler]:
+def scope_of(method: str) -> str | None:
+    """The scope that a request needs, and with it whoever answers a question that belongs to it."""
+    return SCOPES.get(method, WRITE)
+
+
+def authorize(lacks_scope: Callable[[Request, Collection[str]], GatewayError]) -> Callable[[Handler], Handler]:
     """Let a request pass if its principal has the scope for it. What it may use is the catalogue's matter: what it may
     not is not there.
 
@@ -36,9 +41,9 @@ def authorize(lacks_scope: Callable[[Agent, Collection[str]], GatewayError]) -> 
 
     def layer(following: Handler) -> Handler:
         async def handle(request: Request) -> dict[str, Any]:
-            needed = SCOPES.get(request.method, WRITE)
-            if needed is not None and needed not in request.agent.principal.scopes:
-                raise lacks_scope(request.agent, {needed})
+            needed = scope_of(request.method)
+            if needed is not None and needed not in request.principal.scopes:
+                raise lacks_scope(request, {needed})
             return await following(request)
 
         return handle
@@ -88,7 +93,7 @@ class Limits:
 
         async def handle(request: Request) -> dict[str, Any]:
             if request.method not in FREE:
-                request.response_headers.update(await self.count(request.agent.principal))
+                request.response_headers.update(await self.count(request.principal))
             return await following(request)
 
         return handle
@@ -128,7 +133,7 @@ class Limits:
         limits = self._upstreams.get(upstream)
         if limits is None:
             return
-        principal = request.agent.principal.id
+        principal = request.principal.id
         if limits.whole is not None:
             what = f"of {limits.whole.rpm} a minute for upstream {upstream!r}"
             await self._take("upstream", f"upstream:{upstream}:{principal}", limits.whole, what)

@@ -51,17 +51,18 @@ class ParkedCall:
         self.scope = anyio.CancelScope()
         self.expiry: asyncio.TimerHandle | None = None
         self.agent = request.agent.id
-        self.principal = request.agent.principal.id
-        self.root = request.agent.principal.root or self.principal
+        self.principal = request.principal.id
+        self.root = request.principal.root or self.principal
         """Whom it counts for."""
         self._client: Agent = request.agent
+        self._principal = request.principal
         self._numbers = count(1)
         self._waiting: dict[str, _Question] = {}
         self._outcome: dict[str, Any] | GatewayError | None = None
         self._changed = anyio.Event()
 
     def is_of(self, principals: Collection[str]) -> bool:
-        return self._client.principal.is_one_of(principals)
+        return self._principal.is_one_of(principals)
 
     def attend(self, request: Request) -> None:
         """From now on this is what is being answered; what its agent declares now is what it can be asked."""

@@ -65,7 +65,7 @@ class StateSeal:
                 raise Unsealable("expired")
             return claims["is"]
         except (Unsealable, ValueError, KeyError, TypeError) as error:
-            principal = request.agent.principal.id
+            principal = request.principal.id
             log.warning("requestState refused", principal=principal, upstream=upstream, reason=str(error))
             raise InvalidRequestState from None
 
@@ -82,5 +82,5 @@ def _binding(request: Request, upstream: str) -> str:
     """A digest of whose request it is, what it asks, and of whom."""
     params = request.params
     asked = [params.get("name"), params.get("uri"), params.get("arguments")]
-    whole = [request.agent.principal.id, request.agent.view, upstream, request.method, *asked]
+    whole = [request.principal.id, request.agent.view, upstream, request.method, *asked]
     return hashlib.sha256(jsonrpc.dumps(whole, sort_keys=True)).hexdigest()

@@ -30,7 +30,7 @@ def _nowhere(method: str, params: dict[str, Any] | None) -> None:
 class ConnectedAgent:
     """See `gateway.request.Agent`."""
 
-    principal: Principal
+    opener: Principal
     view: str | None
     version: str
     capabilities: Mapping[str, Any] = field(default_factory=dict[str, Any])

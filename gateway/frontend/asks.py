@@ -2,16 +2,35 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
 from gateway import jsonrpc
-from gateway.errors import AgentCannot, AgentError, AgentGone
+from gateway.access.layers import scope_of
+from gateway.errors import AgentCannot, AgentError, AgentGone, InsufficientScope
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR
+from gateway.request import Principal, Request
 
 MAX_ASKED: Final = 64
 """Most questions that one agent has before it at a time."""
+
+
+@dataclass(slots=True)
+class _Question:
+    """One that waits for its answer."""
+
+    answer: asyncio.Future[Message]
+    scope: str | None
+    """What whoever answers it must have."""
+    request: Request | None
+    """What it belongs to, if it belongs to a request."""
+
+    def is_for(self, sender: Principal) -> bool:
+        """Whether the sender of an answer may use the upstream that asks."""
+        upstream = self.request.upstream if self.request is not None else None
+        return upstream is None or sender.upstreams is None or upstream in sender.upstreams
 
 
 class Asks:
@@ -19,10 +38,19 @@ class Asks:
 
     def __init__(self) -> None:
         self._ids = count(1)
-        self._waiting: dict[RequestId, asyncio.Future[Message]] = {}
+        self._waiting: dict[RequestId, _Question] = {}
 
-    async def ask(self, write: Callable[[Message], None], method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+    async def ask(
+        self,
+        write: Callable[[Message], None],
+        method: str,
+        params: dict[str, Any] | None,
+        request: Request | None = None,
+    ) -> dict[str, Any]:
         """Send a request by `write` and wait for its result. If the caller is cancelled, the agent hears of it.
+
+        Args:
+            request: the agent's own that it belongs to.
 
         Raises:
             AgentError: the agent answered with an error.
@@ -32,7 +60,8 @@ class Asks:
         if len(self._waiting) >= MAX_ASKED:
             raise AgentCannot(f"{MAX_ASKED} questions wait for its answers")
         id = next(self._ids)
-        answer = self._waiting[id] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._waiting[id] = _Question(answer, scope_of(request.method if request is not None else method), request)
         try:
             write(jsonrpc.request(id, method, params))
             return _result(await answer)
@@ -42,18 +71,25 @@ class Asks:
         finally:
             del self._waiting[id]
 
-    def answer(self, message: Message) -> None:
-        """Take an answer; one that nobody waits for is dropped."""
+    def answer(self, message: Message, sender: Principal) -> None:
+        """Take an answer; one that nobody waits for, from this sender, is dropped.
+
+        Raises:
+            InsufficientScope: the sender could not have sent the request that the question belongs to. It stays asked.
+        """
         id = message.get("id")
-        waiting = self._waiting.get(id) if jsonrpc.is_id(id) else None
-        if waiting is not None and not waiting.done():
-            waiting.set_result(message)
+        question = self._waiting.get(id) if jsonrpc.is_id(id) else None
+        if question is None or question.answer.done() or not question.is_for(sender):
+            return
+        if question.scope is not None and question.scope not in sender.scopes:
+            raise InsufficientScope({question.scope})
+        question.answer.set_result(message)
 
     def close(self) -> None:
         """The agent has gone."""
         for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(AgentGone())
+            if not waiting.answer.done():
+                waiting.answer.set_exception(AgentGone())
 
 
 def _result(message: Message) -> dict[str, Any]:

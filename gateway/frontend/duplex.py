@@ -5,6 +5,7 @@ the connection's handshake.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -18,7 +19,7 @@ from gateway.frontend.asks import Asks
 from gateway.frontend.body import check_shape, decode
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR
-from gateway.request import Request
+from gateway.request import Principal, Request
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -72,11 +73,15 @@ class Duplex:
             id = as_object(message).get("id")
             self._refuse(id if jsonrpc.is_id(id) else None, error)
 
-    def take(self, message: Message) -> None:
-        """Take one decoded message of the right shape."""
+    def take(self, message: Message, sender: Principal | None = None) -> None:
+        """Take one decoded message of the right shape.
+
+        Args:
+            sender: whose credential it came with, where each message brings one.
+        """
         method, id = message.get("method"), message.get("id")
         if method is None:
-            self._asks.answer(message)
+            self._asks.answer(message, sender or self.agent.opener)
             return
         if id is None:
             self._hear(method, as_object(message.get("params")))
@@ -85,7 +90,7 @@ class Duplex:
             raise InvalidRequest(f"Request id {id!r} is already in use; give every request an id of its own.")
         scope = self._in_flight[id] = anyio.CancelScope()
         self._idle = anyio.Event()
-        self._tasks.start_soon(self._serve, message, id, scope)
+        self._tasks.start_soon(self._serve, message, id, scope, sender or self.agent.opener)
 
     def _hear(self, method: str, params: dict[str, Any]) -> None:
         if method == "notifications/cancelled":
@@ -106,21 +111,23 @@ class Duplex:
         """The agent has gone, and answers nothing any more."""
         self._asks.close()
 
-    async def _serve(self, message: Message, id: RequestId, scope: anyio.CancelScope) -> None:
+    async def _serve(self, message: Message, id: RequestId, scope: anyio.CancelScope, sender: Principal) -> None:
         try:
             with scope:
-                self._write(await self._answer(message, id))
+                self._write(await self._answer(message, id, sender))
         finally:
             del self._in_flight[id]
             if not self._in_flight:
                 self._idle.set()
 
-    async def _answer(self, message: Message, id: RequestId) -> Message:
+    async def _answer(self, message: Message, id: RequestId, sender: Principal) -> Message:
         params = as_object(message.get("params"))
         try:
-            agent = self._sender(message, params)
-            ask = self._ask if agent is self.agent else None
-            result = await self._handle(Request(id, message["method"], params, agent, self._notify, ask))
+            agent = self._describe(message, params, sender)
+            request = Request(id, message["method"], params, agent, self._notify, sender=sender)
+            if agent is self.agent:
+                request.ask = partial(self._ask, request=request)
+            result = await self._handle(request)
             if message["method"] == "initialize" and not self._opened:
                 self._opened = True
                 self._on_open(agent)
@@ -131,11 +138,11 @@ class Duplex:
             log.exception("request failed", method=message["method"])
             return jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
 
-    def _sender(self, message: Message, params: dict[str, Any]) -> ConnectedAgent:
+    def _describe(self, message: Message, params: dict[str, Any], sender: Principal) -> ConnectedAgent:
         """The agent as it describes itself in this request."""
         agent = self.agent
         if carries_envelope(params):
-            agent = modern_agent(message, agent.principal, agent.view)
+            agent = modern_agent(message, sender, agent.view)
             agent.id, agent.lasting = self.agent.id, True
             if not self._opened:
                 self.agent.capabilities = agent.capabilities
@@ -144,10 +151,10 @@ class Duplex:
         self._on_first()
         return agent
 
-    async def _ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+    async def _ask(self, method: str, params: dict[str, Any] | None, request: Request | None = None) -> dict[str, Any]:
         if not self._opened:
             raise AgentCannot("it has not initialized")
-        return await self._asks.ask(self._write, method, params)
+        return await self._asks.ask(self._write, method, params, request)
 
     def _notify(self, method: str, params: dict[str, Any] | None) -> None:
         self._write(jsonrpc.notification(method, params))

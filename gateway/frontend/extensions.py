@@ -30,10 +30,9 @@ class Extensions:
         """
         if family_of(request.method) == FAMILY:
             return await self._task(request)
-        agent = request.agent
-        shared = _extensions(agent.capabilities).keys()
+        shared = _extensions(request.agent.capabilities).keys()
         # What such a method does is unknown, and so is what of the upstream it touches.
-        owners = await self._offering(agent, shared) if self._lookup.grant(agent).unrestricted else []
+        owners = await self._offering(request, shared) if self._lookup.grant(request).unrestricted else []
         if len(owners) != 1:
             names = ", ".join(upstream.name for upstream in owners)
             raise MethodNotFound(request.method, f"{names} may each be meant; ask at /mcp/NAME" if owners else "")
@@ -46,28 +45,27 @@ class Extensions:
 
     async def _task(self, request: Request) -> dict[str, Any]:
         """Whatever it is, it is about one task, by a handle that its principal was given; there is no list of them."""
-        agent = request.agent
-        if request.method == "tasks/list" or not await self._offering(agent, {TASKS}):
+        if request.method == "tasks/list" or not await self._offering(request, {TASKS}):
             raise MethodNotFound(request.method)
         public = request.params.get("taskId")
         if not isinstance(public, str):
             raise InvalidParams("taskId must be a string")
-        name, handle = self._tasks.open(public, agent.principal.id)
-        seen = {upstream.name: upstream for upstream in self._lookup.upstreams(agent)}
+        name, handle = self._tasks.open(public, request.principal.id)
+        seen = {upstream.name: upstream for upstream in self._lookup.upstreams(request)}
         if name not in seen:
             raise UnknownTask(public)
         request.upstream = name
         result = await self._bridge.forward(request, seen[name], {**request.params, "taskId": handle})
-        self._tasks.publish(result, name, agent.principal.id)
+        self._tasks.publish(result, name, request.principal.id)
         return result
 
-    async def _offering(self, agent: Agent, extensions: Set[str]) -> list[Upstream]:
+    async def _offering(self, request: Request, extensions: Set[str]) -> list[Upstream]:
         """Who offers one of these; if nobody does because its upstream is only just starting, that is waited for."""
 
         def now() -> list[Upstream]:
-            return [upstream for upstream in self._lookup.upstreams(agent) if extensions & _offered(upstream).keys()]
+            return [upstream for upstream in self._lookup.upstreams(request) if extensions & _offered(upstream).keys()]
 
-        return now() or (now() if await self._lookup.settle(agent) else [])
+        return now() or (now() if await self._lookup.settle(request) else [])
 
 
 def family_of(method: str) -> str:

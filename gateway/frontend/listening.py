@@ -14,7 +14,7 @@ from gateway.catalogue.library import Library
 from gateway.errors import DefinitionChanged, GatewayError, InvalidParams, InvalidRequest, UnknownResource
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.expiry import until_expiry
-from gateway.frontend.lookup import Lookup
+from gateway.frontend.lookup import Lookup, Opener, Viewer
 from gateway.frontend.places import Places
 from gateway.jsonrpc import as_object
 from gateway.protocol import CHANGE_NOTIFICATIONS, META_SUBSCRIPTION_ID
@@ -39,14 +39,15 @@ class Listening:
         self._streams: set[tuple[Principal, anyio.Event]] = set()
         self._is_over = False
         """Whether the gateway is about to stop, so that there will be no more news."""
-        self._agents: dict[Listener, Agent] = {}
+        self._viewers: dict[Listener, Viewer] = {}
 
     # --- Sessions ---------------------------------------------------------------------------------------------------
 
     def open(self, agent: ConnectedAgent) -> None:
         """A handshake-era agent has connected: from now on it hears of changes."""
-        listener = self._sessions[agent.id] = self._make(agent, tuple(CHANGE_NOTIFICATIONS), agent.notify)
-        self._add(listener, agent)
+        opener = Opener(agent)
+        listener = self._sessions[agent.id] = self._make(opener, tuple(CHANGE_NOTIFICATIONS), agent.notify)
+        self._add(listener, opener)
 
     async def close(self, agent: ConnectedAgent) -> None:
         """It has gone."""
@@ -56,13 +57,13 @@ class Listening:
 
     async def subscribe(self, request: Request) -> dict[str, Any]:
         uri = string(request.params, "uri")
-        owner = (await self._lookup.owners(request.agent, uri))[0]
+        owner = (await self._lookup.owners(request, uri))[0]
         self._lookup.check("resources", owner)
         listener = self._session(request.agent)
         request.upstream = owner.upstream
         self._subscriptions.subscribe(listener, uri, (owner.upstream, owner.original))
         try:
-            await self._want({owner.upstream}, request.agent)
+            await self._want({owner.upstream}, request)
         except GatewayError:
             self._subscriptions.unsubscribe(listener, uri)
             raise
@@ -90,7 +91,7 @@ class Listening:
     async def listen(self, request: Request) -> dict[str, Any]:
         """Acknowledge, then pass on what was asked for until the agent leaves, its credential expires, or the gateway
         stops."""
-        principal, ended = request.agent.principal, anyio.Event()
+        principal, ended = request.principal, anyio.Event()
         with self._places.held(principal), until_expiry(principal, ended.set):
             return await self._listen(request, ended)
 
@@ -104,14 +105,14 @@ class Listening:
             request.notify(method, {**rest, "_meta": {**as_object(rest.get("_meta")), **tag}})
 
         # Mute until acknowledged: that comes first on the stream, and only once nothing can be missed any more.
-        listener = self._make(request.agent, kinds, lambda method, params: None)
+        listener = self._make(request, kinds, lambda method, params: None)
         for uri in uris:
             with suppress(UnknownResource, DefinitionChanged):
-                owner = (await self._lookup.owners(request.agent, uri))[0]
+                owner = (await self._lookup.owners(request, uri))[0]
                 self._lookup.check("resources", owner)
                 listener.resources[uri] = owner.upstream, owner.original
-        self._add(listener, request.agent)
-        stream = request.agent.principal, ended
+        self._add(listener, request)
+        stream = request.principal, ended
         self._streams.add(stream)
         try:
             async with anyio.create_task_group() as tg:
@@ -133,7 +134,7 @@ class Listening:
     async def _take_up(self, listener: Listener, upstream: str) -> None:
         """Subscribe to the listener's resources at one upstream; those it refuses, or is too slow for, are dropped."""
         with anyio.move_on_after(SUBSCRIBE_SECONDS), suppress(GatewayError):
-            await self._want({upstream}, self._agents[listener])
+            await self._want({upstream}, self._viewers[listener])
             return
         for uri in [uri for uri, (owner, _) in listener.resources.items() if owner == upstream]:
             self._subscriptions.unsubscribe(listener, uri)
@@ -164,7 +165,7 @@ class Listening:
     def on_resource_updated(self, upstream: str, uri: str, audience: Audience) -> None:
         """Subscribers hear of what all share; what one's own connection says is for that one alone."""
         if audience.is_private:
-            self._subscriptions.resource_updated(upstream, uri, lambda one: audience.includes(self._agents[one]))
+            self._subscriptions.resource_updated(upstream, uri, lambda one: audience.includes(self._viewers[one].agent))
         else:
             self._subscriptions.resource_updated(upstream, uri)
 
@@ -173,13 +174,13 @@ class Listening:
     @contextmanager
     def through_change(self) -> Generator[None]:
         """Around a change of what agents may see, or of how it is shown: who saw other lists before is told."""
-        before = {listener: self._lookup.catalogue(agent) for listener, agent in self._agents.items()}
+        before = {listener: self._lookup.catalogue(viewer) for listener, viewer in self._viewers.items()}
         yield
-        for listener, agent in self._agents.items():
-            listener.key = self._key(agent)
+        for listener, viewer in self._viewers.items():
+            listener.key = self._key(viewer)
             for uri in [uri for uri, resource in listener.resources.items() if not listener.admits(*resource)]:
                 self._subscriptions.unsubscribe(listener, uri)
-            for kind in changed(before[listener], self._lookup.catalogue(agent)) & set(listener.kinds):
+            for kind in changed(before[listener], self._lookup.catalogue(viewer)) & set(listener.kinds):
                 listener.notify(CHANGE_NOTIFICATIONS[kind], None)
 
     async def brief(self, upstream: Upstream) -> None:
@@ -187,30 +188,30 @@ class Listening:
         told to look again."""
         wanted = self._subscriptions.wanted(upstream.name)
         with suppress(GatewayError):
-            await upstream.want(wanted, {agent.principal.root_id for agent in self._agents.values()})
+            await upstream.want(wanted, {viewer.principal.root_id for viewer in self._viewers.values()})
         for uri in sorted(wanted):
             self._subscriptions.resource_updated(upstream.name, uri)
 
     # --- Inside -----------------------------------------------------------------------------------------------------
 
-    def _add(self, listener: Listener, agent: Agent) -> None:
-        self._agents[listener] = agent
+    def _add(self, listener: Listener, viewer: Viewer) -> None:
+        self._viewers[listener] = viewer
         self._subscriptions.add(listener)
 
     def _remove(self, listener: Listener) -> set[str]:
-        self._agents.pop(listener, None)
+        self._viewers.pop(listener, None)
         return self._subscriptions.remove(listener)
 
-    def _key(self, agent: Agent) -> tuple[str | None, Grant]:
-        return agent.view, self._lookup.grant(agent)
+    def _key(self, viewer: Viewer) -> tuple[str | None, Grant]:
+        return viewer.view, self._lookup.grant(viewer)
 
-    def _make(self, agent: Agent, kinds: Collection[str], notify: Notify) -> Listener:
-        admits = partial(self._lookup.admits_uri, agent)
-        return Listener(self._key(agent), kinds, notify, admits=admits)
+    def _make(self, viewer: Viewer, kinds: Collection[str], notify: Notify) -> Listener:
+        admits = partial(self._lookup.admits_uri, viewer)
+        return Listener(self._key(viewer), kinds, notify, admits=admits)
 
-    async def _want(self, upstreams: set[str], agent: Agent | None = None) -> None:
-        """Have these upstreams subscribed to what is wanted now; `agent` is who wants more than before."""
-        roots = () if agent is None else (agent.principal.root_id,)
+    async def _want(self, upstreams: set[str], viewer: Viewer | None = None) -> None:
+        """Have these upstreams subscribed to what is wanted now; `viewer` is who wants more than before."""
+        roots = () if viewer is None else (viewer.principal.root_id,)
         for name in upstreams:
             if (upstream := self._upstreams.get(name)) is not None:  # it may have been removed
                 await upstream.want(self._subscriptions.wanted(name), roots)

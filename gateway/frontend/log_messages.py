@@ -10,6 +10,7 @@ import structlog
 from gateway.bridge.log_levels import LogRequests, is_wanted
 from gateway.errors import GatewayError, InvalidParams
 from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.lookup import Opener, Viewer
 from gateway.protocol import LOG_LEVELS, Era
 from gateway.request import Agent, Request
 from gateway.upstream.audience import Audience
@@ -30,7 +31,7 @@ class LogMessages:
         sees: whether an upstream is there for an agent. Of one that is not, an agent neither sets the level nor hears.
     """
 
-    def __init__(self, upstreams: Mapping[str, Upstream], sees: Callable[[Agent, str], bool]) -> None:
+    def __init__(self, upstreams: Mapping[str, Upstream], sees: Callable[[Viewer, str], bool]) -> None:
         self._upstreams = upstreams
         self._sees = sees
         self._agents: dict[str, ConnectedAgent] = {}
@@ -82,14 +83,14 @@ class LogMessages:
             return
         agents = [one for one in self._agents.values() if audience.includes(one)]
         requests = [request for request in self._requests.working(upstream) if audience.includes(request.agent)]
-        if len({one.principal.root_id for one in (*agents, *(request.agent for request in requests))}) != 1:
+        if len({*(one.opener.root_id for one in agents), *(request.principal.root_id for request in requests)}) != 1:
             return
         if len({request.agent.id for request in requests}) == 1:
             if is_wanted(requests[-1].agent, params):
                 requests[-1].notify(METHOD, params)
             return
         for one in agents:
-            if self._sees(one, upstream):
+            if self._sees(Opener(one), upstream):
                 _tell(one, params)
 
     async def _share_level(self, *upstreams: Upstream) -> None:
@@ -98,7 +99,7 @@ class LogMessages:
         with anyio.move_on_after(AGREE_SECONDS):
             async with anyio.create_task_group() as tg:
                 for upstream in list(upstreams or self._upstreams.values()):
-                    levels = [agent.log_level for agent in agents if self._sees(agent, upstream.name)]
+                    levels = [agent.log_level for agent in agents if self._sees(Opener(agent), upstream.name)]
                     tg.start_soon(_set_level, upstream, self._requests.level(upstream.name, levels))
 
 

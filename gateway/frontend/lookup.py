@@ -1,7 +1,8 @@
 """What an agent sees: its catalogue, the upstreams behind it, and who owns what it names."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import anyio
 
@@ -11,10 +12,45 @@ from gateway.catalogue.intake import Kind
 from gateway.catalogue.library import Library
 from gateway.errors import DefinitionChanged, UnknownResource
 from gateway.protocol import INVALID_PARAMS, Era
-from gateway.request import Agent
+from gateway.request import Agent, Principal
 from gateway.upstream.upstream import Upstream
 
 T = TypeVar("T")
+
+
+class Viewer(Protocol):
+    """Who looks: a `Request`, or an `Opener`. No `Agent` is one: what it may see depends on the token in its hand."""
+
+    @property
+    def agent(self) -> Agent: ...
+
+    @property
+    def principal(self) -> Principal: ...
+
+    @property
+    def view(self) -> str | None: ...
+
+    @property
+    def era(self) -> Era: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """Who opened a session, where it is told what belongs to no request."""
+
+    agent: Agent
+
+    @property
+    def principal(self) -> Principal:
+        return self.agent.opener
+
+    @property
+    def view(self) -> str | None:
+        return self.agent.view
+
+    @property
+    def era(self) -> Era:
+        return self.agent.era
 
 
 class Lookup:
@@ -31,22 +67,22 @@ class Lookup:
         self._upstreams = upstreams
         self.startup_wait = startup_wait
 
-    def grant(self, agent: Agent) -> Grant:
-        return self._policy.grant(agent.principal)
+    def grant(self, viewer: Viewer) -> Grant:
+        return self._policy.grant(viewer.principal)
 
-    def catalogue(self, agent: Agent) -> Catalogue:
-        return self._library.view(agent.view, self.grant(agent))
+    def catalogue(self, viewer: Viewer) -> Catalogue:
+        return self._library.view(viewer.view, self.grant(viewer))
 
-    def sees(self, agent: Agent, upstream: str) -> bool:
-        """Whether an upstream is there for an agent: it may use something of it, and sees it in its view."""
-        return agent.view in (None, upstream) and self._library.sees(upstream, self.grant(agent))
+    def sees(self, viewer: Viewer, upstream: str) -> bool:
+        """Whether an upstream is there for somebody: they may use something of it, and see it in their view."""
+        return viewer.view in (None, upstream) and self._library.sees(upstream, self.grant(viewer))
 
-    def upstreams(self, agent: Agent) -> list[Upstream]:
-        return [upstream for name, upstream in self._upstreams.items() if self.sees(agent, name)]
+    def upstreams(self, viewer: Viewer) -> list[Upstream]:
+        return [upstream for name, upstream in self._upstreams.items() if self.sees(viewer, name)]
 
-    def candidates(self, agent: Agent) -> list[Upstream]:
-        """Those and any that would be there for it if they offered something it may use."""
-        return self._candidates(agent.view, self.grant(agent))
+    def candidates(self, viewer: Viewer) -> list[Upstream]:
+        """Those and any that would be there for them if they offered something they may use."""
+        return self._candidates(viewer.view, self.grant(viewer))
 
     async def has(self, view: str | None, grant: Grant) -> bool:
         """Whether there is such a view for somebody. Where the policy decides by what upstreams offer, those that are
@@ -55,10 +91,10 @@ class Lookup:
             await self._wait(self._candidates(None, grant))
         return self._library.has(view, grant)
 
-    async def settle(self, agent: Agent) -> bool:
+    async def settle(self, viewer: Viewer) -> bool:
         """While upstreams are starting for the first time, wait a little for what they offer: many agents list once.
         Returns whether there was anything to wait for."""
-        return await self._wait(self.candidates(agent))
+        return await self._wait(self.candidates(viewer))
 
     def _candidates(self, view: str | None, grant: Grant) -> list[Upstream]:
         return [
@@ -73,32 +109,32 @@ class Lookup:
                     await upstream.settled.wait()
         return bool(waiting)
 
-    async def find(self, agent: Agent, look_up: Callable[[Catalogue], T | None]) -> T | None:
+    async def find(self, viewer: Viewer, look_up: Callable[[Catalogue], T | None]) -> T | None:
         """Look something up; if it is not there because its upstream is only just starting, wait for that. What is held
         back is found too, so that it can be refused with the reason."""
-        found = look_up(self.catalogue(agent))
-        if found is None and await self.settle(agent):
-            found = look_up(self.catalogue(agent))
-        return look_up(self._library.held_back(agent.view, self.grant(agent))) if found is None else found
+        found = look_up(self.catalogue(viewer))
+        if found is None and await self.settle(viewer):
+            found = look_up(self.catalogue(viewer))
+        return look_up(self._library.held_back(viewer.view, self.grant(viewer))) if found is None else found
 
-    async def owners(self, agent: Agent, uri: str) -> list[Owner]:
+    async def owners(self, viewer: Viewer, uri: str) -> list[Owner]:
         """Who may serve a URI, likeliest first.
 
         Raises:
             UnknownResource: nobody, as far as this agent is concerned.
         """
         found = await self.find(
-            agent, lambda catalogue: catalogue.resource(uri) or catalogue.templates_for(uri) or None
+            viewer, lambda catalogue: catalogue.resource(uri) or catalogue.templates_for(uri) or None
         )
         if isinstance(found, Owner):
             return [found]
         # Nobody lists it: a template may stand for it, or there is only one who can know it.
         guesses = found if isinstance(found, list) else []
-        if found is None and agent.view is not None and not self._library.withholds(agent.view, uri):
-            guesses = [Owner(agent.view, uri, {})]
-        if owners := [owner for owner in guesses if self.admits_uri(agent, owner.upstream, owner.original)]:
+        if found is None and viewer.view is not None and not self._library.withholds(viewer.view, uri):
+            guesses = [Owner(viewer.view, uri, {})]
+        if owners := [owner for owner in guesses if self.admits_uri(viewer, owner.upstream, owner.original)]:
             return owners
-        raise unknown_resource(agent, uri, found if isinstance(found, Ambiguous) else None)
+        raise unknown_resource(viewer, uri, found if isinstance(found, Ambiguous) else None)
 
     def check(self, kind: Kind, owner: Owner) -> None:
         """
@@ -108,17 +144,17 @@ class Lookup:
         if change := self._library.blocked(kind, owner):
             raise DefinitionChanged(owner.upstream, change.kind, change.name, change.what)
 
-    def admits_uri(self, agent: Agent, upstream: str, own: str) -> bool:
+    def admits_uri(self, viewer: Viewer, upstream: str, own: str) -> bool:
         """Whether the policy lets an agent have an upstream's URI that it was not listed, by every name it has."""
-        grant = self.grant(agent)
+        grant = self.grant(viewer)
         return grant.unrestricted or all(
             grant.admits(upstream, public) for public in self._library.whole(None).public_uris(upstream, own)
         )
 
 
-def unknown_resource(agent: Agent, uri: str, found: Ambiguous | None) -> UnknownResource:
+def unknown_resource(viewer: Viewer, uri: str, found: Ambiguous | None) -> UnknownResource:
     hint = f". Several upstreams have it; use one of {', '.join(found.choices)}" if found is not None else ""
     error = UnknownResource(uri, hint)
-    if agent.era is Era.MODERN:
+    if viewer.era is Era.MODERN:
         error.code = INVALID_PARAMS
     return error

@@ -36,7 +36,7 @@ from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.extensions import Extensions, family_of
 from gateway.frontend.listening import Listening
 from gateway.frontend.log_messages import LogMessages
-from gateway.frontend.lookup import Lookup, unknown_resource
+from gateway.frontend.lookup import Lookup, Viewer, unknown_resource
 from gateway.frontend.param_headers import mirrored
 from gateway.frontend.places import Places
 from gateway.jsonrpc import as_object
@@ -214,21 +214,20 @@ class Server:
         agent.version = requested if requested in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[-1]
         agent.capabilities = as_object(request.params.get("capabilities"))  # lenient: absent means none
         agent.info = as_object(request.params.get("clientInfo"))
-        await self._lookup.settle(agent)
-        return {"protocolVersion": agent.version, "serverInfo": self._identity(agent), **self._offer(agent)}
+        await self._lookup.settle(request)
+        return {"protocolVersion": agent.version, "serverInfo": self._identity(agent), **self._offer(request)}
 
     async def _discover(self, request: Request) -> dict[str, Any]:
-        agent = request.agent
-        await self._lookup.settle(agent)
-        return {"supportedVersions": list(MODERN_VERSIONS), **self._offer(agent), **self._cache_hints(agent)}
+        await self._lookup.settle(request)
+        return {"supportedVersions": list(MODERN_VERSIONS), **self._offer(request), **self._cache_hints(request)}
 
     async def _ping(self, request: Request) -> dict[str, Any]:
         return {}
 
-    def _offer(self, agent: Agent) -> dict[str, Any]:
-        catalogue = self._lookup.catalogue(agent)
+    def _offer(self, viewer: Viewer) -> dict[str, Any]:
+        catalogue = self._lookup.catalogue(viewer)
         capabilities = dict(catalogue.capabilities)
-        if any(upstream.known is None for upstream in self._lookup.candidates(agent)):
+        if any(upstream.known is None for upstream in self._lookup.candidates(viewer)):
             # One of them has yet to say what it offers. What is not declared now could never be offered later.
             for kind in CHANGE_NOTIFICATIONS:
                 capabilities.setdefault(kind, {"listChanged": True})
@@ -246,30 +245,30 @@ class Server:
     # --- Lists ------------------------------------------------------------------------------------------------------
 
     async def _list(self, request: Request) -> dict[str, Any]:
-        agent, method = request.agent, request.method
-        await self._lookup.settle(agent)
-        await self._freshen(agent)
+        method = request.method
+        await self._lookup.settle(request)
+        await self._freshen(request)
         field, key = _LISTS[method]
-        items = getattr(self._lookup.catalogue(agent), field)
+        items = getattr(self._lookup.catalogue(request), field)
         cursor = request.params.get("cursor")
-        served, cursor = page(items, cursor, self._settings.page_size, key, is_sorted=agent.view is None)
+        served, cursor = page(items, cursor, self._settings.page_size, key, is_sorted=request.view is None)
         result: dict[str, Any] = {LIST_METHODS[method]: served}
         if cursor is not None:
             result["nextCursor"] = cursor
-        if agent.era is Era.MODERN:
-            result |= self._cache_hints(agent)
+        if request.era is Era.MODERN:
+            result |= self._cache_hints(request)
         return result
 
-    def _cache_hints(self, agent: Agent) -> dict[str, Any]:
+    def _cache_hints(self, viewer: Viewer) -> dict[str, Any]:
         """The strictest of the parts; an upstream that gave no hint allows no caching."""
-        catalogue = self._lookup.catalogue(agent)
-        known = [upstream.known for upstream in self._lookup.candidates(agent)]
+        catalogue = self._lookup.catalogue(viewer)
+        known = [upstream.known for upstream in self._lookup.candidates(viewer)]
         hinted = all(listing is not None and listing.ttl_ms is not None for listing in known)
         ttl = catalogue.ttl_ms if hinted and catalogue.ttl_ms is not None else 0
         return {"ttlMs": ttl, "cacheScope": "private" if catalogue.private else "public"}
 
-    async def _freshen(self, agent: Agent) -> None:
-        stale = [upstream for upstream in self._lookup.upstreams(agent) if upstream.is_stale()]
+    async def _freshen(self, viewer: Viewer) -> None:
+        stale = [upstream for upstream in self._lookup.upstreams(viewer) if upstream.is_stale()]
         if stale:
             async with anyio.create_task_group() as tg:
                 for upstream in stale:
@@ -282,7 +281,7 @@ class Server:
         arguments = request.params.get("arguments")
         if arguments is not None and not isinstance(arguments, dict):
             raise InvalidParams("arguments must be an object")
-        owner = await self._lookup.find(request.agent, lambda catalogue: catalogue.tool(name))
+        owner = await self._lookup.find(request, lambda catalogue: catalogue.tool(name))
         if owner is None:
             raise UnknownTool(name)
         request.headers = {**request.headers, **mirrored(owner, request.params)}
@@ -291,12 +290,12 @@ class Server:
             del params["task"]  # nobody could ever ask for its result
         result = await self._forward(request, "tools", owner, params)
         if result.get("resultType") == "task":
-            self._tasks.publish(result, owner.upstream, request.agent.principal.id)
+            self._tasks.publish(result, owner.upstream, request.principal.id)
         return result
 
     async def _get_prompt(self, request: Request) -> dict[str, Any]:
         name = string(request.params, "name")
-        owner = await self._lookup.find(request.agent, lambda catalogue: catalogue.prompt(name))
+        owner = await self._lookup.find(request, lambda catalogue: catalogue.prompt(name))
         if owner is None:
             raise UnknownPrompt(name)
         return await self._forward(request, "prompts", owner, {**request.params, "name": owner.original})
@@ -306,22 +305,22 @@ class Server:
         kind: Kind = "prompts" if ref.get("type") == "ref/prompt" else "resources"
         if ref.get("type") == "ref/prompt":
             name, key = string(ref, "name"), "name"
-            owner = await self._lookup.find(request.agent, lambda catalogue: catalogue.prompt(name))
+            owner = await self._lookup.find(request, lambda catalogue: catalogue.prompt(name))
             if owner is None:
                 raise UnknownPrompt(name)
         elif ref.get("type") == "ref/resource":
             uri, key = string(ref, "uri"), "uri"
             found = await self._lookup.find(
-                request.agent, lambda catalogue: catalogue.template(uri) or catalogue.resource(uri)
+                request, lambda catalogue: catalogue.template(uri) or catalogue.resource(uri)
             )
             if not isinstance(found, Owner):
-                raise unknown_resource(request.agent, uri, found)
+                raise unknown_resource(request, uri, found)
             owner = found
         else:
             raise InvalidParams("ref.type must be ref/prompt or ref/resource")
         result = await self._forward(request, kind, owner, {**request.params, "ref": {**ref, key: owner.original}})
-        if kind == "resources" and not self._lookup.grant(request.agent).unrestricted:
-            admits = partial(self._lookup.admits_uri, request.agent, owner.upstream)
+        if kind == "resources" and not self._lookup.grant(request).unrestricted:
+            admits = partial(self._lookup.admits_uri, request, owner.upstream)
             return permitted(result, owner.original, request.params, admits)
         return result
 
@@ -347,7 +346,7 @@ class Server:
 
     async def _read_resource(self, request: Request) -> dict[str, Any]:
         uri = string(request.params, "uri")
-        owners = await self._lookup.owners(request.agent, uri)
+        owners = await self._lookup.owners(request, uri)
         for owner in owners[:-1]:
             try:
                 return await self._forward(request, "resources", owner, {**request.params, "uri": owner.original})
@@ -362,4 +361,4 @@ class Server:
 def _is_one_of_many(agent: Agent) -> bool:
     """Whether somebody else might be answered differently: with authentication, what one principal may use says nothing
     of another's, even if no rule and no credential tells them apart yet."""
-    return agent.principal != ANONYMOUS
+    return agent.opener != ANONYMOUS

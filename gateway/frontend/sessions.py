@@ -89,7 +89,7 @@ class Sessions:
         Raises:
             TooManySessions: the cap is reached.
         """
-        self._places.take(session.agent.principal)
+        self._places.take(session.agent.opener)
         self._open[session.agent.id] = session
 
     def get(self, id: str, principal: Principal, view: str | None) -> Session:
@@ -98,21 +98,20 @@ class Sessions:
             SessionNotFound: it does not exist, or is another principal's or another view's: to the caller, the same.
         """
         session = self._open.get(id)
-        if session is None or session.agent.principal.id != principal.id or session.agent.view != view:
+        if session is None or session.agent.opener.id != principal.id or session.agent.view != view:
             raise SessionNotFound
-        session.agent.principal = principal  # the same one, with what it may do by now
         session.used_at = time.monotonic()
         return session
 
     async def close(self, session: Session) -> None:
         if self._open.pop(session.agent.id, None) is not None:
-            self._places.give(session.agent.principal)
+            self._places.give(session.agent.opener)
             session.shut()
             await self._on_close(session.agent)
 
     async def close_those_of(self, principals: Collection[str]) -> None:
         """End the sessions of principals (ids) that are no longer good, and of their agents."""
-        for session in [s for s in self._open.values() if s.agent.principal.is_one_of(principals)]:
+        for session in [s for s in self._open.values() if s.agent.opener.is_one_of(principals)]:
             await self.close(session)
 
     def shut(self) -> None:

@@ -98,7 +98,7 @@ class LegacySse:
     def close_those_of(self, principals: Collection[str]) -> None:
         """End the connections of principals (ids) that are no longer good, and of their agents."""
         for connection in self._open.values():
-            if connection.duplex.agent.principal.is_one_of(principals):
+            if connection.duplex.agent.opener.is_one_of(principals):
                 connection.stream.end()
 
     def shut(self) -> None:
@@ -114,12 +114,11 @@ class LegacySse:
         """
         parameters: dict[str, Any] = parse_qs(http.query.decode("latin-1"))
         connection = self._open.get(parameters.get("session_id", [""])[0])
-        if connection is None or connection.duplex.agent.principal.id != http.principal.id:
+        if connection is None or connection.duplex.agent.opener.id != http.principal.id:
             raise SessionNotFound
         with self._in_flight.held(http.principal):
             message = await read_message(http.headers, http.receive, self._settings.max_request_bytes)
         if "id" not in message and "method" in message:
             await self._count_notification(http.principal, message["method"])
-        connection.duplex.agent.principal = http.principal  # the same one, with what it may do by now
-        connection.duplex.take(message)
+        connection.duplex.take(message, http.principal)
         await reply_empty(http.send, 202)

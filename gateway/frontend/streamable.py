@@ -15,6 +15,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
+from gateway.access.delegation import covers
 from gateway.access.in_flight import InFlight
 from gateway.catalogue.library import Library, Sight
 from gateway.config.models import GatewaySettings
@@ -25,6 +26,7 @@ from gateway.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotAcceptable,
+    SessionNotFound,
     StreamExists,
     UnsupportedVersion,
 )
@@ -163,6 +165,8 @@ class Streamable:
         if not http.accepts("text/event-stream"):
             raise NotAcceptable("Accept must include text/event-stream.")
         session = self._session(http)
+        if not covers(http.principal, session.agent.opener):
+            raise SessionNotFound  # by now they have less than what the session may say
         channel, after = session.streams.standing, None
         if (last_event_id := http.headers.get("last-event-id")) is not None:
             channel, after = session.streams.find(last_event_id)
@@ -215,16 +219,16 @@ class Streamable:
 
     async def _post_in_session(self, http: Http, message: Message, session: Session) -> None:
         if "id" not in message or "method" not in message:
-            self._take(message, session)
+            self._take(message, session, http.principal)
             await reply_empty(http.send, 202)
         else:
             await self._answer(http, message, session.agent, session, _session_header(session.agent))
 
-    def _take(self, message: Message, session: Session) -> None:
+    def _take(self, message: Message, session: Session, sender: Principal) -> None:
         """A notification or a response; nobody is owed an answer."""
         method, params = message.get("method"), as_object(message.get("params"))
         if method is None:
-            session.asks.answer(message)
+            session.asks.answer(message, sender)
         elif method == "notifications/cancelled":
             session.cancel(params.get("requestId"))
         else:
@@ -296,9 +300,11 @@ class Streamable:
             exchange.notify,
             headers=extra or {},
             response_headers=headers,
-            ask=_asking(session, exchange) if session is not None else None,
             pause=exchange.pause,
+            sender=http.principal,
         )
+        if session is not None:
+            request.ask = _asking(session, exchange, request)
         silence = exchange.open_if_silent()
         watch: asyncio.TimerHandle | None = None
         answer, status, succeeded = None, 200, False
@@ -361,12 +367,12 @@ def _primes(agent: ConnectedAgent) -> bool:
     return agent.version >= PRIMING_VERSION
 
 
-def _asking(session: Session, exchange: Exchange) -> Ask:
+def _asking(session: Session, exchange: Exchange, request: Request) -> Ask:
     """Asks on the request's own stream, or on the standing one if its client wants none."""
 
     async def ask(method: str, params: dict[str, Any] | None) -> dict[str, Any]:
         write = exchange.write if exchange.streams else session.streams.standing.push
-        return await session.asks.ask(write, method, params)
+        return await session.asks.ask(write, method, params, request)
 
     return ask
 

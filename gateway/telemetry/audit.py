@@ -44,7 +44,7 @@ def audit(following: Handler) -> Handler:
                 outcome=outcome,
                 code=code,
                 ms=round((time.perf_counter() - started) * 1000, 2),
-                principal=agent.principal.id,
+                principal=request.principal.id,
                 era=agent.era.value,
                 view=agent.view,
                 client=_name(agent.info),

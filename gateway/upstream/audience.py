@@ -34,5 +34,5 @@ class Audience:
         if self.agent is not None:
             return agent.id == self.agent.id
         if self.principal is not None:
-            return agent.principal.id == self.principal
-        return self._roots <= {agent.principal.root_id}
+            return agent.opener.id == self.principal
+        return self._roots <= {agent.opener.root_id}

@@ -82,9 +82,9 @@ class PrivateLinks:
         """
         lasting = isolation == "session" and agent.lasting
         capabilities = declared(agent)
-        key = agent.id if lasting else agent.principal.id, jsonrpc.dumps(capabilities)
+        key = agent.id if lasting else agent.opener.id, jsonrpc.dumps(capabilities)
         alone = alone and not lasting
-        owner = partial(Audience, agent=agent) if lasting else partial(Audience, principal=agent.principal.id)
+        owner = partial(Audience, agent=agent) if lasting else partial(Audience, principal=agent.opener.id)
         make = partial(self._make, capabilities, owner)
         private = await self._obtain(key, partial(self._take, key, make, lasting=lasting, alone=alone), patience)
         private.users += 1

@@ -183,7 +183,7 @@ class Upstream:
         """
         given: CallOptions = {**(options or {})}
         if agent is not None:
-            given["root"] = agent.principal.root_id
+            given["root"] = agent.opener.root_id
         isolation = None if agent is None else self.config.isolation or await self._isolation_for(agent)
         tool = params.get("name") if method == "tools/call" else None
         timeout = given.get("timeout", self.config.timeout_of(tool if isinstance(tool, str) else None))
@@ -228,7 +228,7 @@ class Upstream:
         """
         if self.agreed is not None:
             return self.agreed.era
-        tenant = agent.principal.root_id if agent is not None else ""
+        tenant = agent.opener.root_id if agent is not None else ""
         return (await self._delivery.reach(self._main, tenant)).era
 
     def health(self) -> Health:

@@ -8,11 +8,11 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway.errors import UnknownTool
+from gateway.errors import InsufficientScope, UnknownTool
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.duplex import Duplex
 from gateway.protocol import Era
-from gateway.request import ANONYMOUS, Request
+from gateway.request import ANONYMOUS, READ, Principal, Request
 from tests.servers.peers import ENVELOPE
 from tests.support import wait_until
 
@@ -233,3 +233,41 @@ async def test_what_it_says_unasked_is_passed_on() -> None:
     async with Wired().running() as it:
         it.send("notifications/roots/list_changed")
         await wait_until(lambda: it.heard == [("notifications/roots/list_changed", {})])
+
+
+async def test_a_request_keeps_the_principal_it_came_with() -> None:
+    """Whoever comes next, and be it before it was handled: another token of the same person may grant more."""
+    wide, narrow = Principal("oauth:i|alice"), Principal("oauth:i|alice", scopes=frozenset({READ}))
+    it = Wired()
+    it.agent = ConnectedAgent(wide, None, "2025-11-25")
+    modern = {"_meta": ENVELOPE}
+    async with it.running():
+        for id, params in enumerate(({}, modern, {}, modern)):
+            sent = {"jsonrpc": "2.0", "id": id, "method": "wait", "params": params}
+            it.duplex.take(sent, narrow if id < 2 else wide)
+        await wait_until(lambda: len(it.handled) == 4)
+        it.release.set()
+        await it.answered(0, 1, 2, 3)
+    assert [request.principal for request in it.handled] == [narrow, narrow, wide, wide]
+
+
+async def test_an_answer_needs_what_the_question_needed() -> None:
+    """Who may not call may not answer what a call asks; who may not use an upstream, nothing that it asks."""
+    wide, reader = Principal("oauth:i|alice"), Principal("oauth:i|alice", scopes=frozenset({READ}))
+    elsewhere = Principal("oauth:i|alice", upstreams=frozenset({"other"}))
+    it = Wired()
+    it.agent = ConnectedAgent(wide, None, "2025-11-25")
+    async with it.running():
+        it.duplex.take({"jsonrpc": "2.0", "id": 1, "method": "initialize"}, wide)
+        await it.answered(1)
+        it.duplex.take({"jsonrpc": "2.0", "id": 2, "method": "ask"}, wide)
+        await wait_until(lambda: it.handled[-1].method == "ask")
+        it.handled[-1].upstream = "up"
+        await wait_until(lambda: it.written[-1].get("method") == "roots/list")
+        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": it.written[-1]["id"], "result": {"roots": []}}
+        with pytest.raises(InsufficientScope):
+            it.duplex.take(answer, reader)
+        it.duplex.take(answer | {"result": {"roots": ["foreign"]}}, elsewhere)
+        it.duplex.take(answer, wide)
+        await it.answered(1, 2)
+    assert it.written[-1]["result"]["answer"] == {"roots": []}
