@@ -1,4 +1,5 @@
-"""JSON whose numbers keep their text: `1.50`, `1e400`, `0.1234567890123456789`, integers beyond 64 bits.
+"""JSON whose numbers keep their text: `1.50`, `1e400`, `0.1234567890123456789`, integers beyond 64 bits. And half a
+surrogate pair its escape: `"\\ud83d"` is what is left of an emoji that JavaScript cut in two.
 
 Slower than `orjson`, above all for what has thousands of decimal fractions; `is_needed` says which documents take this
 way. A number that Python would write in another way is a `Number`: a float that remembers how it was written.
@@ -6,7 +7,8 @@ way. A number that Python would write in another way is a `Number`: a float that
 
 import json
 import re
-from typing import Any, Final
+from json.encoder import encode_basestring
+from typing import Any, Final, cast
 
 import msgspec
 import orjson
@@ -45,17 +47,27 @@ def loads(data: bytes) -> Any:
     """
     try:
         if _NEGATIVE_ZERO.search(data) is None:
-            return _decoder.decode(data)
-        _syntax.decode(data)  # the standard library lets more pass than JSON is
-        return json.loads(data, parse_float=_from_text, parse_int=_integer)
+            try:
+                return _decoder.decode(data)
+            except msgspec.DecodeError:
+                if b"\\ud" not in data and b"\\uD" not in data:
+                    raise
+        # The standard library lets more pass than JSON is. Surrogates are other characters to this check.
+        _syntax.decode(data.replace(b"\\ud", b"\\u0").replace(b"\\uD", b"\\u0"))
+        return json.loads(data.decode(), parse_float=_from_text, parse_int=_integer)
     except RecursionError as error:
         raise ValueError(str(error)) from None
 
 
 def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
-    """As `jsonrpc.dumps`, for values that `orjson` refuses: integers beyond 64 bits."""
+    """As `jsonrpc.dumps`, for values that `orjson` refuses: integers beyond 64 bits, and half a surrogate pair."""
     try:
-        return (_sorting_encoder if sort_keys else _encoder).encode(value)
+        try:
+            return (_sorting_encoder if sort_keys else _encoder).encode(value)
+        except UnicodeEncodeError:
+            pieces: list[str] = []
+            _write(value, pieces, sort_keys)
+            return "".join(pieces).encode(errors="backslashreplace")
     except (TypeError, RecursionError) as error:
         raise ValueError(str(error)) from None
 
@@ -78,6 +90,35 @@ def _from_text(text: str) -> float:
 
 def _integer(text: str) -> int | Number:
     return Number(text) if text == "-0" else int(text)
+
+
+def _write(value: object, pieces: list[str], sort_keys: bool) -> None:
+    """Encode piece by piece: no library writes half a surrogate pair *and* numbers as they were."""
+    if isinstance(value, str):
+        pieces.append(encode_basestring(value))
+    elif isinstance(value, dict):
+        members = cast("dict[str, object]", value)
+        pieces.append("{")
+        for key in sorted(members) if sort_keys else members:
+            pieces += (encode_basestring(key), ":")
+            _write(members[key], pieces, sort_keys)
+            pieces.append(",")
+        _close(pieces, "}")
+    elif isinstance(value, list | tuple):
+        pieces.append("[")
+        for each in cast("list[object]", value):
+            _write(each, pieces, sort_keys)
+            pieces.append(",")
+        _close(pieces, "]")
+    else:
+        pieces.append(_encoder.encode(value).decode())
+
+
+def _close(pieces: list[str], end: str) -> None:
+    if pieces[-1] == ",":
+        pieces[-1] = end
+    else:
+        pieces.append(end)
 
 
 def _raw(value: object) -> msgspec.Raw:

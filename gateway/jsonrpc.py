@@ -1,7 +1,7 @@
 """JSON in and out, and the four shapes of a JSON-RPC message. Bytes and dicts only; no model, no I/O.
 
-`orjson` is the fast path. It changes the text of some numbers, so documents that may have such take another way
-(`exact`): what passes through a gateway must come out as it went in.
+`orjson` is the fast path. It changes the text of some numbers and refuses half a surrogate pair, so documents that may
+have such take another way (`exact`): what passes through a gateway must come out as it went in.
 """
 
 import gc
@@ -17,8 +17,12 @@ from gateway import exact
 Message = dict[str, Any]
 """One decoded JSON-RPC message."""
 
-RequestId = str | int
-"""As JSON-RPC allows it; the gateway never sends `null`."""
+RequestId = str | int | float
+"""As JSON-RPC allows it; the gateway never sends `null`. Numbers that are equal are the same id: to peers whose numbers
+are all doubles, 2 is `2.0`."""
+
+BOM: Final = b"\xef\xbb\xbf"
+"""A byte order mark, which Windows shells and some servers put before JSON. RFC 8259, 8.1: it may be ignored."""
 
 MAX_VALUES: Final = 100_000
 """Most values in one message, an agent's or an upstream's. A million keys take 0.3 s, or 1 s beside a long integer, in
@@ -43,6 +47,8 @@ def loads(data: bytes, max_values: int = MAX_VALUES) -> Any:
         ValueError: not JSON, nested more than `MAX_DEPTH` deep, or not UTF-8.
         TooManyValues: it has more than `max_values`. Counted only where that could take long.
     """
+    if data.startswith(BOM):
+        data = data[len(BOM) :]
     brackets = _brackets(data)
     if len(data) <= _LARGE:
         value = _loads(data)
@@ -152,6 +158,11 @@ def error(id: RequestId | None, code: int, message: str, data: Any = None) -> Me
     return {"jsonrpc": "2.0", "id": id, "error": body}
 
 
+def mended(value: object) -> object:
+    """`value`, but an empty object for an empty array, where only an object can be meant: PHP knows no difference."""
+    return {} if value == [] else value
+
+
 def as_object(value: object) -> dict[str, Any]:
     """`value` if it is a JSON object, else an empty one."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
@@ -159,4 +170,13 @@ def as_object(value: object) -> dict[str, Any]:
 
 def is_id(value: object) -> TypeGuard[RequestId]:
     """Whether `value` can be a request id. Booleans are integers to Python, not to JSON."""
+    if isinstance(value, float):
+        return value.is_integer()
     return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def error_code(value: object, default: int) -> int:
+    """An error's code; `default` for one that is no integer, or larger than clients can read (2⁵³)."""
+    if is_id(value) and not isinstance(value, str) and abs(value) < 2**53:
+        return int(value)
+    return default

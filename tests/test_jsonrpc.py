@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.jsonrpc import MAX_DEPTH, TooManyValues, dumps, loads
+from gateway.jsonrpc import MAX_DEPTH, TooManyValues, dumps, error_code, loads
 
 LARGE = 100_000
 """Bytes from which on values are counted, and more."""
@@ -75,7 +75,11 @@ def test_what_is_dense_but_begins_as_if_it_were_indented() -> None:
         b'[-0,"\t"]',
         b"[1.0] 2",
         b'"\xff"',
-        b'"\\ud800"',
+        b'"\\ud80"',
+        b'["\\ud800", NaN]',
+        b'["\\ud800", "\xed\xa0\x80"]',
+        b"\xef\xbb\xbf",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}",
         b"NaN",
         b"9" * 5000,
         b"[" + b"9" * 5000 + b"]",
@@ -89,6 +93,23 @@ def test_what_is_dense_but_begins_as_if_it_were_indented() -> None:
 def test_what_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - whatever a decoder says
         loads(data)
+
+
+@pytest.mark.parametrize("half", [b'"cut \\ud83d"', b'"\\udc00"', b'["\\ud83d",{"\\udfff":12345678901234567890}]'])
+def test_half_a_surrogate_pair_stays_its_escape(half: bytes) -> None:
+    assert dumps(loads(half)) == half
+    assert dumps(loads(half.upper().replace(b"\\U", b"\\u"))).lower() == half
+    assert dumps(loads(b'"\\ud83d\\ude00 \\\\ud83d"')) == '"😀 \\\\ud83d"'.encode(), "neither of these is one"
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    assert loads(b'\xef\xbb\xbf{"a": "\xef\xbb\xbf"}') == {"a": "\ufeff"}
+
+
+def test_what_can_be_an_error_code() -> None:
+    assert error_code(-32000, 0) == error_code(-32000.0, 0) == -32000
+    for none in (2**70, -(2**53), 1e300, 1.5, "1", None, True):
+        assert error_code(none, 0) == 0
 
 
 @pytest.mark.parametrize("inside", [b"", b"1" * 30])

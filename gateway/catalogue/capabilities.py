@@ -46,20 +46,24 @@ def merged_instructions(parts: Sequence[tuple[str, str]]) -> str | None:
 
 def cut(text: str, size: int) -> str:
     """`text` in at most `size` bytes of UTF-8, with an ellipsis where something is missing."""
-    data = text.encode()
+    data = _utf8(text)
     if len(data) <= size:
         return text
     kept = data[: max(size - len(_ELLIPSIS.encode()), 0)].decode(errors="ignore")
     return kept + _ELLIPSIS if size >= len(_ELLIPSIS.encode()) else ""
 
 
+def _utf8(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")  # half a surrogate pair: it will be escaped, but counts about as much
+
+
 def _fair_cut(texts: Sequence[str], room: int) -> list[str]:
     """Cut the longest until all fit into `room` bytes; what a short one leaves over goes to the longer ones."""
     fitted = list(texts)
-    sizes = [len(text.encode()) for text in texts]
+    sizes = [len(_utf8(text)) for text in texts]
     for left, index in zip(range(len(texts), 0, -1), sorted(range(len(texts)), key=sizes.__getitem__), strict=True):
         fitted[index] = cut(texts[index], room // left)
-        room -= len(fitted[index].encode())
+        room -= len(_utf8(fitted[index]))
     return fitted
 
 

@@ -39,14 +39,14 @@ def _after(items: Sequence[Item], last: str, key: str, is_sorted: bool) -> int:
 
 
 def _encode(name: str) -> str:
-    return base64.urlsafe_b64encode(_FORM + name.encode()).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(_FORM + name.encode(errors="surrogatepass")).rstrip(b"=").decode()
 
 
 def _decode(cursor: Any) -> str:
     try:
         data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         if data.startswith(_FORM):
-            return data.removeprefix(_FORM).decode()
+            return data.removeprefix(_FORM).decode(errors="surrogatepass")
     except (TypeError, ValueError):
         pass
     raise InvalidParams("Not a cursor of this server; start again without one.")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from gateway import jsonrpc
 from gateway.access.layers import scope_of
@@ -93,10 +93,9 @@ class Asks:
 
 
 def _result(message: Message) -> dict[str, Any]:
-    if isinstance(message.get("result"), dict):
-        return as_object(message["result"])
+    result = jsonrpc.mended(message.get("result"))
+    if isinstance(result, dict):
+        return as_object(cast("object", result))
     error = as_object(message.get("error"))
-    code, text = error.get("code"), error.get("message")
-    raise AgentError(
-        code if isinstance(code, int) else INTERNAL_ERROR, text if isinstance(text, str) else "", error.get("data")
-    )
+    code, text = jsonrpc.error_code(error.get("code"), INTERNAL_ERROR), error.get("message")
+    raise AgentError(code, text if isinstance(text, str) else "", error.get("data"))

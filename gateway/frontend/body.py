@@ -1,11 +1,13 @@
 """Reading a request body: capped, and plain. How long it may take is the connection's business."""
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 from gateway import jsonrpc
 from gateway.errors import InvalidRequest, ParseError, PayloadTooLarge, UnsupportedMediaType
 from gateway.frontend.exchange import Receive
 from gateway.jsonrpc import Message, as_object
+from gateway.protocol import META_CLIENT_CAPABILITIES
 
 
 async def read_message(headers: Mapping[str, str], receive: Receive, cap: int) -> Message:
@@ -46,14 +48,36 @@ def check_shape(message: Message) -> Message:
     Raises:
         InvalidRequest: not a JSON-RPC 2.0 request, notification or response.
     """
-    method, params = message.get("method"), message.get("params")
+    method, params = message.get("method"), jsonrpc.mended(message.get("params"))
     is_request = isinstance(method, str) and ("id" not in message or jsonrpc.is_id(message["id"]))
     is_response = method is None and "id" in message and ("result" in message or "error" in message)
     if message.get("jsonrpc") != "2.0" or not (is_request or is_response):
         raise InvalidRequest("Not a JSON-RPC 2.0 request, notification or response.")
-    if params is not None and not isinstance(params, dict):
-        raise InvalidRequest("params must be an object.")
+    if params is not None:
+        if not isinstance(params, dict):
+            raise InvalidRequest("params must be an object.")
+        message["params"] = params
+        _mend(as_object(cast("object", params)))
     return message
+
+
+def _mend(params: dict[str, Any]) -> None:
+    """Make what can only be an object one, where it is an empty array: see `jsonrpc.mended`."""
+    for name in ("arguments", "capabilities", "_meta"):
+        if params.get(name) == []:
+            params[name] = {}
+    meta = as_object(params.get("_meta"))
+    if META_CLIENT_CAPABILITIES in meta:
+        meta[META_CLIENT_CAPABILITIES] = _mended_capabilities(meta[META_CLIENT_CAPABILITIES])
+    if "capabilities" in params:
+        params["capabilities"] = _mended_capabilities(params["capabilities"])
+
+
+def _mended_capabilities(value: object, levels: int = 3) -> object:
+    """What a client can do holds objects in objects, and no arrays."""
+    if levels and isinstance(value, dict):
+        return {name: _mended_capabilities(one, levels - 1) for name, one in as_object(cast("object", value)).items()}
+    return jsonrpc.mended(value)
 
 
 async def read_body(headers: Mapping[str, str], receive: Receive, cap: int) -> bytes:

@@ -65,6 +65,8 @@ async def serve_stdio(
             elif line.strip():
                 duplex.receive(line)
         if not data:
+            if (last := lines.rest()).strip():  # not everybody ends the last line
+                duplex.receive(last)
             ended.set()
 
     async with anyio.create_task_group() as tg:

@@ -5,6 +5,7 @@ all, whoever wrote it and in whatever field.
 """
 
 import errno
+import json
 import logging
 import os
 import re
@@ -131,4 +132,7 @@ def _as_is(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
 
 
 def _render_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
-    return orjson.dumps(event, default=str).decode()
+    try:
+        return orjson.dumps(event, default=str).decode()
+    except TypeError:  # half a surrogate pair, or an integer beyond 64 bits: a peer's text must not break the log
+        return json.dumps(event, default=str)

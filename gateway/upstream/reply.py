@@ -13,7 +13,7 @@ import anyio
 from gateway import jsonrpc
 from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError
 from gateway.jsonrpc import Message, as_object
-from gateway.protocol import METHOD_NOT_FOUND, Era
+from gateway.protocol import INVALID_REQUEST, METHOD_NOT_FOUND, Era
 from gateway.upstream.calls import Call, Refused, RefusedError, SessionLost
 from gateway.upstream.events import EventParser, EventTooLarge
 from gateway.upstream.fair import ALL
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gateway.upstream.calls import CallOptions
     from gateway.upstream.http import HttpDispatcher
 
+SUCCESSES: Final = (200, 201, 203)
+"""HTTP statuses under which an answer comes. Frameworks say 201 to a POST."""
 MAX_REDIRECTS: Final = 3
 MAX_ERROR_BODY: Final = 64 * 1024
 MAX_RESUMES: Final = 10
@@ -124,7 +126,7 @@ class CallReply:
     def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
         self._status = status
         self._location = headers.get(b"location", b"").decode("latin-1") or None
-        if status == 200 and is_event_stream(headers):
+        if status in SUCCESSES and is_event_stream(headers):
             self._parser = EventParser(self._cap)
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             self._refuse(UpstreamProtocolError(self._upstream, "a compressed answer, though identity was asked for"))
@@ -137,9 +139,9 @@ class CallReply:
             self._on_events(self._parser, data)
             return
         self._size += len(data)
-        if self._size <= (self._cap if self._status == 200 else MAX_ERROR_BODY):
+        if self._size <= (self._cap if self._status in SUCCESSES else MAX_ERROR_BODY):
             self._pieces.append(data)
-        elif self._status == 200:
+        elif self._status in SUCCESSES:
             self._refuse(UpstreamOversized(self._upstream, self._cap))
         else:
             self._refuse(Refused(self._upstream, self._status))
@@ -155,7 +157,7 @@ class CallReply:
                 self._call.fail(UpstreamProtocolError(self._upstream, f"{self._skipped}, and no answer"))
             else:
                 self._resume(WireError("its stream ended without an answer"))
-        elif self._status == 200:
+        elif self._status in SUCCESSES:
             self._on_json(b"".join(self._pieces))
         elif 300 <= self._status < 400 and self._location is not None:
             self._redirect(self._location)
@@ -323,6 +325,7 @@ def jsonrpc_error(status: int, body: bytes) -> RefusedError | None:
     """The JSON-RPC error in an HTTP error's body, if there is one."""
     try:
         error: Any = jsonrpc.loads(body)["error"]
-        return RefusedError(status, int(error["code"]), str(error["message"]), error.get("data"))
+        code = jsonrpc.error_code(error["code"], INVALID_REQUEST)
+        return RefusedError(status, code, str(error["message"]), error.get("data"))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

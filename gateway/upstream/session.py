@@ -28,6 +28,7 @@ from gateway.protocol import (
 )
 from gateway.request import QUESTIONS
 from gateway.upstream.calls import CallOptions, Refused
+from gateway.upstream.introduction import repaired
 from gateway.upstream.revisions import next_offer, supported_of
 from gateway.upstream.table import CallTable
 
@@ -129,7 +130,7 @@ class Session(ClientSession):
             again: whether to probe once more, with the revision that an upstream says it knows.
         """
         try:
-            raw = await self.send_discover(version)
+            raw = repaired(await self.send_discover(version))
             result = types.DiscoverResult.model_validate(raw, by_name=False)
         except UpstreamError as error:
             if error.code != UNSUPPORTED_VERSION:
@@ -146,9 +147,7 @@ class Session(ClientSession):
             return None
         self.adopt(result)
         server_info = (result.meta or {}).get(META_SERVER_INFO)
-        return Negotiated(
-            version, Era.MODERN, raw.get("capabilities") or {}, as_object(server_info), result.instructions
-        )
+        return Negotiated(version, Era.MODERN, raw["capabilities"], as_object(server_info), result.instructions)
 
     async def _initialize(self, timeout: float) -> Negotiated:
         """`initialize`, with older revisions too if that is why it is refused."""
@@ -170,8 +169,8 @@ class Session(ClientSession):
             client_info=self._client_info,
         ).model_dump(by_alias=True, mode="json", exclude_none=True)
         options: CallOptions = {"timeout": timeout, "cancel_on_abandon": False}
-        raw = await self.connection.send_raw_request(
-            "initialize", {**params, "capabilities": self.capabilities}, options
+        raw = repaired(
+            await self.connection.send_raw_request("initialize", {**params, "capabilities": self.capabilities}, options)
         )
         agreed = raw.get("protocolVersion")
         if agreed not in HANDSHAKE_VERSIONS:
@@ -180,6 +179,4 @@ class Session(ClientSession):
             self.adopt(types.InitializeResult.model_validate(raw, by_name=False))
         except ValidationError:
             raise UpstreamProtocolError(self.connection.upstream, "an initialize result without its fields") from None
-        return Negotiated(
-            agreed, Era.HANDSHAKE, raw.get("capabilities") or {}, raw.get("serverInfo") or {}, raw.get("instructions")
-        )
+        return Negotiated(agreed, Era.HANDSHAKE, raw["capabilities"], raw["serverInfo"], raw.get("instructions"))

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
     from gateway.upstream.calls import CallOptions
 
-_ID_FIRST: Final = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*"?(\d{1,18})"?\s*[,}]')
-_ID_LAST: Final = re.compile(rb'"id"\s*:\s*"?(\d{1,18})"?\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
+_ID_FIRST: Final = re.compile(
+    rb'(?:\xef\xbb\xbf)?\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*"?(\d{1,18})(?:\.0)?"?\s*[,}]'
+)
+_ID_LAST: Final = re.compile(rb'"id"\s*:\s*"?(\d{1,18})(?:\.0)?"?\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
 """Where servers put the id of an answer. Looked for only there: deeper in, it is the id of something else."""
 
 
@@ -104,7 +106,9 @@ class StdioDispatcher(CallTable):
 
     def _broken(self, head: bytes, tail: bytes, error: GatewayError) -> None:
         """Fail the call the line was meant to answer, if it still says so; else it is noise, and deadlines answer."""
-        match = _ID_FIRST.match(head) or (_ID_LAST.search(tail) if head.lstrip().startswith(b"{") else None)
+        match = _ID_FIRST.match(head) or (
+            _ID_LAST.search(tail) if head.removeprefix(jsonrpc.BOM).lstrip().startswith(b"{") else None
+        )
         call = self.calls.get(int(match.group(1))) if match else None
         if call is not None:
             call.fail(error)

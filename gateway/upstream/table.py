@@ -198,11 +198,11 @@ class CallTable(ABC):
             self._garbage("an answer to another request", via)  # a call's own stream can answer no other
         elif call is not None:
             self._settle(call, body)
-        elif not isinstance(id, int) or id > self._next_id:  # else it comes too late: the caller gave up
+        elif not jsonrpc.is_id(id) or isinstance(id, str) or id > self._next_id:  # else too late: the caller gave up
             self._peer.on_noise(f"an answer to a request that is not waiting (id {str(id)[:64]!r})")
 
     def _settle(self, call: Call, body: Message) -> None:
-        if isinstance(result := body.get("result"), dict):
+        if isinstance(result := jsonrpc.mended(body.get("result")), dict):
             call.succeed(cast("dict[str, Any]", result))
         elif isinstance(error := body.get("error"), dict):
             call.fail(_upstream_error(cast("dict[str, Any]", error)))
@@ -307,10 +307,9 @@ async def _ask(call: Call, asker: Asker, method: str, params: dict[str, Any] | N
 
 
 def _upstream_error(error: dict[str, Any]) -> UpstreamError:
-    code = error.get("code")
     message = error.get("message")
     return UpstreamError(
-        code if isinstance(code, int) and not isinstance(code, bool) else INVALID_REQUEST,
+        jsonrpc.error_code(error.get("code"), INVALID_REQUEST),
         message if isinstance(message, str) else "",
         error.get("data"),
     )

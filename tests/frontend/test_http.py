@@ -121,7 +121,8 @@ def test_a_body_over_the_cap_is_413_whether_declared_or_not(url: str) -> None:
         (b'{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}', -32600),
         (b'{"jsonrpc": "2.0", "id": [], "method": "ping"}', -32600),
         (b'{"jsonrpc": "2.0", "id": 1, "method": 7}', -32600),
-        (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": []}', -32600),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": [{}]}', -32600),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": ""}', -32600),
         (b'{"jsonrpc": "2.0", "id": 1}', -32600),
     ],
 )

@@ -44,10 +44,11 @@ headers = st.dictionaries(
 @settings(deadline=None)
 @given(messages, st.none() | headers)
 def test_any_envelope(message: dict[str, Any], given_headers: dict[str, str] | None) -> None:
-    before = deepcopy(message)
     refusal: GatewayError | None = None
+    before = message
     try:
         check_shape(message)
+        before = deepcopy(message)
         carries_envelope(message.get("params"))
         agent = modern_agent(message, ANONYMOUS, None, given_headers)
         assert agent.era is Era.MODERN

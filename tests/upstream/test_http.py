@@ -142,6 +142,21 @@ def mangled(change: Callable[[bytes], bytes]) -> Script:
     return script
 
 
+@pytest.mark.parametrize("status", ["200 OK", "201 Created", "203 Non-Authoritative Information"])
+async def test_statuses_under_which_an_answer_comes(status: str) -> None:
+    async def created(got: Got) -> None:
+        await got.send(response(encode(reply_to(got)), status))
+
+    async def streamed(got: Got) -> None:
+        head = STREAM_HEAD.replace(b"200 OK", status.encode())
+        await got.send(head, event(reply_to(got)), b"0\r\n\r\n")
+
+    mcp = Mcp(service("modern"), on={"created": created, "streamed": streamed})
+    async with byte_server(mcp) as server, connected(server.url) as up:
+        assert await up.call("created")
+        assert await up.call("streamed")
+
+
 async def drop_mid_body(got: Got) -> None:
     await got.send(response(encode(reply_to(got)))[:-5])
     await got.drop()

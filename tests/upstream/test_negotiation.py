@@ -106,6 +106,8 @@ AGREED = {
     "a later era too": (answering(server_discover=discovered("2030-01-01"), initialize=initialized()), "2025-06-18"),
     "modern": (answering(server_discover=discovered("2026-07-28", "2030-01-01")), "2026-07-28"),
     "a negative ttl": (answering(server_discover=discovered("2026-07-28", ttlMs=-1)), "2026-07-28"),
+    "no arrays but for PHP": (answering(initialize=initialized(capabilities=[])), "2025-06-18"),
+    "modern PHP": (answering(server_discover=discovered("2026-07-28", capabilities=[])), "2026-07-28"),
     "extras": (answering(initialize=initialized(x={"y": None}, instructions="do")), "2025-06-18"),
 }
 
@@ -166,6 +168,24 @@ async def test_agreement(kind: str) -> None:
     async with spawned(program) as up:
         assert up.agreed.version == version
         assert up.agreed.instructions == ("do" if kind == "extras" else None)
+
+
+async def test_what_a_server_says_of_itself_is_repaired_where_it_is_clear_what_it_means() -> None:
+    info = {"name": "x", "version": 1, "title": None}
+    offered: dict[str, Any] = {
+        "tools": [],
+        "prompts": None,
+        "resources": False,
+        "logging": True,
+        "experimental": {"x": [], "y": None},
+    }
+    async with spawned(answering(initialize=initialized(serverInfo=info, capabilities=offered, instructions=7))) as up:
+        assert up.agreed.server_info == {"name": "x", "version": "1"}
+        assert up.agreed.capabilities == {"tools": {}, "logging": {}, "experimental": {"x": {}}}
+        assert up.agreed.instructions is None
+    stamp = {"io.modelcontextprotocol/serverInfo": {"name": "x", "version": 2.5}}
+    async with spawned(answering(server_discover=discovered("2026-07-28", _meta=stamp))) as up:
+        assert up.agreed.server_info == {"name": "x", "version": "2.5"}
 
 
 DISJOINT: dict[str, tuple[Program, type[GatewayError], str]] = {

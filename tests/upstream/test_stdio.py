@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError, UpstreamTimeout
+from gateway.jsonrpc import RequestId
 from gateway.upstream import process
 from gateway.upstream.calls import Call
 from gateway.upstream.process import Program
@@ -213,6 +214,9 @@ BROKEN: dict[str, tuple[bytes, int | None]] = {
     "blanks": (b' { "jsonrpc" : "2.0" , "id" : 7 , "result":{"id":5,"x":"\xff"}}', 7),
     "id last": (b'{"result":{"id":5,"x":"\xff"},"jsonrpc":"2.0","id":7}', 7),
     "id last but one": (b'{"result":{"id":5,"x":"\xff"},"id":7,"jsonrpc":"2.0"}', 7),
+    "a float": (b'{"jsonrpc":"2.0","id":7.0,"result":{"id":5,"x":"\xff"}}', 7),
+    "a byte order mark": (b'\xef\xbb\xbf{"jsonrpc":"2.0","id":7,"result":{"id":5,"x":"\xff"}}', 7),
+    "a byte order mark, id last": (b'\xef\xbb\xbf{"result":{"id":5,"x":"\xff"},"jsonrpc":"2.0","id":7}', 7),
     "a string": (b'{"jsonrpc":"2.0","id":"7","result":{"id":5,"x":"\xff"}}', 7),
     "truncated": (b'{"jsonrpc":"2.0","id":7,"result":{"id":5', 7),
     "nested alone": (b'{"jsonrpc":"2.0","result":{"id":5,"x":"\xff"}}', None),
@@ -231,7 +235,7 @@ async def test_whom_a_broken_line_answers(kind: str) -> None:
     ears = Ears()
     dispatcher = StdioDispatcher("up", ears, StderrLog(lambda line, suppressed: None, float), 10_000)
     loop = asyncio.get_running_loop()
-    calls: dict[str | int, Call] = {id: Call("up", id, "m", {}, loop.create_future()) for id in (5, 7)}
+    calls: dict[RequestId, Call] = {id: Call("up", id, "m", {}, loop.create_future()) for id in (5, 7)}
     dispatcher.calls.update(calls)
     dispatcher.on_stdout(line + b"\n")
     assert {id for id, call in calls.items() if call.future.done()} == ({answered} if answered else set[int]())

@@ -134,7 +134,7 @@ async def test_a_misshapen_error_is_still_one(error: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"result": 7}, {"result": None}, {"error": "no"}, {"result": []}, {"error": None, "result": None}]
+    "body", [{}, {"result": 7}, {"result": None}, {"error": "no"}, {"result": [1]}, {"error": None, "result": None}]
 )
 async def test_neither_result_nor_error(body: dict[str, Any]) -> None:
     async with bench() as b:
@@ -153,7 +153,35 @@ async def test_late_and_double_answers_change_nothing() -> None:
         assert b.ears.noise == []
 
 
-@pytest.mark.parametrize("id", [99, "nobody", None, 1.0, [], {}, True])
+@pytest.mark.parametrize("id", [2, 2.0, "2"])
+async def test_ids_that_are_equal_are_the_same(id: Any) -> None:
+    async with bench() as b:
+        await b.ask()
+        asked = await b.ask()
+        b.table.receive(answer(id, x=1))
+        assert await b.outcome(asked) == {"x": 1}
+        b.table.receive(answer(id, x=1))
+        assert b.ears.noise == [] or id == "2", "it only comes too late"
+
+
+async def test_an_empty_result_may_be_written_as_php_does() -> None:
+    async with bench() as b:
+        asked = await b.ask()
+        b.table.receive({"jsonrpc": "2.0", "id": 1, "result": []})
+        assert await b.outcome(asked) == {}
+
+
+@pytest.mark.parametrize("code", [2**70, 1e300, -32000.0])
+async def test_an_error_keeps_its_message_whatever_its_code(code: Any) -> None:
+    async with bench() as b:
+        asked = await b.ask()
+        b.table.receive({"jsonrpc": "2.0", "id": 1, "error": {"code": code, "message": "big"}})
+        error = await b.outcome(asked)
+        assert isinstance(error, UpstreamError)
+        assert (error.code, error.message) == (-32000 if code == -32000 else -32600, "big")
+
+
+@pytest.mark.parametrize("id", [99, "nobody", None, 1.5, [], {}, True])
 async def test_an_answer_to_nobody_is_noise(id: Any) -> None:
     async with bench() as b:
         asked = await b.ask()

@@ -1,0 +1,93 @@
+"""What agents in the field send that is not quite JSON-RPC, or not quite MCP, and can mean one thing only."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.frontend.test_http import post_bytes
+from tests.interaction._gateway import PATIENT, child, config_file, stdio_command
+from tests.interaction._http import open_session, post
+from tests.interaction._wire import Pipe, piped, request, shake_hands
+from tests.servers.peers import OPENING, SECONDS
+
+BOM = b"\xef\xbb\xbf"
+
+
+def ping(id: str) -> bytes:
+    return b'{"jsonrpc": "2.0", "id": %s, "method": "ping"}' % id.encode()
+
+
+def started(folder: Path) -> list[str]:
+    return stdio_command(config_file(folder, {"raw": child("tests.servers.raw")}, **PATIENT))
+
+
+def rest(pipe: Pipe) -> list[dict[str, Any]]:
+    """Close stdin; what still comes."""
+    pipe.stdin.close()
+    messages = [json.loads(line) for line in iter(pipe.line, b"")]
+    assert pipe.process.wait(SECONDS) == 0
+    return messages
+
+
+def test_a_byte_order_mark_before_the_first_message(url: str, tmp_path: Path) -> None:
+    assert post_bytes(url, BOM + ping("1")) == (200, {"jsonrpc": "2.0", "id": 1, "result": {}})
+    with piped(started(tmp_path)) as pipe:
+        pipe.send(BOM + json.dumps(request("initialize", OPENING, id=7)).encode())
+        assert pipe.receive()["id"] == 7
+
+
+def test_an_id_that_is_a_whole_number_is_one(url: str, tmp_path: Path) -> None:
+    assert post_bytes(url, ping("2.0")) == (200, {"jsonrpc": "2.0", "id": 2, "result": {}})
+    with piped(started(tmp_path)) as pipe:
+        shake_hands(pipe)
+        pipe.send(ping("2.0"))
+        assert pipe.line() == b'{"jsonrpc":"2.0","id":2.0,"result":{}}'
+
+
+def test_the_last_line_need_not_end(tmp_path: Path) -> None:
+    with piped(started(tmp_path)) as pipe:
+        shake_hands(pipe)
+        call = request("tools/call", {"name": "raw__echo", "arguments": {"a": 1}}, id="last")
+        pipe.stdin.write(json.dumps(call).encode())
+        (answer,) = rest(pipe)
+        assert (answer["id"], answer["result"]["structuredContent"]) == ("last", {"a": 1})
+    with piped(started(tmp_path)) as pipe:
+        shake_hands(pipe)
+        pipe.stdin.write(b" ")
+        assert rest(pipe) == []
+
+
+def test_half_a_surrogate_pair_passes_in_both_directions(url: str, tmp_path: Path) -> None:
+    params = rb'{"name":"raw__echo","arguments":{"cut \ud83d":"\udc00"}}'
+    cut = rb'{"jsonrpc":"2.0","id":5,"method":"tools/call","params":%b}' % params
+    status, answer = post_bytes(url, cut)
+    assert status == 200
+    assert answer["result"]["structuredContent"] == {"cut \ud83d": "\udc00"}
+    with piped(started(tmp_path)) as pipe:
+        shake_hands(pipe)
+        pipe.send(cut)
+        assert rb'{"cut \ud83d":"\udc00"}' in pipe.line()
+        # Nor does it hurt where it is logged, or is nobody's name.
+        for method in (rb"tools/call", rb"cut \ud83d/call"):
+            pipe.send(rb'{"jsonrpc":"2.0","id":6,"method":"%s","params":{"name":"\ud83d","uri":"\ud83d:"}}' % method)
+            assert pipe.receive()["error"]["code"] in (-32602, -32601)
+
+
+@pytest.mark.parametrize("modern", [False, True])
+def test_an_empty_array_where_only_an_object_can_be(url: str, modern: bool) -> None:
+    assert post_bytes(url, b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": []}')[1]["result"]["tools"]
+    call = request("tools/call", {"name": "raw__echo", "arguments": []}, modern=modern)
+    if modern:
+        call["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = []
+    status, answer = post(url, call)
+    assert (status, answer["result"]["structuredContent"]) == (200, {})
+
+
+def test_capabilities_of_clients_that_know_no_empty_object(url: str) -> None:
+    declared: list[Any] = [[], {"sampling": [], "elicitation": {"form": []}, "roots": []}]
+    for capabilities in declared:
+        opening = request("initialize", {**OPENING, "capabilities": capabilities})
+        assert post(url, opening)[1]["result"]["protocolVersion"] == OPENING["protocolVersion"]
+    assert post(url, request("tools/list"), open_session(url))[0] == 200
