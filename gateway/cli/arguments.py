@@ -1,7 +1,7 @@
-"""A tool's arguments as people type them: one JSON object, `key=value` pairs, or `-` for JSON on stdin."""
+"""A tool's arguments as people type them: one JSON object, `key=value` or `--key=value`, or `-` for JSON on stdin."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from gateway.jsonrpc import as_object
@@ -24,14 +24,29 @@ def parse(words: Sequence[str], read_stdin: Callable[[], str], schema: Mapping[s
     if len(words) == 1 and words[0].lstrip()[:1] in ("{", "["):
         return _object(words[0], "the argument")
     arguments: dict[str, Any] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not equals or not key:
-            raise ArgumentError(f"{word!r} is neither key=value nor a JSON object")
+    properties = as_object(schema.get("properties"))
+    for key, text in _pairs(words):
+        if key not in properties and (spelt := key.replace("-", "_")) in properties:
+            key = spelt  # as options are written
         if key in arguments:
             raise ArgumentError(f"{key!r} is given twice; a list is written {key}='[1, 2]'")
-        arguments[key] = _value(text, as_object(as_object(schema.get("properties")).get(key)))
+        arguments[key] = True if text is None else _value(text, as_object(properties.get(key)))
     return arguments
+
+
+def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Key and text of each argument: `key=text`, `--key=text`, `--key text`, or `--key` alone, which has none."""
+    pending = list(words)
+    while pending:
+        word = pending.pop(0)
+        is_option = word.startswith("--")
+        key, equals, text = word.removeprefix("--").partition("=")
+        if not key or not (equals or is_option):
+            raise ArgumentError(f"{word!r} is neither key=value nor a JSON object")
+        if equals:
+            yield key, text
+        else:
+            yield key, pending.pop(0) if pending and not pending[0].startswith("--") else None
 
 
 def _object(text: str, where: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.common import Exit, fail, json_option, run, with_config
+from gateway.cli.common import Exit, fail, json_option, run_once, with_config
 from gateway.cli.terminal import dim, harmless, print_json
 from gateway.errors import GatewayError
 
@@ -16,24 +16,25 @@ if TYPE_CHECKING:
     from gateway.config.models import Config
 
 
-@click.command("call")
+@click.command("call", context_settings={"ignore_unknown_options": True})
 @click.argument("tool", metavar="SERVER__TOOL")
-@click.argument("words", metavar="[ARGUMENTS]...", nargs=-1)
+@click.argument("words", metavar="[ARGUMENTS]...", nargs=-1, type=click.UNPROCESSED)
 @json_option
 @with_config
 def command(config: "Config", tool: str, words: tuple[str, ...], as_json: bool) -> None:
     """Call one tool, by the name that `mcp-gateway tools` shows.
 
-    ARGUMENTS are one JSON object, or key=value pairs whose values are JSON where they can be and text where not, or -
-    for JSON on stdin. Progress and log messages go to stderr, the answer to stdout; --json prints all of it.
+    ARGUMENTS are one JSON object, or --key=value or key=value pairs whose values are JSON where they can be and text
+    where not, or - for JSON on stdin. What has the name of an option of ours is written without dashes. Progress and
+    log messages go to stderr, the answer to stdout; --json prints all of it.
 
     \b
-      mcp-gateway call time__now timezone=Europe/Berlin
+      mcp-gateway call time__now --timezone=Europe/Berlin
       mcp-gateway call notes__add '{"title": "Milk", "text": "Two litres"}'
 
     Exits with 1 when the tool reports an error.
     """
-    outcome: _Outcome = run(_call, config, tool, words)
+    outcome: _Outcome = run_once(_call, config, tool, words)
     sys.exit(_print(outcome, as_json))
 
 

@@ -3,6 +3,7 @@
 Imports of weight stand inside the functions that need them: `VERB --help` loads neither pydantic nor the SDK.
 """
 
+import os
 import sys
 from collections.abc import Callable, Collection
 from enum import IntEnum
@@ -134,6 +135,26 @@ def configure_logs(config: "Config", *, at_least: str | None = None) -> None:
     from gateway.telemetry.logs import configure_for
 
     configure_for(config, at_least=at_least)
+
+
+def run_once(main: Callable[..., Any], *args: Any) -> Any:
+    """As `run`, for a verb that somebody waits for: Ctrl-C ends it at once."""
+    import signal
+
+    before = signal.signal(signal.SIGINT, _leave_at_once)
+    try:
+        return run(main, *args)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _leave_at_once(number: int, frame: Any) -> NoReturn:
+    """Nothing is awaited, not even the end of the servers: the guardian sees to that once we are gone."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(Exit.INTERRUPTED)
 
 
 def run(main: Callable[..., Any], *args: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway import __version__
-from gateway.cli.common import Exit, config_option, file_argument, json_option, run
+from gateway.cli.common import Exit, config_option, file_argument, json_option, run_once
 from gateway.cli.terminal import (
     bold,
     columns,
@@ -43,7 +43,7 @@ def command(file: Path | None, path: Path | None, as_json: bool) -> None:
     Looks at the configuration, at programs, variables and folders, tries every server, and checks that the gateway
     could listen and keep its state. Exits with 1 when something is wrong.
     """
-    about, probes, redact = run(_examine, file or path)
+    about, probes, redact = run_once(_examine, file or path)
     findings = [finding for group in about.values() for finding in group]
     wrong = any(finding.kind == "problem" for finding in findings)
     if as_json:

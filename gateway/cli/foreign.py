@@ -104,7 +104,7 @@ class _Translation:
         }
         try:
             problems.raise_if_any()
-            _validate(foreign)
+            validate(foreign.values)
         except ConfigError as error:
             foreign.fault = error.message
         return foreign
@@ -203,8 +203,12 @@ def _unexpandable(values: dict[str, Any]) -> str:
     return "; ".join(dict.fromkeys(_expanded(values)[1]))
 
 
-def _validate(foreign: Foreign) -> None:
-    expanded, _ = _expanded(foreign.values)
+def validate(values: dict[str, Any]) -> None:
+    """
+    Raises:
+        ConfigError: an entry of ours is not valid, whatever its variables are set to.
+    """
+    expanded, _ = _expanded(values)
     try:
         ServerConfig.model_validate(expanded)
     except ValidationError as error:

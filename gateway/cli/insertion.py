@@ -121,7 +121,7 @@ def _in_empty(text: str, key: yaml.Node, value: yaml.Node, column: int) -> _Room
     start, end = int(value.start_mark.index), int(value.end_mark.index)
     if text[start:end].strip():  # `{}`, `null` or `~`, for which there is no longer a place
         text = text[:start].rstrip(" ") + text[end:]
-    return _Room(_next_line(text, int(key.end_mark.index)), column + STEP, text=text)
+    return _Room(next_line(text, int(key.end_mark.index)), column + STEP, text=text)
 
 
 def _after_last(text: str, servers: yaml.MappingNode) -> _Room:
@@ -130,26 +130,26 @@ def _after_last(text: str, servers: yaml.MappingNode) -> _Room:
     first = pairs[0][1]
     is_block = isinstance(first, yaml.MappingNode) and not first.flow_style
     step = int(first.start_mark.column) - indent if is_block else STEP
-    ends = [max(_end(key, set()), _end(value, set())) for key, value in pairs]
-    position = _next_line(text, max(ends))
+    ends = [max(end_of(key, set()), end_of(value, set())) for key, value in pairs]
+    position = next_line(text, max(ends))
     gaps = [text[end : int(key.start_mark.index)] for end, (key, _) in zip(ends, pairs[1:], strict=False)]
     airy = not gaps or any(re.search(r"\n[ \t]*\r?\n", gap) for gap in gaps)
-    return _Room(_past_comments(text, position, indent), indent, step if step > 0 else STEP, airy, lead=True, text=text)
+    return _Room(past_comments(text, position, indent), indent, step if step > 0 else STEP, airy, lead=True, text=text)
 
 
-def _end(node: yaml.Node, seen: set[int]) -> int:
+def end_of(node: yaml.Node, seen: set[int]) -> int:
     """Where the last character of a node stands. PyYAML ends a block only where the next token begins."""
     if id(node) in seen:
         return 0
     seen.add(id(node))
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         if isinstance(node, yaml.MappingNode):
-            return max(_end(part, seen) for pair in node.value for part in pair)
-        return max(_end(item, seen) for item in node.value)
+            return max(end_of(part, seen) for pair in node.value for part in pair)
+        return max(end_of(item, seen) for item in node.value)
     return int(node.end_mark.index)
 
 
-def _next_line(text: str, position: int) -> int:
+def next_line(text: str, position: int) -> int:
     """The beginning of the first line that does not begin before `position`."""
     if position and text[position - 1] == "\n":
         return position
@@ -157,11 +157,11 @@ def _next_line(text: str, position: int) -> int:
     return len(text) if line_break == -1 else line_break + 1
 
 
-def _past_comments(text: str, position: int, indent: int) -> int:
+def past_comments(text: str, position: int, indent: int) -> int:
     """Comments that are indented deeper than the entries belong to the last one."""
     following = position
     while following < len(text):
-        end = _next_line(text, following + 1)
+        end = next_line(text, following + 1)
         line = text[following:end]
         comment = _COMMENT.match(line)
         if comment is not None and len(comment[1]) > indent:

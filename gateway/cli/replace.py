@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,16 @@ def replace(target: Path, text: str, *, private: bool) -> None:
         CannotInsert: the gateway could be started with the old text and could not with this one.
         OSError: the file cannot be written; the old one is untouched.
     """
+    write(target, text, private=private, check=lambda temporary: _check(target, temporary))
+
+
+def write(target: Path, text: str, *, private: bool, check: Callable[[Path], None] = lambda temporary: None) -> None:
+    """As `replace`, for any text file; `check` may raise when it has seen the outcome.
+
+    Raises:
+        OSError: the file cannot be written; the old one is untouched.
+    """
+    target = Path(os.path.realpath(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix or ".yaml")
     temporary = Path(name)
@@ -24,7 +35,7 @@ def replace(target: Path, text: str, *, private: bool) -> None:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
-        _check(target, temporary)
+        check(temporary)
         temporary.chmod(_mode(target, private))
         with suppress(OSError):  # only root may give a file away
             if target.exists():

@@ -30,6 +30,8 @@ def command(read: "Callable[[], Config]") -> None:
 
     def on_listening(url: str) -> None:
         log.info("listening", url=f"{url}/mcp", config=str(config.path), upstreams=len(config.enabled))
+        paste = f"{url}/mcp, or what `mcp-gateway client-config CLIENT --http` prints"
+        log.info("for people", docs=f"{url}/docs", paste_into_a_client=paste)
 
     async def serve() -> None:
         await Gateway(config, reread=read).http(on_listening)

@@ -31,15 +31,22 @@ class Takeover:
 
 
 def decide(
-    servers: list[Foreign], existing: Mapping[str, Any], port: int, *, rename: bool, keep_secrets: bool
+    servers: list[Foreign],
+    existing: Mapping[str, Any],
+    port: int,
+    known: Mapping[str, str] | None = None,
+    *,
+    rename: bool,
+    keep_secrets: bool,
 ) -> Takeover:
     """
     Args:
         existing: the entries that are there already, as written.
         port: where this gateway listens.
+        known: variables that are set already.
         rename: whether a name that is taken gets a number rather than being left out.
     """
-    result, withholder = Takeover(), Withholder()
+    result, withholder = Takeover(), Withholder(known)
     for server in servers:
         name, values = server.name, server.values
         if is_own(values, port):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.common import Exit, check_names, json_option, run, with_config
+from gateway.cli.common import Exit, check_names, json_option, run_once, with_config
 from gateway.cli.terminal import bold, columns, dim, first_line, harmless, plural, print_json, table, width, wrapped
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def command(config: "Config", servers: tuple[str, ...], more: tuple[str, ...], a
     """
     servers += more
     check_names(config, servers)
-    sys.exit(run(_list, config, servers, as_json))
+    sys.exit(run_once(_list, config, servers, as_json))
 
 
 async def _list(config: "Config", servers: tuple[str, ...], as_json: bool) -> Exit:

@@ -1,8 +1,8 @@
 """Takes secrets out of a server's entry: what stood there literally becomes `${VARIABLE}`, and is listed."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway.cli.foreign import variable
@@ -31,13 +31,18 @@ class Variable:
     server: str
     place: str
     """The field that uses it."""
+    value: str = field(default="", repr=False)
 
 
 class Withholder:
-    """Remembers which variable stands for which secret, over all entries of one import."""
+    """Remembers which variable stands for which secret, over all entries of one import.
 
-    def __init__(self) -> None:
-        self._values: dict[str, str] = {}
+    Args:
+        known: variables that are set already; one that holds something else is not taken.
+    """
+
+    def __init__(self, known: Mapping[str, str] | None = None) -> None:
+        self._values: dict[str, str] = dict(known or {})
 
     def apply(self, server: str, values: dict[str, Any]) -> tuple[dict[str, Any], list[Variable]]:
         """A copy of `values` without literal secrets in `env` and `headers`."""
@@ -52,14 +57,15 @@ class Withholder:
                 head, secret = _split(text) if group == "headers" else ("", text)
                 name = self._name(server, group, key, secret)
                 items[key] = f"{head}${{{name}}}"
-                variables.append(Variable(name, server, f"{group}.{key}"))
+                variables.append(Variable(name, server, f"{group}.{key}", secret))
             if items:
                 copy[group] = items
         return copy, variables
 
     def _name(self, server: str, group: str, key: str, secret: str) -> str:
         wanted = variable(key) if group == "env" else variable(server, _noun(key))
-        candidates = (wanted, variable(server, wanted), *(variable(server, wanted, str(n)) for n in range(2, 100)))
+        names = (wanted, variable(server, wanted), *(variable(server, wanted, str(n)) for n in range(2, 100)))
+        candidates = (f"MCP_{name}" if name.startswith("GATEWAY_") else name for name in names)  # no setting of ours
         name = next(name for name in candidates if self._values.get(name, secret) == secret)
         self._values[name] = secret
         return name

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gateway.config.problems import Problems, closest, dotted, line_at
+from gateway.config.problems import Problems, closest, dotted, line_at, name_fault
 from gateway.config.source import Document, Place, mapping, sequence
 
 ROOTS: Final = ("servers", "mcpServers")
@@ -146,8 +146,8 @@ def _from_list(document: Document, place: Place, problems: Problems) -> Iterator
 
 def _entry(document: Document, place: Place, name: str, given: Any, problems: Problems) -> Iterator[Entry]:
     about, values = f"server {name!r}", mapping(given)
-    if not name or "/" in name or not name.isprintable():
-        problems.add(document, place, about, "a name must not be empty nor contain a slash or a control character")
+    if fault := name_fault(name):
+        problems.add(document, place, about, fault)
     elif values is None:
         problems.add(document, place, about, "must be a mapping with `command` or `url`")
     else:

@@ -19,12 +19,17 @@ def read(path: Path, name: str | None = None) -> tuple[dict[str, str], list[str]
     Raises:
         ConfigError: the file cannot be read.
     """
+    name = name or str(path)
+    return parse(read_text(path, name), name)
+
+
+def parse(text: str, name: str) -> tuple[dict[str, str], list[str]]:
+    """As `read`, of a text; `name` is what messages call it."""
     from dotenv.parser import parse_stream  # most configurations have no such file
 
-    name = name or str(path)
     variables: dict[str, str] = {}
     faults: list[str] = []
-    for binding in parse_stream(io.StringIO(read_text(path, name))):
+    for binding in parse_stream(io.StringIO(text)):
         if binding.error:
             faults.append(f"{name}:{binding.original.line}: is not NAME=value; correct or remove the line")
         elif binding.key and binding.value is not None:

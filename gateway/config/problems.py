@@ -80,6 +80,13 @@ def printable(text: str) -> str:
     )
 
 
+def name_fault(name: str) -> str:
+    """What is wrong with the name of a server, or nothing."""
+    if not name or "/" in name or not name.isprintable():
+        return "a name must not be empty nor contain a slash or a control character"
+    return ""
+
+
 def dotted(place: Place) -> str:
     """`("headers", "Accept")` → `headers.Accept`; `("args", 1)` → `args[1]`."""
     text = ""

@@ -13,6 +13,7 @@ from gateway.frontend.exchange import Receive, Send
 from gateway.frontend.guard import Guard
 from gateway.frontend.overload import Overload
 from gateway.frontend.rest import reply_error
+from gateway.frontend.rest.welcome import is_browser, reply_page, reply_sentence
 from gateway.frontend.sse import LegacySse
 from gateway.frontend.streamable import Http, Streamable, read_headers, reply_failure, reply_json
 from gateway.request import Principal
@@ -97,6 +98,12 @@ class HttpFront:
             await reply_json(send, 200, document)
             return
         mcp = _is_mcp(path)
+        if mcp and is_browser(method, headers):
+            await reply_sentence(send)
+            return
+        if not path and method in ("GET", "HEAD"):
+            await reply_page(send, headers.get("host", ""))
+            return
         public = not mcp and (path in PUBLIC or path.startswith("/docs/"))
         if not public and method != "DELETE":  # who ends a session takes load away
             self._overload.check()

@@ -1,0 +1,87 @@
+"""What a browser gets that comes by: a small page at `/`, and a sentence where only MCP is spoken.
+
+Both are for anybody, so they say nothing of what stands behind this gateway. They load nothing.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from html import escape
+from typing import Final
+
+from gateway.frontend.exchange import Send
+
+STYLE: Final = "body{font:16px/1.5 system-ui,sans-serif;max-width:42em;margin:3em auto}pre{overflow-x:auto}"
+
+PAGE: Final = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>mcp-gateway</title>
+<link rel="icon" href="data:,">
+<style>{style}</style>
+</head>
+<body>
+<h1>mcp-gateway</h1>
+<p>One door in front of many MCP servers: agents see the tools, resources and prompts of all of them as one server.</p>
+<h2>Connect an agent</h2>
+<p>The address of the MCP server (Streamable HTTP) is <code>{url}</code>, and <code>{url}/NAME</code> is one server of
+those behind it. If this gateway asks for a key, send it as <code>Authorization: Bearer KEY</code> or
+<code>X-Api-Key: KEY</code>. For example:</p>
+<pre>claude mcp add --transport http gateway {url}</pre>
+<p>On the machine of the gateway, <code>mcp-gateway client-config CLIENT --http</code> prints what to paste into a
+client.</p>
+<h2>Look around</h2>
+<p><a href="docs">/docs</a> describes the REST endpoints and lets you try them; <a href="health">/health</a> and
+<a href="readyz">/readyz</a> say how it is.</p>
+</body>
+</html>
+"""
+
+SENTENCE: Final = """\
+<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>mcp-gateway</title><link rel="icon" href="data:,"></head>
+<body><p>This address speaks MCP (Model Context Protocol) with agents, not with browsers: put it into an MCP client's
+configuration. <a href="/">What this is</a></p></body>
+</html>
+"""
+
+_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+POLICY: Final = (
+    f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+
+
+def is_browser(method: str, headers: Mapping[str, str]) -> bool:
+    """Whether a person asks: agents accept JSON or event streams, and none of them accepts a page."""
+    accept = headers.get("accept", "").lower()
+    return method in ("GET", "HEAD") and "text/html" in accept and "text/event-stream" not in accept
+
+
+async def reply_page(send: Send, host: str) -> None:
+    """`host`: what the browser calls us, which was found to be allowed."""
+    url = escape(f"http://{host}/mcp" if host else "/mcp")
+    await _reply(send, PAGE.format(style=STYLE, url=url))
+
+
+async def reply_sentence(send: Send) -> None:
+    await _reply(send, SENTENCE)
+
+
+async def _reply(send: Send, text: str) -> None:
+    body = text.encode()
+    headers = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"content-security-policy", POLICY.encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cache-control", b"no-store"),
+        (b"vary", b"accept"),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
