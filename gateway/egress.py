@@ -10,11 +10,12 @@ import ssl
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
-from socket import SOCK_STREAM, gaierror, inet_aton
+from socket import gaierror, inet_aton
 from typing import Final
 
-import anyio
 import httpx2
+
+from gateway.names import resolver
 
 Address = IPv4Address | IPv6Address
 
@@ -69,8 +70,7 @@ def refusal(address: Address, *, private: bool = False) -> str:
 
 async def resolve(host: str, port: int) -> Collection[str]:
     """The addresses of a host, as the system's resolver says."""
-    found = await anyio.getaddrinfo(host, port, type=SOCK_STREAM)
-    return tuple(dict.fromkeys(str(place[0]) for *_, place in found))
+    return await resolver().addresses(host)
 
 
 async def addresses(host: str, port: int, *, private: bool = False, lookup: Resolve = resolve) -> tuple[Address, ...]:

@@ -10,6 +10,7 @@ import anyio
 
 from gateway.cli.findings import Finding
 from gateway.cli.probe import Probe
+from gateway.names import resolver
 
 if TYPE_CHECKING:
     from gateway.config.models import ServerConfig
@@ -73,7 +74,11 @@ async def _of_tls(host: str, port: int) -> str:
 
 
 async def _connect(host: str, port: int, *, encrypted: bool) -> None:
-    stream = await anyio.connect_tcp(host, port, tls=True) if encrypted else await anyio.connect_tcp(host, port)
+    address, *_ = await resolver().addresses(host)
+    if encrypted:
+        stream = await anyio.connect_tcp(address, port, tls=True, tls_hostname=host)
+    else:
+        stream = await anyio.connect_tcp(address, port)
     await anyio.aclose_forcefully(stream)
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from gateway.names import resolver
 from gateway.upstream.fair import ALL
 from gateway.upstream.slots import Slots
 from gateway.upstream.wire import Wire, WireError
@@ -149,12 +150,19 @@ class Pool:
             self._turns.give(holder)
 
     async def _connect(self) -> Wire:
-        loop = asyncio.get_running_loop()
         origin = self.origin
-        tls = _tls_context() if origin.scheme == "https" else None
         try:
-            with anyio.fail_after(self._connect_timeout):
-                _, wire = await loop.create_connection(lambda: Wire(self), origin.host, origin.port, ssl=tls)
+            with anyio.fail_after(self._connect_timeout) as scope:
+                *others, last = await resolver().addresses(origin.host)
+                for address in others:
+                    try:
+                        with anyio.fail_after(_half_of_what_is_left(scope)):
+                            return await self._connect_to(address)
+                    except ssl.SSLError:
+                        raise  # there is somebody, who is not whom we want
+                    except OSError:
+                        continue
+                return await self._connect_to(last)
         except TimeoutError:
             raise WireError(f"no connection within {self._connect_timeout:g} s", delivered=False) from None
         except ssl.SSLCertVerificationError as error:
@@ -162,10 +170,27 @@ class Pool:
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise WireError(f"cannot connect to {origin.authority} ({reason})", delivered=False) from None
+
+    async def _connect_to(self, address: str) -> Wire:
+        """
+        Raises:
+            OSError: nobody there, or not who it should be.
+            WireError: the pool was closed meanwhile.
+        """
+        origin = self.origin
+        tls = _tls_context() if origin.scheme == "https" else None
+        _, wire = await asyncio.get_running_loop().create_connection(
+            lambda: Wire(self), address, origin.port, ssl=tls, server_hostname=origin.host if tls else None
+        )
         if self._closed:
             wire.abort()
             raise WireError("the gateway closed the connection", delivered=False)
         return wire
+
+
+def _half_of_what_is_left(scope: anyio.CancelScope) -> float:
+    """An address that does not answer must leave time for the next."""
+    return (scope.deadline - anyio.current_time()) / 2
 
 
 def _keep_alive(sock: socket.socket) -> None:

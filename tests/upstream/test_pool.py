@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
+from gateway.names import Resolver
 from gateway.upstream import pool as pool_module
 from gateway.upstream.pool import Origin, Pool
 from gateway.upstream.wire import Wire, WireError
@@ -208,6 +209,28 @@ async def test_no_connection(host: str) -> None:
     with pytest.raises(WireError, match="cannot connect to") as caught:
         await Pool(Origin("http", host, free_port()), DEADLINE).acquire()
     assert not caught.value.delivered
+
+
+async def test_names_are_looked_up_in_threads_of_our_own_and_all_their_addresses_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = Resolver({"up.example": ["192.0.2.1", "127.0.0.2", "127.0.0.1"]}.__getitem__)
+    monkeypatch.setattr(pool_module, "resolver", lambda: names)
+    connect_to = Pool._connect_to  # pyright: ignore[reportPrivateUsage]
+    tried: list[str] = []
+
+    async def recorded(self: Pool, address: str) -> Wire:
+        tried.append(address)
+        if address == "192.0.2.1":
+            raise TimeoutError
+        return await connect_to(self, address)
+
+    monkeypatch.setattr(Pool, "_connect_to", recorded)
+    async with byte_server(answer) as server:
+        pool = Pool(Origin("http", "up.example", Origin.of(server.url).port), DEADLINE)
+        assert (await exchange(pool)).body == b"hello"
+        assert tried == ["192.0.2.1", "127.0.0.2", "127.0.0.1"]
+        assert server.got[0].headers["host"] == "x"
 
 
 async def test_connecting_is_bounded() -> None:
