@@ -117,8 +117,8 @@ class UnknownResource(GatewayError):
 
     code, outcome = protocol.RESOURCE_NOT_FOUND, "unknown_resource"
 
-    def __init__(self, uri: str, hint: str = "") -> None:
-        super().__init__(f"Resource not found: {uri}{hint}", data={"uri": uri})
+    def __init__(self, uri: str) -> None:
+        super().__init__(f"Resource not found: {uri}", data={"uri": uri})
 
 
 class SessionNotFound(GatewayError):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
+from gateway.access.spellings import glob_forms, normal_form, spellings
 from gateway.request import Principal
 
 
@@ -73,6 +74,42 @@ class Grant:
 
     def admits(self, upstream: str, public: str) -> bool:
         return self.explain(upstream, public).allowed
+
+    def admits_uri(self, upstream: str, own: str, public: Sequence[str], *, is_listed: bool) -> bool:
+        """Whether an upstream's URI may be used, by all names that it has.
+
+        What the upstream listed is taken as it is written. Any other URI, if a rule is about URIs, must be allowed as
+        written and in normal form, must have one, and no other spelling of it may be denied.
+
+        Args:
+            own: as the upstream knows it.
+            public: as agents do; by the first it must be allowed, and none may be denied.
+        """
+        if not self.admits(upstream, public[0]) or any(self.denies(each) for each in (own, *public)):
+            return False
+        if is_listed or not self._is_about_uris:
+            return True
+        forms = [normal_form(each) for each in (own, *public)]
+        if None in forms or not self.admits(upstream, str(forms[1])):
+            return False
+        return not any(self.denies(spelling) for each in (own, *public) for spelling in spellings(each))
+
+    def denies(self, public: str) -> bool:
+        """Whether a rule denies it, whatever upstream it belongs to. A glob for URIs means all spellings of itself."""
+        return any(
+            fnmatchcase(public, glob)
+            for _, rule in (*self.rules, *self.agent_rules)
+            for each in rule.deny
+            for glob in glob_forms(each)
+        )
+
+    @property
+    def _is_about_uris(self) -> bool:
+        return any(
+            ":" in glob or glob[:1] in ("*", "?", "[")
+            for _, rule in (*self.rules, *self.agent_rules)
+            for glob in (*rule.deny, *(rule.allow or ()))
+        )
 
 
 def _decide(rules: Sequence[tuple[int, Rule]], public: str) -> Verdict:

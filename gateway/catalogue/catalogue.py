@@ -5,14 +5,17 @@ Built by `merge`. `Catalogue()` is the empty one.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from gateway.catalogue.intake import Dropped
 from gateway.catalogue.naming import prefixed
+from gateway.catalogue.ownership import Ownership
 from gateway.catalogue.templates import Template, matching
 from gateway.upstream.listing import Item
 
 ChangeKind = Literal["tools", "resources", "prompts"]
+
+NOBODYS: Final = Ownership()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +29,6 @@ class Owner:
     """The upstream's item, under its own name."""
     memo: dict[str, Any] = field(default_factory=dict[str, Any], compare=False, repr=False)
     """What others have worked out about the item, and need not again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ambiguous:
-    """A URI that several upstreams publish as their own. It is nobody's; `choices` are the public forms to use."""
-
-    choices: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -56,12 +52,15 @@ class Catalogue:
 
     tool_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
     prompt_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
-    resource_owners: Mapping[str, Owner | Ambiguous] = field(default_factory=dict[str, Owner | Ambiguous], repr=False)
-    template_owners: Mapping[str, Owner | Ambiguous] = field(default_factory=dict[str, Owner | Ambiguous], repr=False)
+    resource_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
+    template_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
+    links: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
+    """Public URI → owner, of the user interfaces that tools link to and nobody lists."""
     matchers: tuple[Template, ...] = field(default=(), repr=False)
     """Every template, most specific first."""
     listed_uris: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str], repr=False)
     """`(upstream, own URI)` → public URI, of the listed resources."""
+    ownership: Ownership = field(default=NOBODYS, compare=False, repr=False)
 
     def tool(self, public: str) -> Owner | None:
         return self.tool_owners.get(public)
@@ -69,44 +68,38 @@ class Catalogue:
     def prompt(self, public: str) -> Owner | None:
         return self.prompt_owners.get(public)
 
-    def resource(self, uri: str) -> Owner | Ambiguous | None:
-        """The owner of a listed resource. None: nobody lists it; try `templates_for`. Ambiguous: do not."""
+    def resource(self, uri: str) -> Owner | None:
+        """The owner of a listed resource. None: nobody lists it; try `unlisted`."""
         return self.resource_owners.get(uri)
 
-    def template(self, uri_template: str) -> Owner | Ambiguous | None:
+    def template(self, uri_template: str) -> Owner | None:
         """The owner of a template named literally, as `completion/complete` does."""
         return self.template_owners.get(uri_template)
 
-    def templates_for(self, uri: str) -> list[Owner] | Ambiguous:
-        """Who may serve a URI that nobody listed, best guess first; `original` is the URI to ask for.
+    def unlisted(self, uri: str) -> Owner | None:
+        """Who may serve a URI that nobody lists; `original` is the URI to ask for, `item` the template it fits, if any.
 
-        Ambiguous when it fits only templates that several upstreams publish alike: like a listed URI, it then has to be
-        asked for in one of its public forms.
+        The one whose public form of a template it fits; else the owner of the bare URI, even if others would fit; else
+        the upstream whose prefix it has.
         """
-        owners: dict[tuple[str, str], Owner] = {}
-        for template, own in matching(self.matchers, uri):
-            owners.setdefault((template.upstream, own), Owner(template.upstream, own, template.item))
-        if owners:
-            return list(owners.values())
-        contested = matching((template for template in self.matchers if template.prefix), uri, public=False)
-        choices = dict.fromkeys(prefixed(template.prefix, uri) for template, _ in contested)
-        return Ambiguous(tuple(choices)) if choices else []
+        link = self.links.get(uri)
+        if link is not None:
+            return link
+        for template, own in matching((template for template in self.matchers if template.prefix), uri):
+            return Owner(template.upstream, own, template.item)
+        upstream = self.ownership.owner(uri)
+        mine = (template for template in self.matchers if template.upstream == upstream)
+        for template, own in matching(mine, uri, public=False):
+            return Owner(template.upstream, own, template.item)
+        named = self.ownership.named(uri)
+        return Owner(*named, {}) if named is not None else None
 
     def public_uris(self, upstream: str, own: str) -> tuple[str, ...]:
-        """Every URI under which agents may know the upstream's own one, the listed form first. At least one.
-
-        What `notifications/resources/updated` goes out as: an agent may have subscribed to any of them.
-        """
-        listed = self.listed_uris.get((upstream, own))
-        forms = [] if listed is None else [listed]
-        templates = (template for template in self.matchers if template.upstream == upstream)
-        forms += (prefixed(template.prefix, own) for template, _ in matching(templates, own, public=False))
-        reachable = [form for form in forms if not isinstance(self.resource(form), Ambiguous)]
-        return tuple(dict.fromkeys(reachable)) or (own,)
-
-    def public_uri(self, upstream: str, own: str) -> str:
-        """The first of `public_uris`."""
-        return self.public_uris(upstream, own)[0]
+        """Every URI that leads to the upstream's own one, the form that links have first."""
+        forms = [self.listed_uris.get((upstream, own)) or self.ownership.public(upstream, own)]
+        mine = (template for template in self.matchers if template.upstream == upstream and template.prefix)
+        forms += (prefixed(template.prefix, own) for template, _ in matching(mine, own, public=False))
+        return tuple(dict.fromkeys(forms))
 
 
 def changed(old: Catalogue, new: Catalogue) -> set[ChangeKind]:

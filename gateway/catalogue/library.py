@@ -12,7 +12,8 @@ import structlog
 
 from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner, changed
 from gateway.catalogue.intake import Kind, ToolRules, UpstreamItems
-from gateway.catalogue.merge import Prefix, merge
+from gateway.catalogue.merge import Prefix, claims, merge
+from gateway.catalogue.ownership import Claimants, Ownership
 from gateway.catalogue.pins import Change, Verdict
 from gateway.catalogue.restrict import restrict
 from gateway.config.models import ServerConfig
@@ -49,6 +50,10 @@ class Sight(Protocol):
         """Whether the item of that public name (tools, prompts) or URI (resources, templates) may be used."""
         ...
 
+    def denies(self, public: str) -> bool:
+        """Whether a rule forbids an item by that name, whatever upstream it belongs to."""
+        ...
+
     def __hash__(self) -> int: ...
 
 
@@ -74,6 +79,8 @@ class Library:
         self._prefix: Prefix = prefix
         self._judge = judge
         self._verdicts: dict[str, Verdict] = {}
+        self._claimants = Claimants()
+        self._ownership = Ownership()
         self._blocked: dict[str, Mapping[tuple[str, str], Change]] = {}
         """Only of upstreams of which something is."""
         self._held_back: dict[View, Catalogue] = {}
@@ -143,8 +150,7 @@ class Library:
         if upstream not in self._blocked:
             return False
         catalogues = self.whole(upstream), self._held_back.get(upstream, NOTHING)
-        matching = [catalogue.templates_for(uri) for catalogue in catalogues]
-        owners = [owner for some in matching if isinstance(some, list) for owner in some]
+        owners = [owner for catalogue in catalogues if (owner := catalogue.unlisted(uri)) is not None and owner.item]
         return bool(owners) and all(self.blocked("resources", owner) for owner in owners)
 
     def public_form(self, kind: Kind, upstream: str, original: str) -> str:
@@ -165,6 +171,7 @@ class Library:
         self._prefix = prefix
         for name in before.keys() - self._rules.keys():
             self._take(name, None)
+            self._claimants.update(name, None)
             del self._whole[name]
             self._offered.pop(name, None)
         stale = {name for name, rules in self._rules.items() if rules != before.get(name)}
@@ -173,6 +180,10 @@ class Library:
         self._restricted.clear()  # the rules they were made by may be others, and so may everybody's public names
 
     def _rebuild(self, names: Collection[str]) -> set[View]:
+        for name in names:
+            if name in self._verdicts:  # else what it claimed stays claimed: it may only be away
+                self._claimants.update(name, claims(self._items(name, self._verdicts[name].listing)))
+        self._ownership = self._claimants.ownership(self._rules)
         rebuilt: dict[View, Catalogue] = {name: self._build([name], "own") for name in names}
         rebuilt[None] = self._build(list(self._verdicts), self._prefix)
         self._hold_back()
@@ -213,40 +224,42 @@ class Library:
         return True
 
     def _build(self, names: Iterable[str], prefix: Prefix) -> Catalogue:
-        return self._merge([(name, self._verdicts[name].listing) for name in names if name in self._verdicts], prefix)
+        known = [self._items(name, self._verdicts[name].listing) for name in names if name in self._verdicts]
+        return merge(known, prefix, None if prefix == "own" else self._ownership) if known else NOTHING
 
-    def _merge(self, listings: Iterable[tuple[str, Listing]], prefix: Prefix) -> Catalogue:
-        known = [UpstreamItems(name, listing, self._rules[name]) for name, listing in listings]
-        return merge(known, prefix) if known else NOTHING
+    def _items(self, name: str, listing: Listing) -> UpstreamItems:
+        return UpstreamItems(name, listing, self._rules[name])
 
     def _hold_back(self) -> None:
         self._blocked = {name: verdict.blocked for name, verdict in self._verdicts.items() if verdict.blocked}
         held = [(name, self._verdicts[name].held_back) for name in self._blocked]
-        self._held_back = {name: self._merge([(name, listing)], "own") for name, listing in held}
+        self._held_back = {name: merge([self._items(name, listing)], "own") for name, listing in held}
         if held:
-            self._held_back[None] = self._merge(held, self._prefix)
+            self._held_back[None] = merge([self._items(*each) for each in held], self._prefix)
 
     def _restrict(self, view: View, sight: Sight) -> Catalogue:
         names = [name for name in self._verdicts if view in (None, name) and self.sees(name, sight)]
 
         def admits(kind: Kind, owner: Owner) -> bool:
-            return sight.admits(owner.upstream, self.public_form(kind, owner.upstream, owner.original))
+            public = self.public_form(kind, owner.upstream, owner.original)
+            if not sight.admits(owner.upstream, public):
+                return False
+            # That an earlier upstream has the same URI takes none away from a rule that denies it.
+            return kind in ("tools", "prompts") or not sight.denies(owner.original)
 
         return restrict(self._build(names, self._prefix if view is None else "own"), admits)
 
 
 def _public_forms(merged: Catalogue) -> dict[tuple[Kind, str, str], str]:
     forms: dict[tuple[Kind, str, str], str] = {}
-    owners: tuple[tuple[Kind, Mapping[str, object]], ...] = (
+    owners: tuple[tuple[Kind, Mapping[str, Owner]], ...] = (
         ("tools", merged.tool_owners),
         ("prompts", merged.prompt_owners),
         ("resources", merged.resource_owners),
         ("templates", merged.template_owners),
     )
     for kind, some in owners:
-        forms |= {
-            (kind, owner.upstream, owner.original): form for form, owner in some.items() if isinstance(owner, Owner)
-        }
+        forms |= {(kind, owner.upstream, owner.original): form for form, owner in some.items()}
     return forms
 
 

@@ -1,24 +1,25 @@
-"""Many upstreams' listings into one catalogue. Pure: the same listings give the same catalogue, in whatever order."""
+"""Many upstreams' listings into one catalogue. Pure. Their order decides who owns a URI, and nothing else."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, Final, Literal
 
 from gateway import jsonrpc
 from gateway.catalogue.capabilities import MAX_INSTRUCTIONS, cut, merged_capabilities, merged_instructions
-from gateway.catalogue.catalogue import Ambiguous, Catalogue, ChangeKind, Owner
+from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner
 from gateway.catalogue.intake import KEYS, Dropped, Entry, Kind, UpstreamItems, admit
 from gateway.catalogue.naming import (
     SEPARATOR,
+    UI_SCHEME,
     own_names,
     prefixed,
     public_names,
     public_prefix,
     unused,
-    uri_prefixes,
 )
+from gateway.catalogue.ownership import Claimants, Claims, Ownership, UriKind
 from gateway.catalogue.templates import Template, specificity
 from gateway.jsonrpc import as_object
 from gateway.upstream.listing import Item
@@ -46,8 +47,12 @@ class _Published:
         return {**self.entry.item, KEYS[kind]: self.public}
 
 
-def merge(upstreams: Sequence[UpstreamItems], prefix: Prefix) -> Catalogue:
+def merge(upstreams: Sequence[UpstreamItems], prefix: Prefix, ownership: Ownership | None = None) -> Catalogue:
     """Build the catalogue. Sorted by public name; in `own` mode in the upstream's own order.
+
+    Args:
+        upstreams: in the order of the configuration.
+        ownership: whose the URIs are, if others than these upstreams have a say in it. Not for `own`.
 
     Items are shallow copies that differ from the upstream's in `name`, `uri` or `uriTemplate` (and in `description`
     where a rule says so) and in nothing else.
@@ -61,11 +66,13 @@ def merge(upstreams: Sequence[UpstreamItems], prefix: Prefix) -> Catalogue:
     if prefix == "own" and len(ordered) != 1:
         raise ValueError("only one upstream can be seen under its own names")
 
+    if ownership is None:
+        ownership = owned(upstreams)
     dropped: list[Dropped] = []
     published: dict[Kind, list[_Published]] = {
         "tools": _publish_names("tools", ordered, prefix, dropped),
-        "resources": _publish_uris("resources", ordered, dropped),
-        "templates": _publish_uris("templates", ordered, dropped),
+        "resources": _publish_uris("resources", ordered, ownership, dropped),
+        "templates": _publish_uris("templates", ordered, ownership, dropped),
         "prompts": _publish_names("prompts", ordered, prefix, dropped),
     }
     if prefix != "own":
@@ -76,16 +83,17 @@ def merge(upstreams: Sequence[UpstreamItems], prefix: Prefix) -> Catalogue:
         return tuple(one.item(kind) for one in published[kind])
 
     listings = [upstream.listing for upstream in ordered]
-    templates = (
+    templates = [
         Template(one.entry.upstream, one.entry.original, one.prefix, one.entry.item) for one in published["templates"]
-    )
-    rewritten = {
-        (one.entry.upstream, one.entry.original): one.public
-        for one in published["resources"]
-        if one.public != one.entry.original
+    ]
+    resources = {one.public: one.owner for one in published["resources"]}
+    links = {
+        ownership.public(tool.entry.upstream, link): Owner(tool.entry.upstream, link, {})
+        for tool in published["tools"]
+        for link in interfaces(tool.entry.item)
     }
     return Catalogue(
-        tools=tuple(_relinked(one, rewritten) for one in published["tools"]),
+        tools=tuple(_relinked(one, ownership) for one in published["tools"]),
         resources=items("resources"),
         templates=items("templates"),
         prompts=items("prompts"),
@@ -97,11 +105,43 @@ def merge(upstreams: Sequence[UpstreamItems], prefix: Prefix) -> Catalogue:
         fingerprints=_fingerprints(published),
         tool_owners={one.public: one.owner for one in published["tools"]},
         prompt_owners={one.public: one.owner for one in published["prompts"]},
-        resource_owners=_uri_owners(published["resources"]),
-        template_owners=_uri_owners(published["templates"]),
+        resource_owners=resources,
+        template_owners={one.public: one.owner for one in published["templates"]},
+        links={public: owner for public, owner in links.items() if public not in resources},
         matchers=tuple(sorted(templates, key=specificity)),
         listed_uris={(one.entry.upstream, one.entry.original): one.public for one in published["resources"]},
+        ownership=ownership,
     )
+
+
+def owned(upstreams: Iterable[UpstreamItems]) -> Ownership:
+    """Whose the URIs of these upstreams are, in that order."""
+    claimants, names = Claimants(), list[str]()
+    for upstream in upstreams:
+        claimants.update(upstream.name, claims(upstream))
+        names.append(upstream.name)
+    return claimants.ownership(names)
+
+
+def claims(upstream: UpstreamItems) -> Claims:
+    """The URIs that an upstream can serve: what it lists, and the user interfaces of the tools it may offer."""
+    listing = upstream.listing
+    tools = [tool for tool in listing.tools if upstream.rules.offers(str(as_object(tool).get("name")))]
+    links = (link for tool in tools for link in interfaces(tool))
+    return Claims.of(
+        chain(_strings(listing.resources, KEYS["resources"]), links), _strings(listing.templates, KEYS["templates"])
+    )
+
+
+def interfaces(tool: Item) -> set[str]:
+    """What a tool links to as its user interface (MCP Apps), as far as it is of that scheme."""
+    meta = as_object(as_object(tool).get("_meta"))
+    links = (as_object(meta.get("ui")).get("resourceUri"), meta.get(_OLDER_LINK))
+    return {link for link in links if isinstance(link, str) and link.startswith(UI_SCHEME)}
+
+
+def _strings(items: Iterable[Item], key: str) -> Iterator[str]:
+    return (uri for item in items if isinstance(uri := as_object(item).get(key), str))
 
 
 def _publish_names(
@@ -124,39 +164,31 @@ def _publish_names(
     return published
 
 
-def _publish_uris(kind: Kind, upstreams: Iterable[UpstreamItems], dropped: list[Dropped]) -> list[_Published]:
-    entries = [entry for upstream in upstreams for entry in admit(upstream, kind, dropped)]
-    by_upstream: defaultdict[str, list[str]] = defaultdict(list)
-    for entry in entries:
-        by_upstream[entry.upstream].append(entry.original)
-    prefixes = uri_prefixes(by_upstream)
+def _publish_uris(
+    kind: UriKind, upstreams: Iterable[UpstreamItems], ownership: Ownership, dropped: list[Dropped]
+) -> list[_Published]:
     published: list[_Published] = []
-    for entry in entries:
-        prefix = prefixes[entry.upstream, entry.original]
-        published.append(_Published(prefixed(prefix, entry.original), entry, prefix))
+    for upstream in upstreams:
+        for entry in admit(upstream, kind, dropped):
+            prefix = ownership.prefix(kind, entry.upstream, entry.original)
+            published.append(_Published(prefixed(prefix, entry.original), entry, prefix))
     return published
 
 
-def _uri_owners(published: Iterable[_Published]) -> dict[str, Owner | Ambiguous]:
-    owners: dict[str, Owner | Ambiguous] = {}
-    choices: defaultdict[str, list[str]] = defaultdict(list)
-    for one in published:
-        owners[one.public] = one.owner
-        if one.public != one.entry.original:
-            choices[one.entry.original].append(one.public)
-    return owners | {uri: Ambiguous(tuple(forms)) for uri, forms in choices.items()}
-
-
-def _relinked(tool: _Published, rewritten: Mapping[tuple[str, str], str]) -> Item:
-    """A tool whose link to its user interface (MCP Apps) leads to where the resource is published."""
+def _relinked(tool: _Published, ownership: Ownership) -> Item:
+    """A tool whose link to its user interface leads to its own upstream."""
     item = tool.item("tools")
-    meta = as_object(item.get("_meta"))
-    ui = as_object(meta.get("ui"))
-    public = rewritten.get((tool.entry.upstream, str(ui.get("resourceUri") or meta.get(_OLDER_LINK))))
-    if public is None:
+    changed = {
+        link: public for link in interfaces(item) if (public := ownership.public(tool.entry.upstream, link)) != link
+    }
+    if not changed:
         return item
-    links: dict[str, Any] = {"ui": {**ui, "resourceUri": public}} if "resourceUri" in ui else {}
-    if _OLDER_LINK in meta:
+    meta = as_object(item.get("_meta"))
+    links: dict[str, Any] = {}
+    ui = as_object(meta.get("ui"))
+    if public := changed.get(str(ui.get("resourceUri"))):
+        links["ui"] = {**ui, "resourceUri": public}
+    if public := changed.get(str(meta.get(_OLDER_LINK))):
         links[_OLDER_LINK] = public
     return {**item, "_meta": {**meta, **links}}
 

@@ -1,8 +1,8 @@
-"""What agents call things: public names for tools and prompts, public prefixes for contested URIs.
+"""What agents call things: public names for tools and prompts, prefixes for URIs that are another upstream's.
 
-Every function is pure, and looks at one upstream's names only (URIs: at who else publishes the same one). So neither
-the order in which upstreams connect nor an upstream added later can change what a tool is called. Nothing is ever
-parsed back: the catalogue keeps an index from public name to owner.
+Every function is pure, and looks at one upstream's names only. So neither the order in which upstreams connect nor an
+upstream added later can change what a tool is called. Nothing is ever parsed back: the catalogue keeps an index from
+public name to owner. Which URIs need a prefix is `ownership`'s to say.
 """
 
 import re
@@ -73,7 +73,7 @@ def unused(wanted: str, key: str, taken: Collection[str], limit: int | None = MA
 
 
 def uri_prefix(upstream: str) -> str:
-    """What stands before a URI that another upstream publishes too: `github+`.
+    """What stands before a URI when the bare one is another upstream's: `github+`.
 
     A scheme's characters only (RFC 3986, section 3.1); like `public_prefix`, marked unless the name stands for itself.
     """
@@ -97,21 +97,11 @@ def unprefixed(prefix: str, uri: str) -> str | None:
     return uri.removeprefix(prefix) if uri.startswith(prefix) else None
 
 
-def uri_prefixes(published: Mapping[str, Collection[str]]) -> dict[tuple[str, str], str]:
-    """Map `(upstream, URI)` to what must stand before the URI to make it unique: `""` where it has one owner only.
-
-    Takes URIs, or URI templates, by upstream. A public form never equals a URI that any upstream publishes as its own.
-    """
-    owners = Counter(uri for uris in published.values() for uri in set(uris))
-    taken = set(owners)
-    prefixes: dict[tuple[str, str], str] = {}
-    for upstream, uri in sorted((upstream, uri) for upstream, uris in published.items() for uri in set(uris)):
-        prefix = ""
-        if owners[uri] > 1:
-            prefix = next(form for form in _uri_forms(upstream) if prefixed(form, uri) not in taken)
-            taken.add(prefixed(prefix, uri))
-        prefixes[upstream, uri] = prefix
-    return prefixes
+def uri_prefixes(upstream: str) -> Iterator[str]:
+    """`uri_prefix`, and what to use instead where that is taken, without end."""
+    prefix = uri_prefix(upstream)
+    marked = (f"{prefix[:-1]}-{_digest(upstream, _PREFIX_MARK, salt)}+" for salt in count())
+    return chain([prefix], marked)
 
 
 def _locals(names: Collection[str], renamed: Mapping[str, str] | None) -> Iterator[tuple[str, str]]:
@@ -142,12 +132,6 @@ def _marked(public: str, key: str, limit: int | None) -> Iterator[str]:
 def _slug_with_mark(slug: str, upstream: str) -> str:
     slug = slug[: MAX_PREFIX - _PREFIX_MARK - 1].rstrip("_-.") or "server"
     return f"{slug}-{_digest(upstream, _PREFIX_MARK)}"
-
-
-def _uri_forms(upstream: str) -> Iterator[str]:
-    prefix = uri_prefix(upstream)
-    marked = (f"{prefix[:-1]}-{_digest(upstream, _PREFIX_MARK, salt)}+" for salt in count())
-    return chain([prefix], marked)
 
 
 def _digest(text: str, digits: int, salt: int = 0) -> str:

@@ -3,32 +3,24 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
-from typing import TypeVar
 
 from gateway import jsonrpc
-from gateway.catalogue.catalogue import Ambiguous, Catalogue, ChangeKind, Owner
+from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner
 from gateway.catalogue.intake import Kind
 from gateway.catalogue.naming import prefixed
 from gateway.upstream.listing import Item
 
 Admits = Callable[[Kind, Owner], bool]
 
-K = TypeVar("K")
-
 
 def restrict(catalogue: Catalogue, admits: Admits) -> Catalogue:
     """The same catalogue without what `admits` refuses."""
 
-    def visible(kind: Kind, owners: Mapping[str, Owner | Ambiguous]) -> dict[str, Owner | Ambiguous]:
-        kept = {public: owner for public, owner in owners.items() if isinstance(owner, Owner) and admits(kind, owner)}
-        contested: dict[str, Owner | Ambiguous] = {}
-        for public, owner in owners.items():
-            if isinstance(owner, Ambiguous) and (choices := tuple(form for form in owner.choices if form in kept)):
-                contested[public] = Ambiguous(choices)
-        return {**kept, **contested}
+    def visible(kind: Kind, owners: Mapping[str, Owner]) -> dict[str, Owner]:
+        return {public: owner for public, owner in owners.items() if admits(kind, owner)}
 
-    tools = {public: owner for public, owner in catalogue.tool_owners.items() if admits("tools", owner)}
-    prompts = {public: owner for public, owner in catalogue.prompt_owners.items() if admits("prompts", owner)}
+    tools = visible("tools", catalogue.tool_owners)
+    prompts = visible("prompts", catalogue.prompt_owners)
     resources = visible("resources", catalogue.resource_owners)
     templates = visible("templates", catalogue.template_owners)
     items: dict[Kind, tuple[Item, ...]] = {
@@ -44,6 +36,7 @@ def restrict(catalogue: Catalogue, admits: Admits) -> Catalogue:
         prompt_owners=prompts,
         resource_owners=resources,
         template_owners=templates,
+        links=visible("resources", catalogue.links),
         matchers=tuple(
             template for template in catalogue.matchers if prefixed(template.prefix, template.original) in templates
         ),

@@ -70,7 +70,6 @@ def _principals(config: "Config", who: str) -> "list[Principal]":
 def _upstream_of(config: "Config", what: str) -> str:
     """The owner of a public name: by the catalogue as last seen, else by the prefix of the name."""
     from gateway.catalogue import snapshot
-    from gateway.catalogue.catalogue import Owner
     from gateway.catalogue.library import Library
     from gateway.catalogue.naming import SEPARATOR, public_prefix
 
@@ -78,8 +77,14 @@ def _upstream_of(config: "Config", what: str) -> str:
     library = Library(config.enabled, config.prefix)
     library.update((name, stored[name].listing) for name in config.enabled if name in stored)
     catalogue: Catalogue = library.whole(None)
-    owner = catalogue.tool(what) or catalogue.prompt(what) or catalogue.resource(what) or catalogue.template(what)
-    if isinstance(owner, Owner):
+    owner = (
+        catalogue.tool(what)
+        or catalogue.prompt(what)
+        or catalogue.resource(what)
+        or catalogue.template(what)
+        or catalogue.unlisted(what)
+    )
+    if owner is not None:
         return owner.upstream
     by_prefix = [name for name in config.enabled if what.startswith(public_prefix(name) + SEPARATOR)]
     return by_prefix[0] if by_prefix else ""

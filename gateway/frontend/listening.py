@@ -57,7 +57,7 @@ class Listening:
 
     async def subscribe(self, request: Request) -> dict[str, Any]:
         uri = string(request.params, "uri")
-        owner = (await self._lookup.owners(request, uri))[0]
+        owner = await self._lookup.owner(request, uri)
         self._lookup.check("resources", owner)
         listener = self._session(request.agent)
         request.upstream = owner.upstream
@@ -108,7 +108,7 @@ class Listening:
         listener = self._make(request, kinds, lambda method, params: None)
         for uri in uris:
             with suppress(UnknownResource, DefinitionChanged):
-                owner = (await self._lookup.owners(request, uri))[0]
+                owner = await self._lookup.owner(request, uri)
                 self._lookup.check("resources", owner)
                 listener.resources[uri] = owner.upstream, owner.original
         self._add(listener, request)

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 import anyio
 
 from gateway.access.policy import Grant, Policy
-from gateway.catalogue.catalogue import Ambiguous, Catalogue, Owner
+from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.intake import Kind
 from gateway.catalogue.library import Library
 from gateway.errors import DefinitionChanged, UnknownResource
@@ -117,24 +117,30 @@ class Lookup:
             found = look_up(self.catalogue(viewer))
         return look_up(self._library.held_back(viewer.view, self.grant(viewer))) if found is None else found
 
-    async def owners(self, viewer: Viewer, uri: str) -> list[Owner]:
-        """Who may serve a URI, likeliest first.
+    async def owner(self, viewer: Viewer, uri: str) -> Owner:
+        """Who serves a URI. One that nobody lists belongs to a template, or to the only one who can know it.
 
         Raises:
             UnknownResource: nobody, as far as this agent is concerned.
         """
-        found = await self.find(
-            viewer, lambda catalogue: catalogue.resource(uri) or catalogue.templates_for(uri) or None
-        )
-        if isinstance(found, Owner):
-            return [found]
-        # Nobody lists it: a template may stand for it, or there is only one who can know it.
-        guesses = found if isinstance(found, list) else []
-        if found is None and viewer.view is not None and not self._library.withholds(viewer.view, uri):
-            guesses = [Owner(viewer.view, uri, {})]
-        if owners := [owner for owner in guesses if self.admits_uri(viewer, owner.upstream, owner.original)]:
-            return owners
-        raise unknown_resource(viewer, uri, found if isinstance(found, Ambiguous) else None)
+
+        def look_up(catalogue: Catalogue) -> tuple[Owner, bool] | None:
+            listed = catalogue.resource(uri)
+            owner = listed or catalogue.unlisted(uri)
+            return (owner, listed is not None) if owner is not None else None
+
+        owner, is_listed = await self.find(viewer, look_up) or (None, False)
+        if owner is not None and is_listed:
+            return owner
+        if owner is None and viewer.view is not None:
+            owner = Owner(viewer.view, uri, {})
+        if (
+            owner is None
+            or not self.admits_uri(viewer, owner.upstream, owner.original)
+            or (not owner.item and self._library.withholds(owner.upstream, owner.original))
+        ):
+            raise unknown_resource(viewer, uri)
+        return owner
 
     def check(self, kind: Kind, owner: Owner) -> None:
         """
@@ -145,16 +151,17 @@ class Lookup:
             raise DefinitionChanged(owner.upstream, change.kind, change.name, change.what)
 
     def admits_uri(self, viewer: Viewer, upstream: str, own: str) -> bool:
-        """Whether the policy lets an agent have an upstream's URI that it was not listed, by every name it has."""
+        """Whether the policy lets an agent have an upstream's URI, by every name it has."""
         grant = self.grant(viewer)
-        return grant.unrestricted or all(
-            grant.admits(upstream, public) for public in self._library.whole(None).public_uris(upstream, own)
-        )
+        if grant.unrestricted:
+            return True
+        catalogue = self._library.whole(None)
+        is_listed = (upstream, own) in catalogue.listed_uris
+        return grant.admits_uri(upstream, own, catalogue.public_uris(upstream, own), is_listed=is_listed)
 
 
-def unknown_resource(viewer: Viewer, uri: str, found: Ambiguous | None) -> UnknownResource:
-    hint = f". Several upstreams have it; use one of {', '.join(found.choices)}" if found is not None else ""
-    error = UnknownResource(uri, hint)
+def unknown_resource(viewer: Viewer, uri: str) -> UnknownResource:
+    error = UnknownResource(uri)
     if viewer.era is Era.MODERN:
         error.code = INVALID_PARAMS
     return error

@@ -23,13 +23,10 @@ from gateway.catalogue.merge import Prefix
 from gateway.catalogue.pages import page
 from gateway.config.models import GatewaySettings
 from gateway.errors import (
-    DefinitionChanged,
     InvalidParams,
-    InvalidRequestState,
     MethodNotFound,
     UnknownPrompt,
     UnknownTool,
-    UpstreamError,
     UpstreamUnavailable,
 )
 from gateway.frontend.agents import ConnectedAgent
@@ -43,10 +40,8 @@ from gateway.jsonrpc import as_object
 from gateway.protocol import (
     CHANGE_NOTIFICATIONS,
     HANDSHAKE_VERSIONS,
-    INVALID_PARAMS,
     LIST_METHODS,
     MODERN_VERSIONS,
-    RESOURCE_NOT_FOUND,
     Era,
 )
 from gateway.request import ANONYMOUS, QUESTIONS, Agent, Request, string
@@ -313,8 +308,8 @@ class Server:
             found = await self._lookup.find(
                 request, lambda catalogue: catalogue.template(uri) or catalogue.resource(uri)
             )
-            if not isinstance(found, Owner):
-                raise unknown_resource(request, uri, found)
+            if found is None:
+                raise unknown_resource(request, uri)
             owner = found
         else:
             raise InvalidParams("ref.type must be ref/prompt or ref/resource")
@@ -345,17 +340,8 @@ class Server:
         return upstream
 
     async def _read_resource(self, request: Request) -> dict[str, Any]:
-        uri = string(request.params, "uri")
-        owners = await self._lookup.owners(request, uri)
-        for owner in owners[:-1]:
-            try:
-                return await self._forward(request, "resources", owner, {**request.params, "uri": owner.original})
-            except (InvalidRequestState, DefinitionChanged):
-                pass  # then the next of them gave it to the agent, or may be asked
-            except UpstreamError as error:
-                if error.code not in (RESOURCE_NOT_FOUND, INVALID_PARAMS):
-                    raise
-        return await self._forward(request, "resources", owners[-1], {**request.params, "uri": owners[-1].original})
+        owner = await self._lookup.owner(request, string(request.params, "uri"))
+        return await self._forward(request, "resources", owner, {**request.params, "uri": owner.original})
 
 
 def _is_one_of_many(agent: Agent) -> bool:

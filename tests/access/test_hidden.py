@@ -152,6 +152,26 @@ def test_a_template_gives_no_more_than_the_uris_that_are_allowed(door: Door, pat
     assert "templateTest" not in texts(ask(door, "dora", "resources/read", {"uri": "test://template/7/data"}, path))
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "test://template/open/../secret/data",
+        "test://template/open%2F..%2Fsecret/data",
+        "test://template/%73ecret/data",
+        "TEST://template/secret/data",
+        "test://TEMPLATE/secret/data",
+        "test://template//secret/data",
+        "test://template/./secret/data",
+        "test:///template/secret/data",
+    ],
+)
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/all"])
+def test_another_spelling_gives_no_more(door: Door, path: str, uri: str) -> None:
+    for who in ("bob", "dora"):
+        answer = ask(door, who, "resources/read", {"uri": uri}, path)
+        assert f"Resource not found: {uri}" in answer[1]["error"]["message"]
+
+
 @pytest.mark.parametrize("uri", [TEXT, "test://template/secret/data"])
 def test_it_cannot_be_subscribed_to(door: Door, uri: str) -> None:
     session = open_session_of(door, "bob")

@@ -3,7 +3,6 @@
 import pytest
 
 from gateway.access.policy import Grant, Policy, Rule
-from gateway.catalogue.catalogue import Owner
 from gateway.catalogue.library import Library
 from gateway.config.models import ServerConfig
 from gateway.request import Principal
@@ -66,10 +65,9 @@ def test_an_upstream_that_is_not_included_might_as_well_not_exist(library: Libra
     seen = library.view(None, git_only)
     assert published(seen, "tools") == ["git__log", "git__log_delete"]
     assert "now" not in (seen.instructions or "")
-    # With one publisher left, a shared URI is nobody else's any more and keeps its form.
     assert published(seen, "resources") == ["file:///log", "file:///shared"]
     owner = seen.resource("file:///shared")
-    assert isinstance(owner, Owner)
+    assert owner is not None
     assert owner.upstream == "git"
 
 
@@ -146,8 +144,46 @@ def test_restricted_catalogues_follow(library: Library) -> None:
     assert published(library.view(None, git_only), "tools") == ["git__blame"]
 
 
-def test_so_do_those_of_upstreams_whose_items_have_other_public_names_now(library: Library) -> None:
+def test_a_rule_that_denies_a_uri_denies_it_where_it_is_shadowed_too(library: Library) -> None:
     hidden = sight(Rule(("alice",), deny=("file:///shared",)))
-    assert published(library.view("time", hidden), "resources") == ["file:///shared", "file:///now"]
-    configure(library, time=(SERVER, listing("now")))  # the only one with that URI, which is its public name by now
+    assert published(library.view(None, hidden), "resources") == ["file:///log", "time+file:///now"]
     assert published(library.view("time", hidden), "resources") == ["file:///now"]
+    configure(library, time=(SERVER, listing("now")))
+    assert published(library.view(None, hidden), "resources") == ["file:///now"]
+
+
+def test_a_rule_that_allows_a_uri_allows_the_owners(library: Library) -> None:
+    some = sight(Rule(("alice",), allow=("file:///shared",)))
+    assert published(library.view(None, some), "resources") == ["file:///shared"]
+    assert published(library.view("time", some), "resources") == []
+    configure(library, time=(SERVER, listing("now")))  # now it is the owner
+    assert published(library.view("time", some), "resources") == ["file:///shared"]
+
+
+def test_routes_are_the_same_for_who_does_not_see_the_owner(library: Library) -> None:
+    time_only = sight(upstreams={"time"})
+    seen = library.view(None, time_only)
+    assert published(seen, "resources") == ["time+file:///now", "time+file:///shared"]
+    assert seen.resource("file:///shared") is None
+    assert seen.unlisted("file:///other") is None
+    other = seen.unlisted("time+file:///other")
+    assert other is not None
+    assert (other.upstream, other.original) == ("time", "file:///other")
+
+
+def test_an_upstream_that_is_away_keeps_its_uris(library: Library) -> None:
+    library.update([("git", None)])
+    assert published(library.view(None, EVERYTHING), "resources") == ["time+file:///now", "time+file:///shared"]
+
+
+def test_the_order_of_the_configuration_decides_and_not_who_is_there_first() -> None:
+    library = Library({"git": SERVER, "time": SERVER}, "upstream")
+    library.update([("time", listing("now"))])
+    library.update([("git", listing("log"))])
+    owner = library.view(None, EVERYTHING).resource("file:///shared")
+    assert owner is not None
+    assert owner.upstream == "git"
+    configure(library, time=(SERVER, listing("now")), git=(SERVER, listing("log")))
+    owner = library.view(None, EVERYTHING).resource("file:///shared")
+    assert owner is not None
+    assert owner.upstream == "time"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import jsonrpc
-from gateway.catalogue.catalogue import Ambiguous, Owner
+from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.intake import KEYS, UpstreamItems
 from gateway.catalogue.merge import Prefix, merge
 from gateway.upstream.listing import Item, Listing
@@ -47,7 +47,7 @@ def test_items_differ_from_the_upstreams_in_their_name_only(many: list[UpstreamI
 
 
 @given(upstreams, st.sampled_from(["upstream", "none"]), st.randoms(use_true_random=False))
-def test_the_order_of_upstreams_and_items_does_not_matter(
+def test_the_order_of_items_does_not_matter_and_that_of_upstreams_only_for_uris(
     many: list[UpstreamItems], prefix: Prefix, random: Random
 ) -> None:
     def shuffled(one: UpstreamItems) -> UpstreamItems:
@@ -57,7 +57,18 @@ def test_the_order_of_upstreams_and_items_does_not_matter(
         return replace(one, listing=replace(one.listing, **{kind: tuple(items) for kind, items in lists.items()}))
 
     catalogue = merge(many, prefix)
-    assert merge([shuffled(one) for one in random.sample(many, len(many))], prefix) == catalogue
+    assert merge([shuffled(one) for one in many], prefix) == catalogue
+    reordered = merge(random.sample(many, len(many)), prefix)
+    assert (reordered.tool_owners, reordered.prompt_owners) == (catalogue.tool_owners, catalogue.prompt_owners)
+
+
+def uri_routes(catalogue: Catalogue) -> dict[str, tuple[str, str]]:
+    """Where each listed URI, each template, and a URI of each template leads."""
+    owners = {**catalogue.resource_owners, **catalogue.template_owners}
+    for form in list(catalogue.template_owners):
+        if (owner := catalogue.unlisted(form)) is not None:
+            owners[form + " as a URI"] = owner
+    return {public: (owner.upstream, owner.original) for public, owner in owners.items()}
 
 
 @given(upstreams)
@@ -66,6 +77,7 @@ def test_adding_an_upstream_changes_no_route(many: list[UpstreamItems]) -> None:
         before, after = merge(many[:count], "upstream"), merge(many[: count + 1], "upstream")
         assert routes(before, "tools").items() <= routes(after, "tools").items()
         assert routes(before, "prompts").items() <= routes(after, "prompts").items()
+        assert uri_routes(before).items() <= uri_routes(after).items()
 
 
 @given(upstreams.filter(bool))
@@ -82,20 +94,15 @@ def test_an_upstream_seen_alone_is_as_it_is(many: list[UpstreamItems]) -> None:
 
 
 @given(upstreams)
-def test_a_uri_of_several_upstreams_is_nobodys_and_every_choice_leads_to_one_of_them(many: list[UpstreamItems]) -> None:
+def test_the_first_that_lists_a_uri_owns_it(many: list[UpstreamItems]) -> None:
     catalogue = merge(many, "upstream")
-    originals = {item["uri"] for one in many for item in one.listing.resources}
-    for uri in originals:
-        owners = {one.name for one in many if any(item["uri"] == uri for item in one.listing.resources)}
-        found = catalogue.resource(uri)
-        if len(owners) == 1:
-            assert isinstance(found, Owner)
-            assert {found.upstream} == owners
-        else:
-            assert isinstance(found, Ambiguous)
-            chosen = [catalogue.resource(choice) for choice in found.choices]
-            assert [owner.original for owner in chosen if isinstance(owner, Owner)] == [uri] * len(owners)
-            assert {owner.upstream for owner in chosen if isinstance(owner, Owner)} == owners
+    for uri in {item["uri"] for one in many for item in one.listing.resources}:
+        first = next(one for one in many if any(item["uri"] == uri for item in one.listing.resources))
+        bare = catalogue.resource(uri) or catalogue.unlisted(uri)
+        assert bare is not None
+        if bare.upstream != first.name:  # then somebody before it could own it in another way
+            before = [one.name for one in many[: many.index(first)]]
+            assert bare.upstream in before
 
 
 JUNK: list[Any] = [None, 1, "x", [], {}, {"name": 1}, {"name": ""}, {"uri": None}, {"name": "x", "inputSchema": []}]

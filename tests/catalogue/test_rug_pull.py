@@ -174,13 +174,13 @@ async def test_who_may_not_see_a_blocked_template_cannot_read_by_it(tmp_path: Pa
     (tmp_path / "keys.json").write_text(json.dumps([{"key": f"key-{who}", "owner": who} for who in ("all", "some")]))
     settings: dict[str, Any] = {
         "auth": {"enabled": True, "api_keys_file": str(tmp_path / "keys.json")},
-        "policy": [{"who": ["some"], "allow": ["x:*", "y:*", "z:*"], "deny": ["[xy]:{[+]rest}"]}],
+        "policy": [{"who": ["some"], "allow": ["x:*", "y:*", "z:*", "up__t"], "deny": ["[xy]:{[+]rest}"]}],
     }
-    pinned = {"uriTemplate": "x:{+rest}", "name": "t"}
-    write(tmp_path / "offers", pinned)
+    pinned, tool = {"uriTemplate": "x:{+rest}", "name": "t"}, {"name": "t", "inputSchema": {"type": "object"}}
+    write(tmp_path / "offers", pinned, tool)
     servers = {"up": child("tests.servers.turncoat", str(tmp_path / "offers"), pin="block")}
     assert verb("tools", config_file(tmp_path, servers)).returncode == 0
-    write(tmp_path / "offers", pinned | {"description": "Evil."}, {"uriTemplate": "y:{+rest}", "name": "new"})
+    write(tmp_path / "offers", pinned | {"description": "Evil."}, {"uriTemplate": "y:{+rest}", "name": "new"}, tool)
     with http_gateway(tmp_path, servers, **settings, **PATIENT) as gateway:
         every, some = (
             Wire(HttpChannel(f"{gateway.base}/mcp/up", {"X-Api-Key": f"key-{who}"}), True) for who in ("all", "some")
@@ -202,8 +202,8 @@ def test_the_others_are_not_concerned(base: str) -> None:
     assert agent(base, "/block").ask("resources/read", {"uri": "test://static-binary"}).result["contents"]
 
 
-async def test_a_blocked_template_does_not_stand_in_anothers_way(tmp_path: Path) -> None:
-    """The blocked one is the likelier owner of the URI, but not the only one."""
+async def test_what_a_blocked_template_owns_goes_to_nobody_else(tmp_path: Path) -> None:
+    """Another upstream could serve the URI, and does by its own form of it. The bare one is not its to answer."""
     offers = {
         "greedy": {"uriTemplate": "x:all/{a}/b", "name": "t"},
         "modest": {"uriTemplate": "x:{+rest}", "name": "t"},
@@ -217,7 +217,8 @@ async def test_a_blocked_template_does_not_stand_in_anothers_way(tmp_path: Path)
         wire = agent(gateway.base)
         own = agent(gateway.base, "/greedy")
         await wait_until(lambda: is_blocked(own.ask("resources/read", {"uri": "x:all/1/b"})), 30)
-        (content,) = wire.ask("resources/read", {"uri": "x:all/1/b"}).result["contents"]
+        assert is_blocked(wire.ask("resources/read", {"uri": "x:all/1/b"}))
+        (content,) = wire.ask("resources/read", {"uri": "modest+x:all/1/b"}).result["contents"]
         assert content["text"] == f"read at {tmp_path / 'modest'}"
 
 

@@ -126,8 +126,8 @@ class Cell:
         return name if self.own else f"{self.upstream}__{name}"
 
     def uri(self, own: str) -> str:
-        """The same for a resource, which other upstreams have too."""
-        return own if self.own else f"{self.upstream}+{own}"
+        """The same for a resource, which other upstreams have too: it is the first one's."""
+        return own if self.own or self.upstream == UPSTREAMS[0] else f"{self.upstream}+{own}"
 
     async def call(self, tool: str, /, **arguments: Any) -> types.CallToolResult:
         return await self.client.call_tool(self.public(tool), arguments)

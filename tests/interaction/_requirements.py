@@ -99,9 +99,12 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
     "resources:unknown": _modern(
         "server/resources#error-handling", "An unknown resource is -32602, in the handshake era -32002."
     ),
-    "resources:verbatim": _ours("five-ideas", "A URI that one upstream owns stays as it is."),
-    "resources:contested": _ours(
-        "five-ideas", "A URI that several upstreams own is published once for each, and refused as it stands."
+    "resources:verbatim": Requirement(
+        "docs/protocol.md#whose-a-uri-is", "A URI that one upstream owns stays as it is."
+    ),
+    "resources:contested": Requirement(
+        "docs/protocol.md#whose-a-uri-is",
+        "A URI that several upstreams have is the first one's; the others' have their names in front.",
     ),
     "prompts:list": _modern("server/prompts#listing-prompts", "Prompts are listed with their arguments."),
     "prompts:get": _modern("server/prompts#getting-a-prompt", "A prompt is got with its arguments."),

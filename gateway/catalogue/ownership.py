@@ -1,0 +1,233 @@
+"""Who owns which URI. Pure.
+
+URIs stay as they are, so several upstreams may mean different things by one. The first in the order of the
+configuration that lists a URI, or has a template that matches it, owns the bare one; the later ones are published with
+a prefix. So whatever a later upstream comes to list, no route of an earlier one changes, and routes are the same for
+everybody, whoever may see which upstream.
+
+Claims are made anew when their upstream lists anew, and compared in pairs; one update compares one upstream with the
+others.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import takewhile
+from typing import Final, Literal
+
+from gateway.catalogue import patterns
+from gateway.catalogue.naming import UI_SCHEME, prefixed, unprefixed, uri_prefixes
+from gateway.catalogue.patterns import Pattern, pattern
+from gateway.catalogue.templates import BUDGET
+
+UriKind = Literal["resources", "templates"]
+
+MAX_STEPS: Final = 50_000
+"""What comparing the claims of two upstreams may cost, about 10 ms. If that is not enough, all of the later one counts
+as shadowed, which is always safe: a URI with a prefix has one owner, whatever others list."""
+_MATCH: Final = 25
+"""Steps that matching a URI costs, and one more for each so many of its characters."""
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The URIs that one upstream can serve."""
+
+    uris: frozenset[str] = frozenset()
+    """What it lists, and what its tools link to as their user interface."""
+    templates: tuple[Pattern, ...] = ()
+
+    @staticmethod
+    def of(uris: Iterable[str], templates: Iterable[str]) -> "Claims":
+        return Claims(frozenset(uris), tuple(pattern(each) for each in dict.fromkeys(templates)))
+
+    @cached_property
+    def in_order(self) -> list[str]:
+        return sorted(self.uris)
+
+    def cover(self, uri: str) -> bool:
+        """Whether it lists the URI or has a template that matches it."""
+        if uri in self.uris:
+            return True
+        left = BUDGET
+        for each in self.templates:
+            cost = len(uri) * len(each.text)
+            if uri.startswith(each.head) and cost <= left:
+                left -= cost
+                if each.match(uri):
+                    return True
+        return False
+
+    @cached_property
+    def heads(self) -> list[str]:
+        """What its URIs and templates begin with, in order."""
+        return sorted({*self.uris, *(each.head for each in self.templates)})
+
+    def under(self, prefix: str) -> Iterator[tuple[UriKind, str]]:
+        """Its URIs and templates that look as if they had that prefix."""
+        for start in (prefix, UI_SCHEME + prefix):
+            if any(_starting_with(self.heads, start)):
+                for uri in _starting_with(self.in_order, start):
+                    yield "resources", uri
+                for each in self.templates:
+                    if each.text.startswith(start):
+                        yield "templates", each.text
+
+
+NONE: Final = Claims()
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """What of an upstream's an earlier one could own."""
+
+    uris: frozenset[str] = frozenset()
+    templates: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.uris or self.templates)
+
+
+def shadowed(own: Claims, earlier: Claims) -> Shadowed:
+    """Compare the claims of two upstreams."""
+    if not own.templates and not earlier.templates:
+        return Shadowed(own.uris & earlier.uris)
+    try:
+        left = _Allowance(MAX_STEPS)
+        uris = _matched(own, earlier.templates, left)
+        templates = [each.text for each in own.templates if _is_covered(each, earlier, left)]
+    except _UsedUpError:
+        return Shadowed(own.uris, frozenset(each.text for each in own.templates))
+    return Shadowed(own.uris & earlier.uris | uris, frozenset(templates))
+
+
+def _matched(own: Claims, templates: Iterable[Pattern], left: "_Allowance") -> set[str]:
+    uris: set[str] = set()
+    for template in templates:
+        left.spend(1)
+        for uri in _starting_with(own.in_order, template.head):
+            left.spend(_MATCH + len(uri) // _MATCH)
+            if template.match(uri):
+                uris.add(uri)
+    return uris
+
+
+def _is_covered(template: Pattern, earlier: Claims, left: "_Allowance") -> bool:
+    """Whether a URI of the template could be an earlier upstream's."""
+    for other in earlier.templates:
+        left.spend(1)
+        if template.head.startswith(other.head) or other.head.startswith(template.head):
+            left.spend(min(template.steps(other), patterns.MAX_STEPS))
+            if other == template or template.overlaps(other):
+                return True
+    return bool(_matched(earlier, [template], left))
+
+
+class _UsedUpError(Exception):
+    pass
+
+
+class _Allowance:
+    """Steps that may still be made."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def spend(self, steps: int) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise _UsedUpError
+
+
+def _starting_with(ordered: Sequence[str], head: str) -> Iterable[str]:
+    at = bisect_left(ordered, head)
+    return takewhile(lambda uri: uri.startswith(head), (ordered[index] for index in range(at, len(ordered))))
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """Whose each URI is, and what the others' are called instead. Make it with `Claimants`."""
+
+    claims: Mapping[str, Claims] = field(default_factory=dict[str, Claims])
+    """By upstream, in the order of the configuration."""
+    prefixes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Upstream → what stands before a URI of its that is not its own to use bare."""
+    shadows: Mapping[str, Mapping[tuple[UriKind, str], str]] = field(
+        default_factory=dict[str, Mapping[tuple[UriKind, str], str]]
+    )
+    """Upstream → its URI or template → whose the bare one is. Only of upstreams that have such."""
+
+    def owner(self, uri: str) -> str | None:
+        """The upstream that a bare URI leads to."""
+        for upstream, claims in self.claims.items():
+            if claims.cover(uri):
+                return self.shadows.get(upstream, {}).get(("resources", uri), upstream)
+        return None
+
+    def prefix(self, kind: UriKind, upstream: str, own: str) -> str:
+        """What its public form has in front of a URI or template of an upstream's; mostly nothing."""
+        return self.prefixes[upstream] if (kind, own) in self.shadows.get(upstream, {}) else ""
+
+    def public(self, upstream: str, own: str) -> str:
+        """The URI that leads to an upstream's own one, listed or not. A URI that nobody claims stays as it is."""
+        if ("resources", own) in self.shadows.get(upstream, {}) or self.owner(own) not in (None, upstream):
+            return prefixed(self.prefixes[upstream], own)
+        return own
+
+    def named(self, uri: str) -> tuple[str, str] | None:
+        """`(upstream, its own URI)` of a URI that has the prefix of an upstream because the bare one is another's. Not
+        of one that the upstream lists, or has a template for."""
+        for upstream, prefix in self.prefixes.items():
+            own = unprefixed(prefix, uri)
+            if own is not None and self.public(upstream, own) == uri and not self.claims[upstream].cover(own):
+                return upstream, own
+        return None
+
+
+class Claimants:
+    """All upstreams' claims, and how each pair of them compares."""
+
+    def __init__(self) -> None:
+        self._claims: dict[str, Claims] = {}
+        self._pairs: dict[tuple[str, str], Shadowed] = {}
+
+    def update(self, upstream: str, claims: Claims | None) -> None:
+        """One upstream claims these now; None: nothing."""
+        claims = claims or NONE
+        if self._claims.get(upstream, NONE) != claims:
+            self._pairs = {pair: each for pair, each in self._pairs.items() if upstream not in pair}
+        self._claims[upstream] = claims
+
+    def ownership(self, order: Iterable[str]) -> Ownership:
+        """Whose each URI is if the upstreams stand in that order. Those that are not in it do not count."""
+        names = list(order)
+        claims = {name: self._claims.get(name, NONE) for name in names}
+        prefixes: dict[str, str] = {}
+        shadows: dict[str, Mapping[tuple[UriKind, str], str]] = {}
+        for place, name in enumerate(names):
+            earlier = names[:place]
+            mine = self._shadows(name, earlier)
+            for other in shadows:  # whose public forms are not for this one to list
+                mine |= dict.fromkeys(claims[name].under(prefixes[other]), other)
+            taken = [claims[each] for each in (*earlier, name)]
+            prefixes[name] = next(
+                form
+                for form in uri_prefixes(name)
+                if form not in prefixes.values() and not any(next(each.under(form), None) for each in taken)
+            )
+            if mine:
+                shadows[name] = mine
+        return Ownership(claims, prefixes, shadows)
+
+    def _shadows(self, name: str, earlier: Sequence[str]) -> dict[tuple[UriKind, str], str]:
+        found: dict[tuple[UriKind, str], str] = {}
+        for other in earlier:
+            pair = self._pairs.get((name, other))
+            if pair is None:
+                pair = self._pairs[name, other] = shadowed(self._claims.get(name, NONE), self._claims.get(other, NONE))
+            for uri in pair.uris:
+                found.setdefault(("resources", uri), other)
+            for template in pair.templates:
+                found.setdefault(("templates", template), other)
+        return found
