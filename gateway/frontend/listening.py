@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import anyio
 
 from gateway.access.policy import Grant
-from gateway.bridge.subscriptions import Listener, Subscriptions
+from gateway.bridge.subscriptions import Listener, Subscriptions, check_bounds
 from gateway.catalogue.catalogue import changed
 from gateway.catalogue.library import Library
 from gateway.errors import DefinitionChanged, GatewayError, InvalidParams, InvalidRequest, UnknownResource
@@ -17,6 +17,7 @@ from gateway.frontend.expiry import until_expiry
 from gateway.frontend.lookup import Lookup, Opener, Viewer
 from gateway.frontend.places import Places
 from gateway.jsonrpc import as_object
+from gateway.pause import Pause
 from gateway.protocol import CHANGE_NOTIFICATIONS, META_SUBSCRIPTION_ID
 from gateway.request import Agent, Notify, Principal, Request, string
 from gateway.upstream.audience import Audience
@@ -106,7 +107,9 @@ class Listening:
 
         # Mute until acknowledged: that comes first on the stream, and only once nothing can be missed any more.
         listener = self._make(request, kinds, lambda method, params: None)
+        pause = Pause()
         for uri in uris:
+            await pause.if_due()  # to find out whose a URI is may take a while
             with suppress(UnknownResource, DefinitionChanged):
                 owner = await self._lookup.owner(request, uri)
                 self._lookup.check("resources", owner)
@@ -127,8 +130,10 @@ class Listening:
                 await ended.wait()
         finally:
             self._streams.discard(stream)
-            with anyio.CancelScope(shield=True), anyio.move_on_after(1):
-                await self._want(self._remove(listener))
+            less = self._remove(listener)
+            if not self._is_over:  # else the upstreams go, too
+                with anyio.CancelScope(shield=True), anyio.move_on_after(SUBSCRIBE_SECONDS):
+                    await self._want(less)
         return {"_meta": tag}
 
     async def _take_up(self, listener: Listener, upstream: str) -> None:
@@ -177,7 +182,7 @@ class Listening:
         before = {listener: self._lookup.catalogue(viewer) for listener, viewer in self._viewers.items()}
         yield
         for listener, viewer in self._viewers.items():
-            listener.key = self._key(viewer)
+            self._subscriptions.rekey(listener, self._key(viewer))
             for uri in [uri for uri, resource in listener.resources.items() if not listener.admits(*resource)]:
                 self._subscriptions.unsubscribe(listener, uri)
             for kind in changed(before[listener], self._lookup.catalogue(viewer)) & set(listener.kinds):
@@ -218,11 +223,17 @@ class Listening:
 
 
 def _filter(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What a listen stream asks for: the whole filter, and the URIs in it."""
+    """What a listen stream asks for: the whole filter, and the URIs in it, each once.
+
+    Raises:
+        InvalidParams: it is no filter, or too large a one.
+    """
     if not isinstance(params.get("notifications"), dict):
         raise InvalidParams("notifications must be an object")
     wanted = as_object(params["notifications"])
     uris: object = wanted.get("resourceSubscriptions") or []
     if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in cast("list[object]", uris)):
         raise InvalidParams("resourceSubscriptions must be a list of URIs")
-    return wanted, cast("list[str]", uris)
+    distinct = list(dict.fromkeys(cast("list[str]", uris)))
+    check_bounds(distinct)
+    return wanted, distinct

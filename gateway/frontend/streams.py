@@ -49,6 +49,8 @@ class Channel:
     sent: int = 0
     """The last event that a connection took."""
     events: deque[tuple[int, bytes]] = field(default_factory=deque[tuple[int, bytes]])
+    waiting: dict[int, int] = field(default_factory=dict[int, int])
+    """Hash of a message that goes out once → the event it is; the last of them, as far as no connection took it."""
 
     def id(self, event: int) -> str:
         return f"{self.number}-{event}"
@@ -64,15 +66,25 @@ class Channel:
     def push(self, message: Message, *, must: bool = False, once: bool = False) -> None:
         """Send it now if there is a connection, and keep it for one that comes later; with `once`, not if the same
         waits for one already."""
-        if once and self.connection is None and self._waits(message):
+        key = hash(jsonrpc.dumps(message)) if once and self.connection is None else None
+        if key is not None and self._waits(key):
             return
         number, data = self.record(message)
+        if key is not None:
+            self._wait(key, number)
         if self.connection is not None:
             self.connection.push(data, must=must)
             self.sent = number
 
-    def _waits(self, message: Message) -> bool:
-        return any(number > self.sent and data == event(message, self.id(number)) for number, data in self.events)
+    def _waits(self, key: int) -> bool:
+        number = self.waiting.get(key, 0)
+        return number > self.sent and bool(self.events) and number >= self.events[0][0]
+
+    def _wait(self, key: int, number: int) -> None:
+        if len(self.waiting) >= 2 * MAX_EVENTS:
+            oldest = max(self.sent + 1, self.events[0][0])
+            self.waiting = {key: number for key, number in self.waiting.items() if number >= oldest}
+        self.waiting[key] = number
 
     def attach(self, connection: Connection, after: int | None = None, *, prime: bool) -> None:
         """Go on over this connection.

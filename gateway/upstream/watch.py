@@ -16,6 +16,7 @@ from gateway.errors import GatewayError, UpstreamError, UpstreamLost
 from gateway.protocol import CHANGE_NOTIFICATIONS, Era
 from gateway.upstream.audience import SEVERAL, Audience
 from gateway.upstream.backoff import Backoff
+from gateway.upstream.pacer import Pacer
 
 if TYPE_CHECKING:
     from gateway.upstream.calls import CallOptions
@@ -37,6 +38,13 @@ ACKNOWLEDGE_SECONDS: Final = 10.0
 """How long a change of what is listened to waits for the upstream to say that it has taken it up."""
 HEARING_SECONDS: Final = 1.0
 """How long the first listing waits until changes are heard. If that takes longer, everything is fetched once more."""
+
+SUBSCRIPTIONS_PER_SECOND: Final = 1_000
+SUBSCRIPTIONS_AT_ONCE: Final = 100
+"""How fast one upstream is subscribed to resources, whoever asks for how many."""
+RELISTEN_SECONDS: Final = 0.05
+URIS_PER_SECOND: Final = 20_000
+"""How often what is listened to changes, at most: the more it is, the less often."""
 
 LISTS_OF: Final = {"tools": ("tools",), "resources": ("resources", "templates"), "prompts": ("prompts",)}
 """Capability → the lists that belong to it."""
@@ -66,6 +74,7 @@ class Watch:
         """What was wanted when the connection came up. What is wanted later, `want` asks for."""
         self._wanted_by: set[str] = set()
         """Root principals on whose behalf; at most `SEVERAL`, and kept until nothing is wanted any more."""
+        self._subscribing = Pacer(SUBSCRIPTIONS_PER_SECOND, SUBSCRIPTIONS_AT_ONCE)
         self._relisten = anyio.Event()
         self._acknowledged = anyio.Event()
         self._log_level: str | None = None
@@ -230,6 +239,7 @@ class Watch:
         refusal: UpstreamError | None = None
         for uri in sorted(uris - before):
             try:
+                await self._pace()
                 await session.forward("resources/subscribe", {"uri": uri}, options)
             except GatewayError as error:
                 self._wanted -= {uri}
@@ -237,6 +247,7 @@ class Watch:
                     raise
                 refusal = refusal or error  # which says nothing of the others
         for uri in sorted(before - uris):
+            await self._pace()
             await session.forward("resources/unsubscribe", {"uri": uri}, options)
         if refusal is not None:
             raise refusal
@@ -245,6 +256,10 @@ class Watch:
         """Who subscribes by a connection uses it, although the requests are the gateway's own."""
         for root in self._wanted_by:
             session.connection.audience.used_by(root)
+
+    async def _pace(self) -> None:
+        if delay := self._subscribing.delay(anyio.current_time()):
+            await anyio.sleep(delay)
 
     async def set_log_level(self, level: str | None) -> None:
         self._log_level = level
@@ -256,6 +271,7 @@ class Watch:
         options: CallOptions = {"timeout": self._upstream.config.timeout}
         await self._try(self._send_log_level(session))
         for uri in sorted(self._inherited & self._wanted):
+            await self._pace()
             await self._try(session.forward("resources/subscribe", {"uri": uri}, options))
         self._tell_to_refetch(self._inherited & self._wanted)
 
@@ -288,7 +304,11 @@ class Watch:
                 self._listening.set()
                 last.cancel()
                 last = scope
+                opened_at = anyio.current_time()
                 await self._relisten.wait()
+                # Each change sends everything that is wanted once more.
+                rest = RELISTEN_SECONDS + len(self._wanted) / URIS_PER_SECOND
+                await anyio.sleep(max(0.0, opened_at + rest - anyio.current_time()))
 
     def _filter(self) -> dict[str, Any]:
         assert self._agreed is not None

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.bridge.subscriptions import Listener, Subscriptions
+from gateway.bridge.subscriptions import MAX_BYTES, MAX_RESOURCES, Listener, Subscriptions
+from gateway.errors import InvalidParams
 
 UPDATED = "notifications/resources/updated"
 
@@ -131,3 +132,55 @@ def test_an_update_of_a_part_reaches_only_who_may_hear_of_it() -> None:
         subscriptions.resource_updated("up", uri)
     assert everybody.uris == ["file:///a/secret", "file:///a/open", "file:///a"]
     assert somebody.uris == ["file:///a/open", "file:///a"]
+
+
+def test_a_listener_has_so_many_and_so_long_ones() -> None:
+    subscriptions, many, long = Subscriptions(), Ear(), Ear()
+    for ear in (many, long):
+        subscriptions.add(ear.listener)
+    for number in range(MAX_RESOURCES):
+        subscriptions.subscribe(many.listener, f"a:{number}", ("up", f"a:{number}"))
+    subscriptions.subscribe(long.listener, "b:" + "x" * (MAX_BYTES - 2), ("up", "b:"))
+    for ear in (many, long):
+        with pytest.raises(InvalidParams, match="At most"):
+            subscriptions.subscribe(ear.listener, "b:1", ("up", "b:1"))
+        assert "b:1" not in ear.listener.resources
+    subscriptions.subscribe(many.listener, "a:0", ("up", "a:0"))  # it has that already
+    subscriptions.unsubscribe(many.listener, "a:0")
+    subscriptions.subscribe(many.listener, "b:1", ("up", "b:1"))
+
+
+def test_the_closest_of_several_that_an_update_is_part_of_is_named() -> None:
+    subscriptions, ear = Subscriptions(), Ear()
+    subscriptions.add(ear.listener)
+    for uri in ("a:x", "a:x/y/", "a:x/y/z"):
+        subscriptions.subscribe(ear.listener, f"up+{uri}", ("up", uri))
+    for uri in ("a:x/y/z", "a:x/y/q", "a:x/p", "a:x/y", "a:x/y//q"):
+        subscriptions.resource_updated("up", uri)
+    assert ear.uris == ["up+a:x/y/z", "up+a:x/y/q", "up+a:x/p", "up+a:x/y", "up+a:x/y//q"]
+    subscriptions.unsubscribe(ear.listener, "up+a:x/y/")
+    subscriptions.unsubscribe(ear.listener, "up+a:x")
+    subscriptions.resource_updated("up", "a:x/y/q")
+    assert len(ear.uris) == 5
+    assert subscriptions.wanted("up") == {"a:x/y/z"}
+
+
+def test_what_a_listener_sees_may_change() -> None:
+    subscriptions, ear = Subscriptions(), Ear("old", ("tools",))
+    subscriptions.add(ear.listener)
+    subscriptions.rekey(ear.listener, "new")
+    assert subscriptions.keys() == {"new"}
+    subscriptions.lists_changed({"old": {"tools"}})
+    assert ear.heard == []
+    subscriptions.lists_changed({"new": {"tools"}})
+    assert len(ear.heard) == 1
+
+
+def test_who_has_left_wants_nothing_any_more() -> None:
+    """Whatever was still on its way then."""
+    subscriptions, ear = Subscriptions(), Ear(one=("up", "a:1"))
+    subscriptions.add(ear.listener)
+    subscriptions.remove(ear.listener)
+    subscriptions.unsubscribe(ear.listener, "one")
+    subscriptions.subscribe(ear.listener, "two", ("up", "a:2"))
+    assert subscriptions.wanted("up") == frozenset()
