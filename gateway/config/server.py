@@ -106,6 +106,8 @@ class ServerConfig(Model):
     """Do not start the server until something of it is called; until then its last known catalogue is shown."""
     isolation: Literal["shared", "identity", "session"] | None = None
     """Who shares one upstream session. When absent, the gateway decides by the protocol the two sides speak."""
+    era: Literal["auto", "modern", "handshake"] = "auto"
+    """Which era of the protocol to speak with it: `modern` (from 2026-07-28 on), `handshake` (before), or what fits."""
     max_sessions: Count = 256
     """Sessions of their own that clients may have with the server at a time; for a program, that many processes."""
     description: Text | None = None

@@ -18,7 +18,7 @@ from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_enve
 from gateway.frontend.asks import Asks
 from gateway.frontend.body import check_shape, decode
 from gateway.jsonrpc import Message, RequestId, as_object
-from gateway.protocol import INTERNAL_ERROR
+from gateway.protocol import INTERNAL_ERROR, Era
 from gateway.request import Principal, Request
 
 log = structlog.stdlib.get_logger("gateway.frontend")
@@ -54,6 +54,7 @@ class Duplex:
         self._on_first = on_first
         self._asks = Asks()
         self._opened = False
+        self._spoke = False
         self._in_flight: dict[RequestId, anyio.CancelScope] = {}
         self._idle = anyio.Event()
         self._idle.set()
@@ -146,8 +147,13 @@ class Duplex:
             agent.id, agent.lasting = self.agent.id, True
             if not self._opened:
                 self.agent.capabilities = agent.capabilities
-        elif message["method"] == "initialize":
-            agent.capabilities = as_object(params.get("capabilities"))
+            if not self._spoke:
+                self.agent.era = agent.era  # so that upstreams are spoken to in it
+        else:
+            agent.era = Era.HANDSHAKE
+            if message["method"] == "initialize":
+                agent.capabilities = as_object(params.get("capabilities"))
+        self._spoke = True
         self._on_first()
         return agent
 

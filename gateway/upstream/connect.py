@@ -35,6 +35,7 @@ class Connector:
         peer: hears what the upstream says unasked.
         stderr: makes the log for a child's stderr.
         audience: makes what is known of each connection's users.
+        era: which era to try first, asked before each attempt.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Connector:
         stderr: Callable[[], StderrLog],
         guardian: Guardian,
         audience: Callable[[], Audience] = Audience,
+        era: Callable[[], Era] = lambda: Era.MODERN,
     ) -> None:
         self.upstream = upstream
         self._config = config
@@ -55,6 +57,8 @@ class Connector:
         self._stderr = stderr
         self._guardian = guardian
         self._audience = audience
+        self._era = era
+        self._only = Era(config.era) if config.era != "auto" else None
         self._probe = Probe()
         self._legacy_sse = config.type == "sse"
 
@@ -98,9 +102,9 @@ class Connector:
         dispatcher = await self._open(stack)
         dispatcher.audience = self._audience()
         session = await stack.enter_async_context(Session(dispatcher, self._capabilities()))
-        probe = not self._legacy_sse and self._probe.is_due
+        probe = not self._legacy_sse and self._probe.is_due(self._era())
         try:
-            agreed = await session.negotiate(self._config.connect_timeout, probe=probe)
+            agreed = await session.negotiate(self._config.connect_timeout, probe=probe, only=self._only)
         except GatewayError as error:
             self._probe.failed(probe, lost=isinstance(error, UpstreamLost) and error.delivered)
             raise
@@ -146,11 +150,14 @@ class Probe:
     _refused: bool = False
     _skip: bool = False
     _scared: int = 0
+    _deaf: bool = False
 
-    @property
-    def is_due(self) -> bool:
+    def is_due(self, preferred: Era) -> bool:
         """Not for those that said they are not modern; nor for those of the handshake era that leave when their first
-        request is not `initialize`, once they have shown twice that this is why they leave."""
+        request is not `initialize`, once they have shown twice that this is why they leave. Where that era is
+        preferred, only for those that failed without."""
+        if preferred is Era.HANDSHAKE and not self._deaf:
+            return False
         return not self._refused and not self._skip and self._scared < 2
 
     def agreed(self, probed: bool, era: Era) -> None:
@@ -161,6 +168,7 @@ class Probe:
     def failed(self, probed: bool, *, lost: bool) -> None:
         """`lost`: it went away after it had heard us."""
         self._refused = False
+        self._deaf = not probed
         self._skip = lost and probed
         self._scared += self._skip
 

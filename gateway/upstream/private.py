@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
 from gateway.errors import UpstreamUnavailable
+from gateway.protocol import Era
 from gateway.request import Agent
 from gateway.upstream.audience import Audience
 from gateway.upstream.link import Link
@@ -21,11 +22,12 @@ IDLE_SECONDS: Final = 300.0
 LASTING_IDLE_SECONDS: Final = 1800.0
 """How long the connection of an agent that is still there outlives its last request."""
 
-Key = tuple[str, bytes]
-"""`(agent's or principal's id, what it declares)`."""
+Key = tuple[str, bytes, Era]
+"""`(agent's or principal's id, what it declares, the era to try first)`."""
 
-Make = Callable[[Mapping[str, Any], Callable[[], Audience]], Link]
-"""`(capabilities, audience)`: makes a link that declares these, and whose connections are those people's."""
+Make = Callable[[Mapping[str, Any], Callable[[], Audience], Era], Link]
+"""`(capabilities, audience, era)`: makes a link that declares these, and tries that era first; its connections are
+those people's."""
 
 
 def declared(agent: Agent) -> dict[str, Any]:
@@ -69,12 +71,13 @@ class PrivateLinks:
 
     @asynccontextmanager
     async def lease(
-        self, agent: Agent, isolation: Literal["identity", "session"], patience: float, *, alone: bool
+        self, agent: Agent, isolation: Literal["identity", "session"], patience: float, *, era: Era, alone: bool
     ) -> AsyncGenerator[Link]:
         """A connection for one request.
 
         Args:
             patience: seconds to wait at most for a connection that is in use, when no more may be made.
+            era: the one to try first.
             alone: whether an agent that consists of a single request (modern, over HTTP) must not share it meanwhile.
 
         Raises:
@@ -82,10 +85,10 @@ class PrivateLinks:
         """
         lasting = isolation == "session" and agent.lasting
         capabilities = declared(agent)
-        key = agent.id if lasting else agent.opener.id, jsonrpc.dumps(capabilities)
+        key = agent.id if lasting else agent.opener.id, jsonrpc.dumps(capabilities), era
         alone = alone and not lasting
         owner = partial(Audience, agent=agent) if lasting else partial(Audience, principal=agent.opener.id)
-        make = partial(self._make, capabilities, owner)
+        make = partial(self._make, capabilities, owner, era)
         private = await self._obtain(key, partial(self._take, key, make, lasting=lasting, alone=alone), patience)
         private.users += 1
         try:
@@ -132,6 +135,10 @@ class PrivateLinks:
         self._links[key].remove(private)
         private.link.stop()
         return True
+
+    def has(self, agent: Agent) -> bool:
+        """Whether there is a connection that belongs to that agent alone, made for its own era."""
+        return bool(self._links.get((agent.id, jsonrpc.dumps(declared(agent)), agent.era)))
 
     def of(self, agent_id: str) -> list[Link]:
         """The connections that belong to that agent alone."""

@@ -19,9 +19,12 @@ from gateway.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import as_object
 from gateway.protocol import (
     HANDSHAKE_VERSIONS,
+    HEADER_MISMATCH,
+    INVALID_PARAMS,
     META_CLIENT_CAPABILITIES,
     META_LOG_LEVEL,
     META_SERVER_INFO,
+    METHOD_NOT_FOUND,
     MODERN_VERSIONS,
     UNSUPPORTED_VERSION,
     Era,
@@ -34,6 +37,9 @@ from gateway.upstream.table import CallTable
 
 _NAMED_BY = dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId")
 """Methods of extensions whose `Mcp-Name` the SDK does not know → the parameter it repeats (SEP-2663)."""
+
+_NOT_THAT_ERA: Final = frozenset({UNSUPPORTED_VERSION, METHOD_NOT_FOUND, INVALID_PARAMS, HEADER_MISMATCH})
+"""How those that know the modern era alone may refuse `initialize`."""
 
 HEARING_SECONDS: Final = 1.0
 """How long an upstream that may ask us something has to open its standing stream, before its first request."""
@@ -60,26 +66,17 @@ class Session(ClientSession):
         self.capabilities = dict(capabilities)
         self.era = Era.HANDSHAKE
 
-    async def negotiate(self, timeout: float, *, probe: bool = True) -> Negotiated:
+    async def negotiate(self, timeout: float, *, probe: bool = True, only: Era | None = None) -> Negotiated:
         """Agree on a revision: `server/discover` first, unless `probe` is off, then `initialize`.
 
         Args:
             timeout: seconds for `initialize`; the probe has the SDK's 10.
+            only: the one era to speak, if there is no choice.
 
         Raises:
             GatewayError: the upstream failed, or shares no revision with us.
         """
-        agreed = await self._discover() if probe else None
-        if agreed is None:
-            try:
-                agreed = await self._initialize(timeout)
-            except UpstreamError as error:
-                if error.code != UNSUPPORTED_VERSION:
-                    raise
-                # It was still starting when we probed, and has since settled for the modern era.
-                agreed = await self._discover()
-                if agreed is None:
-                    raise
+        agreed = await self._agree(timeout, probe=probe, only=only)
         self.era = agreed.era
         self.connection.negotiated(agreed.version, agreed.era)
         if agreed.era is Era.HANDSHAKE:
@@ -89,6 +86,25 @@ class Session(ClientSession):
                 with anyio.move_on_after(HEARING_SECONDS):
                     await self.connection.hears.wait()
         return agreed
+
+    async def _agree(self, timeout: float, *, probe: bool, only: Era | None) -> Negotiated:
+        if only is Era.HANDSHAKE:
+            return await self._initialize(timeout)
+        agreed = await self._discover() if probe or only is Era.MODERN else None
+        if agreed is not None:
+            return agreed
+        if only is Era.MODERN:
+            raise UpstreamProtocolError(self.connection.upstream, "no sign of the modern era, which `era` asks for")
+        try:
+            return await self._initialize(timeout)
+        except UpstreamError as error:
+            if error.code not in _NOT_THAT_ERA:
+                raise
+            # It knows the modern era alone: it was not probed, or was still starting then.
+            agreed = await self._discover()
+            if agreed is None:
+                raise
+            return agreed
 
     async def forward(
         self,

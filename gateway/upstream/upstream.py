@@ -102,10 +102,12 @@ class Upstream:
         self._changed: anyio.Event | None = None
         """There while somebody waits for a change."""
         self._engagements = 0
+        self._may_shake_hands = True
+        """Whether an upstream that speaks the modern era may speak the other too; found out by who prefers that."""
         self._log_level: str | None = None
         self._noise = BoundedLog(self._on_noise, time.monotonic)
         self._only = only
-        self._connector = self._connector_for(self._declared, lambda: Audience(agent=only))
+        self._connector = self._connector_for(self._declared, lambda: Audience(agent=only), self._main_era)
         self._main = Link(
             self._connector,
             self._serve,
@@ -202,19 +204,32 @@ class Upstream:
                 return await self._delivery.carry(errand, self._main, given, deadline)
             # Where it does not show on whose behalf the upstream asks, nobody else may be at work beside it.
             alone = self._connector.is_one_channel and is_askable(agent)
-            async with self._private.lease(agent, isolation, deadline.left(), alone=alone) as link:
+            era = self._own_era(agent)
+            async with self._private.lease(agent, isolation, deadline.left(), era=era, alone=alone) as link:
                 return await self._delivery.carry(errand, link, given, deadline)
         finally:
             turn.end()
 
     async def _isolation_for(self, agent: Agent) -> "Literal['session'] | None":
         """What applies to a request where the configuration does not say: an upstream of the handshake era hears only
-        once what its client can answer, so a client that can be asked gets a session of its own."""
-        if not is_askable(agent):
+        once what its client can answer, so a client that can be asked gets a session of its own. So does one of that
+        era where the upstream speaks both."""
+        if not is_askable(agent) or (self._only is not None and self._main_declares(declared(agent))):
             return None
-        if await self.era(agent) is Era.MODERN or (self._only is not None and self._main_declares(declared(agent))):
-            return None
-        return "session"
+        if await self.era(agent) is Era.HANDSHAKE:
+            return "session"
+        # Who has one of its own keeps it: the process that asked something is the one to be answered.
+        prefers_own = agent.era is Era.HANDSHAKE and (self._may_shake_hands or self._private.has(agent))
+        return "session" if prefers_own else None
+
+    def _own_era(self, agent: Agent) -> Era:
+        """The era to try first on a connection of an agent's own. The modern one only where all speak it: the bridge
+        takes the calls of modern agents to be made in the era of the main connection."""
+        return Era.HANDSHAKE if self.agreed is not None and self.agreed.era is Era.HANDSHAKE else agent.era
+
+    def _main_era(self) -> Era:
+        """The era that the main connection tries first: its one client's, if it has but one."""
+        return Era.MODERN if self._only is None else self._only.era
 
     def _main_declares(self, capabilities: Mapping[str, Any]) -> bool:
         session = self._main.session
@@ -343,7 +358,7 @@ class Upstream:
     # --- Inside -----------------------------------------------------------------------------------------------------
 
     def _connector_for(
-        self, capabilities: Callable[[], Mapping[str, Any]], audience: Callable[[], Audience]
+        self, capabilities: Callable[[], Mapping[str, Any]], audience: Callable[[], Audience], era: Callable[[], Era]
     ) -> Connector:
         return Connector(
             self.name,
@@ -353,12 +368,13 @@ class Upstream:
             stderr=lambda: StderrLog(self._on_stderr, time.monotonic),
             guardian=self._guardian,
             audience=audience,
+            era=era,
         )
 
-    def _private_link(self, capabilities: Mapping[str, Any], audience: Callable[[], Audience]) -> Link:
-        connector = self._connector_for(lambda: capabilities, audience)
+    def _private_link(self, capabilities: Mapping[str, Any], audience: Callable[[], Audience], era: Era) -> Link:
+        connector = self._connector_for(lambda: capabilities, audience, lambda: era)
         breaker = self._new_breaker(partial(self._on_breaker, " for one client"))
-        serve = partial(self._serve_private, breaker)
+        serve = partial(self._serve_private, breaker, era)
         return Link(
             connector,
             serve,
@@ -389,6 +405,7 @@ class Upstream:
     async def _serve(self, session: "Session", agreed: "Negotiated") -> None:
         """While the main connection is up: keep the lists fresh and the subscriptions alive."""
         self.agreed = agreed
+        self._may_shake_hands = self.config.era != "modern"
         self._lost_at = None
         self._breakers.renewed()
         try:
@@ -401,9 +418,10 @@ class Upstream:
         finally:
             self._watch.detach()
 
-    async def _serve_private(self, breaker: Breaker, session: "Session", agreed: "Negotiated") -> None:
+    async def _serve_private(self, breaker: Breaker, era: Era, session: "Session", agreed: "Negotiated") -> None:
         """While a connection of one client's is up."""
         breaker.renewed()
+        self._may_shake_hands &= agreed.era is era or era is Era.MODERN
         await self._send_log_level(session)
 
     async def _send_log_level(self, session: "Session") -> None:
