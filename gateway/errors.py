@@ -8,9 +8,12 @@ Foreign exceptions are mapped to these where they enter, never further in.
 import math
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from gateway import protocol
+
+RETRY_SECONDS: Final = 5
+"""When to try again what failed for want of something that an operator has to mend."""
 
 
 def tenths_up(seconds: float) -> float:
@@ -221,6 +224,17 @@ class InternalError(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("Internal error")
+
+
+class NotSaved(InternalError):
+    """What must outlive a restart could not be written. The message says what, and what counts meanwhile."""
+
+    status, outcome = 503, "not_saved"
+
+    def __init__(self, what: str, reason: str) -> None:
+        remedy = "Make room, or make the state directory writable, and try again."
+        GatewayError.__init__(self, f"{what} ({reason}). {remedy}")
+        self.headers["retry-after"] = str(RETRY_SECONDS)
 
 
 class MethodNotAllowed(GatewayError):

@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import ClassVar, Final
 
 import anyio
-import anyio.to_thread
 import structlog
 
 from gateway.access.agent_jwt import MAX_TOKEN, AgentJwt, BadToken
 from gateway.access.delegation import Share, share
 from gateway.access.signing_key import SigningKeys
+from gateway.blocking import in_thread
 from gateway.errors import ConfigError, InsufficientScope, InvalidParams, NotFound, RateLimited, Unauthenticated
 from gateway.request import ADMIN, Principal
 from gateway.store.agents import AgentSession, AgentStore
@@ -26,6 +26,8 @@ log = structlog.stdlib.get_logger("gateway.access")
 DAY: Final = 24 * 3600.0
 POLL_SECONDS: Final = 1.0
 """How often the keys are looked at."""
+PREFIX: Final = "agent:"
+"""Of the principal ids."""
 MAX_NAME: Final = 128
 """Characters of an agent's name, and of its version."""
 
@@ -72,6 +74,7 @@ class AgentTokens:
         self._clock = clock
         self._jwt = AgentJwt(keys, name)
         self._trouble = ""
+        self._looking = anyio.Lock()
 
     async def authenticate(self, credential: str, view: str | None = None) -> Principal:
         """
@@ -82,8 +85,8 @@ class AgentTokens:
             verified = self._jwt.read(credential, self._clock())
         except BadToken as error:
             raise _refused(str(error)) from None
-        session = await self._store.get(verified.session_id)
-        if session is None:
+        session = await self._store.get(verified.session_id) or await self._newly_there(verified.session_id)
+        if session is None or not await self._has_all(session.ancestors):
             raise _refused("revoked, or not registered here")
         principal = self._bound(verified.principal, session.root)
         if principal is None:
@@ -91,15 +94,21 @@ class AgentTokens:
         return replace(principal, root=session.root)
 
     async def watch(self, interval: float = POLL_SECONDS) -> None:
-        """Follow the keys until cancelled. Tokens that an old one signed live on for as long as it is accepted."""
+        """Follow the keys and the store until cancelled. Tokens that an old key signed live on for as long as it is
+        accepted; those that another gateway has revoked end."""
         while True:
             await anyio.sleep(interval)
             await self.reload()
+            await self._follow()
+
+    async def aclose(self) -> None:
+        """Write what of the store is not written yet."""
+        await self._store.aclose()
 
     async def reload(self) -> None:
         """Use the keys as they are now. If they cannot be read nothing changes, and the log says why, once."""
         try:
-            if await anyio.to_thread.run_sync(self._keys.reload):
+            if await in_thread(self._keys.reload):
                 self._jwt = AgentJwt(self._keys, self._name)
                 log.info("agent tokens are signed with a new key", kid=self._keys.signing.kid)
             self._trouble = ""
@@ -169,6 +178,23 @@ class AgentTokens:
             expires=int(expires),
         )
 
+    async def _follow(self) -> None:
+        if gone := await self._store.follow():
+            log.info("agents revoked elsewhere", ids=gone)
+            self._on_revoked(frozenset(f"{PREFIX}{id}" for id in gone))
+
+    async def _newly_there(self, id: str) -> AgentSession | None:
+        """A session of a good token that is not known here: another gateway may have registered it just now."""
+        with anyio.move_on_after(POLL_SECONDS):
+            async with self._looking:  # one at a time, whoever knocks
+                await self._follow()
+        return await self._store.get(id)
+
+    async def _has_all(self, ancestors: Collection[str]) -> bool:
+        """Whether no agent among them was revoked. One that another gateway registered meanwhile may still be kept."""
+        elders = [each.removeprefix(PREFIX) for each in ancestors if each.startswith(PREFIX)]
+        return all([await self._store.get(id) is not None for id in elders])
+
     async def _parent(self, principal: Principal) -> AgentSession | None:
         return await self._store.get(principal.id.removeprefix("agent:"))
 
@@ -194,8 +220,9 @@ class AgentTokens:
 
         Raises:
             NotFound: there is no such session, or it is somebody else's: the two look the same.
+            NotSaved: it has ended here, but a restart would undo that. To be asked again.
         """
-        session = await self._store.get(id)
+        session = await self._store.get(id) or await self._store.unsaved(id)
         if session is None or not (ADMIN in principal.scopes or session.belongs_to(principal.id)):
             raise NotFound("There is no such agent session.")
         log.info("agent revoked", id=id, by=principal.id)

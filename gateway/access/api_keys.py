@@ -21,6 +21,7 @@ from gateway.access import key_file, key_hashes
 from gateway.access.delegation import covers, within
 from gateway.access.key_file import Entry, KeyFile, hash_command
 from gateway.access.key_hashes import DEV_KEYS, MAX_KEY, OWN_KEY, KeyHash, Scrypt
+from gateway.blocking import in_thread
 from gateway.config.problems import dotted
 from gateway.errors import ConfigError, Unauthenticated
 from gateway.request import Principal
@@ -148,12 +149,12 @@ class ApiKeys:
     async def reload(self) -> None:
         """Use the file as it is now. One that cannot be used changes nothing, and the log says why, once."""
         try:
-            text = await anyio.to_thread.run_sync(key_file.read_text, self._path, str(self._path))
+            text = await in_thread(key_file.read_text, self._path, str(self._path))
             seen = _fingerprint(text)
             if seen == self._seen:
                 return
             self._seen = seen
-            self._use(await anyio.to_thread.run_sync(self._parse, text))
+            self._use(await in_thread(self._parse, text))
             self._trouble = ""
         except ConfigError as error:
             if error.message != self._trouble:

@@ -80,12 +80,15 @@ class Entry:
 
     async def run(self) -> None:
         """Follow the files and the authorization server."""
-        async with anyio.create_task_group() as tg:
-            tg.start_soon(self.agents.watch)
-            if self._keys is not None:
-                tg.start_soon(self._keys.watch)
-            if self._oauth is not None:
-                tg.start_soon(self._oauth.run)
+        try:
+            async with anyio.create_task_group() as tg:
+                tg.start_soon(self.agents.watch)
+                if self._keys is not None:
+                    tg.start_soon(self._keys.watch)
+                if self._oauth is not None:
+                    tg.start_soon(self._oauth.run)
+        finally:
+            await self.agents.aclose()
 
     async def reload(self) -> None:
         """Read the file of API keys now."""

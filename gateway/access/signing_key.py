@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import structlog
 
-from gateway import jsonrpc
+from gateway import blocking, jsonrpc
 from gateway.config.models import GatewaySettings
 from gateway.errors import ConfigError
 from gateway.store import files
@@ -55,7 +55,7 @@ class SigningKeys:
     """A key ring. The first key signs; all are accepted. Made by `from_file` or `from_secret`."""
 
     def __init__(self, keys: Sequence[SigningKey], path: Path | None = None) -> None:
-        self._keys = tuple(keys)
+        self._keys: tuple[SigningKey, ...] = tuple(keys)
         self._path = path
 
     @classmethod
@@ -116,14 +116,20 @@ class SigningKeys:
                 "keep this one as previous_signing_key until its tokens have expired, and restart the gateway."
             )
         now = time.time() if now is None else now
-        retired = SigningKey(self.signing.kid, self.signing.secret, now + lifetime + GRACE)
-        older = [key for key in self._keys[1:] if key.is_accepted(now)]
-        keys = (_fresh(), retired, *older) if lifetime else (_fresh(),)
+        keys: Sequence[SigningKey] = ()
+
+        def change(data: bytes | None) -> bytes:
+            nonlocal keys
+            keys = _rotated(_decode(data) if data is not None else self._keys, lifetime, now)
+            return _encode(keys)
+
         try:
-            files.replace(self._path, _encode(keys))
+            files.update(self._path, change)
         except OSError as error:
             raise ConfigError(f"{self._path}: cannot be written: {error.strerror}") from None
-        self._keys = keys
+        except (ValueError, TypeError, KeyError):
+            raise _no_keys(self._path) from None
+        self._keys = tuple(keys)
 
     def reload(self) -> bool:
         """Use the keys that the file has now; returns whether they are others.
@@ -140,28 +146,45 @@ def configured(settings: GatewaySettings) -> SigningKeys:
     """The keys of a gateway: from its configuration, or else from the file in its `state_dir`.
 
     Raises:
-        ConfigError: they cannot be used.
+        ConfigError: they cannot be used, and agents need them.
     """
     tokens = settings.auth.agent_tokens
     if tokens.signing_key is None:
-        return SigningKeys.from_file(settings.state_dir / FILE)
+        try:
+            return SigningKeys.from_file(settings.state_dir / FILE)
+        except ConfigError as error:
+            if settings.auth.enabled:
+                raise
+            log.warning("agent tokens would end with this process", reason=error.message)
+            return SigningKeys([_fresh()])
     previous = [tokens.previous_signing_key] if tokens.previous_signing_key is not None else []
     return SigningKeys.from_secret(tokens.signing_key, *previous)
 
 
 def _load(path: Path) -> list[SigningKey]:
     try:
-        return _decode(path.read_bytes())
+        return _decode(blocking.read(path))
     except OSError as error:
         raise _unusable(path, error) from None
     except (ValueError, TypeError, KeyError):
-        raise ConfigError(
-            f"{path}: does not hold the keys of agent tokens; restore it, or delete it to end all agent tokens"
-        ) from None
+        raise _no_keys(path) from None
+
+
+def _no_keys(path: Path) -> ConfigError:
+    return ConfigError(
+        f"{path}: does not hold the keys of agent tokens; restore it, or delete it to end all agent tokens"
+    )
 
 
 def _unusable(path: Path, error: OSError) -> ConfigError:
     return ConfigError(f"{path}: cannot be used for the keys of agent tokens: {error.strerror}")
+
+
+def _rotated(keys: Sequence[SigningKey], lifetime: float, now: float) -> tuple[SigningKey, ...]:
+    if not lifetime:
+        return (_fresh(),)
+    retired = SigningKey(keys[0].kid, keys[0].secret, now + lifetime + GRACE)
+    return (_fresh(), retired, *(key for key in keys[1:] if key.is_accepted(now)))
 
 
 def _fresh() -> SigningKey:

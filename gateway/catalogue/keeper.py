@@ -1,13 +1,15 @@
 """Keeps the snapshot on disk as what the upstreams offer changes, and knows what it said at the start."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import anyio
-import anyio.to_thread
 import structlog
 
+from gateway import blocking
+from gateway.blocking import within
 from gateway.catalogue import snapshot
 from gateway.config.models import ServerConfig
 from gateway.upstream.listing import Listing
@@ -17,6 +19,10 @@ log = structlog.stdlib.get_logger("gateway")
 
 SAVE_SECONDS: Final = 1.0
 """How long after a change the snapshot is written; changes come in bursts."""
+
+
+RETRY_SECONDS: Final = 30.0
+"""How soon it is tried again to write it."""
 
 
 def fingerprint(server: ServerConfig) -> str:
@@ -36,13 +42,14 @@ class SnapshotKeeper:
         self._upstreams = upstreams
         self._outdated = anyio.Event()
         self._stored, warning = snapshot.load(path)
+        self._warning: str | None = None
         if warning:
             log.warning("snapshot ignored", reason=warning)
 
     def listing(self, name: str, server: ServerConfig) -> Listing | None:
         """What a server offered when last seen, if it still is the same server."""
-        known = self._stored.get(name)
-        return known.listing if known is not None and known.fingerprint == fingerprint(server) else None
+        known = snapshot.known(self._stored, name, fingerprint(server))
+        return known.listing if known is not None else None
 
     def is_outdated(self) -> None:
         """Something changed: write it soon."""
@@ -53,20 +60,28 @@ class SnapshotKeeper:
         while True:
             await self._outdated.wait()
             await anyio.sleep(SAVE_SECONDS)
-            await self._save()
+            await self._save(blocking.SAVE_SECONDS)
+            if self._outdated.is_set():
+                await anyio.sleep(RETRY_SECONDS)
 
     async def aclose(self) -> None:
         """Write what is not written yet."""
         if self._outdated.is_set():
-            await self._save()
+            await self._save(blocking.LAST_SECONDS)
 
-    async def _save(self) -> None:
+    async def _save(self, seconds: float) -> None:
+        """What cannot be written stays to be written."""
         self._outdated = anyio.Event()
-        stored = {
+        own = {
             name: snapshot.Stored(fingerprint(upstream.config), upstream.known)
             for name, upstream in self._upstreams.items()
             if upstream.known is not None
         }
-        warning = await anyio.to_thread.run_sync(snapshot.save, self._path, stored)
-        if warning:
+        try:
+            warning = await within(seconds, snapshot.update, self._path, own, time.time())
+        except OSError as error:
+            warning = snapshot.unwritable(self._path, error)
+            self._outdated.set()
+        if warning and warning != self._warning:
             log.warning("snapshot not saved", reason=warning)
+        self._warning = warning

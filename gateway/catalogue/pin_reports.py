@@ -10,7 +10,7 @@ import structlog
 
 from gateway.catalogue.difference import differences
 from gateway.catalogue.pins import Change, Verdict
-from gateway.harmless import harmless
+from gateway.harmless import LONGEST_SECRET, Clipped, harmless
 
 log = structlog.stdlib.get_logger("gateway.pins")
 
@@ -86,11 +86,10 @@ class _Left:
 def _described(change: Change, is_blocked: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {"kind": change.kind, "name": _cut(change.name), "blocked": is_blocked}
     if change.what != "removed":
-        lines = list(islice(differences(change.old, change.new, MAX_CHARACTERS), MAX_LINES + 1))
+        lines = list(islice(differences(change.old, change.new, MAX_CHARACTERS + LONGEST_SECRET), MAX_LINES + 1))
         fields["diff"] = [_cut(line) for line in lines[:MAX_LINES]] + ["…"] * (len(lines) > MAX_LINES)
     return fields
 
 
 def _cut(text: str) -> str:
-    text = harmless(text[: MAX_CHARACTERS + 1])
-    return text if len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] + "…"
+    return Clipped(harmless(text[: MAX_CHARACTERS + LONGEST_SECRET]), MAX_CHARACTERS)

@@ -3,21 +3,24 @@
 Keeps the file of pins too: writes what is new to it, and follows it, so that an approval counts at once.
 """
 
-import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import anyio
-import anyio.to_thread
 import structlog
 
+from gateway import blocking
+from gateway.blocking import in_thread, within
 from gateway.catalogue import pins as decisions
+from gateway.catalogue.identity import definition_hash
 from gateway.catalogue.intake import KEYS
 from gateway.catalogue.pin_reports import Counters, Reports
 from gateway.catalogue.pins import Verdict
 from gateway.config.models import ServerConfig
 from gateway.errors import ConfigError
+from gateway.store import files
 from gateway.store import pins as pin_file
 from gateway.store.pins import Pins
 from gateway.upstream.listing import Listing
@@ -44,7 +47,8 @@ class Pinning:
         self._unsaved = anyio.Event()
         self._too_large: set[str] = set()
         """Upstreams whose definitions are not pinned because they are."""
-        self._signature = _signature(path)
+        self._trouble = ""
+        self._signature = files.signature(path)
         self._pins: dict[str, Pins] | None = None
         self._servers = servers
         try:
@@ -76,7 +80,7 @@ class Pinning:
         server = self._servers[upstream]
         if server.pin == "off" or self._pins is None:
             return Verdict(listing)
-        pins = self._pinned(self._pins, upstream, listing)
+        pins = self._pinned(self._pins, upstream, definition_hash(server), listing)
         verdict = decisions.judge(pins, listing, server.tools.offers, block=server.pin == "block")
         self._reports.say(upstream, verdict)
         return verdict
@@ -91,32 +95,53 @@ class Pinning:
             tg.start_soon(self._save_always)
             tg.start_soon(self._follow, on_pins)
 
-    async def save(self) -> None:
-        """Write what was pinned and is not written yet. What others wrote meanwhile stays; the log says why not."""
+    async def save(self, seconds: float = blocking.LAST_SECONDS) -> None:
+        """Write what was pinned and is not written yet. What others wrote meanwhile stays; the log says why not.
+
+        Args:
+            seconds: how long it may take.
+        """
         if self._unsaved.is_set():
             self._unsaved = anyio.Event()
             ours = self._pins or {}
             try:
-                await anyio.to_thread.run_sync(pin_file.add, self._path, ours)
-            except ConfigError as error:
+                await within(seconds, pin_file.add, self._path, ours)
+                self._trouble = ""
+            except (ConfigError, OSError) as error:
                 self._unsaved.set()
-                log.error("pins not saved", reason=error.message)
+                reason = error.message if isinstance(error, ConfigError) else f"{self._path}: {error.strerror}"
+                if reason != self._trouble:
+                    log.error("pins not saved", reason=reason)
+                self._trouble = reason
 
-    def _pinned(self, known: Mapping[str, Pins], upstream: str, listing: Listing) -> Pins:
+    def _pinned(self, known: Mapping[str, Pins], upstream: str, server: str, listing: Listing) -> Pins:
         """The upstream's pins, complete with the lists that are seen for the first time; too large ones are empty, so
-        that all they hold is new."""
-        pins = known.get(upstream)
+        that all they hold is new.
+
+        Args:
+            server: hash of its definition.
+        """
+        key = pin_file.key(known, upstream, server)
+        pins = pin_file.find(known, upstream, server, self._servers)
         if pins is not None and KEYS.keys() <= {*pins.items, *listing.unknown}:
+            if key not in known or pins.server is None:
+                pins = replace(pins, server=server)
+                self._pins = {**known, key: pins}
+                self._unsaved.set()
             return pins
-        joined = pin_file.joined(known, {upstream: decisions.pins_of(listing)})
-        if pin_file.size(joined[upstream]) > pin_file.MAX_UPSTREAM_BYTES:
+        added = replace(decisions.pins_of(listing), server=server)
+        joined = pin_file.joined(known, {key: pins} if pins is not None else {})
+        joined = pin_file.joined(joined, {key: added})
+        if pin_file.size(joined[key]) > pin_file.MAX_UPSTREAM_BYTES:
             if upstream not in self._too_large:
                 self._too_large.add(upstream)
                 reason = f"they are larger than {pin_file.MAX_UPSTREAM_BYTES} bytes"
                 log.error("definitions not pinned", upstream=upstream, reason=reason)
             pins = pins or Pins()
             return Pins({**{kind: {} for kind in KEYS}, **pins.items}, pins.instructions)
-        self._pins, pins = joined, joined[upstream]
+        if any(other.removesuffix(f" {each.server}") == upstream for other, each in known.items() if other != key):
+            log.warning("another server of the same name; it is pinned anew", upstream=upstream)
+        self._pins, pins = joined, joined[key]
         self._unsaved.set()
         log.info("definitions pinned", upstream=upstream, **{kind: len(some) for kind, some in pins.items.items()})
         return pins
@@ -124,21 +149,21 @@ class Pinning:
     async def _save_always(self) -> None:
         while True:
             await self._unsaved.wait()
-            await self.save()
+            await self.save(blocking.SAVE_SECONDS)
             if self._unsaved.is_set():
                 await anyio.sleep(RETRY_SECONDS)
 
     async def _follow(self, on_pins: Callable[[], None]) -> None:
         while True:
             await anyio.sleep(POLL_SECONDS)
-            signature = await anyio.to_thread.run_sync(_signature, self._path)
+            signature = await in_thread(files.signature, self._path)
             if signature != self._signature:
                 self._signature = signature
                 await self._reload(on_pins)
 
     async def _reload(self, on_pins: Callable[[], None]) -> None:
         try:
-            stored = await anyio.to_thread.run_sync(pin_file.load, self._path)
+            stored = await in_thread(pin_file.load, self._path)
         except ConfigError as error:
             log.error("pins not reloaded; those from before stay", reason=error.message)
             return
@@ -146,12 +171,3 @@ class Pinning:
         if self._pins != stored:
             self._unsaved.set()  # somebody who did not know of ours wrote at the same instant
         on_pins()
-
-
-def _signature(path: Path) -> tuple[int, ...] | None:
-    """Changes with the file."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

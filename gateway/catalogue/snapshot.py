@@ -1,22 +1,28 @@
 """The catalogue on disk, so that lists can be answered before any upstream is up. A cache: losing it costs time only.
 
-The one module of the room that does I/O; both functions block, and are to be called from a worker thread.
+Gateways with other files of servers may share it: what is saved of one's own servers leaves that of others, for as long
+as it is not too old. All of it but `fingerprint`, `known` and `merged` blocks.
 """
 
 import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from gateway import jsonrpc
+from gateway import blocking, jsonrpc
+from gateway.store import files
 from gateway.upstream.listing import Listing
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Size of the file."""
+
+KEPT_SECONDS: Final = 30 * 24 * 3600.0
+"""How long servers are kept that others have saved."""
+KEPT_OTHERS: Final = 200
 
 _HEAD: Final = b'{"format":"mcp-gateway catalogue","version":1,"upstreams":{'
 _TAIL: Final = b"}}"
@@ -30,6 +36,8 @@ class Stored:
     fingerprint: str
     """`fingerprint` of the config entry it was taken with. Another one means another server: do not use the listing."""
     listing: Listing
+    seen: int = 0
+    """When it was saved, in seconds since 1970."""
 
 
 def fingerprint(entry: Mapping[str, Any], key: bytes = b"") -> str:
@@ -43,11 +51,33 @@ def fingerprint(entry: Mapping[str, Any], key: bytes = b"") -> str:
     return blake2b(identity, digest_size=16, key=key, person=b"mcpgw-snapshot").hexdigest()
 
 
+def known(stored: Mapping[str, Stored], name: str, fingerprint: str) -> Stored | None:
+    """What the snapshot has of a server. Where several have its name, the first has it for its own, and the others'
+    fingerprints stand after it."""
+    for key in (name, f"{name} {fingerprint}"):
+        found = stored.get(key)
+        if found is not None and found.fingerprint == fingerprint:
+            return found
+    return None
+
+
+def merged(stored: Mapping[str, Stored], own: Mapping[str, Stored], now: float) -> dict[str, Stored]:
+    """What is to be saved: one's own servers, by name, and then what others have saved of theirs."""
+    result: dict[str, Stored] = {}
+    for name, each in own.items():
+        first = stored.get(name)
+        key = name if first is None or first.fingerprint == each.fingerprint else f"{name} {each.fingerprint}"
+        result[key] = replace(each, seen=int(now))
+    recent = [key for key, each in stored.items() if key not in result and each.seen > now - KEPT_SECONDS]
+    for key in sorted(recent, key=lambda key: -stored[key].seen)[:KEPT_OTHERS]:
+        result[key] = stored[key]
+    return result
+
+
 def load(path: Path) -> tuple[dict[str, Stored], str | None]:
     """What was saved, by upstream, and a warning when the file is there but cannot be used (it is then as if empty)."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = blocking.read(path, MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             return {}, f"{path} is larger than {MAX_BYTES} bytes; ignored."
         return _parse(data), None
@@ -60,28 +90,49 @@ def load(path: Path) -> tuple[dict[str, Stored], str | None]:
 
 
 def save(path: Path, upstreams: Mapping[str, Stored]) -> str | None:
-    """Replace the file in one step, readable by its owner only. Returns a warning when it could not, or not wholly."""
+    """Replace the file in one step, readable by its owner only; what stands first is saved first, if not all can be.
+    Returns a warning when it could not, or not wholly."""
+    try:
+        return _save(path, upstreams)
+    except OSError as error:
+        return unwritable(path, error)
+
+
+def update(path: Path, own: Mapping[str, Stored], now: float) -> str | None:
+    """Save one's own servers, and leave those of others as they are. Returns a warning when that could not be wholly.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with files.locked(path):
+        return _save(path, merged(load(path)[0], own, now))
+
+
+def unwritable(path: Path, error: OSError) -> str:
+    """A warning."""
+    return f"{path} cannot be written ({error.strerror}); the next start will be slower."
+
+
+def _save(path: Path, upstreams: Mapping[str, Stored]) -> str | None:
     parts: list[bytes] = []
     left_out: list[str] = []
     size = len(_HEAD) + len(_TAIL)
-    for name in sorted(upstreams):
-        part = _encode(name, upstreams[name])
+    for name, stored in upstreams.items():
+        part = _encode(name, stored)
         if part is None or size + len(part) > MAX_BYTES:
             left_out.append(name)
         else:
             parts.append(part)
             size += len(part) + len(b",")
-    try:
-        _replace(path, _HEAD + b",".join(parts) + _TAIL)
-    except OSError as error:
-        return f"{path} cannot be written ({error.strerror}); the next start will be slower."
+    _replace(path, _HEAD + b",".join(parts) + _TAIL)
     return f"Too large or too deep for {path}, left out: {', '.join(left_out)}." if left_out else None
 
 
 def _encode(name: str, stored: Stored) -> bytes | None:
     listing = {field.name: getattr(stored.listing, field.name) for field in fields(Listing)}
     try:
-        return jsonrpc.dumps(name) + b":" + jsonrpc.dumps({"fingerprint": stored.fingerprint, "listing": listing})
+        entry = {"fingerprint": stored.fingerprint, "seen": stored.seen, "listing": listing}
+        return jsonrpc.dumps(name) + b":" + jsonrpc.dumps(entry)
     except (ValueError, RecursionError):  # nested too deeply; the catalogue leaves such items out as well
         return None
 
@@ -110,6 +161,7 @@ def _stored(entry: dict[str, Any]) -> Stored:
     raw = _of(dict, entry.get("listing"))
     return Stored(
         fingerprint=_of(str, entry.get("fingerprint")),
+        seen=_of(int, entry.get("seen", 0)),
         listing=Listing(
             tools=_items(raw.get("tools")),
             resources=_items(raw.get("resources")),

@@ -10,6 +10,7 @@ import click
 
 from gateway import __version__
 from gateway.cli.common import reading_options
+from gateway.cli.descriptors import complete
 
 VERBS: Final = {
     "serve": "Serve agents over HTTP.",
@@ -121,4 +122,5 @@ Started by a client (stdin is not a terminal), it serves that client over stdio.
 
 def main(args: list[str] | None = None) -> Any:
     """The console script."""
+    complete()
     return cli.main(args, prog_name="mcp-gateway")

@@ -69,13 +69,12 @@ def _principals(config: "Config", who: str) -> "list[Principal]":
 
 def _upstream_of(config: "Config", what: str) -> str:
     """The owner of a public name: by the catalogue as last seen, else by the prefix of the name."""
-    from gateway.catalogue import snapshot
     from gateway.catalogue.library import Library
     from gateway.catalogue.naming import SEPARATOR, public_prefix
+    from gateway.cli.memory import remembered
 
-    stored, _ = snapshot.load(config.gateway.state_dir / "catalogue.json")
     library = Library(config.enabled, config.prefix)
-    library.update((name, stored[name].listing) for name in config.enabled if name in stored)
+    library.update(remembered(config).items())
     catalogue: Catalogue = library.whole(None)
     owner = (
         catalogue.tool(what)

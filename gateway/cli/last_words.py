@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from gateway.cli.common import configure_logs
+from gateway.telemetry.logs import Redactor
 
 if TYPE_CHECKING:
     from gateway.config.models import Config
@@ -26,6 +27,7 @@ class LastWords:
         self._lines: defaultdict[str, deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
         self._before: dict[str, deque[str]] = {}
         self._level = logging.ERROR
+        self._redact = Redactor(())
 
     def of(self, upstream: str) -> list[str]:
         """What it said since it was last started, or the time before if it has said nothing yet."""
@@ -33,21 +35,20 @@ class LastWords:
 
     def listen(self, config: "Config", *, at_least: str) -> Callable[[str], str]:
         """Set up logging from level `at_least` on, unless the user asked for more; returns what hides secrets."""
-        from gateway.telemetry.logs import Redactor
-
         configure_logs(config, at_least=at_least)
+        self._redact = Redactor(config.secrets)
         configured = structlog.get_config()
         self._level = _level_of(configured["wrapper_class"])
         structlog.configure(
             processors=[self._take, *configured["processors"]],
             wrapper_class=structlog.make_filtering_bound_logger(min(logging.INFO, self._level)),
         )
-        return Redactor(config.secrets)
+        return self._redact
 
     def _take(self, _: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         upstream = str(event.get("upstream"))
         if event.get("event") == "stderr":
-            self._lines[upstream].append(str(event.get("line")))
+            self._lines[upstream].append(str(self._redact.clip(event.get("line"))))
         elif event.get("event") == "upstream starting" and self._lines[upstream]:
             self._before[upstream] = self._lines.pop(upstream)
         if logging.getLevelNamesMapping().get(_severity(method), logging.CRITICAL) < self._level:

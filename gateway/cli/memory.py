@@ -9,11 +9,11 @@ from gateway.upstream.listing import Listing
 def remembered(config: Config) -> dict[str, Listing]:
     """What each enabled server offered when last seen; nothing of one whose entry has since become another's."""
     stored, _ = snapshot.load(config.gateway.state_dir / "catalogue.json")
-    return {
-        name: stored[name].listing
+    known = {
+        name: snapshot.known(stored, name, snapshot.fingerprint(server.model_dump(mode="json")))
         for name, server in config.enabled.items()
-        if name in stored and stored[name].fingerprint == snapshot.fingerprint(server.model_dump(mode="json"))
     }
+    return {name: each.listing for name, each in known.items() if each is not None}
 
 
 def owner(config: Config, tool: str) -> str | None:

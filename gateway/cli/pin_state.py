@@ -7,12 +7,14 @@ from typing import Any, Final
 import click
 
 from gateway.catalogue.difference import differences
+from gateway.catalogue.identity import definition_hash
 from gateway.catalogue.pins import INSTRUCTIONS, Change, approved, definitions, digest, judge, pins_of
 from gateway.catalogue.suspicious import Suspicion
 from gateway.cli.agent import awake, visiting
 from gateway.cli.memory import remembered
 from gateway.cli.terminal import bold, dim, harmless, mark, plural
 from gateway.config.models import Config
+from gateway.store import pins as pin_file
 from gateway.store.pins import Pins
 from gateway.upstream.listing import Listing
 
@@ -28,6 +30,8 @@ class Compared:
     server: str
     pin: str
     """The setting."""
+    definition: str
+    """Hash of it, to which pins belong."""
     pins: Pins | None
     """None: nothing is pinned yet, and everything is new."""
     listing: Listing | None
@@ -48,7 +52,7 @@ class Compared:
 def last_seen(config: Config, names: Collection[str], pins: Mapping[str, Pins]) -> list[Compared]:
     """What the gateway, or a verb, saw last."""
     known = remembered(config)
-    return [_compare(config, name, pins.get(name), known.get(name), "") for name in names]
+    return [_compare(config, name, pins, known.get(name), "") for name in names]
 
 
 async def ask(config: Config, names: Collection[str], pins: Mapping[str, Pins]) -> list[Compared]:
@@ -64,17 +68,19 @@ async def ask(config: Config, names: Collection[str], pins: Mapping[str, Pins]) 
         for name in names:
             met = visit.contacts[name]
             listing = visit.gateway.upstreams[name].known if met.works else None
-            compared.append(_compare(config, name, pins.get(name), listing, met.reason))
+            compared.append(_compare(config, name, pins, listing, met.reason))
     return compared
 
 
-def _compare(config: Config, name: str, pins: Pins | None, listing: Listing | None, reason: str) -> Compared:
+def _compare(config: Config, name: str, stored: Mapping[str, Pins], listing: Listing | None, reason: str) -> Compared:
     server = config.enabled[name]
+    definition = definition_hash(server)
+    pins = pin_file.find(stored, name, definition, config.enabled)
     if listing is None:
-        return Compared(name, server.pin, pins, None, reason)
+        return Compared(name, server.pin, definition, pins, None, reason)
     against = pins or Pins({kind: {} for kind in definitions(listing)})
     verdict = judge(against, listing, server.tools.offers, block=False)
-    return Compared(name, server.pin, pins, listing, reason, verdict.changes, verdict.suspicions)
+    return Compared(name, server.pin, definition, pins, listing, reason, verdict.changes, verdict.suspicions)
 
 
 # --- Approving ----------------------------------------------------------------------------------------------------
@@ -94,9 +100,10 @@ def only(compared: Compared, names: Collection[str]) -> Compared:
 def approve(stored: Mapping[str, Pins], wanted: Compared) -> dict[str, Pins]:
     """The pins once what differs is approved. Where nothing was pinned yet, that is everything there is."""
     assert wanted.listing is not None
-    pins = stored.get(wanted.server)
+    key = pin_file.key(stored, wanted.server, wanted.definition)
+    pins = stored.get(key) or wanted.pins
     accepted = approved(pins, wanted.changes) if pins is not None else pins_of(wanted.listing)
-    return {**stored, wanted.server: accepted}
+    return {**stored, key: replace(accepted, server=wanted.definition)}
 
 
 # --- Showing ------------------------------------------------------------------------------------------------------

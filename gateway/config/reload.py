@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import anyio
-import anyio.to_thread
 import structlog
 from anyio.abc import TaskStatus
 
+from gateway.blocking import in_thread
 from gateway.config import watch
 from gateway.config.diff import diff
 from gateway.config.models import Config
@@ -98,7 +98,7 @@ class Reloader:
         """
         async with self._lock:
             try:
-                new = await anyio.to_thread.run_sync(self._reread)
+                new = await in_thread(self._reread)
                 self._files = new.files
                 self._take(new, asked=asked)
             except ConfigError as error:

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 import yaml
 
+from gateway import blocking
 from gateway.config.jsonc import MAX_DEPTH, JsonError
 from gateway.config.jsonc import compose as compose_json
 from gateway.errors import ConfigError
@@ -79,8 +80,7 @@ def read_text(path: Path, name: str) -> str:
         ConfigError: it cannot be read, is too large, or is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = blocking.read(path, MAX_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError(f"{name}: there is no such file; check the path") from None
     except (OSError, ValueError) as error:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import anyio
-import anyio.to_thread
+
+from gateway.blocking import in_thread
 
 LOOK_SECONDS: Final = 1.0
 DEBOUNCE_MS: Final = 1000
@@ -33,11 +34,11 @@ async def watch(
     """
     stop = anyio.Event()
     if seen is None:
-        seen = await anyio.to_thread.run_sync(look, files())
+        seen = await in_thread(look, files())
 
     async def check() -> None:
         nonlocal seen
-        now = await anyio.to_thread.run_sync(look, files())
+        now = await in_thread(look, files())
         if now != seen:
             seen = now  # as it was before it is read: what changes meanwhile is a change
             await on_change()
@@ -45,11 +46,11 @@ async def watch(
     async with anyio.create_task_group() as tg:
         tg.start_soon(_set_at_end, stop)
         while not stop.is_set():
-            watched = folders(files())
+            watched = await in_thread(folders, files())
             async with aclosing(_events(watched, stop)) as events:
                 async for _ in events:
                     await check()
-                    if folders(files()) != watched:
+                    if await in_thread(folders, files()) != watched:
                         break
 
 

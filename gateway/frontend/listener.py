@@ -29,6 +29,8 @@ MAX_TURNS: Final = 1000
 """Of the loop, to accept the connections that wait for it before the socket is closed."""
 QUIET_TURNS: Final = 3
 """Of the loop, without any that wait: it takes a turn from accepting a connection to knowing it."""
+BACKLOG: Final = 2048
+"""Connections that wait to be accepted."""
 _LOOK_SECONDS: Final = 0.02
 
 
@@ -53,7 +55,12 @@ class Listener:
         return f"http://{host}:{self._socket.getsockname()[1]}"
 
     async def serve(self, app: App, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Serve until `close`; started when connections are accepted."""
+        """Serve until `close`; started when connections are accepted.
+
+        Raises:
+            ConfigError: somebody else listens there after all.
+        """
+        _listen(self._socket, self._host)
         self._server = _Uvicorn(_config(self._saying_so(app), self._bounds), task_status.started)
         await self._server.serve([self._socket])
         self._closed.set()
@@ -149,10 +156,26 @@ def _take(host: str, port: int) -> socket.socket:
         if sys.platform != "win32":  # where it would let two have the same address
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind((host, port))
+        if sys.platform != "win32":  # of two that are bound and do not listen yet, both would have the address else
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         return taken
     except OSError as error:
         taken.close()
-        reason = error.strerror or str(error)
-        raise ConfigError(
-            f"Cannot listen on {host} port {port}: {reason}. Stop what uses it, or choose another with --port."
-        ) from None
+        raise _unavailable(host, port, error) from None
+
+
+def _listen(taken: socket.socket, host: str) -> None:
+    """Let connections come; from now on nobody else can have the address anyway."""
+    try:
+        if sys.platform != "win32":  # what connections leave behind must not keep our successor from the address
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.listen(BACKLOG)
+    except OSError as error:
+        raise _unavailable(host, taken.getsockname()[1], error) from None
+
+
+def _unavailable(host: str, port: int, error: OSError) -> ConfigError:
+    reason = error.strerror or str(error)
+    return ConfigError(
+        f"Cannot listen on {host} port {port}: {reason}. Stop what uses it, or choose another with --port."
+    )

@@ -61,7 +61,24 @@ class AgentStore(Protocol):
         ...
 
     async def remove(self, ids: Collection[str]) -> None:
-        """Forget sessions, on every node. Unknown ids are fine."""
+        """Forget sessions, on every node. Unknown ids are fine.
+
+        Raises:
+            NotSaved: they are forgotten here, and it is tried again to have that outlive a restart.
+        """
+        ...
+
+    async def unsaved(self, id: str) -> AgentSession | None:
+        """A session that was forgotten here, but would be back after a restart."""
+        ...
+
+    async def follow(self) -> Collection[str]:
+        """Write what could not be written, and learn what others changed; returns the ids that they removed. To be
+        called about once a second."""
+        ...
+
+    async def aclose(self) -> None:
+        """Write what could not be written: the last chance."""
         ...
 
 
@@ -94,6 +111,15 @@ class MemoryAgentStore:
     async def remove(self, ids: Collection[str]) -> None:
         for id in ids:
             self._sessions.pop(id, None)
+
+    async def unsaved(self, id: str) -> AgentSession | None:
+        return None
+
+    async def follow(self) -> Collection[str]:
+        return ()
+
+    async def aclose(self) -> None:
+        pass
 
     def _drop_expired(self) -> None:
         now = self._clock()

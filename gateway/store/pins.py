@@ -2,17 +2,20 @@
 
 The file is made to be read, compared and kept under version control: sorted, a line for each member of an item's
 fields, and plain ASCII, so that no character in it is invisible. It cannot be lost by half: what cannot be read is
-never written over.
+never written over. Several gateways may share it: each change is made to what it says by then, the others kept out.
+
+The pins of a server stand under its name. Another server that has the same name, in another file or since the entry was
+changed, has pins of its own, under the name and the hash of its definition.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
-from gateway import jsonrpc
+from gateway import blocking, jsonrpc
 from gateway.errors import ConfigError
 from gateway.store import files
 
@@ -29,7 +32,8 @@ _VERSION: Final = 1
 _LEVELS: Final = 6
 """Down to the members of an item's fields."""
 _INSTRUCTIONS: Final = "instructions"
-"""Stands beside the lists, which have other names."""
+_SERVER: Final = "server"
+"""Stand beside the lists, which have other names."""
 
 Definitions = dict[str, dict[str, Any]]
 """Name or URI → the item, as its upstream sent it."""
@@ -42,14 +46,48 @@ class Pins:
     items: Mapping[str, Definitions] = field(default_factory=dict[str, Definitions])
     """By kind (`tools`, …). A kind that is not there could not be listed yet."""
     instructions: str | None = None
+    server: str | None = None
+    """Hash of the server's definition; None for pins of a time when the name alone counted: they are those of the first
+    server of that name that is seen."""
+
+
+def key(pins: Mapping[str, Pins], name: str, server: str | None) -> str:
+    """Under which key the pins of a server stand, or would.
+
+    Args:
+        server: hash of its definition.
+    """
+    first = pins.get(name)
+    is_its_own = first is None or server is None or first.server in (None, server)
+    return name if is_its_own else f"{name} {server}"
+
+
+def find(pins: Mapping[str, Pins], name: str, server: str, names: Collection[str]) -> Pins | None:
+    """The pins of a server. If it has none, those of the same server under a name that is no longer in use.
+
+    Args:
+        server: hash of its definition.
+        names: those in use.
+    """
+    found = pins.get(key(pins, name, server))
+    if found is not None:
+        return found
+    same = {other.removesuffix(f" {server}"): each for other, each in pins.items() if each.server == server}
+    return next((each for other, each in same.items() if other not in names), None)
 
 
 def joined(first: Mapping[str, Pins], second: Mapping[str, Pins]) -> dict[str, Pins]:
-    """The pins of both, by upstream; of a list that both have pinned, the first's."""
-    pins = {**second, **first}
-    for name in first.keys() & second.keys():
-        pins[name] = Pins({**second[name].items, **first[name].items}, first[name].instructions)
+    """The pins of both; of a list that both have pinned, the first's."""
+    pins = dict(first)
+    for name, added in second.items():
+        where = key(pins, name.removesuffix(f" {added.server}"), added.server)
+        known = pins.get(where)
+        pins[where] = added if known is None else _both(known, added)
     return pins
+
+
+def _both(first: Pins, second: Pins) -> Pins:
+    return Pins({**second.items, **first.items}, first.instructions, first.server or second.server)
 
 
 def size(pins: Pins) -> int:
@@ -64,8 +102,7 @@ def load(path: Path) -> dict[str, Pins]:
         ConfigError: the file cannot be used.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = blocking.read(path, MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise ConfigError(_unusable(path, f"larger than {MAX_BYTES} bytes"))
         return _parse(data)
@@ -80,24 +117,21 @@ def load(path: Path) -> dict[str, Pins]:
 def update(path: Path, change: Callable[[dict[str, Pins]], dict[str, Pins]]) -> dict[str, Pins]:
     """Read the file, change what it says, and replace it in one step; returns what it says now.
 
-    Of two updates at the same instant one may be lost. A gateway adds what it misses again, so what can be lost is an
-    approval.
-
     Raises:
         ConfigError: the file cannot be used, or not be written.
     """
-    before = load(path)
-    after = change(dict(before))
-    data = _encode(after)
-    if data == _encode(before):  # to Python, 1 and true would be equal
-        return after
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"{path}: what is to be pinned is larger than {MAX_BYTES} bytes.")
     try:
-        files.replace(path, data)
+        with files.locked(path):
+            before = load(path)
+            after = change(dict(before))
+            data = _encode(after)
+            if len(data) > MAX_BYTES:
+                raise ConfigError(f"{path}: what is to be pinned is larger than {MAX_BYTES} bytes.")
+            if data != _encode(before):  # to Python, 1 and true would be equal
+                files.replace(path, data)
+            return after
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
-    return after
 
 
 def add(path: Path, pins: Mapping[str, Pins]) -> None:
@@ -121,9 +155,14 @@ def _unusable(path: Path, reason: str) -> str:
 
 
 def _encode(pins: Mapping[str, Pins]) -> bytes:
-    upstreams = {name: {**each.items, _INSTRUCTIONS: each.instructions} for name, each in pins.items()}
+    upstreams = {name: _document(each) for name, each in pins.items()}
     document = {"format": _FORMAT, "version": _VERSION, "upstreams": upstreams}
     return _text(document, _LEVELS).encode() + b"\n"
+
+
+def _document(pins: Pins) -> dict[str, Any]:
+    document = {**pins.items, _INSTRUCTIONS: pins.instructions}
+    return document if pins.server is None else document | {_SERVER: pins.server}
 
 
 def _text(value: Any, levels: int, margin: str = "") -> str:
@@ -144,8 +183,9 @@ def _parse(data: bytes) -> dict[str, Pins]:
     return {name: _pins(**upstream) for name, upstream in document["upstreams"].items()}
 
 
-def _pins(*, instructions: str | None, **items: Definitions) -> Pins:
+def _pins(*, instructions: str | None, server: str | None = None, **items: Definitions) -> Pins:
     definitions = [each for kind in items.values() for each in kind.values()]
-    if not isinstance(instructions, str | None) or not all(isinstance(each, dict) for each in definitions):  # pyright: ignore[reportUnnecessaryIsInstance]
+    are_texts = all(isinstance(each, str | None) for each in (instructions, server))  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not are_texts or not all(isinstance(each, dict) for each in definitions):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError("not what was saved")
-    return Pins(items, instructions)
+    return Pins(items, instructions, server)

@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from gateway import blocking
 from gateway.store import files
 
 log = structlog.stdlib.get_logger("gateway.store")
@@ -21,7 +22,7 @@ def load(path: Path) -> bytes:
     try:
         if not path.exists():
             files.create(path, secrets.token_bytes(SECRET_BYTES))
-        secret = path.read_bytes()
+        secret = blocking.read(path)
     except OSError as error:
         log.warning("secret not kept", path=str(path), reason=error.strerror)
         return secrets.token_bytes(SECRET_BYTES)

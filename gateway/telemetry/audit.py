@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from gateway.errors import GatewayError
+from gateway.harmless import Clipped
 from gateway.request import Request
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
@@ -38,7 +39,7 @@ def audit(following: Handler) -> Handler:
             agent = request.agent
             log.info(
                 "request",
-                method=request.method,
+                method=Clipped(request.method, 100),
                 target=_target(request),
                 upstream=request.upstream,
                 outcome=outcome,
@@ -56,9 +57,9 @@ def audit(following: Handler) -> Handler:
 def _target(request: Request) -> str | None:
     """The tool, prompt or resource named; clipped, for it is the client's text."""
     target = request.params.get("name") or request.params.get("uri")
-    return target[:200] if isinstance(target, str) else None
+    return Clipped(target, 200) if isinstance(target, str) else None
 
 
 def _name(info: Any) -> str | None:
     name = info.get("name")
-    return name[:100] if isinstance(name, str) else None
+    return Clipped(name, 100) if isinstance(name, str) else None

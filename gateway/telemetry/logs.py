@@ -18,26 +18,45 @@ import orjson
 import structlog
 
 from gateway.config.models import Config
+from gateway.harmless import Clipped
 
 MASK: Final = "***"
+SHORTEST_LINE: Final = 6
+"""Characters of a line of a secret that is masked also without the others."""
 _QUIET: Final = ("httpx2", "httpcore2", "uvicorn.access", "mcp", "client", "asyncio", "watchfiles")
 """Loggers of libraries that say more than an operator wants at `info`."""
 
 
 class Redactor:
-    """Replaces secret values in text.
+    """Replaces secret values in text, also those of several lines of which a text has one.
 
     Args:
         secrets: values to hide; short ones would hide half the log and are left alone by whoever collects them.
     """
 
     def __init__(self, secrets: Collection[str]) -> None:
-        forms = {form for secret in secrets for form in (secret, orjson.dumps(secret).decode()[1:-1]) if form}
+        values = {value for secret in secrets for value in (secret, *_lines(secret))}
+        forms = {form for value in values for form in (value, orjson.dumps(value).decode()[1:-1]) if form}
         longest_first = sorted(forms, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def __call__(self, text: str) -> str:
         return self._pattern.sub(MASK, text) if self._pattern is not None else text
+
+    def clip(self, value: object) -> object:
+        """A value of a log's field, with what is `Clipped` in it masked as a whole and cut then."""
+        if isinstance(value, Clipped):
+            shown = self(value.whole)
+            return shown if len(shown) <= value.limit else shown[: value.limit] + "…"
+        if isinstance(value, list):
+            return [self.clip(each) for each in cast("list[object]", value)]
+        return value
+
+
+def _lines(secret: str) -> list[str]:
+    """The lines of a secret that has several, such as a private key; not those that frame it."""
+    lines = [line.strip() for line in re.split(r"[\r\n]+|\\r|\\n", secret)]
+    return [line for line in lines if len(line) >= SHORTEST_LINE and not line.startswith("---")] if lines[1:] else []
 
 
 def configure(
@@ -51,6 +70,9 @@ def configure(
     plain = structlog.dev.plain_traceback  # the other formatters print local variables, and those hold secrets
     render = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain) if console else _render_json
 
+    def clip(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {key: redact.clip(value) for key, value in event.items() if value is not None}
+
     def write(_: Any, __: str, event: Any) -> str:
         return redact(event)
 
@@ -58,7 +80,7 @@ def configure(
         processors=[
             structlog.stdlib.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
-            _drop_nothings,
+            clip,
             structlog.processors.format_exc_info if not console else _as_is,
             render,
             write,
@@ -121,10 +143,6 @@ class _Forward(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         logger = structlog.get_logger()
         logger.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or None)
-
-
-def _drop_nothings(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: value for key, value in event.items() if value is not None}
 
 
 def _as_is(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

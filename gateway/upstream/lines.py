@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-KEPT_OF_OVERLONG: Final = 4096
+KEPT_OF_OVERLONG: Final = 20 * 1024
 """How much of either end of a line over the cap is kept: enough to find the request id in."""
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from typing import Final
 
+from gateway.harmless import LONGEST_SECRET, Clipped
 from gateway.upstream.lines import LineSplitter, Overlong
 
 MAX_LINE: Final = 4096
-"""Most bytes of a line that are logged."""
+"""Most characters of a line that are logged."""
+MAX_NOISE: Final = 300
+"""The same, of what came where a message should."""
 LINES_PER_SECOND: Final = 50
 BURST: Final = 200
 
@@ -17,9 +20,11 @@ class BoundedLog:
     Args:
         emit: `(line, suppressed)`; `suppressed` lines were dropped before this one.
         clock: seconds, monotonic.
+        limit: characters of a line that are shown.
     """
 
-    def __init__(self, emit: Callable[[str, int], None], clock: Callable[[], float]) -> None:
+    def __init__(self, emit: Callable[[Clipped, int], None], clock: Callable[[], float], limit: int = MAX_LINE) -> None:
+        self._limit = limit
         self._emit = emit
         self._clock = clock
         self._tokens = float(BURST)
@@ -31,6 +36,7 @@ class BoundedLog:
             self._suppressed += 1
             return
         self._tokens -= 1
+        text = text[: self._limit + LONGEST_SECRET]
         self._report("".join(c if c.isprintable() or c == "\t" else "�" for c in text))
 
     def _is_flooded(self) -> bool:
@@ -41,15 +47,15 @@ class BoundedLog:
 
     def _report(self, text: str) -> None:
         suppressed, self._suppressed = self._suppressed, 0
-        self._emit(text, suppressed)
+        self._emit(Clipped(text, self._limit), suppressed)
 
 
 class StderrLog(BoundedLog):
     """The same for a byte stream."""
 
-    def __init__(self, emit: Callable[[str, int], None], clock: Callable[[], float]) -> None:
+    def __init__(self, emit: Callable[[Clipped, int], None], clock: Callable[[], float]) -> None:
         super().__init__(emit, clock)
-        self._lines = LineSplitter(MAX_LINE)
+        self._lines = LineSplitter(MAX_LINE + LONGEST_SECRET)
 
     def feed(self, data: bytes) -> None:
         if self._is_flooded():
@@ -66,6 +72,6 @@ class StderrLog(BoundedLog):
             self._report("(end of stderr)")
 
     def _line(self, line: bytes) -> None:
-        text = line[:MAX_LINE].decode("utf-8", "replace").strip()
+        text = line.decode("utf-8", "replace").strip()
         if text:
             self.say(text)

@@ -116,4 +116,5 @@ class StdioDispatcher(CallTable):
             self._noise(head)
 
     def _noise(self, line: bytes) -> None:
-        self._peer.on_noise(f"a line on stdout that is no message: {line[:200].decode('utf-8', 'replace')}")
+        text = line[:KEPT_OF_OVERLONG].decode("utf-8", "replace")
+        self._peer.on_noise(f"a line on stdout that is no message: {text}")

@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from gateway import jsonrpc
 from gateway.errors import AgentGone, GatewayError, UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
+from gateway.harmless import LONGEST_SECRET
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR, INVALID_REQUEST, META_SUBSCRIPTION_ID, Era
 from gateway.upstream.audience import Audience
@@ -199,7 +200,7 @@ class CallTable(ABC):
         elif call is not None:
             self._settle(call, body)
         elif not jsonrpc.is_id(id) or isinstance(id, str) or id > self._next_id:  # else too late: the caller gave up
-            self._peer.on_noise(f"an answer to a request that is not waiting (id {str(id)[:64]!r})")
+            self._peer.on_noise(f"an answer to a request that is not waiting (id {str(id)[:LONGEST_SECRET]!r})")
 
     def _settle(self, call: Call, body: Message) -> None:
         if isinstance(result := jsonrpc.mended(body.get("result")), dict):
@@ -246,7 +247,7 @@ class CallTable(ABC):
     def _receive_request(self, id: RequestId, method: str, params: dict[str, Any] | None, via: Call | None) -> None:
         owner = via.id if via is not None else None
         if id in self._asked or self._asked_for[owner] >= MAX_ASKED:
-            self._peer.on_noise(f"a request ({method[:64]}) under an id in use, or one too many")
+            self._peer.on_noise(f"a request ({method[:LONGEST_SECRET]}) under an id in use, or one too many")
             return
         self._asked[id] = anyio.CancelScope()
         self._asked_for[owner] += 1
@@ -257,7 +258,7 @@ class CallTable(ABC):
             with self._asked[id]:
                 await self._answer(await self._ask_peer(id, method, params, via))
         except Exception as error:
-            self._peer.on_noise(f"the answer to {method[:64]} could not be sent: {type(error).__name__}")
+            self._peer.on_noise(f"the answer to {method[:LONGEST_SECRET]} could not be sent: {type(error).__name__}")
         finally:
             del self._asked[id]
             owner = via.id if via is not None else None
@@ -276,7 +277,7 @@ class CallTable(ABC):
         except GatewayError as error:
             return jsonrpc.error(id, error.code, error.message, error.data)
         except Exception as error:
-            self._peer.on_noise(f"answering {method[:64]} failed: {type(error).__name__}")
+            self._peer.on_noise(f"answering {method[:LONGEST_SECRET]} failed: {type(error).__name__}")
             return jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
 
     def _provoker(self) -> Call | None:

@@ -26,7 +26,7 @@ from gateway.upstream.link import TROUBLED, Link, State, Status
 from gateway.upstream.listing import Listing
 from gateway.upstream.private import PrivateLinks, declared
 from gateway.upstream.slots import PausingAsker, Slots, Turn
-from gateway.upstream.stderr import BoundedLog, StderrLog
+from gateway.upstream.stderr import MAX_NOISE, BoundedLog, StderrLog
 from gateway.upstream.watch import Watch
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Upstream:
         self._may_shake_hands = True
         """Whether an upstream that speaks the modern era may speak the other too; found out by who prefers that."""
         self._log_level: str | None = None
-        self._noise = BoundedLog(self._on_noise, time.monotonic)
+        self._noise = BoundedLog(self._on_noise, time.monotonic, MAX_NOISE)
         self._only = only
         self._connector = self._connector_for(self._declared, lambda: Audience(agent=only), self._main_era)
         self._main = Link(

@@ -1,16 +1,20 @@
-"""Where agents are remembered: in memory, and in a file that survives what happens to it."""
+"""Where agents are remembered: in memory, and in a file that survives what happens to it, and may be shared."""
 
 import json
 import os
 import stat
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from gateway.errors import InternalError
+from gateway import blocking
+from gateway.errors import NotSaved
 from gateway.store import files
 from gateway.store.agent_file import FileAgentStore
 from gateway.store.agents import AgentSession, AgentStore, MemoryAgentStore
@@ -125,7 +129,7 @@ async def test_what_cannot_be_written_was_not_added(path: Path, clock: Clock, mo
     store = FileAgentStore(path, clock)
     await store.add(ONE, 10)
     monkeypatch.setattr(files, "replace", fail)
-    with capture_logs() as logs, pytest.raises(InternalError):
+    with capture_logs() as logs, pytest.raises(NotSaved):
         await store.add(OTHER, 10)
     assert await store.sessions() == [ONE]
     assert logs[0]["reason"] == "No space left on device"
@@ -138,11 +142,145 @@ async def test_a_removal_that_cannot_be_written_counts_here_and_is_written_later
     await store.add(ONE, 10)
     with monkeypatch.context() as patch:
         patch.setattr(files, "replace", fail)
-        with pytest.raises(InternalError):
+        with pytest.raises(NotSaved):
             await store.remove(["1"])
     assert await store.get("1") is None
     await store.add(OTHER, 10)
     assert await FileAgentStore(path, clock).sessions() == [OTHER]
+
+
+async def test_a_removal_that_cannot_be_written_is_kept_until_it_can_be(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FileAgentStore(path, clock)
+    await store.add(ONE, 10)
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(files, "replace", fail)
+        for _ in range(2):
+            with pytest.raises(NotSaved, match="No space left on device"):
+                await store.remove(["1"])
+            assert await store.unsaved("1") == ONE
+            assert await store.follow() == []
+    assert [entry["revoked"] for entry in logs] == [["1"]], "said once, and whose it is"
+    await store.follow()
+    assert await store.unsaved("1") is None
+    assert await FileAgentStore(path, clock).get("1") is None
+
+
+async def test_on_a_disk_that_stays_full_a_removal_is_written_over_the_file_at_the_end(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FileAgentStore(path, clock)
+    await store.add(ONE, 10)
+    await store.add(OTHER, 10)
+    monkeypatch.setattr(files, "replace", fail)
+    with pytest.raises(NotSaved):
+        await store.remove(["1"])
+    await store.aclose()
+    assert await FileAgentStore(path, clock).sessions() == [OTHER]
+
+
+async def test_a_file_that_cannot_be_written_for_long_holds_up_nobody(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network drive that has died."""
+    store = FileAgentStore(path, clock)
+    await store.add(ONE, 10)
+    released = threading.Event()
+    monkeypatch.setattr(blocking, "SAVE_SECONDS", 0.05)
+    monkeypatch.setattr(blocking, "LAST_SECONDS", 0.05)
+    monkeypatch.setattr(files, "replace", lambda path, data: released.wait())  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    try:
+        with pytest.raises(NotSaved, match="longer than"):
+            await store.add(OTHER, 10)
+        with pytest.raises(NotSaved, match="longer than"):
+            await store.remove(["1"])
+        await store.aclose()
+    finally:
+        released.set()
+    assert await store.sessions() == []
+
+
+# --- Several gateways ---------------------------------------------------------------------------------------------
+
+
+async def test_gateways_that_share_a_file_follow_each_other(path: Path, clock: Clock) -> None:
+    one, two = FileAgentStore(path, clock), FileAgentStore(path, clock)
+    await one.add(ONE, 10)
+    assert list(await two.follow()) == []
+    assert await two.get("1") == ONE
+    await two.add(OTHER, 10)
+    await one.remove(["1"])
+    assert list(await two.follow()) == ["1"]
+    assert list(await two.follow()) == []
+    for store in (one, two, FileAgentStore(path, clock)):
+        assert await store.sessions() == [OTHER]
+
+
+async def test_what_another_gateway_removed_is_told_of_also_when_a_write_came_first(path: Path, clock: Clock) -> None:
+    one, two = FileAgentStore(path, clock), FileAgentStore(path, clock)
+    await one.add(ONE, 10)
+    await two.follow()
+    await one.remove(["1"])
+    await two.add(OTHER, 10)
+    assert await two.get("1") is None
+    assert list(await two.follow()) == ["1"]
+
+
+async def test_the_cap_counts_what_all_gateways_have(path: Path, clock: Clock) -> None:
+    one, two = FileAgentStore(path, clock), FileAgentStore(path, clock)
+    assert await one.add(ONE, 1)
+    assert not await two.add(replace(ONE, id="4"), 1)
+    assert await two.sessions() == [ONE]
+
+
+async def test_a_file_that_cannot_be_read_for_a_while_ends_nobody(path: Path, clock: Clock) -> None:
+    store = FileAgentStore(path, clock)
+    await store.add(ONE, 10)
+    os.unlink(path)
+    os.mkfifo(path)
+    with capture_logs() as logs:
+        assert list(await store.follow()) == list(await store.follow()) == []
+    assert [entry["log_level"] for entry in logs] == ["error"]
+    assert await store.get("1") == ONE
+
+
+Steps = list[tuple[str, int]]
+"""What is done, and at which of two gateways."""
+STEPS = st.lists(st.tuples(st.sampled_from(["add", "remove", "restart", "follow", "full"]), st.integers(0, 1)))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+async def test_what_was_removed_never_comes_back(tmp_path_factory: pytest.TempPathFactory, steps: Steps) -> None:
+    """In whatever order two gateways write, follow, stop and start, and whenever the disk is full."""
+    path, clock = tmp_path_factory.mktemp("state") / "agents.json", Clock()
+    stores = [FileAgentStore(path, clock) for _ in range(2)]
+    kept: dict[str, AgentSession] = {}
+    for number, (step, which) in enumerate(steps):
+        store = stores[which]
+        if step == "add":
+            kept[str(number)] = replace(ONE, id=str(number))
+            assert await store.add(kept[str(number)], 100)
+        elif step == "remove" and (known := await store.sessions()):
+            kept.pop(known[0].id, None)
+            await store.remove([known[0].id])
+        elif step == "full" and (known := await store.sessions()):
+            kept.pop(known[0].id, None)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(files, "replace", fail)
+                with pytest.raises(NotSaved):
+                    await store.remove([known[0].id])
+        elif step == "restart":
+            await store.aclose()
+            stores[which] = FileAgentStore(path, clock)
+        else:
+            await store.follow()
+    for store in stores:
+        await store.follow()
+    for store in (*stores, FileAgentStore(path, clock)):
+        await store.follow()
+        assert {session.id for session in await store.sessions()} == kept.keys()
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,12 @@ from gateway.access.agent_tokens import DAY, AgentTokens
 from gateway.access.api_keys import ApiKeys
 from gateway.access.delegation import share, within
 from gateway.access.signing_key import SigningKey, SigningKeys
-from gateway.errors import InsufficientScope, InvalidParams, NotFound, RateLimited, Unauthenticated
+from gateway.errors import InsufficientScope, InvalidParams, NotFound, NotSaved, RateLimited, Unauthenticated
 from gateway.request import ADMIN, SCOPES, Principal
+from gateway.store import files
 from gateway.store.agent_file import FileAgentStore
 from gateway.store.agents import AgentSession, MemoryAgentStore
+from tests.support import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -428,14 +430,67 @@ async def test_sessions_and_revocations_survive_a_restart(start: Start) -> None:
     assert await after.sessions(ALICE) == [session]
 
 
+async def test_gateways_on_one_state_directory_know_each_others_agents(start: Start) -> None:
+    one, two = start(), start()
+    token, session = await one.register(ALICE, "agent", "1")
+    assert (await two.authenticate(token)).agent_name == "agent", "at once"
+    child, _ = await two.register(await two.authenticate(token), "child", "1")
+    await one.revoke(session.id, ALICE)
+    for each in (one, start()):
+        assert await is_refused(each.authenticate(child)), "its elder is gone"
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(two.watch, 0.01)
+        await wait_until(lambda: is_refused(two.authenticate(child)))
+        tg.cancel_scope.cancel()
+
+
+async def test_what_another_gateway_revokes_ends_here_and_what_it_has_open_is_closed(
+    start: Start, tmp_path: Path, clock: Clock
+) -> None:
+    one = start()
+    _, session = await one.register(ALICE, "agent", "1")
+    ended: list[frozenset[str]] = []
+    store = FileAgentStore(tmp_path / "state" / "agents.json", clock)
+    two = AgentTokens(SigningKeys.from_secret("s" * 32), store, on_revoked=ended.append, clock=clock)
+    await one.revoke(session.id, ALICE)
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(two.watch, 0.01)
+        await wait_until(lambda: ended)
+        tg.cancel_scope.cancel()
+    assert ended == [{session.principal_id}]
+
+
+async def test_a_revocation_that_cannot_be_kept_says_so_and_can_be_asked_for_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = start()
+    token, session = await tokens.register(ALICE, "agent", "1")
+
+    def fail(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "replace", fail)
+        for _ in range(2):
+            with pytest.raises(NotSaved, match="a restart would undo it"):
+                await tokens.revoke(session.id, ALICE)
+            assert await is_refused(tokens.authenticate(token))
+        with pytest.raises(NotFound):
+            await tokens.revoke(session.id, BOB)
+    await tokens.revoke(session.id, ALICE)
+    with pytest.raises(NotFound):
+        await tokens.revoke(session.id, ALICE)
+    assert await is_refused(start().authenticate(token))
+
+
 async def test_no_file_holds_a_token_and_all_are_their_owners_only(start: Start, tmp_path: Path) -> None:
     tokens = start()
     token, _ = await tokens.register(ALICE, "agent", "1")
     await rotate(tokens, tmp_path)
-    files = {name: tmp_path / "state" / name for name in os.listdir(tmp_path / "state")}
-    assert set(files) == {"agents.json", "signing_keys.json"}
+    written = {name: tmp_path / "state" / name for name in os.listdir(tmp_path / "state")}
+    assert set(written) == {"agents.json", "signing_keys.json"}
     header, payload, signature = token.split(".")
-    for path in files.values():
+    for path in written.values():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert not any(part in path.read_text() for part in (header, payload, signature))
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700

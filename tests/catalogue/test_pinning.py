@@ -22,6 +22,7 @@ from gateway.catalogue.snapshot import Stored, fingerprint, save
 from gateway.config.loader import load
 from gateway.config.models import ServerConfig
 from gateway.errors import ConfigError
+from gateway.store import files
 from gateway.store import pins as pin_file
 from gateway.store.pins import Pins
 from gateway.upstream.listing import Listing
@@ -120,6 +121,48 @@ async def test_what_another_process_pinned_first_counts(path: Path, monkeypatch:
         await wait_until(lambda: told)
         assert len(ours.judge("a", LATER).changes) == 2
         await wait_until(lambda: pin_file.load(path).keys() == {"a", "b"})
+
+
+def test_another_server_of_the_same_name_is_not_held_to_its_pins(path: Path) -> None:
+    """As in another file that shares the state directory, or after the entry was changed."""
+    one, two = ({"a": ServerConfig(command=command, pin="block")} for command in ("one", "two"))
+    pins = Pinning(one, path, Counts())
+    pins.judge("a", FIRST)
+    pins.use(two)
+    with capture_logs() as lines:
+        assert pins.judge("a", LATER).changes == ()
+    assert lines[0]["event"] == "another server of the same name; it is pinned anew"
+    assert len(pins.judge("a", FIRST).changes) == 2, "it has pins of its own"
+    pins.use(one)
+    assert len(pins.judge("a", LATER).changes) == 2, "and the first one still has its own"
+
+
+async def test_gateways_with_other_servers_of_the_same_name_keep_all_pins(path: Path) -> None:
+    ours = [{"a": ServerConfig(command=command, pin="block")} for command in ("one", "two")]
+    gateways = [Pinning(servers, path, Counts()) for servers in ours]
+    gateways[0].judge("a", FIRST)
+    gateways[1].judge("a", LATER)
+    for pins in gateways:
+        await pins.save()
+    again = [Pinning(servers, path, Counts()) for servers in ours]
+    assert [len(pins.judge("a", listing).changes) for pins in again for listing in (FIRST, LATER)] == [0, 2, 2, 0]
+
+
+async def test_a_renamed_server_keeps_its_pins(path: Path) -> None:
+    before = pinning_of(path, a="block")
+    before.judge("a", FIRST)
+    await before.save()
+    assert len(pinning_of(path, b="block").judge("b", LATER).changes) == 2
+    assert pinning_of(path, a="block", b="block").judge("b", LATER).changes == (), "one entry beside it is another"
+
+
+def test_pins_of_a_time_when_the_name_counted_are_those_of_the_first_that_is_seen(path: Path) -> None:
+    pin_file.add(path, {"a": decisions.pins_of(FIRST)})
+    one, two = ({"a": ServerConfig(command=command, pin="block")} for command in ("one", "two"))
+    pins = Pinning(one, path, Counts())
+    assert len(pins.judge("a", LATER).changes) == 2
+    pins.use(two)
+    assert pins.judge("a", LATER).changes == ()
 
 
 # --- Saying so --------------------------------------------------------------------------------------------------------
@@ -312,6 +355,27 @@ async def test_where_nothing_can_be_written_pins_hold_until_the_end(tmp_path: Pa
         await pins.save()
     assert [(line["log_level"], line["event"]) for line in lines] == [("error", "pins not saved")]
     assert len(pins.judge("a", LATER).changes) == 2
+
+
+async def test_what_cannot_be_written_is_said_once_and_tried_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts: list[Path] = []
+    really = files.replace
+
+    def replace_at_the_third(path: Path, data: bytes) -> None:
+        attempts.append(path)
+        if len(attempts) < 3:
+            raise OSError(28, "No space left on device")
+        really(path, data)
+
+    monkeypatch.setattr(files, "replace", replace_at_the_third)
+    monkeypatch.setattr(pinning, "RETRY_SECONDS", 0.01)
+    pins = pinning_of(path, a="block")
+    pins.judge("a", FIRST)
+    with capture_logs() as lines:
+        async with kept(pins, monkeypatch):
+            await wait_until(path.exists)
+    assert [line["event"] for line in lines].count("pins not saved") == 1
+    assert len(pinning_of(path, a="block").judge("a", LATER).changes) == 2
 
 
 async def test_what_is_pinned_at_the_last_moment_is_written_all_the_same(tmp_path: Path) -> None:

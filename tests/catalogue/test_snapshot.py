@@ -11,7 +11,7 @@ from hypothesis import given
 
 from gateway.catalogue import snapshot
 from gateway.catalogue.intake import UpstreamItems
-from gateway.catalogue.snapshot import Stored, fingerprint, load, save
+from gateway.catalogue.snapshot import Stored, fingerprint, known, load, save, update
 from gateway.upstream.listing import Listing
 from tests.catalogue.listings import prompt, resource, template, tool, upstreams
 
@@ -63,6 +63,35 @@ def test_saving_replaces_and_leaves_nothing_else(path: Path) -> None:
     save(path, {"b": Stored("2", Listing())})
     assert load(path)[0].keys() == {"b"}
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_others_saved_of_their_servers_stays(path: Path) -> None:
+    """Gateways with several files of servers share a state directory, and a name may mean two servers."""
+    now = 1_700_000_000.0
+    update(path, {"a": Stored("1", LISTING), "b": Stored("2", Listing())}, now)
+    update(path, {"a": Stored("3", Listing()), "c": Stored("4", Listing())}, now)
+    update(path, {"a": Stored("1", LISTING)}, now)
+    stored, _ = load(path)
+    assert [known(stored, name, print) is not None for name, print in ("a1", "b2", "a3", "c4", "a2")] == [True] * 4 + [
+        False
+    ]
+    found = known(stored, "a", "1")
+    assert found is not None
+    assert found.listing == LISTING
+
+
+def test_what_nobody_has_any_more_is_forgotten_in_time(path: Path) -> None:
+    update(path, {"old": Stored("1", LISTING)}, 0.0)
+    update(path, {"a": Stored("2", LISTING)}, snapshot.KEPT_SECONDS)
+    assert load(path)[0].keys() == {"a"}
+
+
+def test_ones_own_servers_are_saved_first(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    update(path, {"a": Stored("1", LISTING)}, 1.0)
+    monkeypatch.setattr(snapshot, "MAX_BYTES", path.stat().st_size + 100)
+    warning = update(path, {"z": Stored("2", LISTING)}, 2.0)
+    assert load(path)[0].keys() == {"z"}
+    assert warning is not None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
