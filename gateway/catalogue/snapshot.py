@@ -20,7 +20,8 @@ from gateway.upstream.listing import Listing
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Size of the file."""
 
-KEPT_SECONDS: Final = 30 * 24 * 3600.0
+DAY: Final = 24 * 3600.0
+KEPT_SECONDS: Final = 30 * DAY
 """How long servers are kept that others have saved."""
 KEPT_OTHERS: Final = 200
 
@@ -37,7 +38,7 @@ class Stored:
     """`fingerprint` of the config entry it was taken with. Another one means another server: do not use the listing."""
     listing: Listing
     seen: int = 0
-    """When it was saved, in seconds since 1970."""
+    """The day it was last saved, in seconds since 1970."""
 
 
 def fingerprint(entry: Mapping[str, Any], key: bytes = b"") -> str:
@@ -67,7 +68,8 @@ def merged(stored: Mapping[str, Stored], own: Mapping[str, Stored], now: float) 
     for name, each in own.items():
         first = stored.get(name)
         key = name if first is None or first.fingerprint == each.fingerprint else f"{name} {each.fingerprint}"
-        result[key] = replace(each, seen=int(now))
+        last = stored.get(key, each).seen
+        result[key] = replace(each, seen=last if 0 <= now - last < DAY else int(now))
     recent = [key for key, each in stored.items() if key not in result and each.seen > now - KEPT_SECONDS]
     for key in sorted(recent, key=lambda key: -stored[key].seen)[:KEPT_OTHERS]:
         result[key] = stored[key]

@@ -165,5 +165,21 @@ def run(main: Callable[..., Any], *args: Any) -> Any:
         return anyio.run(main, *args, backend_options={"use_uvloop": sys.platform != "win32"})
     except GatewayError as error:
         fail(error.message, Exit.NOT_STARTED)
+    except BaseExceptionGroup as group:
+        fail(_message_of(group), Exit.NOT_STARTED)
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
+
+
+def _message_of(group: BaseExceptionGroup) -> str:
+    """What a task group's end was about, if that is an error of ours: nobody wants to read its traceback.
+
+    Raises:
+        BaseExceptionGroup: it is a defect.
+    """
+    ours, defects = group.split(GatewayError)
+    while isinstance(ours, BaseExceptionGroup):
+        ours = ours.exceptions[0]
+    if defects is not None or not isinstance(ours, GatewayError):
+        raise group
+    return ours.message

@@ -41,7 +41,8 @@ def command(file: Path | None, path: Path | None, as_json: bool) -> None:
     """Find out what does not work, and what to do about it.
 
     Looks at the configuration, at programs, variables and folders, tries every server, and checks that the gateway
-    could listen and keep its state. Exits with 1 when something is wrong.
+    could listen and keep its state; and says what is blocked because it is not as it was pinned. Exits with 1 when
+    something is wrong.
     """
     about, probes, redact = run_once(_examine, file or path)
     findings = [finding for group in about.values() for finding in group]
@@ -112,7 +113,7 @@ def _valid(config: "Config", is_demo: bool) -> "Finding":
 
 
 async def _examine_servers(config: "Config") -> "tuple[list[Finding], dict[str, Probe], Redact]":
-    from gateway.cli import examine
+    from gateway.cli import blocked, examine
     from gateway.cli.last_words import LastWords
     from gateway.cli.probe import probe
     from gateway.cli.remedies import explain
@@ -126,8 +127,9 @@ async def _examine_servers(config: "Config") -> "tuple[list[Finding], dict[str, 
     for name, tried in probes.items():
         if tried.contact.reason:
             findings.append(await explain(name, config.servers[name], tried, last_words.of(name)))
-    order = list(config.servers)
-    return sorted(findings, key=lambda finding: order.index(finding.server or "")), probes, redact
+    findings += blocked.findings(config, probes)
+    order = {name: position for position, name in enumerate(config.servers)}
+    return sorted(findings, key=lambda finding: order.get(finding.server or "", len(order))), probes, redact
 
 
 # --- Showing ------------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ class Compared:
 def last_seen(config: Config, names: Collection[str], pins: Mapping[str, Pins]) -> list[Compared]:
     """What the gateway, or a verb, saw last."""
     known = remembered(config)
-    return [_compare(config, name, pins, known.get(name), "") for name in names]
+    return [compare(config, name, pins, known.get(name)) for name in names]
 
 
 async def ask(config: Config, names: Collection[str], pins: Mapping[str, Pins]) -> list[Compared]:
@@ -68,11 +68,20 @@ async def ask(config: Config, names: Collection[str], pins: Mapping[str, Pins]) 
         for name in names:
             met = visit.contacts[name]
             listing = visit.gateway.upstreams[name].known if met.works else None
-            compared.append(_compare(config, name, pins, listing, met.reason))
+            compared.append(compare(config, name, pins, listing, met.reason))
     return compared
 
 
-def _compare(config: Config, name: str, stored: Mapping[str, Pins], listing: Listing | None, reason: str) -> Compared:
+def compare(
+    config: Config, name: str, stored: Mapping[str, Pins], listing: Listing | None, reason: str = ""
+) -> Compared:
+    """How a server differs from what is pinned of it.
+
+    Args:
+        stored: all pins.
+        listing: what it offers; None if that is not known.
+        reason: why not, or not all of it.
+    """
     server = config.enabled[name]
     definition = definition_hash(server)
     pins = pin_file.find(stored, name, definition, config.enabled)
@@ -119,13 +128,13 @@ def in_words(compared: Compared, redact: Callable[[str], str]) -> Iterator[str]:
     if compared.pins is None and compared.listing is not None:
         yield f"{mark('note')} {name}: nothing is pinned yet"
     for change in compared.changes:
-        yield f"{mark('problem')} {name}: {_noun(change.kind, change.name)} {change.what}"
+        yield f"{mark('problem')} {name}: {noun(change.kind, change.name)} {change.what}"
         if compared.pins is not None and change.what != "removed":
             for line in differences(change.old, change.new):
                 yield _INDENT + click.style(redact(line), fg=_COLOURS.get(line[:2]))
     for suspicion in compared.suspicions:
         place = f" {dim('in')} {suspicion.place}" if suspicion.place else ""
-        yield f"{mark('note')} {name}: {_noun(suspicion.kind, suspicion.name)} has {suspicion.what}{place}"
+        yield f"{mark('note')} {name}: {noun(suspicion.kind, suspicion.name)} has {suspicion.what}{place}"
 
 
 def summed_up(compared: Compared) -> tuple[str, ...]:
@@ -156,7 +165,8 @@ def as_json(compared: Compared) -> dict[str, Any]:
     return fields
 
 
-def _noun(kind: str, name: str) -> str:
+def noun(kind: str, name: str) -> str:
+    """What an item is called for people, such as `tool add`."""
     return f"{_NOUNS[kind]} {harmless(name)}" if kind in _NOUNS else kind
 
 

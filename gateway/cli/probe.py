@@ -16,6 +16,7 @@ from gateway.errors import GatewayError
 from gateway.protocol import Era
 from gateway.upstream.audience import Audience
 from gateway.upstream.guardian import Guardian
+from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
 
 ROUND_TRIPS = 3
@@ -36,6 +37,8 @@ class Probe:
     latency: float | None = None
     """Seconds of one round trip."""
     tools: int = 0
+    listing: Listing | None = None
+    """All that it offers, if it works."""
 
     def as_json(self) -> dict[str, Any]:
         fields: dict[str, Any] = {"state": self.state}
@@ -100,6 +103,7 @@ async def _describe(upstream: Upstream, met: Contact) -> Probe:
         implementation=" ".join(str(info[key]) for key in ("name", "version") if info.get(key)),
         latency=await _latency(upstream, agreed.era) if met.works else None,
         tools=len(upstream.known.tools) if upstream.known is not None else 0,
+        listing=upstream.known if met.works else None,
     )
 
 

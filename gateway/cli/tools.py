@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command(config: "Config", servers: tuple[str, ...], more: tuple[str, ...], as_json: bool) -> None:
     """List what agents see: starts the configured servers, or those named, and asks the gateway as an agent would.
 
-    Exits with 1 when a server could not be reached or listed.
+    Exits with 1 when a server could not be reached or listed, or something of it is blocked.
     """
     servers += more
     check_names(config, servers)
@@ -46,7 +46,9 @@ async def _list(config: "Config", servers: tuple[str, ...], as_json: bool) -> Ex
         else:
             _print_table(tools, owners)
         _print_problems(visit, last_words.of, redact, len(wanted))
-        return Exit.FOUND if visit.failed else Exit.FINE
+        library = visit.gateway.library
+        blocked = any(library.verdict(name).blocked for name in wanted if name in visit.gateway.upstreams)
+        return Exit.FOUND if visit.failed or blocked else Exit.FINE
 
 
 # --- What works ---------------------------------------------------------------------------------------------------
@@ -91,11 +93,13 @@ def tokens(tool: dict[str, Any]) -> int:
 
 def _about_pins(verdict: "Verdict") -> str:
     """What agents are, or are not, shown although nobody approved it; and what in it people would not see."""
+    from gateway.cli.blocked import named
+
     notes: list[str] = []
     if verdict.changes:
         notes.append(f"{plural(len(verdict.changes), 'unapproved change')} of definitions")
     if verdict.blocked:
-        notes.append(f"{len(verdict.blocked)} blocked")
+        notes.append(f"blocked until approved: {named(verdict.blocked.values())}")
     if verdict.suspicions:
         notes.append(f"suspicious text in {plural(len(verdict.suspicions), 'place')}")
     return ", ".join(notes)

@@ -9,6 +9,7 @@ import structlog
 from gateway.access.metadata import WELL_KNOWN
 from gateway.access.policy import Grant, Policy
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
+from gateway.frontend.anonymous import AnonymousQueue
 from gateway.frontend.exchange import Receive, Send
 from gateway.frontend.guard import Guard
 from gateway.frontend.overload import Overload
@@ -68,6 +69,7 @@ class HttpFront:
         self._sse = sse
         self._rest = rest
         self._resource_metadata = resource_metadata
+        self._anonymous = AnonymousQueue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -92,6 +94,7 @@ class HttpFront:
     async def _dispatch(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"].rstrip("/")
         if path.startswith(WELL_KNOWN):
+            await self._anonymous.admit()
             document = self._resource_metadata(path.removeprefix(WELL_KNOWN))
             if document is None:
                 raise NotFound("No authorization server is configured here.")
@@ -113,6 +116,8 @@ class HttpFront:
             elif path in NAMING and any(name in headers for name in CREDENTIALS):
                 with suppress(GatewayError):  # these answer whatever becomes of a key
                     scope["user"] = await self._authenticate(headers, _address(scope), None)
+            if "user" not in scope:
+                await self._anonymous.admit()
             await self._rest(scope, receive, send)
             return
         view = path.removeprefix("/mcp/") if path.startswith("/mcp/") else None

@@ -18,6 +18,7 @@ from gateway.errors import GatewayError
 from gateway.request import Request
 from gateway.telemetry.health import Health
 from gateway.telemetry.nameless import Nameless
+from gateway.telemetry.scrapes import Scrapes
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 
@@ -73,6 +74,7 @@ class Metrics:
         self._tasks = Gauge("mcp_gateway_tasks", "Tasks of the event loop.", registry=self._registry)
         self._registry.register(_Upstreams(health))
         ProcessCollector(registry=self._registry)
+        self._scrapes = Scrapes(self._render)
         self._nameless = CollectorRegistry()
         self._nameless.register(Nameless(self._registry))
 
@@ -118,11 +120,14 @@ class Metrics:
         self._suspicions.labels(upstream).inc()
 
     async def render(self, *, names: bool = True) -> bytes:
-        """The text form (`CONTENT_TYPE`).
+        """The text form (`CONTENT_TYPE`), not older than the question; it may take a second to come.
 
         Args:
             names: whether upstreams are told apart; else all are summed up.
         """
+        return await self._scrapes.get(names)
+
+    async def _render(self, names: bool) -> bytes:
         self._tasks.set(len(asyncio.all_tasks()))
         return await anyio.to_thread.run_sync(generate_latest, self._registry if names else self._nameless)
 

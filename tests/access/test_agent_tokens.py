@@ -476,7 +476,7 @@ async def test_a_revocation_that_cannot_be_kept_says_so_and_can_be_asked_for_aga
                 await tokens.revoke(session.id, ALICE)
             assert await is_refused(tokens.authenticate(token))
         with pytest.raises(NotFound):
-            await tokens.revoke(session.id, BOB)
+            await tokens.revoke(session.id, CAROL)
     await tokens.revoke(session.id, ALICE)
     with pytest.raises(NotFound):
         await tokens.revoke(session.id, ALICE)

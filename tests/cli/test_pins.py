@@ -18,7 +18,7 @@ from gateway.store import pins as pin_file
 from gateway.upstream.listing import Listing
 from tests.access.door import Door, ask, http, rpc
 from tests.interaction._gateway import PATIENT, Entry, child, http_gateway
-from tests.support import wait_until
+from tests.support import free_port, wait_until
 
 from .conftest import SECONDS, Invoke, Program, Write
 
@@ -140,6 +140,34 @@ async def test_what_cannot_be_approved(offer: Path, folder: Path, program: Progr
     done = pins("list")
     assert (done.returncode, (folder / "state" / "pins.json").read_text()) == (2, "{")
     assert "cannot be read" in done.stderr
+
+
+async def test_what_is_blocked_is_said_and_counts_as_found(offer: Path, folder: Path, program: Program) -> None:
+    config = {
+        "gateway": {"state_dir": str(folder / "state"), "port": free_port()},
+        "servers": {name: server for name, server in entries(offer).items() if name != "off"},
+    }
+    path = folder / "servers.json"
+    path.write_text(json.dumps(config))
+    assert program("tools", "-c", str(path)).returncode == 0
+    assert program("doctor", "-c", str(path)).returncode == 0
+    write(offer, EVIL, NEW)
+
+    tools = program("tools", "-c", str(path))
+    assert tools.returncode == 1
+    assert "blocked until approved: tool add, tool mul" in " ".join(tools.stderr.split())
+    assert program("tools", "--server", "warn", "-c", str(path)).returncode == 0
+
+    doctor = program("doctor", "--json", "-c", str(path))
+    assert doctor.returncode == 1
+    found = {each.get("server"): each for each in json.loads(doctor.stdout)["findings"] if each["kind"] != "ok"}
+    assert {name: each["kind"] for name, each in found.items()} == {"warn": "note", "block": "problem"}
+    assert "tool add, tool mul" in found["block"]["text"]
+    assert "pins approve block" in found["block"]["remedy"]
+
+    entry = {**config["servers"]["block"], "args": ["-m", "tests.servers.turncoat", str(offer), "--other"]}
+    path.write_text(json.dumps({**config, "servers": {"block": entry}}))
+    assert program("tools", "-c", str(path)).returncode == 0, "another server of that name is not held to these pins"
 
 
 # --- What is on disk --------------------------------------------------------------------------------------------------

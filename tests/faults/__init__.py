@@ -21,6 +21,11 @@
 | sessions by the thousand, a million calls | `access/test_session_flood`; `just soak` |
 | 100 reloads under load, a bad configuration | `test_reload`; `config/test_reload`, `test_diff`, `test_watch` |
 | one server lacks a variable | `cli/test_out_of_order` |
+| several gateways on one state directory | `access/test_agent_store`, `test_agent_tokens` |
+| other servers' pins and catalogue in it | `catalogue/test_pinning`, `test_snapshot` |
+| a full disk, a folder that cannot be written | `access/test_agent_store`; `catalogue/test_pinning`; `test_start` |
+| descriptors 0 to 2 closed, files that hang | `test_start`; `access/test_agent_store` |
+| two starts on one port | `frontend/test_listener` |
 | SIGTERM and SIGINT under load, a second signal | `test_stop`; `frontend/test_drain`, `test_listener` |
 
 | threat | tests |
@@ -43,6 +48,8 @@
 | secrets in logs, errors, children | `config/test_redact`; `access/test_authentication`; `upstream/test_process` |
 | header injection, duplicated routing headers | `frontend/test_param_headers`, `test_http_modern` |
 | bombs, oversize, slowness, hostile schemas | `test_load`; `frontend/test_connection`; `just bench-inbound` |
+| load by those who give no key | `frontend/test_anonymous`; `telemetry/test_scrapes` |
+| secrets in a text that is cut, or of several lines | `telemetry/test_logs`; `upstream/test_stderr` |
 | floods of sessions and requests | `access/test_session_flood`, `test_in_flight`; `test_load` |
 | tokens that are not good, keys by the thousand | `access/test_oauth_abuse`, `test_oauth_keys` |
 | API keys and agents' tokens | `access/test_key_file`, `test_live_keys`, `test_agent_tokens`, `test_agent_store` |

@@ -123,3 +123,12 @@ def test_an_address_is_taken_but_nobody_is_let_in_before_there_is_somebody_to_se
         until.enter_context(listener._socket)  # pyright: ignore[reportPrivateUsage]
         with pytest.raises(ConnectionRefusedError):
             Caller(listener.url, until)
+
+
+def test_of_two_that_start_at_once_only_one_gets_the_address() -> None:
+    """Before either listens, too: that would only be noticed once everything else runs."""
+    first = Listener("127.0.0.1", 0, BOUNDS)
+    with first._socket:  # pyright: ignore[reportPrivateUsage]
+        port = int(first.url.rpartition(":")[2])
+        with pytest.raises(ConfigError, match=f"Cannot listen on 127.0.0.1 port {port}: Address already in use"):
+            Listener("127.0.0.1", port, BOUNDS)

@@ -1,7 +1,11 @@
 """What an upstream prints reaches the log in bounded amounts, and nothing is dropped without saying so."""
 
-import pytest
+import io
 
+import pytest
+import structlog
+
+from gateway.telemetry.logs import Redactor, configure
 from gateway.upstream.stderr import BURST, LINES_PER_SECOND, MAX_LINE, StderrLog
 
 
@@ -66,3 +70,14 @@ def test_no_control_characters_reach_the_terminal() -> None:
     log = Log()
     log.stderr.feed(b"\x1b]0;owned\x07 a\tb \xc3\xa9\n")
     assert log.lines == ["\N{REPLACEMENT CHARACTER}]0;owned\N{REPLACEMENT CHARACTER} a\tb é"]
+
+
+@pytest.mark.parametrize("before", [MAX_LINE - 16, MAX_LINE - 1, 0])
+def test_a_secret_is_masked_before_its_line_is_cut(before: int) -> None:
+    out = io.StringIO()
+    configure("info", "json", Redactor(["CANARY-" + "S" * 33]), out)
+    stderr = StderrLog(lambda line, suppressed: structlog.get_logger().info("stderr", line=line), lambda: 0.0)
+    stderr.feed(b"y" * before + b"CANARY-" + b"S" * 33 + b"z" * MAX_LINE + b"\n")
+    assert "CANARY" not in out.getvalue()
+    assert "SS" not in out.getvalue()
+    assert len(out.getvalue()) < MAX_LINE + 200

@@ -1,0 +1,47 @@
+"""What is wrong with servers that are not as they were pinned, for `doctor` and `tools`. Pins and approves nothing."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+from gateway.catalogue.pins import Change
+from gateway.cli.findings import Finding
+from gateway.cli.pin_state import compare, noun
+from gateway.cli.terminal import plural
+from gateway.errors import ConfigError
+from gateway.store import pins as pin_file
+
+if TYPE_CHECKING:
+    from gateway.cli.probe import Probe
+    from gateway.config.models import Config
+
+NAMED: Final = 5
+"""Items that are named; of more, their number is said."""
+
+
+def named(changes: Iterable[Change]) -> str:
+    """Items that are blocked, in words."""
+    nouns = [noun(change.kind, change.name) for change in changes]
+    more = [f"{len(nouns) - NAMED} more"] if len(nouns) > NAMED else []
+    return ", ".join([*nouns[:NAMED], *more])
+
+
+def findings(config: "Config", probes: "Mapping[str, Probe]") -> Iterator[Finding]:
+    """How the servers that were tried differ from their pins."""
+    try:
+        stored = pin_file.load(config.gateway.state_dir / pin_file.NAME)
+    except ConfigError as error:
+        blocks = any(server.pin == "block" for server in config.enabled.values())
+        yield Finding("problem" if blocks else "note", error.message)
+        return
+    for name, tried in probes.items():
+        if tried.listing is None or config.enabled[name].pin == "off":
+            continue
+        compared = compare(config, name, stored, tried.listing)
+        if compared.pins is None or not compared.changes:
+            continue
+        remedy = f"see `mcp-gateway pins diff {name}`; `mcp-gateway pins approve {name}` accepts it"
+        blocked = [change for change in compared.changes if change.what != "removed"]
+        if compared.pin == "block" and blocked:
+            yield Finding("problem", f"blocked until somebody approves it: {named(blocked)}", remedy, name)
+        else:
+            yield Finding("note", f"{plural(len(compared.changes), 'unapproved change')} of definitions", remedy, name)
