@@ -4,14 +4,13 @@ Nothing that the configuration holds as a secret gets through: every rendered li
 all, whoever wrote it and in whatever field.
 """
 
-import errno
+import functools
 import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Collection, Generator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Collection, MutableMapping
 from typing import Any, Final, Literal, TextIO, cast
 
 import orjson
@@ -19,6 +18,7 @@ import structlog
 
 from gateway.config.models import Config
 from gateway.harmless import Clipped
+from gateway.telemetry.log_stream import LogStream
 
 MASK: Final = "***"
 SHORTEST_LINE: Final = 6
@@ -106,35 +106,15 @@ class _LoggerFactory:
     """Loggers that know their name and all write to one stream."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = cast(TextIO, _Expendable(stream))
+        self._stream = cast(TextIO, _stream_of(stream))
 
     def __call__(self, *args: Any) -> structlog.WriteLogger:
         return structlog.WriteLogger(self._stream)
 
 
-class _Expendable:
-    """A stream that may break: a closed terminal, or a client that has stopped reading, must not end what is logged."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        with self._expecting_its_end():
-            self._stream.write(text)
-
-    def flush(self) -> None:
-        with self._expecting_its_end():
-            self._stream.flush()
-
-    @contextmanager
-    def _expecting_its_end(self) -> Generator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno in (errno.EPIPE, errno.EIO):
-                # What is buffered would be written once more when Python ends, and make it end with an error.
-                with open(os.devnull, "wb") as nowhere:
-                    os.dup2(nowhere.fileno(), self._stream.fileno())
+@functools.lru_cache(maxsize=1)  # what it keeps outlives a reload
+def _stream_of(stream: TextIO) -> LogStream:
+    return LogStream(stream, lambda lines: structlog.get_logger("gateway").warning("log lines lost", lines=lines))
 
 
 class _Forward(logging.Handler):
