@@ -23,8 +23,8 @@
 | one server lacks a variable | `cli/test_out_of_order` |
 | several gateways on one state directory | `access/test_agent_store`, `test_agent_tokens` |
 | other servers' pins and catalogue in it | `catalogue/test_pinning`, `test_snapshot` |
-| a full disk, a folder that cannot be written | `access/test_agent_store`; `catalogue/test_pinning`; `test_start` |
-| descriptors 0 to 2 closed, files that hang | `test_start`; `access/test_agent_store` |
+| a full disk, no right to write | `access/test_agent_store`; `catalogue/test_pinning`; `test_surroundings` |
+| descriptors 0 to 2 closed, files that hang | `test_surroundings`; `access/test_agent_store` |
 | a log that nobody reads | `telemetry/test_log_stream`, `test_logs` |
 | two starts on one port | `frontend/test_listener` |
 | SIGTERM and SIGINT under load, a second signal | `test_stop`; `frontend/test_drain`, `test_listener` |

@@ -20,7 +20,7 @@ def agent_routes(agents: AgentTokens, count: Count) -> APIRouter:
         status_code=201,
         summary="Give an agent a token of its own",
         dependencies=[counted(count)],
-        responses=failures(400, 413, 415, 429),
+        responses=failures(400, 413, 415, 429, 503),
     )
     async def register(wish: Registration, caller: Caller) -> Registered:
         """The token is good for what was asked for, as far as you have it yourself, and ends with your credential."""
@@ -40,11 +40,12 @@ def agent_routes(agents: AgentTokens, count: Count) -> APIRouter:
         status_code=204,
         summary="Revoke an agent's token",
         dependencies=[counted(count)],
-        responses=failures(404, 429),
+        responses=failures(404, 429, 503),
     )
     async def revoke(id: Annotated[str, Path(description="The session's `id`.")], caller: Caller) -> None:
         """It is dead at once, and so are the tokens of the agents it registered. Somebody else's session is as if it
-        were not there, unless you have the scope `admin`."""
+        were not there, unless you have the scope `admin`. With 503 (`not_saved`) it is dead too, but would be
+        back after a restart: ask again."""
         await agents.revoke(id, caller)
 
     return router

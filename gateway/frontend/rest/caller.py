@@ -28,6 +28,7 @@ _EXAMPLES: Final = {
     413: ("payload_too_large", "The body is larger than 65536 bytes."),
     415: ("unsupported_media_type", "Content-Type must be application/json."),
     429: ("rate_limited", "Too many requests: the limit of 60 a minute is used up. Try again in 7 s."),
+    503: ("not_saved", "The agent was not registered (No space left on device). Make room, and try again."),
 }
 
 
