@@ -143,7 +143,7 @@ async def test_what_cannot_be_approved(offer: Path, folder: Path, program: Progr
 
 
 async def test_what_is_blocked_is_said_and_counts_as_found(offer: Path, folder: Path, program: Program) -> None:
-    config = {
+    config: dict[str, Any] = {
         "gateway": {"state_dir": str(folder / "state"), "port": free_port()},
         "servers": {name: server for name, server in entries(offer).items() if name != "off"},
     }
