@@ -23,6 +23,7 @@ from gateway.telemetry.log_stream import LogStream
 MASK: Final = "***"
 SHORTEST_LINE: Final = 6
 """Characters of a line of a secret that is masked also without the others."""
+_FRAME: Final = "-----"
 _QUIET: Final = ("httpx2", "httpcore2", "uvicorn.access", "mcp", "client", "asyncio", "watchfiles")
 """Loggers of libraries that say more than an operator wants at `info`."""
 
@@ -55,8 +56,9 @@ class Redactor:
 
 def _lines(secret: str) -> list[str]:
     """The lines of a secret that has several, such as a private key; not those that frame it."""
-    lines = [line.strip() for line in re.split(r"[\r\n]+|\\r|\\n", secret)]
-    return [line for line in lines if len(line) >= SHORTEST_LINE and not line.startswith("---")] if lines[1:] else []
+    ends = r"[\r\n]+|\\r|\\n" if _FRAME in secret else r"[\r\n]+"  # in variables, keys often stand on one line
+    lines = [line.strip() for line in re.split(ends, secret)]
+    return [line for line in lines if len(line) >= SHORTEST_LINE and not line.startswith(_FRAME)] if lines[1:] else []
 
 
 def configure(
