@@ -140,6 +140,7 @@ class Gateway:
             async with anyio.create_task_group() as tg:
                 if self._reloader is not None:
                     await tg.start(self._reloader.run, self._fleet.runs)
+                tg.start_soon(self._guardian.run)
                 tg.start_soon(self._run_upstreams, start)
                 tg.start_soon(self._parking.run)
                 tg.start_soon(self._snapshots.run)
@@ -161,6 +162,7 @@ class Gateway:
     async def stdio(self) -> None:
         """Serve the one agent on stdin and stdout until it leaves or a signal ends us."""
         assert self._only is not None
+        self._guardian.own_process()
         introduced = anyio.Event()  # then it is known what the agent can be asked, which upstreams hear but once
         async with asked_to_stop() as stop, self.running(introduced):
             server = self.server
@@ -185,6 +187,7 @@ class Gateway:
         Raises:
             ConfigError: an address cannot be listened on, or a file of keys not be used; nothing was started.
         """
+        self._guardian.own_process()
         settings, server = self.current.config.gateway, self.server
         sessions = Sessions(self._places, settings.session_idle_timeout, server.close)
         count = self._limits.count_notification

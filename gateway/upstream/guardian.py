@@ -1,51 +1,78 @@
-"""Sees to it that no child outlives the gateway, however the gateway ends.
-
-A process of its own, told over a pipe which process groups exist. When the pipe closes, the gateway is gone; groups it
-did not take back are ended. It runs on the bare standard library (`python -I -S`): 7 MB, started with the first child.
-"""
+"""The gateway's end of the guardian (`guardian_process.py`), which ends what would outlive a server or the gateway."""
 
 import contextlib
 import os
-import signal
+import secrets
 import subprocess
 import sys
-import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
-GRACE_SECONDS: Final = 2.0
+import anyio
+
+from gateway.upstream.guardian_process import MARK
+from gateway.upstream.orphans import Orphans
+
+CHECK_SECONDS: Final = 1.0
+"""How often it is looked whether it still lives, and whether orphans are to be reaped."""
+_PROGRAM: Final = Path(__file__).with_name("guardian_process.py")
 
 
 class Guardian:
-    """The gateway's end of the pipe; one per gateway. Does nothing on Windows, which has no process groups."""
+    """One per gateway; started with the first child, 7 MB. Does nothing on Windows, which has no process groups."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._groups: set[int] = set()
+        self._marks: dict[int, str] = {}
+        """The servers there are."""
+        self._orphans: Orphans | None = None
 
-    def watch(self, pid: int) -> None:
-        """From now on, the group `pid` leads must not outlive us."""
+    def own_process(self) -> None:
+        """This process is the gateway and nothing else: whatever descends from it is to end with it. What servers leave
+        behind becomes its own, where the system can do that (Linux), and is reaped."""
+        self._orphans = Orphans()
+        if self._orphans.adopt():
+            self._tell(f"!{os.getpid()}\n")
+
+    async def run(self) -> None:
+        """Replace the guardian should it die, and reap orphans. Ends by cancellation."""
+        while True:
+            await anyio.sleep(CHECK_SECONDS)
+            if self._process is not None and self._process.poll() is not None:
+                self._start()
+            if self._orphans is not None:
+                self._orphans.reap()
+
+    @staticmethod
+    def marked(environment: Mapping[str, str]) -> dict[str, str]:
+        """The environment for a new child, with a mark by which what it starts will be known."""
+        return {**environment, MARK: secrets.token_hex(16)}
+
+    def watch(self, pid: int, mark: str = "") -> None:
+        """From now on, what `pid` leads and what it starts must not outlive us."""
         if sys.platform == "win32":
             return
-        self._groups.add(pid)
+        self._marks[pid] = mark
         if self._process is not None and self._process.poll() is None:
-            self._tell(f"+{pid}\n")
+            self._tell(f"+{pid} {mark}\n")
         else:
             self._start()
 
     def release(self, pid: int) -> None:
-        """The group has ended in order."""
-        self._groups.discard(pid)
-        self._tell(f"-{pid}\n")
+        """The group has ended in order. What it started in groups of its own is ended now."""
+        if self._marks.pop(pid, None) is not None:
+            self._tell(f"-{pid}\n")
 
     async def aclose(self) -> None:
         """Let the guardian go. It ends what has not been released, and then itself."""
-        from anyio import to_thread  # not above: the guardian process has no use for it, nor the path to it
-
         process, self._process = self._process, None
         if process is not None and process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.close()
-            await to_thread.run_sync(process.wait)
+            await anyio.to_thread.run_sync(process.wait)
+            if self._orphans is not None:
+                self._orphans.reap(at_once=True)
 
     def _start(self) -> None:
         """Start it, or one in place of one that died. Should that fail, children still end in order when we do."""
@@ -53,7 +80,7 @@ class Guardian:
             self._process.stdin.close()
         with contextlib.suppress(OSError):
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter on our own file
-                [sys.executable, "-I", "-S", __file__],
+                [sys.executable, "-I", "-S", str(_PROGRAM)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -61,40 +88,12 @@ class Guardian:
                 env={},
                 bufsize=0,
             )
-        self._tell("".join(f"+{pid}\n" for pid in self._groups))
+        known = "".join(f"+{pid} {mark}\n" for pid, mark in self._marks.items())
+        if self._orphans is not None and self._orphans.adopts:
+            known += f"!{os.getpid()}\n"
+        self._tell(known)
 
     def _tell(self, text: str) -> None:
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._process.stdin.write(text.encode())
-
-
-def _guard() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    groups: set[int] = set()
-    for line in sys.stdin:
-        if line.startswith("+"):
-            groups.add(int(line[1:]))
-        else:
-            groups.discard(int(line[1:]))
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for group in groups:
-            with contextlib.suppress(OSError):
-                os.killpg(group, number)
-        deadline = time.monotonic() + GRACE_SECONDS
-        while groups and time.monotonic() < deadline:
-            groups = {group for group in groups if _lives(group)}
-            time.sleep(0.05)
-
-
-def _lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except OSError:
-        return False
-    return True
-
-
-if __name__ == "__main__":
-    _guard()

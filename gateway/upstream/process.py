@@ -1,8 +1,9 @@
 """A child process that speaks over its standard streams, and its orderly end.
 
 Every child leads a process group of its own, so that what it starts (npx → node) ends with it. The end is a bounded
-sequence: close its stdin, wait; SIGTERM to the group, wait; SIGKILL to the group. A small guardian process outlives the
-gateway by a moment and does the same to every group if the gateway dies without a chance to (SIGKILL, out of memory).
+sequence: close its stdin, wait; SIGTERM to the group, wait; SIGKILL to the group. A small guardian process ends what it
+started in groups of its own, and outlives the gateway by a moment to do the same to all that is left if the gateway
+dies without a chance to (SIGKILL, out of memory).
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from typing import Final, Protocol, cast
 import anyio
 
 from gateway.upstream.guardian import Guardian
+from gateway.upstream.guardian_process import MARK
 
 EXIT_SECONDS: Final = 2.0
 """How long a child may take to leave after its stdin closed, and again after SIGTERM."""
@@ -30,7 +32,7 @@ LAST_WORDS_SECONDS: Final = 0.1
 MAX_UNREAD: Final = 32 * 1024 * 1024
 """Most bytes written to a child that it has not read."""
 
-INHERITED: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
+INHERITED: Final = (MARK, "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
 INHERITED_ON_WINDOWS: Final = (
     *("APPDATA", "COMSPEC", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "PATH", "PATHEXT", "PROCESSOR_ARCHITECTURE"),
     *("PROGRAMFILES", "SYSTEMDRIVE", "SYSTEMROOT", "TEMP", "TMP", "USERNAME", "USERPROFILE"),
@@ -146,7 +148,7 @@ async def spawn(program: Program, output: Output, guardian: Guardian) -> Child:
     Raises:
         SpawnError: there is no such program, or it may not be run. The message says which and why.
     """
-    environment = program.environment()
+    environment = guardian.marked(program.environment())
     if program.cwd is not None and not program.cwd.is_dir():
         raise SpawnError(f"its working directory {str(program.cwd)!r} does not exist")
     command = program.command
@@ -167,7 +169,7 @@ async def spawn(program: Program, output: Output, guardian: Guardian) -> Child:
         )
     except OSError as error:
         raise SpawnError(f"{program.command!r} could not be started: {error.strerror}") from None
-    guardian.watch(child.pid)
+    guardian.watch(child.pid, environment[MARK])
     return child
 
 

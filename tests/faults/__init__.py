@@ -3,6 +3,7 @@
 | fault | tests |
 |---|---|
 | names that do not resolve | `test_names`; `upstream/test_pool` |
+| what servers start and leave, a guardian that died, PID 1 | `upstream/test_guardian`, `test_process` |
 | kill -9 of a program mid-call | `test_retries`: what it was doing is never done twice |
 | SIGSTOP, half-open TCP, an answer held back or dripping | `test_retries`, `test_hangs`; `upstream/test_http` |
 | the breaker: failures, one probe, whose they are | `test_breaker`; `upstream/test_breaker`: the table |

@@ -1,8 +1,9 @@
 """A program that keeps children as a gateway does: one that leaves when asked, one that has to be killed.
 
-    python -m tests.upstream.keeper FILE
+    python -m tests.upstream.keeper FILE [own]
 
-Writes their process ids, and those of their children, to FILE, and waits to be killed.
+Writes their process ids, and those of what they started, to FILE, and waits to be killed. With `own` it is what
+`serve` is: the process is the gateway's own.
 """
 
 import os
@@ -13,14 +14,9 @@ import anyio
 
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.process import Program, spawn
+from tests.upstream.kin import CODE
 
-CODE = """
-import signal, subprocess, sys, os
-if len(sys.argv) > 1: signal.signal(signal.SIGTERM, signal.SIG_IGN)
-grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-print(os.getpid(), grandchild.pid, flush=True)
-while True: signal.pause()
-"""
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 
 
 class Output:
@@ -40,13 +36,15 @@ class Output:
 
 async def main() -> None:
     output, guardian = Output(), Guardian()
-    for args in ([], ["stubborn"]):
-        await spawn(Program(sys.executable, ["-c", CODE, *args]), output, guardian)
+    if "own" in sys.argv:
+        guardian.own_process()
+    for before in ("", STUBBORN):
+        await spawn(Program(sys.executable, ["-c", before + CODE]), output, guardian)
     await output.complete.wait()
     path = Path(sys.argv[1])
     path.with_suffix(".new").write_bytes(output.said)
     os.replace(path.with_suffix(".new"), path)
-    await anyio.sleep_forever()
+    await guardian.run()
 
 
 if __name__ == "__main__":
