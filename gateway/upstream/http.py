@@ -5,7 +5,6 @@ and this does not: a response dropped mid-body fails its own call alone (python-
 capped (#3332), nothing is decompressed, and a lost session is reported as such (#1676).
 """
 
-import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,9 +20,10 @@ from gateway.upstream.backoff import Backoff
 from gateway.upstream.calls import Call, Peer, SessionLost
 from gateway.upstream.events import Event, EventParser, EventTooLarge
 from gateway.upstream.pool import Origin, Pool
+from gateway.upstream.receipt import Receipt
 from gateway.upstream.reply import MAX_RETRY_SECONDS, CallReply, is_event_stream
 from gateway.upstream.table import CallTable
-from gateway.upstream.wire import Wire, WireError
+from gateway.upstream.wire import WireError
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
@@ -160,19 +160,18 @@ class HttpDispatcher(CallTable):
 
     async def _exchange(self, request: bytes, seconds: float) -> str:
         """One exchange whose response does not matter. Returns why there was none, or nothing."""
-        reply, wire = Receipt(), None
+        reply = Receipt()
         try:
             with anyio.fail_after(seconds):
-                wire = await self.pool.acquire()
-                wire.start(request, reply)
+                reply.start(await self.pool.acquire(), request)
                 await reply.ended
         except WireError as error:
             return error.reason
         except TimeoutError:
             return f"not accepted within {seconds:g} s"
         finally:
-            if wire is not None and not reply.ended.done():
-                wire.abort()
+            if not reply.ended.done():
+                reply.abort()
         return ""
 
     # --- The standing stream ----------------------------------------------------------------------------------------
@@ -201,28 +200,6 @@ class HttpDispatcher(CallTable):
         self.hears.set()
 
 
-class Receipt:
-    """A reply of which only the arrival matters."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
-        self.status = status
-
-    def on_data(self, data: bytes) -> None:
-        pass
-
-    def on_end(self) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
-
-    def on_lost(self, error: WireError) -> None:
-        if not self.ended.done():
-            self.ended.set_exception(error)
-
-
 class _Stream(Receipt):
     """An event stream that belongs to no request."""
 
@@ -234,7 +211,6 @@ class _Stream(Receipt):
         self.is_stream = False
         self.spoke = False
         """Whether an event came."""
-        self._wire: Wire | None = None
         self._parser = EventParser(dispatcher.endpoint.max_response_bytes)
 
     async def run(self) -> None:
@@ -245,8 +221,7 @@ class _Stream(Receipt):
         """
         resume = {"last-event-id": self.last_event_id.decode("latin-1")} if self.last_event_id else None
         request = self._dispatcher.request(b"GET", resume)
-        self._wire = await self._dispatcher.pool.acquire(standing=True)
-        self._wire.start(request, self)
+        self.start(await self._dispatcher.pool.acquire(standing=True), request)
         await self.ended
 
     def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
@@ -257,13 +232,13 @@ class _Stream(Receipt):
 
     def on_data(self, data: bytes) -> None:
         if not self.is_stream:
+            super().on_data(data)
             return
         try:
             for event in self._parser.feed(data):
                 self._on_event(event)
         except EventTooLarge:
-            if self._wire is not None:
-                self._wire.abort()
+            self.abort()
             self.on_lost(WireError("an event on its standing stream is too large"))
 
     def _on_event(self, event: Event) -> None:

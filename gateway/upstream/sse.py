@@ -17,8 +17,10 @@ from gateway.jsonrpc import Message
 from gateway.protocol import Era
 from gateway.upstream.calls import Call, Refused, SessionLost
 from gateway.upstream.events import Event, EventParser, EventTooLarge
-from gateway.upstream.http import HttpDispatcher, Receipt
-from gateway.upstream.reply import is_event_stream
+from gateway.upstream.fair import ALL
+from gateway.upstream.http import HttpDispatcher
+from gateway.upstream.receipt import Receipt
+from gateway.upstream.reply import is_event_stream, jsonrpc_error, session_lost
 from gateway.upstream.wire import WireError
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ class SseDispatcher(HttpDispatcher):
 
     def _transmit(self, message: Message, call: Call, options: "CallOptions") -> None:
         call.reply = sending = anyio.CancelScope()
-        self.spawn(self._send, message, call, sending)
+        self.spawn(self._send, message, call, sending, options.get("root", ALL))
 
     def _withdraw(self, call: Call, *, tell: bool) -> None:
         if isinstance(call.reply, anyio.CancelScope):
@@ -93,33 +95,33 @@ class SseDispatcher(HttpDispatcher):
 
     # --- Inside ---------------------------------------------------------------------------------------------------
 
-    async def _send(self, message: Message, call: Call, sending: anyio.CancelScope) -> None:
+    async def _send(self, message: Message, call: Call, sending: anyio.CancelScope, tenant: str) -> None:
         with sending:
-            failure = await self._deliver(message)
+            failure = await self._deliver(message, tenant)
             if failure is not None:
                 call.fail(failure)
             if isinstance(failure, SessionLost):
                 self.close(failure)
 
-    async def _deliver(self, message: Message) -> GatewayError | None:
+    async def _deliver(self, message: Message, tenant: str = ALL) -> GatewayError | None:
         """POST a message. Returns why the upstream has not accepted it, or nothing."""
-        receipt, wire, seconds = Receipt(), None, self.endpoint.connect_timeout
+        receipt, seconds = Receipt(), self.endpoint.connect_timeout
         try:
             with anyio.fail_after(seconds):
-                wire = await self.pool.acquire()
-                wire.start(self.request(b"POST", body=jsonrpc.dumps(message)), receipt)
+                receipt.start(await self.pool.acquire(tenant), self.request(b"POST", body=jsonrpc.dumps(message)))
                 await receipt.ended
         except WireError as error:
             return UpstreamLost(self.upstream, error.reason, delivered=error.delivered)
         except TimeoutError:
-            reason = f"not accepted within {seconds:g} s"
-            return UpstreamLost(self.upstream, reason, delivered=wire is not None)
+            return UpstreamLost(self.upstream, f"not accepted within {seconds:g} s", delivered=receipt.sent)
         finally:
-            if wire is not None and not receipt.ended.done():
-                wire.abort()
+            if not receipt.ended.done():
+                receipt.abort()
         if 200 <= receipt.status < 300:
             return None
-        return SessionLost(self.upstream) if receipt.status == 404 else Refused(self.upstream, receipt.status)
+        error, text = jsonrpc_error(receipt.status, receipt.text), receipt.text.decode("utf-8", "replace")
+        lost = session_lost(self.upstream, receipt.status, error, text)
+        return lost or error or Refused(self.upstream, receipt.status, text=text)
 
     def _note(self, what: str, failure: GatewayError | None) -> None:
         """Nobody waits for what failed: it is said in the log alone."""

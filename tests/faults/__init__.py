@@ -16,6 +16,7 @@
 | an upstream session lost, in any words | `upstream/test_upstream`, `test_http_sessions`; `test_retries` |
 | noise on stdout, a 64 MB line, invalid UTF-8, truncated JSON | `upstream/test_stdio`; `interaction/test_outages` |
 | an answer of a million values | `upstream/test_stdio`, `test_http` |
+| a body without end, wanted or not | `upstream/test_http`, `test_http_sessions`, `test_sse` |
 | lists that change without end | `upstream/test_watch`; `catalogue/test_pinning`: the log stays small |
 | a flood on stderr (20 MB) | `upstream/test_stdio`, `test_stderr` |
 | a list with a repeated cursor, endless pages, a 2 MB page | `upstream/test_lister` |

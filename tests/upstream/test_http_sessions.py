@@ -102,6 +102,26 @@ async def test_a_notification_that_is_lost_fails_nothing() -> None:
         assert await up.call("a") == "a"
 
 
+@pytest.mark.parametrize("what", ["notifications/x", "GET"])
+async def test_a_body_that_nobody_wants_is_not_read_to_its_end(what: str) -> None:
+    ended = anyio.Event()
+
+    async def endless(got: Got) -> None:
+        await got.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            while True:
+                await got.send(b"%x\r\n%b\r\n" % (65536, b"x" * 65536))
+        finally:
+            ended.set()
+
+    mcp = Mcp(service("handshake"), on={what: endless})
+    async with byte_server(mcp) as server, connected(server.url) as up:
+        await up.session.connection.notify("notifications/x", {})
+        with anyio.fail_after(DEADLINE):
+            await ended.wait()
+        assert await up.call("a") == "a"
+
+
 # --- Sessions ------------------------------------------------------------------------------------------------------
 
 

@@ -154,9 +154,10 @@ async def test_a_notification_that_fails_is_noted() -> None:
         await wait_until(lambda: any("could not be delivered" in noise for noise in up.ears.noise))
 
 
-async def test_a_lost_session() -> None:
+@pytest.mark.parametrize("status", ["404 Not Found", "410 Gone", "400 Bad Request"])
+async def test_a_lost_session(status: str) -> None:
     async def forgotten(got: Got) -> None:
-        await got.send(response(b"Could not find session", "404 Not Found", type="text/plain"))
+        await got.send(response(b"Could not find session", status, type="text/plain"))
 
     async with byte_server(Legacy(bad=forgotten)) as server, legacy(server.url) as up:
         with pytest.raises(SessionLost):
@@ -181,6 +182,30 @@ async def test_the_end_of_the_stream_fails_what_is_in_flight() -> None:
             await up.ask("bad")
         assert caught.value.delivered
         assert up.dispatcher.closed is not None
+
+
+async def endless(got: Got) -> None:
+    await got.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        await got.send(chunk(b"x" * 65536))
+
+
+async def test_the_answer_to_a_post_is_not_read_to_its_end() -> None:
+    ended = anyio.Event()
+
+    async def post(got: Got) -> None:
+        await upstream.say(reply_to(got))
+        try:
+            await endless(got)
+        finally:
+            ended.set()
+
+    upstream = Legacy(x=post)
+    async with byte_server(upstream) as server, legacy(server.url) as up:
+        assert await up.call("x") == "here"
+        with anyio.fail_after(DEADLINE):
+            await ended.wait()
+        assert await up.call("a") == "a"
 
 
 async def test_the_deadline() -> None:
