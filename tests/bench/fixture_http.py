@@ -1,6 +1,6 @@
 """The cheapest Streamable HTTP server there is in Python, so that what is measured is the client.
 
-python -m tests.bench.fixture_http PORT [SECONDS that a tool takes]
+python -m tests.bench.fixture_http PORT [SECONDS that a tool takes, unless its argument `slow` is false]
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Connection(asyncio.Protocol):
             return
         body = orjson.dumps(reply)
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
-        if DELAY and message["method"] == "tools/call":
+        if DELAY and message["method"] == "tools/call" and message["params"]["arguments"].get("slow", True):
             asyncio.get_running_loop().call_later(DELAY, self._transport.write, head + body)
         else:
             self._transport.write(head + body)
