@@ -3,8 +3,8 @@
     scripts/conformance [--client] [--revision REVISION] [--upstream NAME | --agent ERA] [--out FOLDER]
 
 The suite plays the client: of `tests.servers.everything`, and of a gateway with the same server behind it, by each
-transport, at `/mcp/{upstream}`. With `--client` it plays the server: for the SDK's own client, and for a gateway with
-such a client before it.
+transport, at `/mcp/{upstream}`. Likewise `tests.servers.highlevel`, which is for 2025-11-25 only. With `--client` it
+plays the server: for the SDK's own client, and for a gateway with such a client before it.
 
 Exit code: 0 if nothing differs but what is known to, 1 if something does, 75 if the suite is not to be had.
 """
@@ -27,8 +27,9 @@ from tests.support import command, http_server
 
 DESCRIPTION: Final = "The official suite, without the gateway and through it, compared check by check."
 EVERYTHING: Final = "tests.servers.everything"
-UPSTREAMS: Final = ("stdio", "sse", "http", "http-handshake")
-"""What is behind the gateway. The server knows both eras but for the last; over SSE the gateway asks for the older."""
+HIGHLEVEL: Final = "tests.servers.highlevel"
+UPSTREAMS: Final = ("stdio", "sse", "http", "http-handshake", "highlevel", "highlevel-stdio")
+"""What is behind the gateway. The servers know both eras but for one; over SSE the gateway asks for the older."""
 AGENTS: Final = ("handshake", "modern")
 """Who is before the gateway while it is a client."""
 LEFT_OUT: Final = "auth/"
@@ -54,21 +55,30 @@ class Report:
 
 def compare_servers(suite: Suite, revisions: Collection[str], upstreams: Collection[str], out: Path) -> bool:
     report = Report()
-    with serving(upstreams, out / "gateway") as (direct_url, gateway):
+    with serving(upstreams, out / "gateway") as (urls, gateway):
         for revision in revisions:
-            direct = suite.check_server(direct_url, revision, out / revision / "direct")
-            for upstream in upstreams:
-                through = suite.check_server(f"{gateway}/mcp/{upstream}", revision, out / revision / upstream)
-                report.add(revision, upstream, direct, servers_differ(direct, through))
+            for server, url in urls.items():
+                behind = [name for name in upstreams if is_of(name, server)]
+                if server == HIGHLEVEL and revision != REVISIONS[0]:
+                    continue  # it cannot ask in the way of another
+                direct = suite.check_server(url, revision, out / revision / f"direct-{server}")
+                for upstream in behind:
+                    through = suite.check_server(f"{gateway}/mcp/{upstream}", revision, out / revision / upstream)
+                    report.add(revision, upstream, direct, servers_differ(direct, through))
     return report.is_good
 
 
+def is_of(upstream: str, server: str) -> bool:
+    return upstream.startswith("highlevel") == (server == HIGHLEVEL)
+
+
 @contextmanager
-def serving(upstreams: Collection[str], folder: Path) -> Generator[tuple[str, str]]:
-    """The server itself, and a gateway before one of each kind: their URLs."""
+def serving(upstreams: Collection[str], folder: Path) -> Generator[tuple[dict[str, str], str]]:
+    """The URLs of the servers themselves, and of a gateway before one of each kind."""
     folder.mkdir(parents=True)
     with ExitStack() as stack:
-        direct = stack.enter_context(http_server(EVERYTHING))
+        servers = [server for server in (EVERYTHING, HIGHLEVEL) if any(is_of(name, server) for name in upstreams)]
+        direct = {server: stack.enter_context(http_server(server)) for server in servers}
         entries = {name: entry(name, stack) for name in upstreams}
         yield direct, stack.enter_context(http_gateway(folder, entries)).base
 
@@ -78,6 +88,10 @@ def entry(name: str, stack: ExitStack) -> Entry:
     match name:
         case "stdio":
             return child(EVERYTHING)
+        case "highlevel":
+            return {"type": "http", "url": stack.enter_context(http_server(HIGHLEVEL))}
+        case "highlevel-stdio":
+            return child(HIGHLEVEL)
         case "sse":
             return {"type": "sse", "url": stack.enter_context(http_server(EVERYTHING, transport="sse", path="/sse"))}
         case "http-handshake":

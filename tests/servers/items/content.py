@@ -127,7 +127,7 @@ async def slow_compute(call: Call) -> Result:
 
 
 # The keywords, names and values are those the suite's scenario json-schema-2020-12 looks for.
-_SCHEMA: Final[dict[str, Any]] = {
+SCHEMA_2020_12: Final[dict[str, Any]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
     "additionalProperties": False,
@@ -168,5 +168,5 @@ TOOLS: Final[tuple[Tool, ...]] = (
     tool(test_x_mcp_header, region={"type": "string", "x-mcp-header": "Region"}),
     tool(greet, name="string"),
     tool(slow_compute, seconds="number", label="string"),
-    replace(tool(json_schema_2020_12_tool), schema=_SCHEMA),
+    replace(tool(json_schema_2020_12_tool), schema=SCHEMA_2020_12),
 )
