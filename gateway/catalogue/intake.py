@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Final, Literal, cast
 
 from gateway import jsonrpc, sdk
+from gateway.catalogue.repairs import Unfit, repaired
 from gateway.protocol import MODERN_VERSIONS
 from gateway.upstream.listing import Item, Listing
 
@@ -75,9 +76,11 @@ class Entry:
     upstream: str
     original: str
     item: Item
-    """The upstream's item under its own name, with the owner's description if there is one."""
+    """The upstream's item under its own name, repaired, with the owner's description if there is one."""
     encoded: bytes
     """`item` as JSON."""
+    raw: Item
+    """The item as the upstream sent it."""
 
 
 def admit(upstream: UpstreamItems, kind: Kind, dropped: list[Dropped]) -> list[Entry]:
@@ -114,13 +117,14 @@ def _identity(item: object, key: str) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
-def _entry(upstream: UpstreamItems, kind: Kind, name: str, item: Item) -> Entry | str:
+def _entry(upstream: UpstreamItems, kind: Kind, name: str, raw: Item) -> Entry | str:
     """The entry, or why there is none."""
-    if kind == "tools":
-        if not isinstance(item.get("inputSchema"), dict):
-            return "no inputSchema object"
-        if name in upstream.rules.describe:
-            item = {**item, "description": upstream.rules.describe[name]}
+    try:
+        item = repaired(kind, raw, modern=upstream.listing.version in MODERN_VERSIONS)
+    except Unfit as unfit:
+        return str(unfit)
+    if kind == "tools" and name in upstream.rules.describe:
+        item = {**item, "description": upstream.rules.describe[name]}
     encoded = encode(item)
     if encoded is None:
         return f"cannot be written as JSON of at most {MAX_DEPTH} levels"
@@ -130,4 +134,4 @@ def _entry(upstream: UpstreamItems, kind: Kind, name: str, item: Item) -> Entry 
 
         if reason := find_invalid_x_mcp_header(item["inputSchema"]):
             return reason
-    return Entry(upstream.name, name, item, encoded)
+    return Entry(upstream.name, name, item, encoded, raw)

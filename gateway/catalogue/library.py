@@ -14,6 +14,7 @@ from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner, changed
 from gateway.catalogue.intake import Kind, ToolRules, UpstreamItems
 from gateway.catalogue.merge import Prefix, claims, merge
 from gateway.catalogue.ownership import Claimants, Ownership
+from gateway.catalogue.ownership_reports import tell
 from gateway.catalogue.pins import Change, Verdict
 from gateway.catalogue.restrict import restrict
 from gateway.config.models import ServerConfig
@@ -183,7 +184,8 @@ class Library:
         for name in names:
             if name in self._verdicts:  # else what it claimed stays claimed: it may only be away
                 self._claimants.update(name, claims(self._items(name, self._verdicts[name].listing)))
-        self._ownership = self._claimants.ownership(self._rules)
+        before, self._ownership = self._ownership, self._claimants.ownership(self._rules)
+        tell(before, self._ownership)
         rebuilt: dict[View, Catalogue] = {name: self._build([name], "own") for name in names}
         rebuilt[None] = self._build(list(self._verdicts), self._prefix)
         self._hold_back()

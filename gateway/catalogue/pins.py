@@ -61,7 +61,7 @@ def definitions(listing: Listing) -> dict[Kind, Definitions]:
     """The items that could be published, as the upstream defines them; without lists nothing is known of."""
     everything = UpstreamItems("", listing)
     return {
-        kind: {entry.original: entry.item for entry in admit(everything, kind, [])}
+        kind: {entry.original: entry.raw for entry in admit(everything, kind, [])}
         for kind in KEYS
         if kind not in listing.unknown
     }

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import anyio
 
 from gateway.access.policy import Grant, Policy
+from gateway.bridge.links import relink
 from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.intake import Kind
 from gateway.catalogue.library import Library
@@ -149,6 +151,12 @@ class Lookup:
         """
         if change := self._library.blocked(kind, owner):
             raise DefinitionChanged(owner.upstream, change.kind, change.name, change.what)
+
+    def relink(self, result: dict[str, Any], upstream: str) -> None:
+        """Have the links in an upstream's result lead to it, where others own the bare URIs."""
+        ownership = self._library.whole(None).ownership
+        if upstream in ownership.shadows:
+            relink(result, partial(ownership.public, upstream))
 
     def admits_uri(self, viewer: Viewer, upstream: str, own: str) -> bool:
         """Whether the policy lets an agent have an upstream's URI, by every name it has."""

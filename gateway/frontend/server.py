@@ -133,7 +133,10 @@ class Server:
                 raise MethodNotFound(request.method)
             handler = self._extensions.route
         agent = request.agent
-        result = dress_result(await handler(request), request.method, agent.era, self._identity(agent))
+        result = await handler(request)
+        if request.upstream is not None and agent.view is None:
+            self._lookup.relink(result, request.upstream)
+        result = dress_result(result, request.method, agent.era, self._identity(agent))
         if "cacheScope" in result and _is_one_of_many(agent):
             result["cacheScope"] = "private"
         return result

@@ -1,6 +1,7 @@
 """The catalogue of each view, as each principal sees it, and who is told of which change."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.access.policy import Grant, Policy, Rule
 from gateway.catalogue.library import Library
@@ -187,3 +188,17 @@ def test_the_order_of_the_configuration_decides_and_not_who_is_there_first() -> 
     owner = library.view(None, EVERYTHING).resource("file:///shared")
     assert owner is not None
     assert owner.upstream == "time"
+
+
+def test_the_log_says_who_shadows_whom_and_who_took_what_over(library: Library) -> None:
+    with capture_logs() as said:
+        configure(library, time=(SERVER, listing("now")), git=(SERVER, listing("log")))
+    [taken] = [entry for entry in said if entry["event"] == "URIs taken over"]
+    assert (taken["upstream"], taken["by"], taken["count"]) == ("git", "time", 3)
+    assert taken["uris"] == ["file:///log", "file:///shared", "file:///{name}"]
+    with capture_logs() as said:
+        library.update([("time", listing("now", "then"))])
+    assert not [entry for entry in said if entry["event"].startswith("URIs")]
+    with capture_logs() as said:
+        configure(library, a=(SERVER, listing("a")), b=(SERVER, listing("b")))
+    assert {(entry["upstream"], entry["by"]) for entry in said if entry["event"] == "URIs shadowed"} == {("b", "a")}

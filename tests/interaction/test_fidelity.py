@@ -16,6 +16,19 @@ ENVELOPE = ("resultType", "ttlMs", "cacheScope")
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 
 
+def public_uri(upstream: str, own: str) -> str:
+    """All of them have it, so it is the first one's."""
+    return own if upstream == RAWS[0] else f"{upstream}+{own}"
+
+
+def returned_by(upstream: str) -> dict[str, Any]:
+    """`raw.RESULT`, whose links lead to the upstream itself."""
+    text, image, link, resource, rest = raw.RESULT["content"]
+    uri = public_uri(upstream, link["uri"])
+    resource = {**resource, "resource": {**resource["resource"], "uri": uri}}
+    return {**raw.RESULT, "content": [text, image, {**link, "uri": uri}, resource, rest]}
+
+
 def assert_same(wire: Wire, result: dict[str, Any], expected: dict[str, Any]) -> None:
     """The result is the expected one, but for what the agent's era wraps around it."""
     assert ("resultType" in result) == wire.modern
@@ -26,12 +39,12 @@ def assert_same(wire: Wire, result: dict[str, Any], expected: dict[str, Any]) ->
 
 @requirement("fidelity:result")
 def test_a_tools_result(wire: Wire, upstream: str) -> None:
-    assert_same(wire, wire.call(f"{upstream}__raw").result, raw.RESULT)
+    assert_same(wire, wire.call(f"{upstream}__raw").result, returned_by(upstream))
 
 
 @requirement("fidelity:result", "tools:is-error")
 def test_a_failed_tools_result(wire: Wire, upstream: str) -> None:
-    assert_same(wire, wire.call(f"{upstream}__fail").result, raw.RESULT | {"isError": True})
+    assert_same(wire, wire.call(f"{upstream}__fail").result, returned_by(upstream) | {"isError": True})
 
 
 @requirement("fidelity:arguments")
@@ -44,8 +57,8 @@ def test_a_tools_arguments(wire: Wire, upstream: str) -> None:
 @requirement("fidelity:result")
 def test_a_resources_content(wire: Wire, upstream: str) -> None:
     own = f"raw://{upstream}"
-    result = wire.ask("resources/read", {"uri": f"{upstream}+{own}"}).result
-    content = {"uri": own, "text": raw.ODD["text"], "x-unknown": raw.ODD}
+    result = wire.ask("resources/read", {"uri": public_uri(upstream, own)}).result
+    content = {"uri": public_uri(upstream, own), "text": raw.ODD["text"], "x-unknown": raw.ODD}
     assert_same(wire, result, {"contents": [content]} | raw.EXTRA)
 
 
@@ -66,9 +79,8 @@ def test_items_of_every_list(wire: Wire, upstream: str) -> None:
         ("prompts/list", "prompts", "name", raw.PROMPTS),
     ):
         here = {item[name]: item for item in wire.listed(method, key)}
-        separator = "__" if name == "name" else "+"
         for item in items:
-            public = f"{upstream}{separator}{item[name]}"
+            public = f"{upstream}__{item[name]}" if name == "name" else public_uri(upstream, item[name])
             assert raw.encode(here[public]) == raw.encode(item | {name: public})
 
 
