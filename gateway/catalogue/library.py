@@ -76,7 +76,7 @@ class Library:
         prefix: Prefix,
         judge: Callable[[str, Listing], Verdict] = _published_as_it_is,
     ) -> None:
-        self._rules = {name: _rules(server) for name, server in servers.items()}
+        self._rules = {name: rules_of(server) for name, server in servers.items()}
         self._prefix: Prefix = prefix
         self._judge = judge
         self._verdicts: dict[str, Verdict] = {}
@@ -168,7 +168,7 @@ class Library:
         self, servers: Mapping[str, ServerConfig], prefix: Prefix, listings: Iterable[tuple[str, Listing | None]]
     ) -> None:
         """Hold these servers and no others, by these rules. To see what that changed for somebody, compare views."""
-        before, self._rules = self._rules, {name: _rules(server) for name, server in servers.items()}
+        before, self._rules = self._rules, {name: rules_of(server) for name, server in servers.items()}
         self._prefix = prefix
         for name in before.keys() - self._rules.keys():
             self._take(name, None)
@@ -272,6 +272,6 @@ def _by_upstream(public: Mapping[tuple[Kind, str, str], str]) -> dict[str, froze
     return {upstream: frozenset(some) for upstream, some in forms.items()}
 
 
-def _rules(server: ServerConfig) -> ToolRules:
+def rules_of(server: ServerConfig) -> ToolRules:
     rules = server.tools
     return ToolRules(tuple(rules.allow), tuple(rules.deny), dict(rules.rename), dict(rules.describe))

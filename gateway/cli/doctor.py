@@ -114,9 +114,12 @@ def _valid(config: "Config", is_demo: bool) -> "Finding":
 
 async def _examine_servers(config: "Config") -> "tuple[list[Finding], dict[str, Probe], Redact]":
     from gateway.cli import blocked, examine
+    from gateway.cli.findings import Finding
     from gateway.cli.last_words import LastWords
+    from gateway.cli.memory import remembered
     from gateway.cli.probe import probe
     from gateway.cli.remedies import explain
+    from gateway.cli.shadows import shadows
 
     last_words = LastWords()
     redact = last_words.listen(config, at_least="critical")
@@ -128,6 +131,8 @@ async def _examine_servers(config: "Config") -> "tuple[list[Finding], dict[str, 
         if tried.contact.reason:
             findings.append(await explain(name, config.servers[name], tried, last_words.of(name)))
     findings += blocked.findings(config, probes)
+    known = {name: tried.listing for name, tried in probes.items() if tried.listing is not None}
+    findings += [Finding("note", text, server=name) for name, text in shadows(config, {**remembered(config), **known})]
     order = {name: position for position, name in enumerate(config.servers)}
     return sorted(findings, key=lambda finding: order.get(finding.server or "", len(order))), probes, redact
 

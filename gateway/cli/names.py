@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.catalogue.naming import SEPARATOR, public_names, public_prefix
 from gateway.cli.memory import remembered
+from gateway.cli.shadows import shadows
 from gateway.config import entries
 from gateway.config.entries import Entry
 from gateway.config.models import Config, ServerConfig
@@ -18,6 +19,9 @@ _EVERYTHING: Final = ["*"]
 def remarks(config: Config) -> list[str]:
     """One line each, with file and line."""
     known = remembered(config)
+    shadowed: dict[str, list[Remark]] = {}
+    for name, text in shadows(config, known):
+        shadowed.setdefault(name, []).append(((), text))
     found: list[str] = []
     for entry in _entries(config):
         server = config.enabled.get(entry.name)
@@ -25,7 +29,12 @@ def remarks(config: Config) -> list[str]:
             continue
         listing = known.get(entry.name)
         tools = [str(tool.get("name")) for tool in listing.tools] if listing is not None else None
-        about = [*_prefix(entry, config), *_renames(entry, server, config), *_rules(server, tools)]
+        about = [
+            *_prefix(entry, config),
+            *_renames(entry, server, config),
+            *_rules(server, tools),
+            *shadowed.get(entry.name, ()),
+        ]
         found += [line_at(entry.document, entry.origin(place), entry.about, *what) for place, *what in about]
     return found
 

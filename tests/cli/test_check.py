@@ -115,6 +115,21 @@ def test_what_another_server_of_that_name_had_does_not_count(invoke: Invoke, wri
     assert json.loads(invoke("check", "--json").stdout)["warnings"] == []
 
 
+def test_who_shadows_whom(invoke: Invoke, write: Write) -> None:
+    path = write("servers:\n  a: {command: x}\n  b:\n    command: y\n")
+    config, listing = load(path), Listing(resources=({"uri": "f:1", "name": "r"},))
+    stored = {
+        name: snapshot.Stored(snapshot.fingerprint(server.model_dump(mode="json")), listing)
+        for name, server in config.servers.items()
+    }
+    assert snapshot.save(config.gateway.state_dir / "catalogue.json", stored) is None
+    (warning,) = json.loads(invoke("check", "--json").stdout)["warnings"]
+    assert warning["line"] == 3
+    assert "1 URI could be 'a''s too" in warning["message"]
+    assert "f:1" in warning["message"]
+    assert "'b+'" in warning["message"]
+
+
 def _seen(path: Path, server: str, *tools: str) -> None:
     """Leave a snapshot behind, as a run of the gateway does."""
     config = load(path)
