@@ -110,7 +110,8 @@ class Gateway:
         )
         for name, server in config.enabled.items():
             self._fleet.add(name, server, self._snapshots.listing(name, server))
-        self.library.update((name, upstream.listing) for name, upstream in self.upstreams.items())
+        listings = [(name, upstream.listing) for name, upstream in self.upstreams.items()]
+        self.library.recall(self._snapshots.order(config.enabled), listings)
         self._drain = Drain()
         cap, cap_each = settings.max_requests, settings.max_requests_per_principal
         self._in_flight = InFlight(cap, cap_each, self.metrics.limit_decided)

@@ -51,6 +51,12 @@ class SnapshotKeeper:
         known = snapshot.known(self._stored, name, fingerprint(server))
         return known.listing if known is not None else None
 
+    def order(self, servers: Mapping[str, ServerConfig]) -> list[str]:
+        """Those of these servers that were there last time, in the order they had then."""
+        known = {name: snapshot.known(self._stored, name, fingerprint(server)) for name, server in servers.items()}
+        places = {name: each.place for name, each in known.items() if each is not None}
+        return sorted(places, key=places.__getitem__)
+
     def is_outdated(self) -> None:
         """Something changed: write it soon."""
         self._outdated.set()
@@ -73,8 +79,8 @@ class SnapshotKeeper:
         """What cannot be written stays to be written."""
         self._outdated = anyio.Event()
         own = {
-            name: snapshot.Stored(fingerprint(upstream.config), upstream.known)
-            for name, upstream in self._upstreams.items()
+            name: snapshot.Stored(fingerprint(upstream.config), upstream.known, place=place)
+            for place, (name, upstream) in enumerate(self._upstreams.items())
             if upstream.known is not None
         }
         try:

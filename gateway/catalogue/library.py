@@ -5,7 +5,7 @@ of it and share one catalogue; a restricted one gets its own, made when first as
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -82,6 +82,7 @@ class Library:
         self._verdicts: dict[str, Verdict] = {}
         self._claimants = Claimants()
         self._ownership = Ownership()
+        self._order: Sequence[str] = ()
         self._blocked: dict[str, Mapping[tuple[str, str], Change]] = {}
         """Only of upstreams of which something is."""
         self._held_back: dict[View, Catalogue] = {}
@@ -164,6 +165,12 @@ class Library:
         names = [name for name, listing in listings if self._take(name, listing)]
         return self._rebuild(names) if names else set()
 
+    def recall(self, order: Sequence[str], listings: Iterable[tuple[str, Listing | None]]) -> None:
+        """Begin with what was known last time, when the servers stood in that order: who owned which URI then is
+        compared with who owns it now."""
+        self._order = order
+        self.update(listings)
+
     def configure(
         self, servers: Mapping[str, ServerConfig], prefix: Prefix, listings: Iterable[tuple[str, Listing | None]]
     ) -> None:
@@ -185,6 +192,8 @@ class Library:
             if name in self._verdicts:  # else what it claimed stays claimed: it may only be away
                 self._claimants.update(name, claims(self._items(name, self._verdicts[name].listing)))
         before, self._ownership = self._ownership, self._claimants.ownership(self._rules)
+        if self._order:
+            before, self._order = self._claimants.ownership(self._order), ()
         tell(before, self._ownership)
         rebuilt: dict[View, Catalogue] = {name: self._build([name], "own") for name in names}
         rebuilt[None] = self._build(list(self._verdicts), self._prefix)

@@ -39,6 +39,8 @@ class Stored:
     listing: Listing
     seen: int = 0
     """The day it was last saved, in seconds since 1970."""
+    place: int = 0
+    """Where it stood among the servers of the configuration: the first owns a URI that several have."""
 
 
 def fingerprint(entry: Mapping[str, Any], key: bytes = b"") -> str:
@@ -133,7 +135,7 @@ def _save(path: Path, upstreams: Mapping[str, Stored]) -> str | None:
 def _encode(name: str, stored: Stored) -> bytes | None:
     listing = {field.name: getattr(stored.listing, field.name) for field in fields(Listing)}
     try:
-        entry = {"fingerprint": stored.fingerprint, "seen": stored.seen, "listing": listing}
+        entry = {"fingerprint": stored.fingerprint, "seen": stored.seen, "place": stored.place, "listing": listing}
         return jsonrpc.dumps(name) + b":" + jsonrpc.dumps(entry)
     except (ValueError, RecursionError):  # nested too deeply; the catalogue leaves such items out as well
         return None
@@ -164,6 +166,7 @@ def _stored(entry: dict[str, Any]) -> Stored:
     return Stored(
         fingerprint=_of(str, entry.get("fingerprint")),
         seen=_of(int, entry.get("seen", 0)),
+        place=_of(int, entry.get("place", 0)),
         listing=Listing(
             tools=_items(raw.get("tools")),
             resources=_items(raw.get("resources")),
