@@ -29,7 +29,7 @@ seen.refused = await client.callTool({ name: "no-such-tool", arguments: {} }).ca
 const { resources } = await client.listResources();
 seen.resources = resources.map((resource) => resource.uri);
 seen.document = await client.readResource({
-  uri: `${asked.server}+demo://resource/static/document/features.md`,
+  uri: `${asked.server === "everything" ? "" : `${asked.server}+`}demo://resource/static/document/features.md`,
 });
 seen.prompt = await client.getPrompt({
   name: tool("args-prompt"),

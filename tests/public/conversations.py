@@ -14,6 +14,11 @@ DOCUMENT: Final = "demo://resource/static/document/features.md"
 """A resource that server-everything lists."""
 
 
+FIRST: Final = "everything"
+OTHERS: Final = ("everything-sse", "everything-http")
+"""The servers of that program, as they stand in `servers.yaml`."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """A client's sight of one server: alone, or as part of the gateway's merged catalogue."""
@@ -27,8 +32,8 @@ class View:
         return f"{self.server}__{own}" if self.server else own
 
     def uri(self, own: str) -> str:
-        """How to ask here for a URI that all servers of the program have."""
-        return f"{self.server}+{own}" if self.server else own
+        """How to ask here for a URI that all servers of the program have: it is the first one's."""
+        return own if self.server in ("", FIRST) else f"{self.server}+{own}"
 
     async def tools(self) -> dict[str, Any]:
         """Every tool it lists, by its own name."""
@@ -38,7 +43,7 @@ class View:
         return self._own((await self.client.list_prompts()).prompts, "name", self.name(""))
 
     async def resources(self) -> dict[str, Any]:
-        """By their own URI; only those that carry a prefix in the merged catalogue."""
+        """By their own URI; of a server that is not the first with it, only those that carry its prefix."""
         return self._own((await self.client.list_resources()).resources, "uri", self.uri(""))
 
     async def templates(self) -> dict[str, Any]:
@@ -46,17 +51,34 @@ class View:
         return self._own(listed, "uriTemplate", self.uri(""))
 
     def _own(self, listed: Sequence[BaseModel], key: str, prefix: str) -> dict[str, Any]:
-        mine = [item for item in map(comparable, listed) if item[key].startswith(prefix)]
+        others = () if prefix else tuple(f"{name}+" for name in OTHERS)
+        mine = [
+            item
+            for item in map(comparable, listed)
+            if item[key].startswith(prefix) and not item[key].startswith(others)
+        ]
         return {own: item | {key: own} for item in mine if (own := item[key].removeprefix(prefix))}
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        return await _answer(self.client.call_tool(self.name(tool), arguments))
+        return self._bare(await _answer(self.client.call_tool(self.name(tool), arguments)))
 
     async def prompt(self, prompt: str, **arguments: str) -> dict[str, Any]:
-        return await _answer(self.client.get_prompt(self.name(prompt), arguments))
+        return self._bare(await _answer(self.client.get_prompt(self.name(prompt), arguments)))
 
     async def read(self, uri: str) -> dict[str, Any]:
-        return await _answer(self.client.read_resource(self.uri(uri)))
+        return self._bare(await _answer(self.client.read_resource(self.uri(uri))))
+
+    def _bare(self, answer: Any) -> Any:
+        """With the server's own links: in the merged catalogue they have the prefix by which they lead back to it."""
+        match answer:
+            case dict():
+                return {key: self._bare(value) for key, value in answer.items()}  # pyright: ignore[reportUnknownVariableType]
+            case list():
+                return [self._bare(value) for value in answer]  # pyright: ignore[reportUnknownVariableType]
+            case str() if self.server and answer.startswith(f"{self.server}+"):
+                return answer.removeprefix(f"{self.server}+")
+            case _:
+                return answer
 
     async def complete_prompt(self, prompt: str, argument: str, value: str, **known: str) -> dict[str, Any]:
         return await self._complete(PromptReference(name=self.name(prompt)), argument, value, known)
