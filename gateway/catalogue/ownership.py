@@ -42,6 +42,9 @@ class Claims:
     def of(uris: Iterable[str], templates: Iterable[str]) -> "Claims":
         return Claims(frozenset(uris), tuple(pattern(each) for each in dict.fromkeys(templates)))
 
+    def __bool__(self) -> bool:
+        return bool(self.uris or self.templates)
+
     @cached_property
     def in_order(self) -> list[str]:
         return sorted(self.uris)
@@ -60,19 +63,21 @@ class Claims:
         return False
 
     @cached_property
-    def heads(self) -> list[str]:
-        """What its URIs and templates begin with, in order."""
-        return sorted({*self.uris, *(each.head for each in self.templates)})
+    def prefixes(self) -> frozenset[str]:
+        """What stands before the first `+` of its URIs and templates, with it: what could be taken for a prefix."""
+        texts = (text.removeprefix(UI_SCHEME) for text in (*self.uris, *(each.head for each in self.templates)))
+        return frozenset(text[: text.index("+") + 1] for text in texts if "+" in text)
 
     def under(self, prefix: str) -> Iterator[tuple[UriKind, str]]:
         """Its URIs and templates that look as if they had that prefix."""
+        if prefix not in self.prefixes:
+            return
         for start in (prefix, UI_SCHEME + prefix):
-            if any(_starting_with(self.heads, start)):
-                for uri in _starting_with(self.in_order, start):
-                    yield "resources", uri
-                for each in self.templates:
-                    if each.text.startswith(start):
-                        yield "templates", each.text
+            for uri in _starting_with(self.in_order, start):
+                yield "resources", uri
+            for each in self.templates:
+                if each.text.startswith(start):
+                    yield "templates", each.text
 
 
 NONE: Final = Claims()
@@ -205,17 +210,17 @@ class Claimants:
         claims = {name: self._claims.get(name, NONE) for name in names}
         prefixes: dict[str, str] = {}
         shadows: dict[str, Mapping[tuple[UriKind, str], str]] = {}
-        for place, name in enumerate(names):
-            earlier = names[:place]
-            mine = self._shadows(name, earlier)
+        taken: set[str] = set()
+        earlier: list[str] = []
+        for name in names:
+            mine = self._shadows(name, earlier) if claims[name] else {}
             for other in shadows:  # whose public forms are not for this one to list
                 mine |= dict.fromkeys(claims[name].under(prefixes[other]), other)
-            taken = [claims[each] for each in (*earlier, name)]
-            prefixes[name] = next(
-                form
-                for form in uri_prefixes(name)
-                if form not in prefixes.values() and not any(next(each.under(form), None) for each in taken)
-            )
+            taken |= claims[name].prefixes
+            prefixes[name] = next(form for form in uri_prefixes(name) if form not in taken)
+            taken.add(prefixes[name])
+            if claims[name]:
+                earlier.append(name)
             if mine:
                 shadows[name] = mine
         return Ownership(claims, prefixes, shadows)
