@@ -6,13 +6,39 @@ set positional-arguments
 default:
     @just --list --unsorted
 
+# Make the environment to work in (.venv), with everything the tests need
+setup:
+    uv sync --frozen
+
 # Start the gateway on servers.yaml; arguments go to `mcp-gateway serve`
 run *arguments:
     @scripts/run "$@"
 
+# The same, started anew whenever the code changes (servers.yaml is followed by itself)
+run-reload *arguments:
+    uv run --frozen watchfiles --filter python "mcp-gateway serve $*" gateway
+
 # Run every test; arguments go to pytest
 test *arguments:
     @scripts/test "$@"
+
+# Run what needs neither servers nor the network: seconds instead of minutes
+test-unit *arguments:
+    @scripts/test tests/config tests/catalogue/test_naming.py tests/catalogue/test_merge.py tests/bridge/test_state.py tests/access/test_rate_limit.py tests/upstream/test_breaker.py tests/test_jsonrpc.py tests/test_protocol.py "$@"
+
+# Write the code the way it is written here
+format:
+    uv run --frozen ruff check --fix
+    uv run --frozen ruff format
+
+# Types alone
+typecheck:
+    uv run --frozen pyright
+
+# Remove what tools leave behind: caches, builds, the environment
+clean:
+    rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist build
+    find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Style, types, import directions, and whether the exported schema is current
 lint:

@@ -12,6 +12,8 @@ from hashlib import blake2b
 from itertools import chain, count
 from typing import Final
 
+from gateway.catalogue.transliteration import latin
+
 MAX_NAME: Final = 64
 """Characters of a public name; what today's agents accept is `^[A-Za-z0-9_-]{1,64}$`."""
 
@@ -49,12 +51,13 @@ def public_names(
 ) -> dict[str, str]:
     """Map each of one upstream's own names to a unique public one, `{prefix}__{name}`; without prefix for `None`.
 
-    Forbidden characters become `_`; a name over the budget is cut and marked with a hash. Where several names would
+    Other scripts are written in Latin letters, and a name some of whose letters are lost that way gets its hash; other
+    forbidden characters become `_`; a name over the budget is cut and marked with a hash. Where several names would
     become one, the name that needed no change keeps it and every other is marked. `renamed` maps own names to what they
     are to be called instead.
     """
     head = "" if upstream is None else public_prefix(upstream) + SEPARATOR
-    wanted = {name: _fit(head + _FORBIDDEN.sub("_", local), name) for name, local in _locals(names, renamed)}
+    wanted = {name: _fit(head + _allowed(local), name) for name, local in _locals(names, renamed)}
     kept = {name for name, public in wanted.items() if public == head + name}
     return _settle(wanted, kept, MAX_NAME)
 
@@ -106,6 +109,18 @@ def uri_prefixes(upstream: str) -> Iterator[str]:
 
 def _locals(names: Collection[str], renamed: Mapping[str, str] | None) -> Iterator[tuple[str, str]]:
     return ((name, (renamed or {}).get(name, name)) for name in set(names))
+
+
+def _allowed(local: str) -> str:
+    """`local` in the characters that agents accept."""
+    if local.isascii():
+        return _FORBIDDEN.sub("_", local)
+    text, lost = latin(local)
+    text = _FORBIDDEN.sub("_", text)
+    if not lost and text.strip("_-"):
+        return text
+    stem = re.sub("_+", "_", text).strip("_")
+    return f"{stem}_{_digest(local, _MARK)}" if stem else f"x{_digest(local, _MARK)}"
 
 
 def _fit(public: str, name: str) -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.cli.client_forms import command_of
 from gateway.cli.clients import CLIENTS, Client
 from gateway.cli.common import Exit, config_option, fail
-from gateway.cli.terminal import bold, dim, print_json
+from gateway.cli.terminal import bold, dim
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ NAME = "gateway"
 def command(client: str, http: bool, url: str | None, name: str, path: Path | None) -> None:
     """Print what to put into a client's configuration.
 
-    CLIENT is one of claude-desktop, claude-code, cursor, vscode, gemini.
+    CLIENT is one of claude-desktop, claude-code, cursor, vscode, gemini, codex, opencode, copilot, windsurf, zed,
+    cline, lm-studio, continue.
 
     The snippet goes to stdout; where it belongs, and the command that puts it there, to stderr.
     """
@@ -44,10 +46,10 @@ def command(client: str, http: bool, url: str | None, name: str, path: Path | No
         entry = _remote(chosen, url, found) if http or url else _stdio(chosen, found)
     except ConfigError as error:
         fail(error.message, Exit.USAGE)
-    print_json(chosen.snippet(name, entry))
+    click.echo(chosen.text(chosen.snippet(name, entry)))
     _explain(chosen, name, entry)
     if "command" in entry:
-        _warn(entry["command"], found)
+        _warn(command_of(entry), found)
 
 
 def _stdio(client: Client, found: "Found") -> dict[str, Any]:

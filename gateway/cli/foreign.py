@@ -1,30 +1,30 @@
 """Reads the servers out of another client's configuration and puts each into our own words.
 
-What the client's words mean is known only here: milliseconds, `$NAME`, `${input:x}`, `${workspaceFolder}`.
+What the client's words mean is known here and in `dialects`: milliseconds, `$NAME`, `${input:x}`, `${workspaceFolder}`.
 """
 
 import re
-from collections.abc import Iterator
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
+from gateway.cli import dialects
 from gateway.config import entries
 from gateway.config.entries import Entry
 from gateway.config.expand import Expander
 from gateway.config.problems import Problems, details, explain
 from gateway.config.server import TRANSPORTS, ServerConfig
-from gateway.config.source import Document, Place, mapping, read, sequence
+from gateway.config.source import Document, Place, mapping, read, read_text, sequence
 from gateway.errors import ConfigError
 
-PROJECT_FOLDERS: Final = (".vscode", ".cursor", ".gemini", ".claude", ".roo")
+PROJECT_FOLDERS: Final = (".vscode", ".cursor", ".gemini", ".claude", ".roo", ".codex", ".zed", ".opencode", ".github")
 """Folders in a project that hold a client's file: what is relative in it is relative to the project."""
 ORDER: Final = ("command", "args", "env", "env_file", "cwd", "type", "url", "headers", "tools", "timeout")
 """How an entry is written down; other keys follow."""
 STAND_IN: Final = "http://unset.invalid"
-_ROOTS: Final[tuple[Place, ...]] = (("mcpServers",), ("servers",), ("mcp", "servers"), ("mcp.servers",))
 _GEMINI_KEYS: Final = frozenset({"httpUrl", "trust", "includeTools", "excludeTools"})
 _INPUT: Final = re.compile(r"\$\{input:([^}]*)\}")
 _BARE: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
@@ -52,33 +52,49 @@ def read_servers(path: Path) -> list[Foreign]:
     Raises:
         ConfigError: it cannot be read, or there are none in it.
     """
-    document = read(path)
-    found = list(_find(document))
+    document = _read(path)
+    found = [Entry(name, document, place, values) for name, place, values in dialects.find(document)]
     if not found:
-        keys = ", ".join(list(mapping(document.data) or {})[:5])
-        has = f"; it has {keys}" if keys else ""
-        raise ConfigError(f"{path}: no servers in it: neither `mcpServers` nor `servers`{has}")
+        raise ConfigError(f"{path}: no servers in it: {_why_none(document)}")
     is_gemini = path.absolute().parent.name == ".gemini" or any(_GEMINI_KEYS & set(entry.values) for entry in found)
-    translation = _Translation(document, is_gemini)
+    unit = dialects.MILLISECONDS if is_gemini else dialects.unit_of_timeout(document, [entry.values for entry in found])
+    translation = _Translation(document, is_gemini, unit)
     return [translation.of(entry) for entry in found]
 
 
-def _find(document: Document) -> Iterator[Entry]:
-    projects = mapping(document.written(("projects",))) or {}
-    for root in (*_ROOTS, *(("projects", name, "mcpServers") for name in projects)):
-        servers = document.written(root)
-        for name, values in (mapping(servers) or {}).items():
-            yield Entry(name, document, (*root, name), mapping(values) or {})
-        for index, item in enumerate(sequence(servers) or []):
-            values = dict(mapping(item) or {})
-            yield Entry(str(values.pop("name", f"server-{index + 1}")), document, (*root, index), values)
+def _read(path: Path) -> Document:
+    """As `config.source.read`; TOML as well, in which Codex writes."""
+    if path.suffix.lower() != ".toml":
+        return read(path)
+    try:
+        data = tomllib.loads(read_text(path, str(path)))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return Document(str(path), _as_text(data), {}, json=True)
+
+
+def _as_text(value: Any) -> Any:
+    """Numbers as they would have been read from JSON."""
+    if (items := mapping(value)) is not None:
+        return {key: _as_text(item) for key, item in items.items()}
+    if (elements := sequence(value)) is not None:
+        return [_as_text(item) for item in elements]
+    return value if isinstance(value, bool) else str(value)
+
+
+def _why_none(document: Document) -> str:
+    if roots := dialects.roots_in(document):
+        return f"its `{roots[0]}` is empty"
+    keys = ", ".join(list(mapping(document.data) or {})[:5])
+    return "neither `mcpServers` nor `servers`" + (f"; it has {keys}" if keys else "")
 
 
 class _Translation:
     """How one file's entries are to be read."""
 
-    def __init__(self, document: Document, is_gemini: bool) -> None:
+    def __init__(self, document: Document, is_gemini: bool, unit: str) -> None:
         self._is_gemini = is_gemini
+        self._unit = unit
         parent = Path(document.name).absolute().parent
         self._is_project = parent.name in PROJECT_FOLDERS and parent.parent != Path.home()
         self._base = parent.parent if self._is_project else parent
@@ -136,7 +152,10 @@ class _Translation:
             values["disabled"] = True
 
     def _timeout(self, given: str, foreign: Foreign) -> str:
-        if not given.isdecimal() or not (self._is_gemini or int(given) >= 1000):
+        is_long = given.isdecimal() and int(given) >= (
+            dialects.LONGEST_SECONDS + 1 if self._unit == dialects.SECONDS else 1000
+        )
+        if not given.isdecimal() or not (is_long or self._unit == dialects.MILLISECONDS):
             return given
         ours = f"{int(given) // 1000}s" if int(given) % 1000 == 0 else f"{given}ms"
         foreign.notes.append(f"timeout {given} taken as milliseconds: {ours}")

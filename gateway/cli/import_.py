@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli import own_file
-from gateway.cli.clients import CLIENTS, installed_file
+from gateway.cli.clients import CLIENTS, IMPORT_ONLY, installed_file
 from gateway.cli.common import Exit, fail
 from gateway.cli.terminal import bold, columns, dim, harmless, mark, plural, table, width, wrapped
 from gateway.errors import ConfigError
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 def command(source: str, into: Path | None, dry_run: bool, rename: bool, keep_secrets: bool) -> None:
     """Take over the servers from another client's configuration.
 
-    FILE is the configuration of Claude Desktop, Claude Code, Cursor, VS Code, Gemini CLI or any client that writes
-    `mcpServers` or `servers`, in JSON with or without comments; or one of claude-desktop, claude-code, cursor, vscode,
-    gemini for the file where that client keeps its servers.
+    FILE is the configuration of Claude Desktop, Claude Code, Cursor, VS Code, Gemini CLI, Codex, opencode, Copilot CLI,
+    Windsurf, Zed, Cline, LM Studio, Continue, Goose or any client that writes `mcpServers` or `servers`; or one of
+    claude-desktop, claude-code, cursor, vscode, gemini, codex, opencode, copilot, windsurf, zed, cline, lm-studio,
+    continue, goose for the file where that client keeps its servers.
 
     Only adds: comments, order and entries of servers.yaml stay as they are. Secrets in `env` and `headers` are replaced
     by ${VARIABLES}, whose values go into the .env beside it. Exits with 1 when a server had to be left out because it
@@ -60,8 +61,8 @@ def command(source: str, into: Path | None, dry_run: bool, rename: bool, keep_se
 
 
 def _source(given: str) -> Path:
-    if given in CLIENTS and not os.path.exists(given):
-        return installed_file(CLIENTS[given])
+    if (given in CLIENTS or given in IMPORT_ONLY) and not os.path.exists(given):
+        return installed_file(given)
     return Path(os.path.expanduser(given))
 
 

@@ -3,7 +3,6 @@
 Colours come from `click.style`; `click.echo` removes them where nobody would see them.
 """
 
-import json
 import shutil
 import sys
 import textwrap
@@ -46,7 +45,12 @@ def bold(text: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Indented; numbers and halves of surrogate pairs as they came."""
+    import msgspec
+
+    from gateway import jsonrpc
+
+    click.echo(msgspec.json.format(jsonrpc.dumps(value), indent=2))
 
 
 def width(stream: TextIO) -> int | None:

@@ -20,15 +20,21 @@ _PRINTABLE: Final = re.compile(r"[\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd
 
 def entry(name: str, values: Mapping[str, Any], indent: int, step: int) -> list[str]:
     """The lines of `name: …`, without line breaks."""
-    return [" " * indent + scalar(name) + ":", *_mapping(values, indent + step, step)]
+    return [" " * indent + scalar(name) + ":", *lines_of(values, indent + step, step)]
 
 
-def _mapping(values: Mapping[str, Any], indent: int, step: int) -> list[str]:
+def lines_of(values: Mapping[str, Any], indent: int, step: int) -> list[str]:
+    """The lines of a mapping, without line breaks."""
     lines: list[str] = []
     for key, value in values.items():
         head = " " * indent + scalar(key) + ":"
         if (items := mapping(value)) is not None:
-            lines += [head, *_mapping(items, indent + step, step)] if items else [head + " {}"]
+            lines += [head, *lines_of(items, indent + step, step)] if items else [head + " {}"]
+        elif (elements := sequence(value)) and mapping(elements[0]) is not None:
+            lines.append(head)
+            for item in elements:
+                inner = lines_of(mapping(item) or {}, indent + step + 2, step)
+                lines += [" " * (indent + step) + "- " + inner[0].lstrip(), *inner[1:]]
         elif (elements := sequence(value)) is not None:
             flow = f"{head} [{', '.join(scalar(item, flow=True) for item in elements)}]"
             block = [head, *(" " * (indent + step) + "- " + scalar(item) for item in elements)]

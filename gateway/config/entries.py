@@ -5,6 +5,7 @@ Nothing is judged here but what only the spelling can get wrong: two names for o
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final
 
 from gateway.config.problems import Problems, closest, dotted, line_at, name_fault
@@ -93,14 +94,31 @@ class Entry:
 def find(document: Document, problems: Problems, warnings: list[str], *, required: bool = True) -> list[Entry]:
     """Every server entry of a file, in its order; `required` says whether the absence of both roots is a problem."""
     if sequence(document.data) is not None:
-        return list(_from_list(document, (), problems))
+        return _without_slashes(list(_from_list(document, (), problems)), warnings)
     keys = mapping(document.data)
     if keys is None:
         what = "is empty" if document.data is None else "is not a mapping"
         problems.add(document, (), f"{what}; begin with `servers:`, and the servers' names below it")
         return []
     _look_at_roots(document, keys, problems, warnings, required)
-    return [entry for root in keys if root in ROOTS for entry in _from_root(document, root, problems)]
+    found = [entry for root in keys if root in ROOTS for entry in _from_root(document, root, problems)]
+    return _without_slashes(found, warnings)
+
+
+def _without_slashes(found: list[Entry], warnings: list[str]) -> list[Entry]:
+    """With names that can stand in a URL: galleries of servers write `com.example/server`."""
+    taken = {entry.name for entry in found}
+    for entry in found:
+        if "/" in entry.name:
+            wanted = entry.name.replace("/", "-").strip("-") or "server"
+            name = next(
+                name for number in count(1) if (name := wanted if number == 1 else f"{wanted}-{number}") not in taken
+            )
+            taken.add(name)
+            what = f"is called {name!r} here, for a name cannot contain a slash"
+            warnings.append(line_at(entry.document, entry.place, entry.about, what))
+            entry.name = name
+    return found
 
 
 def _look_at_roots(
@@ -146,7 +164,7 @@ def _from_list(document: Document, place: Place, problems: Problems) -> Iterator
 
 def _entry(document: Document, place: Place, name: str, given: Any, problems: Problems) -> Iterator[Entry]:
     about, values = f"server {name!r}", mapping(given)
-    if fault := name_fault(name):
+    if fault := name_fault(name.replace("/", "-")):
         problems.add(document, place, about, fault)
     elif values is None:
         problems.add(document, place, about, "must be a mapping with `command` or `url`")

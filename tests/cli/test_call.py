@@ -13,6 +13,7 @@ from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.cli.call import near_names
 from tests.cli.conftest import SECONDS, Program, Write, stdio
 from tests.servers.raw import RESULT
+from tests.servers.wire import encode
 from tests.support import ROOT
 
 EVERYTHING = f"servers:\n  ev: {stdio('tests.servers.everything')}\n"
@@ -41,9 +42,11 @@ def test_arguments_come_from_stdin_and_json_is_the_whole_result(program: Program
     assert json.loads(done.stdout)["structuredContent"] == given
     done = program("call", "raw__raw", "--json")
     result = json.loads(done.stdout)
-    assert {key: result[key] for key in RESULT if key != "_meta"} == {
-        key: value for key, value in RESULT.items() if key != "_meta"
+    expected = json.loads(encode(RESULT))
+    assert {key: result[key] for key in expected if key != "_meta"} == {
+        key: value for key, value in expected.items() if key != "_meta"
     }
+    assert "0.1234567890123456789" in done.stdout
     done = program("call", "raw__refuse", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"].keys() >= {"code", "message"}

@@ -5,17 +5,23 @@ import os
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gateway import __version__
 from gateway.cli.clients import CLIENTS
 from gateway.cli.command_line import is_ephemeral, own_command
+from gateway.cli.foreign import read_servers
 from tests.cli.conftest import SECONDS, Invoke, Program, Write
 
 COMMAND = ["/opt/my tools/mcp-gateway", "stdio", "-c", "/etc/servers.yaml"]
+
+
+READERS = {"codex": tomllib.loads, "continue": yaml.safe_load}
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -23,12 +29,30 @@ def test_the_snippet_starts_this_gateway_on_that_file(client: str, invoke: Invok
     path = write("servers: {}")
     result = invoke("client-config", client, "-c", "servers.yaml")
     assert result.exit_code == 0
-    ((root, servers),) = json.loads(result.stdout).items()
-    assert root == ("servers" if client == "vscode" else "mcpServers")
-    entry = servers["gateway"]
-    assert Path(entry["command"]).is_absolute()
-    assert entry["args"][-3:] == ["stdio", "-c", str(path)]
+    ((root, servers),) = READERS.get(client, json.loads)(result.stdout).items()
+    roots = {"vscode": "servers", "codex": "mcp_servers", "opencode": "mcp", "zed": "context_servers"}
+    assert root == roots.get(client, "mcpServers")
+    entry = servers[0] if client == "continue" else servers["gateway"]
+    command = entry["command"] if client == "opencode" else [entry["command"], *entry["args"]]
+    assert Path(command[0]).is_absolute()
+    assert command[-3:] == ["stdio", "-c", str(path)]
     assert CLIENTS[client].title in result.stderr
+
+
+@pytest.mark.parametrize("client", [name for name, client in CLIENTS.items() if client.http])
+def test_what_is_printed_is_read_by_import_as_what_it_means(client: str, invoke: Invoke, write: Write) -> None:
+    """For a gateway elsewhere, with a key: import leaves out what is this gateway itself."""
+    write("gateway: {auth: {enabled: true}}\nservers: {}")
+    snippet = invoke("client-config", client, "--url", "https://gw.example/mcp", "--name", "far/away").stdout
+    ending = {"codex": "toml", "continue": "yaml"}.get(client, "json")
+    (server,) = read_servers(write(snippet, f"client.{ending}"))
+    assert server.name == "far-away"
+    assert server.fault == ""
+    assert {key.lower(): value for key, value in server.values.pop("headers").items()} in (
+        {"authorization": "Bearer YOUR_KEY"},
+        {"x-api-key": "YOUR_KEY"},
+    )
+    assert server.values == {"url": "https://gw.example/mcp"}
 
 
 def test_the_printed_command_really_does(program: Program, write: Write) -> None:

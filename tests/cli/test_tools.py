@@ -11,6 +11,7 @@ from gateway.cli.tools import summary, tokens
 from gateway.config import load
 from tests.cli.conftest import SECONDS, Program, Write, stdio
 from tests.servers.raw import TOOLS
+from tests.servers.wire import encode
 
 
 def test_the_table_the_costs_and_the_failures(program: Program, write: Write) -> None:
@@ -47,7 +48,9 @@ def test_json_is_the_raw_list_and_server_restricts_it(program: Program, write: W
     assert len(notes) == 2
     assert all("suspicious text in " in note for note in notes), "the odd text has control characters, and no more"
     tools = json.loads(everything.stdout)
-    expected = [{**tool, "name": f"{server}__{tool['name']}"} for server in ("one", "two") for tool in TOOLS]
+    expected = [
+        {**tool, "name": f"{server}__{tool['name']}"} for server in ("one", "two") for tool in json.loads(encode(TOOLS))
+    ]
     assert tools == sorted(expected, key=lambda tool: tool["name"])
 
     # Another server under that name, so that the snapshot is saved anew: it must not forget who was not asked.
