@@ -43,6 +43,7 @@ class SnapshotKeeper:
         self._outdated = anyio.Event()
         self._stored, warning = snapshot.load(path)
         self._warning: str | None = None
+        self._is_usable = warning is None
         if warning:
             log.warning("snapshot ignored", reason=warning)
 
@@ -84,10 +85,14 @@ class SnapshotKeeper:
             if upstream.known is not None
         }
         try:
-            warning = await within(seconds, snapshot.update, self._path, own, time.time())
+            warning = await within(seconds, self._update, own)
+            self._is_usable = True
         except OSError as error:
             warning = snapshot.unwritable(self._path, error)
             self._outdated.set()
         if warning and warning != self._warning:
             log.warning("snapshot not saved", reason=warning)
         self._warning = warning
+
+    def _update(self, own: Mapping[str, snapshot.Stored]) -> str | None:
+        return snapshot.update(self._path, own, time.time(), alone=not self._is_usable)

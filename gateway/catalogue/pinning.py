@@ -28,6 +28,8 @@ from gateway.upstream.listing import Listing
 log = structlog.stdlib.get_logger("gateway.pins")
 
 POLL_SECONDS: Final = 1.0
+SAVE_SECONDS: Final = 0.5
+"""How long after something is pinned that is written; at the first start, all servers are at once."""
 RETRY_SECONDS: Final = 30.0
 """How soon it is tried again to write the file."""
 
@@ -149,6 +151,7 @@ class Pinning:
     async def _save_always(self) -> None:
         while True:
             await self._unsaved.wait()
+            await anyio.sleep(SAVE_SECONDS)
             await self.save(blocking.SAVE_SECONDS)
             if self._unsaved.is_set():
                 await anyio.sleep(RETRY_SECONDS)

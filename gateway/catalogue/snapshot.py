@@ -13,6 +13,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from gateway import blocking, jsonrpc
 from gateway.store import files
 from gateway.upstream.listing import Listing
@@ -43,6 +45,19 @@ class Stored:
     """Where it stood among the servers of the configuration: the first owns a URI that several have."""
 
 
+class Unread(msgspec.Struct):
+    """As `Stored`, of a server of somebody else's: what it offers stays the bytes it is. To decode a large catalogue
+    takes long, and nothing else happens in the process meanwhile."""
+
+    fingerprint: str
+    listing: msgspec.Raw
+    seen: int = 0
+
+
+class _File(msgspec.Struct):
+    upstreams: dict[str, Unread]
+
+
 def fingerprint(entry: Mapping[str, Any], key: bytes = b"") -> str:
     """Hash of what makes a configured server that server: type, command, args, cwd, url. 32 hexadecimal digits.
 
@@ -64,14 +79,15 @@ def known(stored: Mapping[str, Stored], name: str, fingerprint: str) -> Stored |
     return None
 
 
-def merged(stored: Mapping[str, Stored], own: Mapping[str, Stored], now: float) -> dict[str, Stored]:
+def merged(stored: Mapping[str, Unread], own: Mapping[str, Stored], now: float) -> dict[str, Stored | Unread]:
     """What is to be saved: one's own servers, by name, and then what others have saved of theirs."""
-    result: dict[str, Stored] = {}
+    result: dict[str, Stored | Unread] = {}
     for name, each in own.items():
         first = stored.get(name)
         key = name if first is None or first.fingerprint == each.fingerprint else f"{name} {each.fingerprint}"
-        last = stored.get(key, each).seen
-        result[key] = replace(each, seen=last if 0 <= now - last < DAY else int(now))
+        before = stored.get(key)
+        seen = before.seen if before is not None and 0 <= now - before.seen < DAY else int(now)
+        result[key] = replace(each, seen=seen)
     recent = [key for key, each in stored.items() if key not in result and each.seen > now - KEPT_SECONDS]
     for key in sorted(recent, key=lambda key: -stored[key].seen)[:KEPT_OTHERS]:
         result[key] = stored[key]
@@ -102,14 +118,26 @@ def save(path: Path, upstreams: Mapping[str, Stored]) -> str | None:
         return unwritable(path, error)
 
 
-def update(path: Path, own: Mapping[str, Stored], now: float) -> str | None:
+def update(path: Path, own: Mapping[str, Stored], now: float, *, alone: bool = False) -> str | None:
     """Save one's own servers, and leave those of others as they are. Returns a warning when that could not be wholly.
+
+    Args:
+        alone: whether to leave out those of others, because they could not be read.
 
     Raises:
         OSError: it cannot be written.
     """
     with files.locked(path):
-        return _save(path, merged(load(path)[0], own, now))
+        return _save(path, merged({} if alone else _unread(path), own, now))
+
+
+def _unread(path: Path) -> dict[str, Unread]:
+    """What was saved, as far as it can be used."""
+    try:
+        data = blocking.read(path, MAX_BYTES)
+        return msgspec.json.decode(data, type=_File).upstreams if data.startswith(_HEAD) else {}
+    except (OSError, ValueError, RecursionError):  # msgspec's own errors are ValueErrors
+        return {}
 
 
 def unwritable(path: Path, error: OSError) -> str:
@@ -117,7 +145,7 @@ def unwritable(path: Path, error: OSError) -> str:
     return f"{path} cannot be written ({error.strerror}); the next start will be slower."
 
 
-def _save(path: Path, upstreams: Mapping[str, Stored]) -> str | None:
+def _save(path: Path, upstreams: Mapping[str, Stored] | Mapping[str, Stored | Unread]) -> str | None:
     parts: list[bytes] = []
     left_out: list[str] = []
     size = len(_HEAD) + len(_TAIL)
@@ -132,7 +160,9 @@ def _save(path: Path, upstreams: Mapping[str, Stored]) -> str | None:
     return f"Too large or too deep for {path}, left out: {', '.join(left_out)}." if left_out else None
 
 
-def _encode(name: str, stored: Stored) -> bytes | None:
+def _encode(name: str, stored: Stored | Unread) -> bytes | None:
+    if isinstance(stored, Unread):
+        return jsonrpc.dumps(name) + b":" + msgspec.json.encode(stored)
     listing = {field.name: getattr(stored.listing, field.name) for field in fields(Listing)}
     try:
         entry = {"fingerprint": stored.fingerprint, "seen": stored.seen, "place": stored.place, "listing": listing}

@@ -64,6 +64,7 @@ def pinning_of(path: Path, counts: Counts | None = None, **servers: str) -> Pinn
 async def kept(pins: Pinning, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[list[None]]:
     """Have the file kept until the block ends; yields a list that grows whenever listings are to be judged anew."""
     monkeypatch.setattr(pinning, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(pinning, "SAVE_SECONDS", 0.01)
     told: list[None] = []
     async with anyio.create_task_group() as tg:
         tg.start_soon(pins.run, lambda: told.append(None))

@@ -80,6 +80,24 @@ def test_what_others_saved_of_their_servers_stays(path: Path) -> None:
     assert found.listing == LISTING
 
 
+def test_what_others_saved_is_not_decoded(path: Path) -> None:
+    """And so comes back as it was, byte for byte."""
+    update(path, {"a": Stored("1", LISTING)}, 1.0)
+    before = path.read_bytes()
+    part = before[before.index(b'"listing"') :].rstrip(b"}")
+    update(path, {"b": Stored("2", Listing())}, 2.0)
+    assert part in path.read_bytes()
+
+
+def test_what_cannot_be_read_is_not_kept(path: Path) -> None:
+    """It would make all of the file unusable for good."""
+    head = b'{"format":"mcp-gateway catalogue","version":1,"upstreams":{'
+    write(path, head + b'"x":{"fingerprint":"1","listing":{},"seen":9}}}')
+    assert load(path)[1] is not None
+    update(path, {"b": Stored("2", LISTING)}, 10.0, alone=True)
+    assert load(path) == ({"b": Stored("2", LISTING, seen=10)}, None)
+
+
 def test_what_nobody_has_any_more_is_forgotten_in_time(path: Path) -> None:
     update(path, {"old": Stored("1", LISTING)}, 0.0)
     update(path, {"a": Stored("2", LISTING)}, snapshot.KEPT_SECONDS)
