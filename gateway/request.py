@@ -35,6 +35,11 @@ class Principal:
     """Requests a minute; None means the gateway's default, -1 no limit."""
     root: str = ""
     """For an agent: the id of the principal that it descends from."""
+    groups_cut: bool = False
+    """Whether it may be in groups besides `groups`, which its token does not name or which are more than are looked at."""
+    ancestors: tuple[tuple[str, int | None], ...] = field(default=(), compare=False)
+    """For an agent: whom its requests are counted for as well, as `(id, requests a minute)`: its root, and the agents
+    between that and itself. The limits are those of now."""
     expires: float | None = field(default=None, compare=False)
     """When its credential does, in seconds since 1970; None if it does not say. The next one's holder is the same."""
     leeway: float = field(default=0.0, compare=False)

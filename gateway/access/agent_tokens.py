@@ -91,7 +91,13 @@ class AgentTokens:
         principal = self._bound(verified.principal, session.root)
         if principal is None:
             raise _refused("the credential it was registered with is gone")
-        return replace(principal, root=session.root)
+        ancestors = [*(principal.ancestors or ((session.root, None),))]
+        for id in session.ancestors[1:]:
+            between = await self._store.get(id.removeprefix("agent:"))
+            if between is None:
+                raise _refused("an agent that it descends from is gone")
+            ancestors.append((id, between.rate_limit_rpm))
+        return replace(principal, root=session.root, ancestors=tuple(ancestors))
 
     async def watch(self, interval: float = POLL_SECONDS) -> None:
         """Follow the keys and the store until cancelled. Tokens that an old key signed live on for as long as it is

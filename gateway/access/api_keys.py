@@ -18,7 +18,7 @@ import anyio.to_thread
 import structlog
 
 from gateway.access import key_file, key_hashes
-from gateway.access.delegation import covers, within
+from gateway.access.delegation import covers, heir
 from gateway.access.key_file import Entry, KeyFile, hash_command
 from gateway.access.key_hashes import DEV_KEYS, MAX_KEY, OWN_KEY, KeyHash, Scrypt
 from gateway.blocking import in_thread
@@ -108,7 +108,7 @@ class ApiKeys:
         if not root.startswith(PREFIX):
             return agent
         holder = self._by_id.get(root.removeprefix(PREFIX))
-        return within(agent, holder.principal) if holder is not None else None
+        return heir(agent, holder.principal) if holder is not None else None
 
     def _match(self, key: str) -> Principal | None:
         kept = KeyHash(key_hashes.sha256(key))

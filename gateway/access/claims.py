@@ -92,6 +92,7 @@ def principal(claims: Claims, settings: OAuthSettings) -> Principal:
         scopes=scopes or settings.default_scopes,
         upstreams=narrow(audience, granted if limited and "*" not in granted else None),
         groups=frozenset(groups),
+        groups_cut=_is_cut(claims, settings.groups_claim),
         expires=_seconds(claims, "exp"),
         leeway=settings.leeway,
     )
@@ -124,7 +125,8 @@ def _seconds(claims: Claims, name: str) -> float | None:
 
 
 def _scopes(claims: Claims, settings: OAuthSettings) -> frozenset[str]:
-    named = {scope for claim in ("scope", "scp") for value in _values(claims.get(claim)) for scope in value.split()}
+    # RFC 6749, 3.3: a space is what stands between two, and nothing else.
+    named = {scope for claim in ("scope", "scp") for value in _values(claims.get(claim)) for scope in value.split(" ")}
     return frozenset(scope for name in named for scope in settings.scope_names.get(name, ()))
 
 
@@ -138,12 +140,33 @@ def _owner(claims: Claims, claim: str) -> str:
 
 def _at(claims: Claims, path: str) -> list[str]:
     """The texts at a claim, or at a member of one, that can be names."""
+    return [text for text in _values(_find(claims, path)) if _is_name(text)]
+
+
+def _find(claims: Claims, path: str) -> Any:
     value: Any = claims.get(path)
     if value is None:
         value = claims
         for name in path.split("."):
             value = cast(Claims, value).get(name) if isinstance(value, Mapping) else None
-    return [text for text in _values(value) if text and len(text) <= MAX_NAME and text.isprintable()]
+    return value
+
+
+def _is_cut(claims: Claims, path: str) -> bool:
+    """Whether a list of names lacks some: it is too long, has what is no name, or stands elsewhere (OpenID Connect Core
+    5.6.2; Microsoft Entra's groups overage, which is `hasgroups` in the implicit flow)."""
+    elsewhere = claims.get("_claim_names")
+    if isinstance(elsewhere, Mapping) and {path, path.partition(".")[0]} & cast(Claims, elsewhere).keys():
+        return True
+    value = _find(claims, path)
+    if value is None:
+        return claims.get("hasgroups") not in (None, False, "false")
+    values = cast(list[Any], value) if isinstance(value, list) else [value]
+    return len(values) > MAX_VALUES or not all(isinstance(each, str) and _is_name(each) for each in values)
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= MAX_NAME and text.isprintable()
 
 
 def _values(value: Any) -> list[str]:

@@ -32,6 +32,11 @@ def within(principal: Principal, bound: Principal) -> Principal:
     return replace(principal, **left) if left else principal
 
 
+def heir(agent: Principal, root: Principal) -> Principal:
+    """An agent as whoever is behind it has it now: never more than they have, and for the same owner."""
+    return replace(within(agent, root), owner=root.owner, ancestors=((root.id, root.rate_limit_rpm),))
+
+
 def covers(one: Principal, other: Principal) -> bool:
     """Whether `one`, who is the same person, may do whatever `other` may."""
     same = one.owner == other.owner and one.groups == other.groups

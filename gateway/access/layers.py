@@ -99,17 +99,20 @@ class Limits:
         return handle
 
     async def count(self, principal: Principal) -> dict[str, str]:
-        """Count one request of a principal; returns the header fields that say what is left.
+        """Count one request of a principal, and of all that an agent descends from; returns the header fields that say
+        what is left.
 
         Raises:
             RateLimited: nothing is.
         """
-        given = principal.rate_limit_rpm
-        rpm = self._default.rpm if given is None else given
-        if rpm < 0:
-            return {}
-        limit = Limit(rpm, self._default.burst)
-        return headers(await self._take("principal", f"principal:{principal.id}", limit, f"of {limit.rpm} a minute"))
+        decisions: list[Decision] = []
+        # The root comes last: what an agent is refused by a limit of its own uses up nothing that others have.
+        for id, given in ((principal.id, principal.rate_limit_rpm), *reversed(principal.ancestors)):
+            rpm = self._default.rpm if given is None else given
+            if rpm >= 0:
+                limit = Limit(rpm, self._default.burst)
+                decisions.append(await self._take("principal", f"principal:{id}", limit, f"of {rpm} a minute"))
+        return headers(min(decisions, key=lambda decision: decision.remaining)) if decisions else {}
 
     async def count_notification(self, principal: Principal, method: str) -> None:
         """Count what a principal says unasked like a request. A cancellation is counted and never refused: it takes
@@ -133,14 +136,14 @@ class Limits:
         limits = self._upstreams.get(upstream)
         if limits is None:
             return
-        principal = request.principal.id
-        if limits.whole is not None:
-            what = f"of {limits.whole.rpm} a minute for upstream {upstream!r}"
-            await self._take("upstream", f"upstream:{upstream}:{principal}", limits.whole, what)
         limit = limits.of_tool(tool) if tool is not None else None
-        if limit is not None:
-            what = f"of {limit.rpm} a minute for this tool"
-            await self._take("tool", f"tool:{upstream}:{tool}:{principal}", limit, what)
+        for id in (request.principal.id, *(id for id, _ in reversed(request.principal.ancestors))):
+            if limits.whole is not None:
+                what = f"of {limits.whole.rpm} a minute for upstream {upstream!r}"
+                await self._take("upstream", f"upstream:{upstream}:{id}", limits.whole, what)
+            if limit is not None:
+                what = f"of {limit.rpm} a minute for this tool"
+                await self._take("tool", f"tool:{upstream}:{tool}:{id}", limit, what)
 
     async def _take(self, kind: str, key: str, limit: Limit, what: str) -> Decision:
         decision = await self._limiter.take(key, limit)

@@ -3,9 +3,12 @@
 Rules are globs over public names (tools, prompts) and public URIs (resources), case-sensitive. Of those that concern a
 principal: any `deny` that matches decides; else, if any of them has an `allow`, one of those must match; else it is
 allowed. Whom no rule concerns may use whatever its credential lets it.
+
+Whom a rule is about is said by typed selectors: an owner, a group and an id live in spaces of their own, so that no
+text an identity provider makes up can be taken for something else.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
@@ -13,27 +16,47 @@ from typing import Final
 from gateway.access.spellings import glob_forms, normal_form, spellings
 from gateway.request import Principal
 
+EVERYBODY: Final = "*"
+TYPES: Final = frozenset({"owner", "key", "oauth", "group", "agent"})
+"""What a selector can be about, as `TYPE:GLOB`; without a type it is about owners."""
+
+
+def parse_selector(text: str) -> tuple[str, str]:
+    """`(type, glob)` of one entry of `who`."""
+    kind, colon, glob = text.partition(":")
+    return (kind, glob) if colon and kind in TYPES else ("owner", text)
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule of `gateway.policy`."""
 
     who: tuple[str, ...]
-    """Globs over principal ids, owners, `group:NAME` and `agent:NAME`; `*` is everybody."""
+    """Selectors: `*` is everybody; `owner:GLOB` or just a glob, `key:ID`, `oauth:ISSUER|SUBJECT`, `group:NAME` and
+    `agent:NAME`, globs all."""
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
 
     def concerns(self, principal: Principal) -> bool:
         """Whether it is about the principal, whatever it calls itself: an agent is whoever registered it."""
-        own = principal.root or principal.id
-        return self._matches([own, *filter(None, [principal.owner]), *(f"group:{group}" for group in principal.groups)])
+        kind, _, own = principal.root_id.partition(":")
+        names: dict[str, Collection[str]] = {"owner": [principal.owner] if principal.owner else []}
+        if kind in ("key", "oauth"):
+            names[kind] = [own]
+        return EVERYBODY in self.who or self._matches(names | {"group": principal.groups})
+
+    def may_concern(self, principal: Principal) -> bool:
+        """Whether it is about groups, and not all of the principal's are known."""
+        return principal.groups_cut and any(parse_selector(who)[0] == "group" for who in self.who)
 
     def concerns_agent(self, principal: Principal) -> bool:
         """Whether it is about agents of that name. Agents choose their names, so such a rule can only take away."""
-        return bool(principal.agent_name) and self._matches([principal.id, f"agent:{principal.agent_name}"])
+        names = [principal.agent_name, principal.id.removeprefix("agent:")]
+        return bool(principal.agent_name) and self._matches({"agent": names})
 
-    def _matches(self, names: Iterable[str]) -> bool:
-        return any(fnmatchcase(name, glob) for name in names for glob in self.who)
+    def _matches(self, names: Mapping[str, Collection[str]]) -> bool:
+        selectors = map(parse_selector, self.who)
+        return any(fnmatchcase(name, glob) for kind, glob in selectors for name in names.get(kind, ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +76,43 @@ class Grant:
     """Those that concern it, with their place in the configuration, from 1."""
     agent_rules: tuple[tuple[int, Rule], ...] = ()
     """Those that concern its name as an agent: what the others allow, these must allow too."""
+    doubtful_rules: tuple[tuple[int, Rule], ...] = ()
+    """Those that may concern it, for not all its groups are known: they take away, and give nothing."""
+
+    @property
+    def _is_ruled(self) -> bool:
+        return bool(self.rules or self.agent_rules or self.doubtful_rules)
 
     @property
     def unrestricted(self) -> bool:
-        return self.upstreams is None and not self.rules and not self.agent_rules
+        return self.upstreams is None and not self._is_ruled
 
     def sees_upstream(self, upstream: str) -> bool:
         return self.upstreams is None or upstream in self.upstreams
 
     def sees_all_of(self, upstream: str) -> bool:
         """Whether nothing that the upstream offers is hidden, whatever it may come to offer."""
-        return self.sees_upstream(upstream) and not self.rules and not self.agent_rules
+        return self.sees_upstream(upstream) and not self._is_ruled
 
     def explain(self, upstream: str, public: str) -> Verdict:
         """Whether the item of that public name or URI may be used, and why."""
         if not self.sees_upstream(upstream):
             return Verdict(False, f"its credential does not include upstream {upstream!r}")
         verdict = _decide(self.rules, public)
+        if verdict.allowed and self.doubtful_rules:
+            verdict = self._decide_in_doubt(public, verdict)
         return _decide(self.agent_rules, public) if verdict.allowed and self.agent_rules else verdict
+
+    def _decide_in_doubt(self, public: str, verdict: Verdict) -> Verdict:
+        """What is left of a verdict whichever of the doubtful rules concern the principal: with an `allow` that surely
+        concerns it those of others could only add to it, without one each could be all it has."""
+        is_allowed_surely = any(rule.allow is not None for _, rule in self.rules)
+        for number, rule in self.doubtful_rules:
+            sure = Rule(rule.who, None if is_allowed_surely else rule.allow, rule.deny)
+            doubt = _decide([(number, sure)], public)
+            if not doubt.allowed:
+                return Verdict(False, f"{doubt.reason}, and not all groups of the token are known")
+        return verdict
 
     def admits(self, upstream: str, public: str) -> bool:
         return self.explain(upstream, public).allowed
@@ -149,7 +191,8 @@ class Policy:
         if grant is None:
             rules = tuple(each for each in self._rules if each[1].concerns(principal))
             agent_rules = tuple(each for each in self._rules if each not in rules and each[1].concerns_agent(principal))
-            grant = Grant(principal.upstreams, rules, agent_rules)
+            doubtful = tuple(each for each in self._rules if each not in rules and each[1].may_concern(principal))
+            grant = Grant(principal.upstreams, rules, agent_rules, doubtful)
             if len(self._grants) >= MAX_REMEMBERED:
                 self._grants.clear()
             self._grants[principal] = grant

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def command(config: "Config", who: str, what: str) -> None:
     """Explain whether WHO may use WHAT.
 
-    WHO is the owner or the id of an API key, group:NAME, or agent:NAME. WHAT is a public name such as
-    github__create_issue, or the URI of a resource. Exits with 0 for yes and 1 for no.
+    WHO is the owner or the id of an API key, or a selector as in a policy: owner:NAME, key:ID, oauth:ISSUER|SUBJECT,
+    group:NAME, agent:NAME. WHAT is a public name such as github__create_issue, or the URI of a resource. Exits with 0
+    for yes and 1 for no.
     """
     from gateway.access.configured import rules
     from gateway.access.policy import Policy
@@ -55,16 +56,27 @@ def _principals(config: "Config", who: str) -> "list[Principal]":
     """The keys of that owner or id; without any, somebody of that name with nothing but the policy against them."""
     from gateway.access import key_file
     from gateway.access.api_keys import principal_of
+    from gateway.access.policy import parse_selector
     from gateway.request import Principal
 
-    if who.startswith("group:"):
-        return [Principal(who, groups=frozenset({who.removeprefix("group:")}))]
-    if who.startswith("agent:"):
-        return [Principal(who, agent_name=who.removeprefix("agent:"))]
+    kind, name = parse_selector(who)
+    match kind:
+        case "group":
+            return [Principal(who, groups=frozenset({name}))]
+        case "agent":
+            return [Principal(who, agent_name=name)]
+        case "oauth":
+            return [Principal(who)]
+        case _:
+            pass
     file = config.gateway.auth.api_keys_file
     entries = key_file.load(file).entries if file is not None and file.exists() else ()
-    owned = [entry for entry in entries if who in (entry.owner, entry.id, f"key:{entry.id}")]
-    return [principal_of(entry) for entry in owned] or [Principal(who, owner=who)]
+    owned = [
+        entry
+        for entry in entries
+        if (kind == "owner" and name == entry.owner) or (who != f"owner:{name}" and name == entry.id)
+    ]
+    return [principal_of(entry) for entry in owned] or [Principal(who, owner=name if kind == "owner" else "")]
 
 
 def _upstream_of(config: "Config", what: str) -> str:

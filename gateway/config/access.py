@@ -95,7 +95,8 @@ class RuleSettings(Model):
     `allow`, one of those must match."""
 
     who: list[Text] = Field(min_length=1)
-    """Globs over owners, `key:ID`, `group:NAME` and `agent:NAME`; `*` is everybody."""
+    """`*` (everybody), or globs with a type: `owner:NAME` (or just the name), `key:ID`, `oauth:ISSUER|SUBJECT`,
+    `group:NAME`, `agent:NAME`."""
     allow: list[Text] | None = None
     """Globs over public names of tools and prompts, and URIs of resources."""
     deny: list[Text] = Field(default=[])

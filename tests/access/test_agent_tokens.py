@@ -380,16 +380,18 @@ async def test_agents_follow_their_key(tmp_path: Path) -> None:
     key, entry = key_edit.create(path, "alice")
     keys = ApiKeys(path, environment="production", loopback=False)
     tokens = make(bound=keys.bound)
-    token, _ = await tokens.register(await keys.authenticate(key), "agent", "1")
+    token, session = await tokens.register(await keys.authenticate(key), "agent", "1")
     heirs_token, _ = await tokens.register(await tokens.authenticate(token), "heir", "1")
 
     narrowed = json.loads(path.read_text())
-    narrowed[0] |= {"allowed_upstreams": ["a"], "scopes": ["read"]}
+    narrowed[0] |= {"allowed_upstreams": ["a"], "scopes": ["read"], "owner": "suspended", "rate_limit_rpm": 1}
     path.write_text(json.dumps(narrowed))
     await keys.reload()
     for each in (token, heirs_token):
         agent = await tokens.authenticate(each)
-        assert (agent.upstreams, agent.scopes) == ({"a"}, {"read"})
+        assert (agent.upstreams, agent.scopes, agent.owner) == ({"a"}, {"read"}, "suspended")
+        assert agent.ancestors[0] == (f"key:{entry.id}", 1)
+    assert [id for id, _ in agent.ancestors] == [f"key:{entry.id}", f"agent:{session.id}"]
 
     key_edit.revoke(path, entry.id)
     await keys.reload()

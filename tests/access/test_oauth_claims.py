@@ -77,7 +77,32 @@ def test_the_groups(claim: str, claims: dict[str, Any], groups: set[str]) -> Non
 
 
 def test_a_claim_with_endless_values_is_cut_off() -> None:
-    assert len(made_of(groups=[f"group-{number}" for number in range(100_000)]).groups) == MAX_VALUES
+    made = made_of(groups=[f"group-{number}" for number in range(100_000)])
+    assert len(made.groups) == MAX_VALUES
+    assert made.groups_cut
+
+
+@pytest.mark.parametrize(
+    ("claim", "claims", "is_cut"),
+    [
+        ("groups", {}, False),
+        ("groups", {"groups": "staff"}, False),
+        ("groups", {"groups": []}, False),
+        ("groups", {"groups": [f"group-{number}" for number in range(MAX_VALUES)]}, False),
+        ("groups", {"groups": ["staff", 5]}, True),
+        ("groups", {"groups": ["x" * (MAX_NAME + 1)]}, True),
+        ("groups", {"groups": ["a\tb"]}, True),
+        ("groups", {"groups": {"staff": True}}, True),
+        ("groups", {"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {}}}, True),
+        ("groups", {"_claim_names": {"roles": "src1"}}, False),
+        ("a.b", {"_claim_names": {"a": "src1"}}, True),
+        ("groups", {"hasgroups": True}, True),
+        ("groups", {"hasgroups": "true"}, True),
+        ("groups", {"hasgroups": False}, False),
+    ],
+)
+def test_a_token_that_does_not_name_all_groups(claim: str, claims: dict[str, Any], is_cut: bool) -> None:
+    assert made_of({"groups_claim": claim}, **claims).groups_cut is is_cut
 
 
 # --- What for ---------------------------------------------------------------------------------------------------------
@@ -94,6 +119,11 @@ def test_a_claim_with_endless_values_is_cut_off() -> None:
         ({"scope": "read", "scp": ["write"]}, {"read", "write"}),
         ({"scope": "openid profile write"}, {"write"}),
         ({"scope": "openid"}, {"read"}),
+        ({"scope": "write\tadmin"}, {"read"}),
+        ({"scope": "write\nadmin"}, {"read"}),
+        ({"scope": "write\u00a0admin write\u2003admin"}, {"read"}),
+        ({"scope": "write  admin"}, {"write", "admin"}),
+        ({"scope": None, "scp": ["write\tadmin"]}, {"read"}),
         ({"scope": None}, {"read"}),
         ({"scope": ""}, {"read"}),
         ({"scope": {"admin": True}}, {"read"}),

@@ -8,6 +8,7 @@ from gateway.request import Principal
 ALICE = Principal("key:a1", method="api_key", owner="alice")
 DEV = Principal("oauth:x|bob", method="oauth", owner="bob", groups=frozenset({"dev"}))
 BOT = Principal("agent:j1", method="agent_token", owner="alice", agent_name="nightly-bot", root="key:a1")
+IMPOSTOR = Principal("oauth:x|eve", method="oauth", owner="group:admins")
 FEW = Principal("key:f", method="api_key", owner="eve", upstreams=frozenset({"git"}))
 
 
@@ -27,6 +28,21 @@ FEW = Principal("key:f", method="api_key", owner="eve", upstreams=frozenset({"gi
         ("*", DEV, True),
         ("Alice", ALICE, False),
         ("", ALICE, False),
+        ("owner:alice", ALICE, True),
+        ("owner:alice", BOT, True),
+        ("owner:group:admins", IMPOSTOR, True),
+        ("group:admins", IMPOSTOR, False),
+        ("*:admins", IMPOSTOR, True),
+        ("*:dev", DEV, False),
+        ("oauth:x|bob", DEV, True),
+        ("oauth:x|*", ALICE, False),
+        ("key:*", Principal("oauth:x|y", owner="key:root", groups=frozenset({"key:root"})), False),
+        ("key:root", Principal("oauth:x|y", owner="key:root"), False),
+        ("oauth:x|root", Principal("oauth:x|y", owner="oauth:x|root"), False),
+        ("agent:bot", Principal("oauth:x|y", owner="agent:bot", groups=frozenset({"agent:bot"})), False),
+        ("bob", Principal("oauth:x|y", groups=frozenset({"bob"})), False),
+        ("nightly-*", BOT, False),
+        ("*", Principal("oauth:x|y"), True),
     ],
 )
 def test_whom_a_rule_concerns(who: str, principal: Principal, concerns: bool) -> None:
@@ -78,3 +94,25 @@ def test_grants_are_shared_by_those_who_see_the_same() -> None:
     assert hash(policy.grant(DEV)) == hash(policy.grant(other))
     assert policy.grant(ALICE).unrestricted
     assert not policy.grant(DEV).unrestricted
+
+
+@pytest.mark.parametrize(
+    ("rules", "item", "allowed"),
+    [
+        ([Rule(("group:x",), deny=("git__*",))], "git__log", False),
+        ([Rule(("group:x",), deny=("git__*",))], "time__now", True),
+        ([Rule(("group:x",), allow=("git__*",))], "time__now", False),
+        ([Rule(("group:x",), allow=("git__*",))], "git__log", True),
+        ([Rule(("group:x",), allow=("git__*",)), Rule(("group:y",), allow=("time__*",))], "git__log", False),
+        ([Rule(("*",), allow=("time__*",)), Rule(("group:x",), allow=("git__*",))], "git__log", False),
+        ([Rule(("*",), allow=("time__*",)), Rule(("group:x",), allow=("git__*",))], "time__now", True),
+        ([Rule(("*",), allow=("*",)), Rule(("group:x", "key:k"), deny=("time__*",))], "time__now", False),
+        ([Rule(("eve",), deny=("*",))], "git__log", True),
+        ([Rule(("group:dev",), allow=("git__*",)), Rule(("group:x",), allow=("time__*",))], "git__log", True),
+    ],
+)
+def test_groups_that_are_not_known_only_take_away(rules: list[Rule], item: str, allowed: bool) -> None:
+    many = Principal("oauth:x|bob", method="oauth", owner="bob", groups=frozenset({"dev"}), groups_cut=True)
+    grant = Policy(rules).grant(many)
+    assert grant.explain(item.partition("__")[0], item).allowed is allowed
+    assert grant.unrestricted is (rules[0].who == ("eve",))

@@ -1,6 +1,7 @@
 """The token bucket as a table, its invariants, and the layer that applies it."""
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -125,6 +126,34 @@ async def test_upstream_and_tool_limits() -> None:
     await guard.count_upstream(request(Principal("key:2")), "git", None)
     assert ("tool", False) in seen
     assert ("upstream", False) in seen
+
+
+@pytest.mark.anyio
+async def test_agents_have_together_what_their_key_has() -> None:
+    guard, _ = limits({"git": UpstreamLimits(None, {"*": Limit(2)}), "time": UpstreamLimits(Limit(3))})
+    root = "key:1", 4
+    agents = [Principal(f"agent:{each}", root="key:1", ancestors=(root,), rate_limit_rpm=-1) for each in range(20)]
+    heir = Principal("agent:heir", root="key:1", ancestors=(root, ("agent:0", 1)))
+    fields = await guard.count(heir)
+    assert fields["ratelimit"].startswith('"default";r=0'), "what is left is what the tightest leaves"
+    with pytest.raises(RateLimited):
+        await guard.count(heir)
+    allowed = 0
+    for agent in agents:
+        with suppress(RateLimited):
+            await guard.count(agent)
+            allowed += 1
+    assert allowed == 3
+    with pytest.raises(RateLimited):
+        await guard.count(Principal("key:1", rate_limit_rpm=4))
+    await guard.count(Principal("key:2"))
+    for upstream, most in (("git", 2), ("time", 3)):
+        passed = 0
+        for agent in agents:
+            with suppress(RateLimited):
+                await guard.count_upstream(request(agent, "tools/call"), upstream, "log")
+                passed += 1
+        assert passed == most
 
 
 @pytest.mark.parametrize(
