@@ -15,6 +15,7 @@ from gateway.access.entry import Entry
 from gateway.access.in_flight import InFlight
 from gateway.access.layers import Limits, authorize
 from gateway.access.policy import Policy
+from gateway.access.proxies import TrustedProxies
 from gateway.access.rate_limit import MemoryLimiter
 from gateway.bridge.forward import Bridge
 from gateway.bridge.parking import Parking
@@ -223,6 +224,7 @@ class Gateway:
                 sse,
                 rest,
                 entry.resource_metadata,
+                TrustedProxies(settings.trusted_proxies),
             )
             tg.start_soon(overload.run)
             tg.start_soon(entry.run)

@@ -36,7 +36,7 @@ class Principal:
     root: str = ""
     """For an agent: the id of the principal that it descends from."""
     groups_cut: bool = False
-    """Whether it may be in groups besides `groups`, which its token does not name or which are more than are looked at."""
+    """Whether it may be in groups besides `groups`, which its token did not name or which were too many."""
     ancestors: tuple[tuple[str, int | None], ...] = field(default=(), compare=False)
     """For an agent: whom its requests are counted for as well, as `(id, requests a minute)`: its root, and the agents
     between that and itself. The limits are those of now."""

@@ -76,7 +76,7 @@ class AgentTokens:
         self._trouble = ""
         self._looking = anyio.Lock()
 
-    async def authenticate(self, credential: str, view: str | None = None) -> Principal:
+    async def authenticate(self, credential: str, view: str | None = None, address: str = "") -> Principal:
         """
         Raises:
             Unauthenticated: in the same words whatever is wrong; the log has the reason.

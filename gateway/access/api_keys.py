@@ -21,6 +21,7 @@ from gateway.access import key_file, key_hashes
 from gateway.access.delegation import covers, heir
 from gateway.access.key_file import Entry, KeyFile, hash_command
 from gateway.access.key_hashes import DEV_KEYS, MAX_KEY, OWN_KEY, KeyHash, Scrypt
+from gateway.access.turns import Turns
 from gateway.blocking import in_thread
 from gateway.config.problems import dotted
 from gateway.errors import ConfigError, Unauthenticated
@@ -79,7 +80,7 @@ class ApiKeys:
         self._scrypts: tuple[Scrypt, ...] = ()
         self._pepper = secrets.token_bytes(32)
         self._slow: OrderedDict[tuple[bytes, Scrypt], bytes] = OrderedDict()
-        self._lock = anyio.Lock()
+        self._turns = Turns()
         self._trouble = ""
         text = key_file.read_text(path, str(path))
         self._seen = _fingerprint(text)
@@ -87,14 +88,14 @@ class ApiKeys:
 
     # --- Recognising ----------------------------------------------------------------------------------------------
 
-    async def authenticate(self, credential: str, view: str | None = None) -> Principal:
+    async def authenticate(self, credential: str, view: str | None = None, address: str = "") -> Principal:
         """
         Raises:
             Unauthenticated: nobody has that key.
         """
         principal = None
         if len(credential) <= MAX_KEY and credential.isascii() and (self._allows_dev or credential not in DEV_KEYS):
-            principal = self._match(credential) or await self._match_slowly(credential)
+            principal = self._match(credential) or await self._match_slowly(credential, address)
         if principal is None:
             raise Unauthenticated("This API key is not known here. Check it with whoever runs the gateway.")
         return principal
@@ -115,26 +116,29 @@ class ApiKeys:
         own = OWN_KEY.fullmatch(key)
         return _compared(self._by_id.get(own[1]) if own else self._by_hash.get(kept), kept)
 
-    async def _match_slowly(self, key: str) -> Principal | None:
+    async def _match_slowly(self, key: str, address: str) -> Principal | None:
         """Keys that people chose, kept as scrypt. A file has one salt, as a rule, so that one hash finds the key."""
         found = None
         for scrypt in self._scrypts if not OWN_KEY.fullmatch(key) else ():
-            kept = KeyHash(await self._hash(scrypt, key), scrypt)
+            kept = KeyHash(await self._hash(scrypt, key, address), scrypt)
             found = _compared(self._by_hash.get(kept), kept) or found
         return found
 
-    async def _hash(self, scrypt: Scrypt, key: str) -> bytes:
+    async def _hash(self, scrypt: Scrypt, key: str, address: str) -> bytes:
         handle = hashlib.blake2b(key.encode(), key=self._pepper, digest_size=32).digest(), scrypt
         digest = self._slow.get(handle)
         if digest is not None:
             self._slow.move_to_end(handle)
             return digest
-        async with self._lock:  # one at a time, whoever knocks: each takes a core and 16 MiB
+        await self._turns.acquire(address)  # one at a time, whoever knocks: each takes a core and 16 MiB
+        try:
             digest = self._slow.get(handle) or await anyio.to_thread.run_sync(scrypt, key)
             self._slow[handle] = digest
             if len(self._slow) > MAX_REMEMBERED:
                 self._slow.popitem(last=False)
             return digest
+        finally:
+            self._turns.release()
 
     # --- Following the file ---------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from typing import ClassVar, Protocol
 
 import structlog
 
+from gateway.access import metadata
 from gateway.access.failures import Failures
 from gateway.access.rate_limit import MemoryLimiter
 from gateway.errors import Unauthenticated
@@ -19,11 +20,12 @@ class Authenticator(Protocol):
     header: ClassVar[str]
     """The header that carries its credential, in lower case."""
 
-    async def authenticate(self, credential: str, view: str | None) -> Principal:
+    async def authenticate(self, credential: str, view: str | None, address: str) -> Principal:
         """
         Args:
             credential: the header's value.
             view: the upstream whose own endpoint was asked, there or not; None anywhere else.
+            address: where the request came from.
 
         Raises:
             Unauthenticated: it is not good; the message says why without repeating it.
@@ -36,7 +38,8 @@ class Authentication:
 
     Args:
         limiter: counts failures; see `Failures`.
-        challenge: makes the `WWW-Authenticate` header of a 401, by the view; empty for none.
+        challenge: makes the `WWW-Authenticate` header of a 401, by the view, and by what is wrong with the bearer that
+            was sent, if one was.
         observe: see `Failures`.
     """
 
@@ -44,7 +47,7 @@ class Authentication:
         self,
         ways: Sequence[Authenticator],
         limiter: MemoryLimiter,
-        challenge: Callable[[str | None], str] = lambda view: "",
+        challenge: Callable[[str | None, str], str] = lambda view, wrong: metadata.realm_challenge(wrong),
         observe: Callable[[str, bool], None] = lambda limit, allowed: None,
     ) -> None:
         self._ways = ways
@@ -68,10 +71,10 @@ class Authentication:
                 if way is None:
                     names = ", ".join(way.header for way in self._ways)
                     raise Unauthenticated(f"Authentication is required: send one of {names}.")
-                return await way.authenticate(credential, view)
+                return await way.authenticate(credential, view, address)
             except Unauthenticated as error:
-                if challenge := self._challenge(view):
-                    error.headers.setdefault("www-authenticate", challenge)
+                wrong = error.message if way is not None and way.header == "authorization" else ""
+                error.headers.setdefault("www-authenticate", self._challenge(view, wrong))
                 log.info("authentication failed", address=address, reason=error.message)
                 raise
 

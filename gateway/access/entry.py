@@ -1,4 +1,4 @@
-"""The ways in, built from the configuration: API keys, agent tokens, OAuth, in the order they are tried."""
+"""The ways in, built from the configuration: API keys, agent tokens, bearers, in the order they are tried."""
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -10,6 +10,7 @@ from gateway.access import api_keys, metadata, signing_key
 from gateway.access.agent_tokens import AgentTokens
 from gateway.access.api_keys import ApiKeys
 from gateway.access.authentication import Authentication, Authenticator, anybody
+from gateway.access.bearer import Bearer
 from gateway.access.oauth import OAuth
 from gateway.access.oauth_settings import ClaimRule, OAuthSettings
 from gateway.access.rate_limit import MemoryLimiter
@@ -65,8 +66,8 @@ class Entry:
         ways: list[Authenticator] = [self.agents]
         if self._keys is not None:
             ways.insert(0, self._keys)
-        if self._oauth is not None:
-            ways.append(self._oauth)
+        if self._keys is not None or self._oauth is not None:
+            ways.append(Bearer(self._keys, self._oauth))
         if auth.enabled and self._keys is None and self._oauth is None:
             raise ConfigError(
                 "gateway.auth is enabled, but nobody could come in: set auth.api_keys_file "
@@ -115,8 +116,12 @@ class Entry:
             error.headers["www-authenticate"] = metadata.scope_challenge(self._oauth_settings, needed, held, view)
         return error
 
-    def _challenge(self, view: str | None) -> str:
-        return metadata.login_challenge(self._oauth_settings, view) if self._oauth_settings is not None else ""
+    def _challenge(self, view: str | None, wrong: str) -> str:
+        if self._oauth_settings is None:
+            return metadata.realm_challenge(wrong)
+        if wrong:
+            return metadata.token_challenge(self._oauth_settings, wrong, view)
+        return metadata.login_challenge(self._oauth_settings, view)
 
     def _bound(self, agent: Principal, root: str) -> Principal | None:
         """What is left of an agent's grant; None if whoever registered it could not come in any more."""

@@ -72,6 +72,16 @@ def challenge(
     return "Bearer " + ", ".join(f'{name}="{_UNQUOTABLE.sub(" ", value)}"' for name, value in fields.items() if value)
 
 
+def realm_challenge(wrong: str = "") -> str:
+    """For a 401 where there is no authorization server that could be asked for a token (RFC 6750 section 3).
+
+    Args:
+        wrong: what is wrong with the bearer that was sent; empty if none was.
+    """
+    error = f', error="invalid_token", error_description="{_UNQUOTABLE.sub(" ", wrong)}"' if wrong else ""
+    return f'Bearer realm="mcp-gateway"{error}'
+
+
 def login_challenge(settings: OAuthSettings, view: str | None = None) -> str:
     """For a 401 where no token was sent.
 

@@ -71,7 +71,7 @@ class OAuth:
         """Keep the issuer's keys, until cancelled."""
         await self._keys.run()
 
-    async def authenticate(self, credential: str, view: str | None = None) -> Principal:
+    async def authenticate(self, credential: str, view: str | None = None, address: str = "") -> Principal:
         """
         Args:
             credential: the value of `Authorization`.

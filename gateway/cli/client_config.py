@@ -67,7 +67,9 @@ def _remote(client: Client, url: str | None, found: "Found") -> dict[str, Any]:
             raise ConfigError("port 0 is another one at every start; set gateway.port, or say --url")
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
         url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/mcp"
-    return client.remote(url, {"Authorization": "Bearer YOUR_KEY"} if settings.auth.enabled else {})
+    auth = settings.auth
+    has_keys = auth.enabled and (auth.api_keys_file is not None or auth.oauth is None)
+    return client.remote(url, {"Authorization": "Bearer YOUR_KEY"} if has_keys else {})
 
 
 def _explain(client: Client, name: str, entry: dict[str, Any]) -> None:
@@ -82,6 +84,8 @@ def _explain(client: Client, name: str, entry: dict[str, Any]) -> None:
         click.echo(f"  {bold(adding)}", err=True)
     if "command" not in entry:
         click.echo("\nThe gateway has to run there: `mcp-gateway serve`.", err=True)
+        if "headers" in entry:
+            click.echo("YOUR_KEY is an API key; `mcp-gateway keys create` makes one.", err=True)
     elif client.afterwards:
         click.echo(f"\nThen {client.afterwards}.", err=True)
 

@@ -99,6 +99,8 @@ class GatewaySettings(Model):
     """`Host` values to answer to, besides the address listened on."""
     allowed_origins: list[Line] = Field(default=[])
     """`Origin` values to answer to, besides loopback."""
+    trusted_proxies: list[Line] = Field(default=[])
+    """Addresses and networks of proxies whose `X-Forwarded-For` is believed; nobody else's is."""
     state_keys: list[Annotated[Line, Field(min_length=32)]] = Field(default=[], repr=False)
     """Secrets of at least 32 characters that seal what agents carry for the gateway (`requestState`). The first seals,
     all open; nodes behind one address need the same. When absent, one is made and kept in `state_dir`."""
@@ -116,6 +118,16 @@ class GatewaySettings(Model):
                 "or set gateway.auth.enabled (GATEWAY_AUTH_ENABLED=true)"
             )
         return host
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, proxies: list[str]) -> list[str]:
+        for each in proxies:
+            try:
+                ipaddress.ip_network(each, strict=False)
+            except ValueError:
+                raise ValueError(f"{each!r} is no address and no network such as 10.0.0.0/8") from None
+        return proxies
 
     @field_validator("read_timeout")
     @classmethod

@@ -8,6 +8,7 @@ import structlog
 
 from gateway.access.metadata import WELL_KNOWN
 from gateway.access.policy import Grant, Policy
+from gateway.access.proxies import TrustedProxies
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
 from gateway.frontend.anonymous import AnonymousQueue
 from gateway.frontend.exchange import Receive, Send
@@ -59,6 +60,7 @@ class HttpFront:
         sse: LegacySse,
         rest: App,
         resource_metadata: Callable[[str], dict[str, Any] | None],
+        proxies: TrustedProxies,
     ) -> None:
         self._guard = guard
         self._overload = overload
@@ -70,6 +72,7 @@ class HttpFront:
         self._rest = rest
         self._resource_metadata = resource_metadata
         self._anonymous = AnonymousQueue()
+        self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -112,16 +115,16 @@ class HttpFront:
             self._overload.check()
         if not mcp:
             if not public:
-                scope["user"] = await self._authenticate(headers, _address(scope), None)
+                scope["user"] = await self._authenticate(headers, self._origin(scope, headers), None)
             elif path in NAMING and any(name in headers for name in CREDENTIALS):
                 with suppress(GatewayError):  # these answer whatever becomes of a key
-                    scope["user"] = await self._authenticate(headers, _address(scope), None)
+                    scope["user"] = await self._authenticate(headers, self._origin(scope, headers), None)
             if "user" not in scope:
                 await self._anonymous.admit()
             await self._rest(scope, receive, send)
             return
         view = path.removeprefix("/mcp/") if path.startswith("/mcp/") else None
-        principal = await self._authenticate(headers, _address(scope), view)
+        principal = await self._authenticate(headers, self._origin(scope, headers), view)
         scope["user"] = principal
         grant = self._policy.grant(principal)
         http = Http(headers, receive, send, principal, view, grant, scope["query_string"])
@@ -138,15 +141,14 @@ class HttpFront:
             raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(endpoints)}.", endpoints)
         await endpoint(http)
 
+    def _origin(self, scope: Scope, headers: Mapping[str, str]) -> str:
+        """Where a request came from."""
+        client = scope.get("client")
+        return self._proxies.origin(client[0] if client else "", headers.get("x-forwarded-for"))
+
 
 def _is_mcp(path: str) -> bool:
     return path in ("/mcp", "/sse", "/messages") or path.startswith("/mcp/")
-
-
-def _address(scope: Scope) -> str:
-    """Where the request came from."""
-    client = scope.get("client")
-    return client[0] if client else ""
 
 
 def _with_cors(send: Send, origin: str) -> Send:

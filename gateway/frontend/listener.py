@@ -142,6 +142,7 @@ def _config(app: Any, bounds: Bounds) -> uvicorn.Config:
         http=connection_class(bounds),
         ws="none",
         server_header=False,
+        proxy_headers=False,  # whom we believe is decided by `access/proxies.py`
         date_header=False,
     )
 

@@ -9,6 +9,9 @@ import httpx2
 
 _numbers = count()
 
+PROXIED = {"trusted_proxies": ["127.0.0.1"]}
+"""What a gateway is configured with to believe `elsewhere`."""
+
 
 @dataclass(frozen=True)
 class Door:
@@ -31,8 +34,8 @@ def http(method: str, url: str, **more: Any) -> httpx2.Response:
 
 
 def elsewhere() -> dict[str, str]:
-    """Makes a request come from an address of its own, as a proxy on this machine would say: failures are counted by
-    address."""
+    """Makes a request come from an address of its own, as a proxy of the gateway's would say (`PROXIED`): failures are
+    counted by address."""
     number = next(_numbers)
     return {"X-Forwarded-For": f"198.18.{number // 256}.{number % 256}"}
 

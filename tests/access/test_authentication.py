@@ -33,7 +33,7 @@ class Way:
         self.trouble: Exception | None = None
         self.gate: anyio.Event | None = None
 
-    async def authenticate(self, credential: str, view: str | None) -> Principal:
+    async def authenticate(self, credential: str, view: str | None, address: str) -> Principal:
         self.asked.append(credential)
         if self.gate is not None:
             await self.gate.wait()

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.access.door import Door, ask, elsewhere, http, open_session, rpc, tools
+from tests.access.door import PROXIED, Door, ask, elsewhere, http, open_session, rpc, tools
 from tests.interaction._gateway import PATIENT, child, http_gateway
 from tests.interaction._http import Sse, sent
 from tests.support import ROOT
@@ -34,8 +34,9 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Generator[Door]:
     }
     policy = [{"who": ["bob"], "deny": ["open__fail"]}]
     auth = {"enabled": True, "api_keys_file": str(keys)}
+    rate_limit = {"default_rpm": 10_000, "burst_allowance": 2}
     with http_gateway(
-        folder, servers, auth=auth, policy=policy, rate_limit={"default_rpm": 10_000, "burst_allowance": 2}, **PATIENT
+        folder, servers, auth=auth, policy=policy, rate_limit=rate_limit, **PATIENT, **PROXIED
     ) as gateway:
         yield Door(gateway.base, folder)
 
@@ -43,7 +44,14 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Generator[Door]:
 # --- Credentials ----------------------------------------------------------------------------------------------------
 
 
-BAD: list[dict[str, str]] = [{}, {"X-Api-Key": "nobodys"}, {"X-Agent-Token": "a.b.c"}]
+BAD: list[dict[str, str]] = [
+    {},
+    {"X-Api-Key": "nobodys"},
+    {"X-Agent-Token": "a.b.c"},
+    {"Authorization": "Bearer nobodys"},
+    {"Authorization": "Bearer e30.e30.nobodys"},
+    {"Authorization": f"Basic {BOB}"},
+]
 
 
 @pytest.mark.parametrize("headers", BAD, ids=str)
@@ -71,6 +79,33 @@ def endpoints(door: Door) -> list[tuple[str, str]]:
 def test_what_is_public(door: Door, path: str) -> None:
     for headers in BAD:
         assert http("GET", door.base + path, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER "])
+def test_an_api_key_is_a_bearer_too(door: Door, scheme: str) -> None:
+    """Most clients have no other way to send one."""
+    bearer = {"Authorization": f"{scheme} {BOB}"}
+    assert tools(ask(door, None, rpc("tools/list"), **bearer)) == tools(ask(door, BOB, rpc("tools/list")))
+    headers = open_session(door, BOB)
+    assert ask(door, None, rpc("ping"), **headers, **bearer).status_code == 200, "it is the same principal"
+    assert ask(door, "nobodys", rpc("ping"), **bearer, **elsewhere()).status_code == 401, "the order of the ways stays"
+
+
+def test_a_401_says_how_to_come_in(door: Door) -> None:
+    for headers in BAD:
+        answer = ask(door, None, rpc("ping"), **headers, **elsewhere())
+        assert answer.status_code == 401
+        challenge = answer.headers["www-authenticate"]
+        assert challenge.startswith('Bearer realm="mcp-gateway"')
+        assert ("invalid_token" in challenge) == ("Authorization" in headers)
+        assert "resource_metadata" not in challenge, "there is no authorization server"
+
+
+def test_a_bad_bearer_counts_as_a_failure(door: Door) -> None:
+    here = elsewhere()
+    answers = [ask(door, None, rpc("ping"), Authorization=f"Bearer guess-{each}", **here) for each in range(70)]
+    assert {answer.status_code for answer in answers} == {401, 429}
+    assert ask(door, None, rpc("ping"), Authorization=f"Bearer {BOB}", **here).status_code == 429
 
 
 def test_a_bad_credential_is_not_passed_over(door: Door) -> None:

@@ -9,14 +9,17 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import yaml
 
 from gateway import __version__
+from gateway.access import key_edit
 from gateway.cli.clients import CLIENTS
 from gateway.cli.command_line import is_ephemeral, own_command
 from gateway.cli.foreign import read_servers
 from tests.cli.conftest import SECONDS, Invoke, Program, Write
+from tests.interaction._gateway import child, http_gateway
 
 COMMAND = ["/opt/my tools/mcp-gateway", "stdio", "-c", "/etc/servers.yaml"]
 
@@ -95,6 +98,31 @@ def test_http_elsewhere_and_with_a_key(invoke: Invoke, write: Write) -> None:
     (servers,) = json.loads(result.stdout).values()
     assert servers["gateway"]["url"] == "https://gw.example/mcp"
     assert servers["gateway"]["headers"] == {"Authorization": "Bearer YOUR_KEY"}
+
+
+def test_what_is_printed_gets_in(invoke: Invoke, folder: Path) -> None:
+    """With a key in its place, at a real gateway, for every client that can reach one."""
+    key, _ = key_edit.create(folder / "keys.json", "alice")
+    auth = {"enabled": True, "api_keys_file": "keys.json"}
+    with http_gateway(folder, {"time": child("gateway.demo.time")}, auth=auth) as gateway:
+        for client in [name for name, client in CLIENTS.items() if client.http]:
+            printed = invoke("client-config", client, "--url", f"{gateway.base}/mcp", "-c", "servers.json").stdout
+            assert "YOUR_KEY" in printed
+            ((entry,),) = (servers.values() for servers in json.loads(printed.replace("YOUR_KEY", key)).values())
+            answer = httpx2.post(
+                entry.get("url") or entry["httpUrl"],
+                json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
+                headers=entry["headers"],
+                timeout=30,
+            )
+            assert answer.status_code == 200, (client, answer.text)
+
+
+def test_where_people_log_in_there_is_no_key_to_print(invoke: Invoke, write: Write) -> None:
+    oauth = "oauth: {issuer: 'https://issuer.example', resource: 'https://gw.example/mcp'}"
+    write(f"gateway: {{auth: {{enabled: true, {oauth}}}}}\nservers: {{}}")
+    result = invoke("client-config", "cursor", "--url", "https://gw.example/mcp")
+    assert json.loads(result.stdout) == {"mcpServers": {"gateway": {"url": "https://gw.example/mcp"}}}
 
 
 def test_claude_desktop_does_not_know_http(invoke: Invoke, write: Write) -> None:

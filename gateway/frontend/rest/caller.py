@@ -16,7 +16,7 @@ Count = Callable[[Principal], Awaitable[Mapping[str, str]]]
 _SCHEMES: Final = [
     Security(APIKeyHeader(name="X-Api-Key", scheme_name="API key", auto_error=False)),
     Security(APIKeyHeader(name="X-Agent-Token", scheme_name="Agent token", auto_error=False)),
-    Security(HTTPBearer(scheme_name="OAuth", bearerFormat="JWT", auto_error=False)),
+    Security(HTTPBearer(scheme_name="API key or OAuth token", auto_error=False)),
 ]
 """For `/docs`: the credential itself was read before the request came here."""
 
