@@ -40,6 +40,8 @@ class Principal:
     ancestors: tuple[tuple[str, int | None], ...] = field(default=(), compare=False)
     """For an agent: whom its requests are counted for as well, as `(id, requests a minute)`: its root, and the agents
     between that and itself. The limits are those of now."""
+    key: str = field(default="", compare=False)
+    """The thumbprint of the authorization server's key that vouches for it, or for its root."""
     expires: float | None = field(default=None, compare=False)
     """When its credential does, in seconds since 1970; None if it does not say. The next one's holder is the same."""
     leeway: float = field(default=0.0, compare=False)

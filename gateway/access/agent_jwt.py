@@ -95,6 +95,7 @@ class AgentJwt:
                 "groups": sorted(parent.groups),
                 "groups_cut": parent.groups_cut,
                 "parent": parent.id,
+                "key": parent.key,
                 "agent": {"name": session.agent_name, "version": session.agent_version},
             },
         }
@@ -144,6 +145,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
         groups=frozenset(grant["groups"]),
         groups_cut=bool(grant.get("groups_cut", False)),
         agent_name=grant["agent"]["name"],
+        key=str(grant.get("key", "")),
         rate_limit_rpm=grant["rpm"],
         expires=claims["exp"],
     )

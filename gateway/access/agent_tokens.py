@@ -6,7 +6,7 @@ from is there. It ends with the credential that it was registered with, at the l
 
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import ClassVar, Final
 
@@ -31,9 +31,13 @@ PREFIX: Final = "agent:"
 MAX_NAME: Final = 128
 """Characters of an agent's name, and of its version."""
 
-Bound = Callable[[Principal, str], Principal | None]
+Bound = Callable[[Principal, str], Awaitable[Principal | None]]
 """`(agent, root)`: what of an agent's grant the principal it descends from, whose id is `root`, still has; None when
 that principal is gone."""
+
+
+async def _as_it_is(agent: Principal, root: str) -> Principal:
+    return agent
 
 
 class AgentTokens:
@@ -60,7 +64,7 @@ class AgentTokens:
         lifetime: float = DAY,
         cap: int = 100,
         name: str = "mcp-gateway",
-        bound: Bound = lambda agent, root: agent,
+        bound: Bound = _as_it_is,
         on_revoked: Callable[[frozenset[str]], None] = lambda ids: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -88,7 +92,7 @@ class AgentTokens:
         session = await self._store.get(verified.session_id) or await self._newly_there(verified.session_id)
         if session is None or not await self._has_all(session.ancestors):
             raise _refused("revoked, or not registered here")
-        principal = self._bound(verified.principal, session.root)
+        principal = await self._bound(verified.principal, session.root)
         if principal is None:
             raise _refused("the credential it was registered with is gone")
         ancestors = [*(principal.ancestors or ((session.root, None),))]

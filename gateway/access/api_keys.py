@@ -100,7 +100,7 @@ class ApiKeys:
             raise Unauthenticated("This API key is not known here. Check it with whoever runs the gateway.")
         return principal
 
-    def bound(self, agent: Principal, root: str) -> Principal | None:
+    async def bound(self, agent: Principal, root: str) -> Principal | None:
         """What is left of an agent's grant, now that the key it was registered with may have less, or be gone (None).
 
         Args:

@@ -62,7 +62,9 @@ class Entry:
             bound=self._bound,
             on_revoked=on_revoked,
         )
-        self._oauth = OAuth(self._oauth_settings) if auth.enabled and self._oauth_settings is not None else None
+        self._oauth: OAuth | None = None
+        if auth.enabled and self._oauth_settings is not None:
+            self._oauth = OAuth(self._oauth_settings, on_revoked=on_revoked)
         ways: list[Authenticator] = [self.agents]
         if self._keys is not None:
             ways.insert(0, self._keys)
@@ -123,11 +125,13 @@ class Entry:
             return metadata.token_challenge(self._oauth_settings, wrong, view)
         return metadata.login_challenge(self._oauth_settings, view)
 
-    def _bound(self, agent: Principal, root: str) -> Principal | None:
+    async def _bound(self, agent: Principal, root: str) -> Principal | None:
         """What is left of an agent's grant; None if whoever registered it could not come in any more."""
         if self._keys is not None and root.startswith(api_keys.PREFIX):
-            return self._keys.bound(agent, root)
-        return agent if self._oauth is not None and self._oauth.knows(root) else None
+            return await self._keys.bound(agent, root)
+        if self._oauth is None or not self._oauth.knows(root):
+            return None
+        return agent if await self._oauth.vouches(agent, root) else None
 
 
 def _oauth_settings(config: OAuthConfig) -> OAuthSettings:

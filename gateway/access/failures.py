@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from gateway.access.jwks import KeyUnknown
 from gateway.access.rate_limit import Limit, MemoryLimiter
 from gateway.errors import RateLimited, Unauthenticated
 
@@ -53,7 +54,7 @@ class Failures:
             await self._take(bucket, address)
         try:
             yield
-        except Unauthenticated:
+        except (Unauthenticated, KeyUnknown):
             self._good.pop(handle, None)
             raise
         except BaseException:

@@ -1,13 +1,17 @@
 """The issuer's public keys, kept: known ones at hand without a wait, new ones found soon, the issuer never flooded.
 
-`KeySet.run` is the only one who fetches, so that there is one fetch at a time. `Freshness` decides when; it is pure.
+`KeySet.run` is the only one who fetches, so that there is one fetch at a time. `Freshness` and `Allowance` decide when;
+they are pure.
 """
 
+import base64
+import hashlib
+import json
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import anyio
 import jwt
@@ -38,14 +42,41 @@ class IssuerUnavailable(GatewayError):
 
     code, status, outcome, ends_exchange = -32004, 503, "issuer_unavailable", True
 
+    reason: ClassVar[str] = "The authorization server cannot be reached, so the bearer token cannot be checked."
+
     def __init__(self, retry_after: float) -> None:
         seconds = max(1, math.ceil(retry_after))
-        super().__init__(
-            "The authorization server cannot be reached, so the bearer token cannot be checked. "
-            f"Try again in {seconds} s.",
-            data={"retryAfter": seconds},
-        )
+        super().__init__(f"{self.reason} Try again in {seconds} s.", data={"retryAfter": seconds})
         self.headers["retry-after"] = str(seconds)
+
+
+class KeyUnknown(IssuerUnavailable):
+    """No key we have fits, and the issuer cannot be asked for others yet: it may be a good token under a new key."""
+
+    outcome = "key_unknown"
+    reason: ClassVar[str] = (
+        "The bearer token is not signed with a key that is known here, and the authorization server was asked for its "
+        "keys a moment ago."
+    )
+
+
+@dataclass(slots=True)
+class Allowance:
+    """How often keys are fetched because a token fits none: once a `PAUSE`, and once more for people who have been here
+    before, so that what strangers send does not keep them out after a rotation."""
+
+    left: float = 2.0
+    at: float = -math.inf
+
+    def consume(self, now: float, *, is_stranger: bool) -> float:
+        """Take a fetch; returns 0, or the seconds until there is one to take."""
+        self.left = min(2.0, self.left + max(0.0, now - self.at) / PAUSE)
+        self.at = now
+        needed = 2.0 if is_stranger else 1.0
+        if self.left < needed:
+            return (needed - self.left) * PAUSE
+        self.left -= 1
+        return 0.0
 
 
 class Need(Enum):
@@ -109,6 +140,8 @@ class Key:
     public: Any
     algorithms: frozenset[str]
     """What it may verify."""
+    thumbprint: str
+    """RFC 7638. Names the key itself, which a `kid` does not."""
 
 
 Keys = Mapping[str | None, tuple[Key, ...]]
@@ -152,7 +185,12 @@ def _read_key(jwk: dict[str, Any], allowed: Collection[str]) -> Key | None:
         key = jwt.PyJWK(public, min(algorithms))
     except jwt.PyJWTError:
         return None
-    return None if key.Algorithm.check_key_length(key.key) else Key(key.key, algorithms)
+    return None if key.Algorithm.check_key_length(key.key) else Key(key.key, algorithms, _thumbprint(public))
+
+
+def _thumbprint(public: dict[str, Any]) -> str:
+    canonical = json.dumps(public, sort_keys=True, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(hashlib.sha256(canonical).digest()).decode().rstrip("=")
 
 
 class KeySet:
@@ -160,14 +198,24 @@ class KeySet:
     Args:
         algorithms: those that are allowed.
         clock: monotonic, in seconds.
+        on_withdrawn: told the thumbprints of keys that the issuer has no longer.
     """
 
-    def __init__(self, issuer: Issuer, algorithms: Collection[str], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        issuer: Issuer,
+        algorithms: Collection[str],
+        clock: Callable[[], float],
+        on_withdrawn: Callable[[frozenset[str]], None] = lambda gone: None,
+    ) -> None:
         self._issuer = issuer
         self._algorithms = tuple(algorithms)
         self._clock = clock
+        self._on_withdrawn = on_withdrawn
         self._keys: Keys = {}
+        self._thumbprints: frozenset[str] = frozenset()
         self._freshness = Freshness()
+        self._allowance = Allowance()
         self._wanted = anyio.Event()
         self._fetch_ended: anyio.Event | None = None
         """Set when the fetch that is under way or wanted has ended; None if there is none."""
@@ -185,26 +233,86 @@ class KeySet:
                     self._fetch_ended.set()
                 self._fetch_ended = None
 
-    async def find(self, kid: str | None, algorithm: str) -> Key | None:
-        """The key of that id, or None if the issuer has none. Waits only for a key not known yet, or out of date.
+    async def find(
+        self, kid: str | None, algorithm: str, *, tried: Collection[Key] = (), is_stranger: bool = True
+    ) -> tuple[Key, ...]:
+        """The keys of that id. Waits only for one not known yet, or out of date.
+
+        Args:
+            tried: those that turned out not to fit; another under the same id is looked for.
+            is_stranger: whether whoever needs it has never been here.
+
+        Returns:
+            None at all if the issuer, which was asked, has none.
 
         Raises:
-            IssuerUnavailable: the issuer has not been reached for so long, or ever, that there are no keys to look in.
+            IssuerUnavailable: there are no keys to look in, or the issuer could not be asked for others.
+        """
+        if found := await self._find_fresh(kid, algorithm, tried):
+            return found
+        wait = self._allowance.consume(self._clock(), is_stranger=is_stranger) if self._fetch_ended is None else 0.0
+        if wait:
+            raise KeyUnknown(wait)
+        await self._fetch_now()
+        if self._freshness.failures:
+            raise IssuerUnavailable(self._freshness.wait(self._clock()))
+        return self._look_up(kid, algorithm, tried)
+
+    def has(self, kid: str | None, algorithm: str, tried: Collection[Key] = ()) -> bool:
+        return bool(self._look_up(kid, algorithm, tried))
+
+    async def still_finds(self, kid: str | None, algorithm: str, key: Key) -> bool:
+        """Whether a key that was found is found still.
+
+        Raises:
+            IssuerUnavailable: nobody knows.
+        """
+        await self.ensure()
+        return any(found.thumbprint == key.thumbprint for found in self._look_up(kid, algorithm, ()))
+
+    async def holds(self, thumbprint: str) -> bool:
+        """Whether a key is the issuer's, as far as is known.
+
+        Raises:
+            IssuerUnavailable: nothing is.
+        """
+        await self.ensure()
+        return thumbprint in self._thumbprints
+
+    async def _find_fresh(self, kid: str | None, algorithm: str, tried: Collection[Key]) -> tuple[Key, ...]:
+        """What is found in keys that are good, which may be none."""
+        await self.ensure(known=bool(self._look_up(kid, algorithm, tried)))
+        return self._look_up(kid, algorithm, tried)
+
+    async def ensure(self, *, known: bool = True) -> None:
+        """Have keys that are fresh enough, or any at all.
+
+        Args:
+            known: whether what is looked for is among them.
+
+        Raises:
+            IssuerUnavailable: the issuer has not been reached for so long, or ever, that there are none.
         """
         now = self._clock()
-        need = self._freshness.need(now, known=self._look_up(kid, algorithm) is not None)
-        if need is not Need.NONE and (self._fetch_ended is not None or not self._freshness.wait(now)):
-            ended = self._want()
-            if need is Need.NOW:
-                with anyio.move_on_after(FETCH_SECONDS + 1):
-                    await ended.wait()
+        need = self._freshness.need(now, known=known)
+        if need is Need.SOON and self._may_fetch(now):
+            self._want()
+        elif need is Need.NOW and (known or not self._freshness.usable(now)) and self._may_fetch(now):
+            await self._fetch_now()
         now = self._clock()
         if not self._freshness.usable(now):
             raise IssuerUnavailable(self._freshness.wait(now))
-        return self._look_up(kid, algorithm)
 
-    def _look_up(self, kid: str | None, algorithm: str) -> Key | None:
-        return next((key for key in self._keys.get(kid, ()) if algorithm in key.algorithms), None)
+    def _may_fetch(self, now: float) -> bool:
+        return self._fetch_ended is not None or not self._freshness.wait(now)
+
+    async def _fetch_now(self) -> None:
+        ended = self._want()
+        with anyio.move_on_after(FETCH_SECONDS + 1):
+            await ended.wait()
+
+    def _look_up(self, kid: str | None, algorithm: str, tried: Collection[Key]) -> tuple[Key, ...]:
+        return tuple(key for key in self._keys.get(kid, ()) if algorithm in key.algorithms and key not in tried)
 
     def _want(self) -> anyio.Event:
         if self._fetch_ended is None:
@@ -227,6 +335,10 @@ class KeySet:
 
     def _take(self, document: Document) -> None:
         self._keys = read_keys(document.content, self._algorithms)
+        before, self._thumbprints = self._thumbprints, frozenset(k.thumbprint for ks in self._keys.values() for k in ks)
         self._freshness.succeed(self._clock(), document.max_age)
+        if gone := before - self._thumbprints:
+            log.info("the issuer has withdrawn keys", issuer=self._issuer.url, keys=len(gone))
+            self._on_withdrawn(gone)
         if not self._keys:
             log.warning("the issuer has no key that can be used", issuer=self._issuer.url, algorithms=self._algorithms)

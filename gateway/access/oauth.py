@@ -4,9 +4,10 @@ Of the token itself nothing is believed before its signature is verified, but wh
 of its header nothing ever (`jku`, `x5u`, `jwk`) that would say where a key comes from. RFC 9068, RFC 8725.
 """
 
+import base64
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, ClassVar, Final, cast
 
@@ -47,6 +48,7 @@ class OAuth:
         issuer: whom to ask for keys, if not the one that the settings describe.
         clock: monotonic, in seconds; for how long keys are kept.
         now: seconds since the epoch; for a token's times.
+        on_revoked: told the principal ids whose tokens are no longer good, for the issuer withdrew the key.
     """
 
     header: ClassVar[str] = "authorization"
@@ -57,13 +59,17 @@ class OAuth:
         issuer: Issuer | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
+        on_revoked: Callable[[frozenset[str]], None] = lambda ids: None,
     ) -> None:
         self._settings = settings
         self._now = now
         self._types = frozenset(name.lower() for name in settings.token_types)
         self._jws = jwt.PyJWS(settings.algorithms)
         issuer = issuer or Issuer(settings.issuer, settings.jwks_uri, allow_private=settings.allow_private)
-        self._keys = KeySet(issuer, settings.algorithms, clock)
+        self._keys = KeySet(issuer, settings.algorithms, clock, self._on_withdrawn)
+        self._on_revoked = on_revoked
+        self._vouched: dict[str, set[str]] = {}
+        """Thumbprint of a key → ids of those whom a token of its let in, themselves or an agent of theirs."""
         self._accepted: dict[bytes, Accepted] = {}
         """By the token's digest."""
 
@@ -96,6 +102,29 @@ class OAuth:
         """Whether it may be the id of somebody who comes in this way."""
         return principal_id.startswith(claims.id_prefix(self._settings))
 
+    async def vouches(self, agent: Principal, root: str) -> bool:
+        """Whether the key of the token that an agent was registered with is still the issuer's.
+
+        Raises:
+            IssuerUnavailable: it has not been reached for so long, or ever, that nobody knows.
+        """
+        if not agent.key:
+            return True  # registered before keys were noted
+        if not await self._keys.holds(agent.key):
+            return False
+        self._note(agent.key, root)
+        return True
+
+    def _note(self, key: str, principal_id: str) -> None:
+        ids = self._vouched.setdefault(key, set())
+        if len(ids) < MAX_ACCEPTED:
+            ids.add(principal_id)
+
+    def _on_withdrawn(self, keys: frozenset[str]) -> None:
+        ids = frozenset(id for key in keys for id in self._vouched.pop(key, ()))
+        if ids:
+            self._on_revoked(ids)
+
     async def _principal(self, token: str, view: str | None) -> Principal:
         if len(token) > MAX_TOKEN:
             raise Unauthenticated(f"The bearer token is longer than {MAX_TOKEN} characters.")
@@ -103,7 +132,8 @@ class OAuth:
             raise Unauthenticated("The bearer token is not a signed JWT.")
         digest = sha256(token.encode()).digest()
         accepted = self._accepted.get(digest)
-        if accepted is None or await self._keys.find(accepted.kid, accepted.algorithm) is not accepted.key:
+        if accepted is None or not await self._keys.still_finds(accepted.kid, accepted.algorithm, accepted.key):
+            self._accepted.pop(digest, None)
             accepted = await self._accept(token)
             self._accepted[digest] = accepted
             if len(self._accepted) > MAX_ACCEPTED:
@@ -116,19 +146,57 @@ class OAuth:
     async def _accept(self, token: str) -> Accepted:
         """Everything but the time."""
         kid, algorithm = self._header(token)
-        key = await self._keys.find(kid, algorithm)
-        if key is None:
-            raise Unauthenticated("The bearer token is not signed with a key of the authorization server.")
-        try:
-            payload: Any = loads(self._jws.decode(token, key.public, [algorithm]))
-        except (jwt.PyJWTError, ValueError):
-            raise Unauthenticated("The bearer token's signature is not valid.") from None
+        key, payload = await self._verify(token, kid, algorithm)
         if not isinstance(payload, dict):
             raise Unauthenticated("The bearer token has no claims.")
         found = cast(dict[str, Any], payload)
         times = {name: found[name] for name in ("exp", "nbf", "iat") if name in found}
         made, audience = claims.principal(found, self._settings), claims.addressed(found, self._settings)
-        return Accepted(made, audience, times, kid, algorithm, key)
+        self._note(key.thumbprint, made.id)
+        return Accepted(replace(made, key=key.thumbprint), audience, times, kid, algorithm, key)
+
+    async def _verify(self, token: str, kid: str | None, algorithm: str) -> tuple[Key, object]:
+        """The key that a token is signed with, and its payload. For a token that fits none of the keys we have, a
+        rotation may have been missed: then the issuer is asked, if by its claims it could be a good one.
+
+        Raises:
+            Unauthenticated: it is not signed with one of the issuer's keys.
+            IssuerUnavailable: the issuer cannot be asked.
+        """
+        tried: list[Key] = []
+        await self._keys.ensure()
+        while True:
+            is_stranger = not self._keys.has(kid, algorithm, tried) and self._is_stranger(token)
+            found = await self._keys.find(kid, algorithm, tried=tried, is_stranger=is_stranger)
+            if not found:
+                raise Unauthenticated("The bearer token is not signed with a key of the authorization server.")
+            for key in found:
+                try:
+                    payload = self._jws.decode(token, key.public, [algorithm])
+                except jwt.InvalidSignatureError:
+                    tried.append(key)
+                except (jwt.PyJWTError, ValueError):
+                    raise Unauthenticated("The bearer token's signature is not valid.") from None
+                else:
+                    return key, _parsed(payload)
+
+    def _is_stranger(self, token: str) -> bool:
+        """Whether it names somebody who has never been here.
+
+        Raises:
+            Unauthenticated: whoever signed it, it would not be good.
+        """
+        try:
+            middle = token.split(".")[1]
+            found = _parsed(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
+            if not isinstance(found, dict):
+                raise Unauthenticated("The bearer token has no claims.")
+            unverified = cast(dict[str, Any], found)
+            claims.check_time(unverified, self._settings.leeway, self._now())
+            id = claims.principal(unverified, self._settings).id
+        except (Unauthenticated, ValueError):
+            raise Unauthenticated("The bearer token is not signed with a key of the authorization server.") from None
+        return all(id not in ids for ids in self._vouched.values())
 
     def _header(self, token: str) -> tuple[str | None, str]:
         """The `kid` and `alg` of a token whose header is in order."""
@@ -143,3 +211,10 @@ class OAuth:
         if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in self._types:
             raise Unauthenticated("The bearer token's `typ` is not that of an access token.")
         return header.get("kid"), algorithm
+
+
+def _parsed(payload: bytes) -> object:
+    try:
+        return loads(payload)
+    except ValueError:
+        return None

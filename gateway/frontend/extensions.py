@@ -56,7 +56,10 @@ class Extensions:
             raise UnknownTask(public)
         request.upstream = name
         result = await self._bridge.forward(request, seen[name], {**request.params, "taskId": handle})
-        self._tasks.publish(result, name, request.principal.id)
+        if result.get("taskId") == handle:
+            result["taskId"] = public  # to the letter, also where it was sealed with a key that seals no longer
+        else:
+            self._tasks.publish(result, name, request.principal.id)
         return result
 
     async def _offering(self, request: Request, extensions: Set[str]) -> list[Upstream]:

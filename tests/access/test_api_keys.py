@@ -345,12 +345,12 @@ AGENT = Principal("agent:1", "agent_token", scopes=frozenset({"read", "write"}),
 async def test_an_agent_has_no_more_than_its_key_has_now(
     load: Load, entry: dict[str, Any], scopes: set[str], upstreams: set[str]
 ) -> None:
-    agent = load({"key": "k", "id": "k"} | entry).bound(AGENT, "key:k")
+    agent = await load({"key": "k", "id": "k"} | entry).bound(AGENT, "key:k")
     assert agent is not None
     assert (agent.id, agent.scopes, agent.upstreams) == (AGENT.id, scopes, upstreams)
 
 
 async def test_an_agent_ends_with_its_key_and_those_of_others_are_not_ours_to_judge(load: Load) -> None:
     keys = load({"key": "k", "id": "k"})
-    assert keys.bound(AGENT, "key:gone") is None
-    assert keys.bound(AGENT, "oauth:issuer|subject") is AGENT
+    assert await keys.bound(AGENT, "key:gone") is None
+    assert await keys.bound(AGENT, "oauth:issuer|subject") is AGENT

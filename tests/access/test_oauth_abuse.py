@@ -47,9 +47,9 @@ async def house() -> AsyncGenerator[House]:
         yield House(issuer, oauth, clock)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 async def target() -> AsyncGenerator[House]:
-    """One with a key of each kind, for what changes nothing in it."""
+    """One with a key of each kind, which may be asked for them still."""
     clock = Clock()
     keys = signing_key(), signing_key("curve", "ES256"), signing_key("edwards", "EdDSA")
     async with local_issuer("", *keys) as issuer, resource_server(settings_for(issuer.url), clock) as oauth:

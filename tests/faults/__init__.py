@@ -37,6 +37,9 @@
 | credentials that travel on | `access/test_passthrough` |
 | a stolen session | `access/test_through_the_door`; `frontend/test_sessions`, `test_http_sessions` |
 | `requestState` of somebody else, or for something else | `bridge/test_state`, `test_rounds` |
+| a request with somebody's other token, an answer with one | `frontend/test_duplex`; `oauth/test_gateway` |
+| names that read like another type, groups cut off | `access/test_policy`, `test_oauth_claims` |
+| limits that multiply with agents | `access/test_rate_limit`, `test_agent_tokens` |
 | answers across tenants | `access/test_tenants`; `interaction/test_together` |
 | what belongs to nobody | `bridge/test_nobodys` |
 | tasks of somebody else | `interaction/test_extensions` |
@@ -57,6 +60,8 @@
 | secrets in a text that is cut, or of several lines | `telemetry/test_logs`; `upstream/test_stderr` |
 | floods of sessions and requests | `access/test_session_flood`, `test_in_flight`; `test_load` |
 | tokens that are not good, keys by the thousand | `access/test_oauth_abuse`, `test_oauth_keys` |
+| rotation: ids reused or absent, a stranger in between, agents of a withdrawn key | `access/test_oauth_keys` |
+| `X-Forwarded-For` of anybody, a crowd before slow hashes | `access/test_proxies`, `test_turns` |
 | API keys and agents' tokens | `access/test_key_file`, `test_live_keys`, `test_agent_tokens`, `test_agent_store` |
 | nonsense at every parser | `fuzz`; `frontend/test_fuzz`, `config/test_fuzz`; `just fuzz`, `fuzz-guided` |
 

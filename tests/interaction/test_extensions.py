@@ -1,6 +1,7 @@
 """Extensions: task handles lead back to their owner, user interfaces are found, the unknown passes through."""
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +52,20 @@ def test_task_handles_lead_back_to_their_owner(base: str) -> None:
     assert ask(base, "tasks/get", {"taskId": mine}, TASKS).result["status"] == "cancelled"
     assert ask(base, "tasks/get", {"taskId": other}, TASKS).result["status"] == "working"
     assert ask(base, "tasks/get", {"taskId": other}, TASKS, view="/two").result["owner"] == "two"
+
+
+@requirement("extensions:tasks")
+def test_a_handle_stays_what_it_is_when_another_key_seals(tmp_path: Path) -> None:
+    """Clients compare what they hear of with what they asked for."""
+    old, new = "o" * 32, "n" * 32
+    servers = {"one": child(EXTENDED, "--name", "one")}
+    handles: list[str] = []
+    for keys in ([old], [new, old]):
+        with http_gateway(tmp_path, servers, state_keys=keys, **PATIENT) as gateway:
+            handles.append(start(gateway.base, "one")["taskId"])  # which the server counts from 1
+            for handle in handles:
+                assert ask(gateway.base, "tasks/get", {"taskId": handle}, TASKS).result["taskId"] == handle
+    assert handles[0] != handles[1]
 
 
 @requirement("extensions:tasks")

@@ -195,9 +195,11 @@ def settings_for(issuer: str, **changed: Any) -> OAuthSettings:
 
 
 @asynccontextmanager
-async def resource_server(settings: OAuthSettings, clock: Clock, issuer: Issuer | None = None) -> AsyncGenerator[OAuth]:
+async def resource_server(
+    settings: OAuthSettings, clock: Clock, issuer: Issuer | None = None, **more: Any
+) -> AsyncGenerator[OAuth]:
     """`OAuth`, running, by that clock alone."""
-    oauth = OAuth(settings, issuer, clock, clock)
+    oauth = OAuth(settings, issuer, clock, clock, **more)
     async with anyio.create_task_group() as tg:
         tg.start_soon(oauth.run)
         yield oauth

@@ -21,7 +21,9 @@ class Resource:
 
     def __init__(self, settings: OAuthSettings, oauth: OAuth) -> None:
         self._settings = settings
-        self._authenticate = Authentication([oauth], MemoryLimiter(), lambda view: login_challenge(settings, view))
+        self._authenticate = Authentication(
+            [oauth], MemoryLimiter(), lambda view, wrong: login_challenge(settings, view)
+        )
         self.seen: list[str] = []
         """The tokens that were sent."""
 
