@@ -37,4 +37,12 @@ KNOWN: Final = (
         "What an agent can do is declared on that agent's requests and not on the gateway's own, and this server offers"
         " nothing that an agent could ask of it.",
     ),
+    Known(
+        "2026-07-28",
+        ("handshake",),
+        {"http-standard-headers": {"sep-2243-client-includes-standard-headers"}},
+        "For an agent of the handshake era that can be asked something the gateway tries `initialize` first, once. That"
+        " is a request of the older revisions, which know no such headers; this server refuses it and is spoken to in"
+        " its own era from then on.",
+    ),
 )
