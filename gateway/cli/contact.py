@@ -29,7 +29,7 @@ async def contact(upstream: Upstream) -> Contact:
     started = anyio.current_time()
     result = await _attempt(upstream, started)
     may_try = upstream.config.type == "stdio" and upstream.status.state is not State.OUT_OF_ORDER
-    if not result.works and may_try and result.seconds < SECOND_CHANCE_SECONDS:
+    if not result.works and may_try and result.seconds < min(SECOND_CHANCE_SECONDS, upstream.config.connect_timeout):
         upstream.settled = anyio.Event()
         upstream.wake()
         started = anyio.current_time()

@@ -49,6 +49,10 @@ class LastWords:
         upstream = str(event.get("upstream"))
         if event.get("event") == "stderr":
             self._lines[upstream].append(str(self._redact.clip(event.get("line"))))
+        elif event.get("event") == "upstream refused":
+            self._lines[upstream].append(f"its answer: {self._redact.clip(event.get('body'))}")
+        elif event.get("event") == "upstream noise":
+            self._lines[upstream].append(str(self._redact.clip(event.get("noise"))))
         elif event.get("event") == "upstream starting" and self._lines[upstream]:
             self._before[upstream] = self._lines.pop(upstream)
         if logging.getLevelNamesMapping().get(_severity(method), logging.CRITICAL) < self._level:

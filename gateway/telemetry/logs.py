@@ -24,7 +24,7 @@ MASK: Final = "***"
 SHORTEST_LINE: Final = 6
 """Characters of a line of a secret that is masked also without the others."""
 _FRAME: Final = "-----"
-_QUIET: Final = ("httpx2", "httpcore2", "uvicorn.access", "mcp", "client", "asyncio", "watchfiles")
+_QUIET: Final = ("httpx2", "httpcore2", "uvicorn.access", "mcp", "client", "asyncio")
 """Loggers of libraries that say more than an operator wants at `info`."""
 
 
@@ -93,6 +93,7 @@ def configure(
     )
     handler = _Forward()
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("watchfiles").setLevel(logging.ERROR)  # it would tell of the change that telling it made
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR if number > logging.DEBUG else logging.DEBUG)
 

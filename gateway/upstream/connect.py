@@ -10,7 +10,7 @@ import anyio
 
 from gateway import sdk
 from gateway.config.models import ServerConfig
-from gateway.errors import GatewayError, UpstreamLost
+from gateway.errors import GatewayError, UpstreamLost, UpstreamTimeout
 from gateway.protocol import Era
 from gateway.upstream.audience import Audience
 from gateway.upstream.calls import Peer, Refused, RefusedError
@@ -104,12 +104,21 @@ class Connector:
         session = await stack.enter_async_context(Session(dispatcher, self._capabilities()))
         probe = not self._legacy_sse and self._probe.is_due(self._era())
         try:
-            agreed = await session.negotiate(self._config.connect_timeout, probe=probe, only=self._only)
+            agreed = await self._negotiated(session, probe)
         except GatewayError as error:
             self._probe.failed(probe, lost=isinstance(error, UpstreamLost) and error.delivered)
             raise
         self._probe.agreed(probe, agreed.era)
         return session, agreed
+
+    async def _negotiated(self, session: "Session", probe: bool) -> "Negotiated":
+        """Within `connect_timeout`, however many questions it takes."""
+        seconds = self._config.connect_timeout
+        try:
+            with anyio.fail_after(seconds):
+                return await session.negotiate(seconds, probe=probe, only=self._only)
+        except TimeoutError:
+            raise UpstreamTimeout(self.upstream, "the handshake", seconds, "connect_timeout") from None
 
     async def _open(self, stack: AsyncExitStack) -> "CallTable":
         """A dispatcher over the configured transport, closed with the stack."""

@@ -15,7 +15,7 @@ import anyio
 from gateway.errors import GatewayError, UpstreamLost, UpstreamUnavailable
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.breaker import Breaker
-from gateway.upstream.calls import Dropped, SessionLost
+from gateway.upstream.calls import Dropped, Refused, SessionLost
 from gateway.upstream.connect import Connector
 from gateway.upstream.process import SpawnError
 
@@ -79,6 +79,7 @@ class Link:
         lazy: connect only once somebody needs it.
         breaker: its own, where one client has it to itself; else the upstream's is all there is.
         out_of_order: why it is never to be connected, if it is not.
+        on_refusal: told what stood in the body of a refusal that was no JSON-RPC.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Link:
         lazy: bool = False,
         breaker: Breaker | None = None,
         out_of_order: str = "",
+        on_refusal: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.upstream = connector.upstream
         self.breaker = breaker
@@ -102,6 +104,7 @@ class Link:
         self._on_status = on_status
         self._wanted = not lazy
         self._out_of_order = out_of_order
+        self._on_refusal = on_refusal
         self._status = Status(State.STOPPED, "it starts with the first call" if lazy else "")
         self._changed = anyio.Event()
         self._wake = anyio.Event()
@@ -128,6 +131,8 @@ class Link:
                     elif not isinstance(ended.error, _Rested):
                         delay = backoff.after(ended.lived, random.random())  # noqa: S311 - jitter is no secret
                         reason = reason_of(ended.error, self.upstream)
+                        if isinstance(cause := _cause(ended.error), Refused) and cause.text:
+                            self._on_refusal(cause.text)
                         self._set(Status(State.BACKING_OFF, reason, anyio.current_time() + delay))
                         with anyio.move_on_after(delay):
                             await self._wake.wait()
@@ -240,10 +245,15 @@ class Link:
             self._on_status(status)
 
 
-def reason_of(error: BaseException, upstream: str) -> str:
-    """What went wrong, in words that may follow the upstream's name; what to do about it is left to who it befell."""
+def _cause(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return error  # pyright: ignore[reportUnknownVariableType]
+
+
+def reason_of(error: BaseException, upstream: str) -> str:
+    """What went wrong, in words that may follow the upstream's name; what to do about it is left to who it befell."""
+    error = _cause(error)
     if isinstance(error, GatewayError):
         name = f"Upstream {upstream!r} "
         if error.message.startswith(name):

@@ -25,6 +25,7 @@ from gateway.upstream.hearing import Hearing
 from gateway.upstream.link import TROUBLED, Link, State, Status
 from gateway.upstream.listing import Listing
 from gateway.upstream.private import PrivateLinks, declared
+from gateway.upstream.repetition import Repetition
 from gateway.upstream.slots import PausingAsker, Slots, Turn
 from gateway.upstream.stderr import MAX_NOISE, BoundedLog, StderrLog
 from gateway.upstream.watch import Watch
@@ -107,6 +108,7 @@ class Upstream:
         self._log_level: str | None = None
         self._noise = BoundedLog(self._on_noise, time.monotonic, MAX_NOISE)
         self._only = only
+        self._said = Repetition()
         self._connector = self._connector_for(self._declared, lambda: Audience(agent=only), self._main_era)
         self._main = Link(
             self._connector,
@@ -114,6 +116,7 @@ class Upstream:
             self._on_status,
             lazy=config.lazy and listing is not None,
             out_of_order=_out_of_order(config),
+            on_refusal=self._on_refusal,
         )
         self._private = PrivateLinks(name, self._private_link, config.max_sessions)
         self._watch = Watch(self)
@@ -432,7 +435,11 @@ class Upstream:
                 await session.forward("logging/setLevel", {"level": self._log_level}, options)
 
     def _on_status(self, status: Status) -> None:
+        if status.state in (State.READY, State.STOPPED):
+            self._said.forget()
         say = log.warning if status.state in TROUBLED else log.info
+        if not self._said.is_new(status.state.value, status.reason):
+            say = log.debug  # the next attempt failed like the one before
         say("upstream " + status.state.value, upstream=self.name, reason=status.reason or None)
         self._pulse()
         if status.state is State.OUT_OF_ORDER:
@@ -465,7 +472,16 @@ class Upstream:
             self._observer.on_listing(self, ())
 
     def _on_stderr(self, line: str, suppressed: int) -> None:
-        log.info("stderr", upstream=self.name, line=line, suppressed=suppressed or None)
+        say = log.info if self._is_up() or self._said.is_new("stderr", line) else log.debug
+        say("stderr", upstream=self.name, line=line, suppressed=suppressed or None)
+
+    def _on_refusal(self, text: str) -> None:
+        body = "".join(c if c.isprintable() else " " for c in text)
+        say = log.info if self._said.is_new("refusal", body) else log.debug
+        say("upstream refused", upstream=self.name, body=body)
+
+    def _is_up(self) -> bool:
+        return self._main.session is not None
 
     # --- What it says unasked (hearing.Listener) ----------------------------------------------------------------------
 
@@ -482,7 +498,8 @@ class Upstream:
         self._noise.say(text)
 
     def _on_noise(self, text: str, suppressed: int) -> None:
-        log.warning("upstream noise", upstream=self.name, noise=text, suppressed=suppressed or None)
+        say = log.warning if self._is_up() or self._said.is_new("noise", text) else log.debug
+        say("upstream noise", upstream=self.name, noise=text, suppressed=suppressed or None)
 
 
 def _out_of_order(config: ServerConfig) -> str:

@@ -4,7 +4,9 @@ import json
 import os
 import socket
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -235,3 +237,31 @@ def test_other_errors_remain_errors(write: Write) -> None:
 def test_references_are_what_a_file_cannot_do_without() -> None:
     text = "servers: {a: {command: '${A}', args: ['${B:-x}', '${C:-${D}}', '$${E}', '${env:F}', '${GATEWAY_PYTHON}']}}"
     assert references(parse(text, "x.yaml")) == ["A", "D", "F"]
+
+
+def test_what_a_refusal_and_a_talkative_program_said_is_shown(program: Program, write: Write) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(403)
+            self.end_headers()
+            self.wfile.write(b"Your plan has no \x1b[31mMCP")
+
+        do_GET = do_POST
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as refusing:
+        Thread(target=refusing.serve_forever, daemon=True).start()
+        chatty = f'{{command: "{sys.executable}", args: [-c, "print(\'Usage: x\')"]}}'
+        write(f"""\
+gateway: {{port: {free_port()}}}
+servers:
+  plan: {{url: "http://127.0.0.1:{refusing.server_address[1]}/mcp"}}
+  chatty: {chatty}
+""")
+        report = json.loads(program("doctor", "--json").stdout)
+        refusing.shutdown()
+    said = {finding["server"]: finding.get("stderr", []) for finding in report["findings"] if "server" in finding}
+    assert any("Your plan has no" in line and "\x1b" not in line for line in said["plan"])
+    assert any("Usage: x" in line for line in said["chatty"])

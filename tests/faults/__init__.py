@@ -23,6 +23,7 @@
 | sessions by the thousand, a million calls | `access/test_session_flood`; `just soak` |
 | 100 reloads under load, a bad configuration | `test_reload`; `config/test_reload`, `test_diff`, `test_watch` |
 | one server lacks a variable | `cli/test_out_of_order` |
+| a retry that says again what was said | `upstream/test_repetition` |
 | several gateways on one state directory | `access/test_agent_store`, `test_agent_tokens` |
 | other servers' pins and catalogue in it | `catalogue/test_pinning`, `test_snapshot` |
 | a full disk, no right to write | `access/test_agent_store`; `catalogue/test_pinning`; `test_surroundings` |
