@@ -111,6 +111,8 @@ class Gateway:
         )
         for name, server in config.enabled.items():
             self._fleet.add(name, server, self._snapshots.listing(name, server))
+            if self._snapshots.was_away(name, server):
+                self.upstreams[name].settled.set()
         listings = [(name, upstream.listing) for name, upstream in self.upstreams.items()]
         self.library.recall(self._snapshots.order(config.enabled), listings)
         self._drain = Drain()

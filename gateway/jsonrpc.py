@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Final, TypeGuard, cast
 
+import msgspec
 import orjson
 
 from gateway import exact
@@ -130,6 +131,11 @@ def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
         return orjson.dumps(value, exact.verbatim, orjson.OPT_SORT_KEYS if sort_keys else None)
     except TypeError:
         return exact.dumps(value, sort_keys=sort_keys)
+
+
+def pretty(value: Any) -> str:
+    """For people: indented, every number as it was written."""
+    return msgspec.json.format(dumps(value), indent=2).decode()
 
 
 def request(id: RequestId, method: str, params: dict[str, Any] | None) -> Message:

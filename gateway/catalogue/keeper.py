@@ -58,6 +58,11 @@ class SnapshotKeeper:
         places = {name: each.place for name, each in known.items() if each is not None}
         return sorted(places, key=places.__getitem__)
 
+    def was_away(self, name: str, server: ServerConfig) -> bool:
+        """Whether it did not come up when it was last tried."""
+        known = snapshot.known(self._stored, name, fingerprint(server))
+        return known is not None and known.listing is None
+
     def is_outdated(self) -> None:
         """Something changed: write it soon."""
         self._outdated.set()
@@ -82,7 +87,7 @@ class SnapshotKeeper:
         own = {
             name: snapshot.Stored(fingerprint(upstream.config), upstream.known, place=place)
             for place, (name, upstream) in enumerate(self._upstreams.items())
-            if upstream.known is not None
+            if upstream.known is not None or upstream.settled.is_set()
         }
         try:
             warning = await within(seconds, self._update, own)

@@ -13,6 +13,7 @@ import structlog
 from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner, changed
 from gateway.catalogue.intake import Kind, ToolRules, UpstreamItems
 from gateway.catalogue.merge import Prefix, claims, merge
+from gateway.catalogue.naming import SEPARATOR, public_prefix
 from gateway.catalogue.ownership import Claimants, Ownership
 from gateway.catalogue.ownership_reports import tell
 from gateway.catalogue.pins import Change, Verdict
@@ -154,6 +155,10 @@ class Library:
         catalogues = self.whole(upstream), self._held_back.get(upstream, NOTHING)
         owners = [owner for catalogue in catalogues if (owner := catalogue.unlisted(uri)) is not None and owner.item]
         return bool(owners) and all(self.blocked("resources", owner) for owner in owners)
+
+    def head(self, upstream: str) -> str:
+        """What the names of all its tools and prompts begin with in the merged catalogue."""
+        return public_prefix(upstream) + SEPARATOR if self._prefix != "none" else ""
 
     def public_form(self, kind: Kind, upstream: str, original: str) -> str:
         """The name or URI by which the merged catalogue, and so the policy, knows an item; a URI nobody listed keeps

@@ -38,7 +38,8 @@ class Stored:
 
     fingerprint: str
     """`fingerprint` of the config entry it was taken with. Another one means another server: do not use the listing."""
-    listing: Listing
+    listing: Listing | None
+    """None: it did not come up, so that the next start need not wait for it."""
     seen: int = 0
     """The day it was last saved, in seconds since 1970."""
     place: int = 0
@@ -87,7 +88,10 @@ def merged(stored: Mapping[str, Unread], own: Mapping[str, Stored], now: float) 
         key = name if first is None or first.fingerprint == each.fingerprint else f"{name} {each.fingerprint}"
         before = stored.get(key)
         seen = before.seen if before is not None and 0 <= now - before.seen < DAY else int(now)
-        result[key] = replace(each, seen=seen)
+        if each.listing is None and before is not None and before.fingerprint == each.fingerprint:
+            result[key] = before  # another gateway may have seen it come up
+        else:
+            result[key] = replace(each, seen=seen)
     recent = [key for key, each in stored.items() if key not in result and each.seen > now - KEPT_SECONDS]
     for key in sorted(recent, key=lambda key: -stored[key].seen)[:KEPT_OTHERS]:
         result[key] = stored[key]
@@ -163,7 +167,8 @@ def _save(path: Path, upstreams: Mapping[str, Stored] | Mapping[str, Stored | Un
 def _encode(name: str, stored: Stored | Unread) -> bytes | None:
     if isinstance(stored, Unread):
         return jsonrpc.dumps(name) + b":" + msgspec.json.encode(stored)
-    listing = {field.name: getattr(stored.listing, field.name) for field in fields(Listing)}
+    known = stored.listing
+    listing = {field.name: getattr(known, field.name) for field in fields(Listing)} if known is not None else None
     try:
         entry = {"fingerprint": stored.fingerprint, "seen": stored.seen, "place": stored.place, "listing": listing}
         return jsonrpc.dumps(name) + b":" + jsonrpc.dumps(entry)
@@ -192,24 +197,28 @@ def _parse(data: bytes) -> dict[str, Stored]:
 
 
 def _stored(entry: dict[str, Any]) -> Stored:
-    raw = _of(dict, entry.get("listing"))
+    raw = _of(dict | None, entry.get("listing", "missing"))
     return Stored(
         fingerprint=_of(str, entry.get("fingerprint")),
+        listing=_listing(raw) if raw is not None else None,
         seen=_of(int, entry.get("seen", 0)),
         place=_of(int, entry.get("place", 0)),
-        listing=Listing(
-            tools=_items(raw.get("tools")),
-            resources=_items(raw.get("resources")),
-            templates=_items(raw.get("templates")),
-            prompts=_items(raw.get("prompts")),
-            capabilities=_of(dict, raw.get("capabilities")),
-            server_info=_of(dict, raw.get("server_info")),
-            instructions=_of(str | None, raw.get("instructions")),
-            version=_of(str, raw.get("version")),
-            ttl_ms=_of(int | None, raw.get("ttl_ms")),
-            private=_of(bool, raw.get("private")),
-            unknown=tuple(_of(str, kind) for kind in _of(list, raw.get("unknown", []))),
-        ),
+    )
+
+
+def _listing(raw: dict[str, Any]) -> Listing:
+    return Listing(
+        tools=_items(raw.get("tools")),
+        resources=_items(raw.get("resources")),
+        templates=_items(raw.get("templates")),
+        prompts=_items(raw.get("prompts")),
+        capabilities=_of(dict, raw.get("capabilities")),
+        server_info=_of(dict, raw.get("server_info")),
+        instructions=_of(str | None, raw.get("instructions")),
+        version=_of(str, raw.get("version")),
+        ttl_ms=_of(int | None, raw.get("ttl_ms")),
+        private=_of(bool, raw.get("private")),
+        unknown=tuple(_of(str, kind) for kind in _of(list, raw.get("unknown", []))),
     )
 
 

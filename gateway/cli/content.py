@@ -1,9 +1,9 @@
 """A tool's result for people to read: text as it is, anything else in one line that says what it was."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, cast
 
+from gateway import jsonrpc
 from gateway.jsonrpc import as_object
 
 
@@ -12,7 +12,7 @@ def render(result: Mapping[str, Any]) -> str:
     content: object = result.get("content")
     blocks = cast("list[Any]", content) if isinstance(content, list) else []
     if not blocks and "structuredContent" in result:
-        return json.dumps(result["structuredContent"], indent=2, ensure_ascii=False)
+        return jsonrpc.pretty(result["structuredContent"])
     return "\n".join(_block(as_object(block)) for block in blocks)
 
 
@@ -28,7 +28,7 @@ def _block(block: dict[str, Any]) -> str:
             title = block.get("title") or block.get("name")
             return f"[link {uri}" + (f", {title}]" if title else "]")
         case _:
-            return json.dumps(block, ensure_ascii=False)
+            return jsonrpc.dumps(block).decode()
 
 
 def _resource(resource: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ def remembered(config: Config) -> dict[str, Listing]:
         name: snapshot.known(stored, name, snapshot.fingerprint(server.model_dump(mode="json")))
         for name, server in config.enabled.items()
     }
-    return {name: each.listing for name, each in known.items() if each is not None}
+    return {name: each.listing for name, each in known.items() if each is not None and each.listing is not None}
 
 
 def owner(config: Config, tool: str) -> str | None:

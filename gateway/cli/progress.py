@@ -1,11 +1,11 @@
 """What a tool says while it works, on stderr: a bar on a terminal, plain lines elsewhere; log messages in between."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
 import click
 
+from gateway import jsonrpc
 from gateway.cli.terminal import cut, dim, first_line, harmless, shows, width
 from gateway.cli.waiting import CLEAR
 
@@ -50,7 +50,7 @@ class Progress:
 
     def _message(self, params: Mapping[str, Any]) -> None:
         level, data = str(params.get("level", "info")), params.get("data")
-        text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+        text = data if isinstance(data, str) else jsonrpc.dumps(data).decode()
         logger = f" {params['logger']}:" if isinstance(params.get("logger"), str) else ""
         bar = self._line
         self.done()

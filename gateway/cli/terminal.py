@@ -46,11 +46,9 @@ def bold(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """Indented; numbers and halves of surrogate pairs as they came."""
-    import msgspec
-
     from gateway import jsonrpc
 
-    click.echo(msgspec.json.format(jsonrpc.dumps(value), indent=2))
+    click.echo(jsonrpc.pretty(value))
 
 
 def width(stream: TextIO) -> int | None:

@@ -63,8 +63,8 @@ class GatewaySettings(Model):
     """`upstream` publishes names as `server__name`; `none` leaves them as they are, with one enabled server only."""
     page_size: Count = 1000
     """Items on one page of a listing."""
-    startup_wait: Duration = 10.0
-    """How long the first listing waits for servers that are still starting."""
+    startup_wait: Duration = 5.0
+    """How long, from the start, listings wait for servers of which nothing is known yet."""
     max_request_bytes: Size = 4 * 2**20
     """The largest request accepted from a client."""
     max_header_bytes: Size = 64 * 2**10

@@ -58,7 +58,7 @@ class Opener:
 class Lookup:
     """
     Args:
-        startup_wait: seconds that upstreams which are still starting are waited for.
+        startup_wait: seconds from its start for which an upstream is waited for, if nothing is known of it.
     """
 
     def __init__(
@@ -105,11 +105,22 @@ class Lookup:
 
     async def _wait(self, upstreams: list[Upstream]) -> bool:
         waiting = [upstream for upstream in upstreams if not upstream.settled.is_set()]
-        if waiting:
-            with anyio.move_on_after(self.startup_wait):
-                for upstream in waiting:
-                    await upstream.settled.wait()
+        for upstream in waiting:
+            with anyio.move_on_after(self.startup_wait - upstream.age()):
+                await upstream.settled.wait()
+            upstream.expect_no_longer()
         return bool(waiting)
+
+    def away(self, viewer: Viewer) -> list[Upstream]:
+        """Those that are there for it, and of which nothing is listed now."""
+        return [upstream for upstream in self.upstreams(viewer) if upstream.listing is None]
+
+    def away_owner(self, viewer: Viewer, name: str) -> Upstream | None:
+        """The upstream that is away and whose tool or prompt a name must be, if it is any's."""
+        for upstream in self.away(viewer):
+            if viewer.view is not None or name.startswith(self._library.head(upstream.name)):
+                return upstream
+        return None
 
     async def find(self, viewer: Viewer, look_up: Callable[[Catalogue], T | None]) -> T | None:
         """Look something up; if it is not there because its upstream is only just starting, wait for that. What is held

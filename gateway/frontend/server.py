@@ -6,7 +6,7 @@ comes in at `route`, finds its owner in the catalogue and leaves through `bridge
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import anyio
 
@@ -50,6 +50,8 @@ from gateway.upstream.upstream import Upstream
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 
+MAX_NAMED: Final = 10
+"""Of the servers that are away, in the instructions."""
 FRESHEN_SECONDS = 5.0
 """How long a listing waits for an upstream whose lists have expired, before it makes do with the old ones."""
 
@@ -60,6 +62,13 @@ _LISTS = {
     "prompts/list": ("prompts", "name"),
 }
 """Method → the catalogue's field, and what identifies an item in it."""
+
+UNKNOWN_CAPABILITIES: Final[Mapping[str, Any]] = {
+    **{kind: {"listChanged": True} for kind in CHANGE_NOTIFICATIONS},
+    "completions": {},
+    "logging": {},
+}
+"""What an upstream of which nothing is known yet may turn out to have."""
 
 
 class Server:
@@ -212,11 +221,9 @@ class Server:
         agent.version = requested if requested in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[-1]
         agent.capabilities = as_object(request.params.get("capabilities"))  # lenient: absent means none
         agent.info = as_object(request.params.get("clientInfo"))
-        await self._lookup.settle(request)
         return {"protocolVersion": agent.version, "serverInfo": self._identity(agent), **self._offer(request)}
 
     async def _discover(self, request: Request) -> dict[str, Any]:
-        await self._lookup.settle(request)
         return {"supportedVersions": list(MODERN_VERSIONS), **self._offer(request), **self._cache_hints(request)}
 
     async def _ping(self, request: Request) -> dict[str, Any]:
@@ -227,11 +234,12 @@ class Server:
         capabilities = dict(catalogue.capabilities)
         if any(upstream.known is None for upstream in self._lookup.candidates(viewer)):
             # One of them has yet to say what it offers. What is not declared now could never be offered later.
-            for kind in CHANGE_NOTIFICATIONS:
-                capabilities.setdefault(kind, {"listChanged": True})
+            capabilities = {**UNKNOWN_CAPABILITIES, **capabilities}
+            capabilities["resources"] = {**capabilities["resources"], "subscribe": True}
         offer: dict[str, Any] = {"capabilities": capabilities}
-        if catalogue.instructions:
-            offer["instructions"] = catalogue.instructions
+        parts = [catalogue.instructions, _absence(self._lookup.away(viewer))]
+        if instructions := "\n\n".join(filter(None, parts)):
+            offer["instructions"] = instructions
         return offer
 
     def _identity(self, agent: Agent) -> Mapping[str, Any]:
@@ -247,6 +255,7 @@ class Server:
         await self._lookup.settle(request)
         await self._freshen(request)
         field, key = _LISTS[method]
+        self._check_own(request, field)
         items = getattr(self._lookup.catalogue(request), field)
         cursor = request.params.get("cursor")
         served, cursor = page(items, cursor, self._settings.page_size, key, is_sorted=request.view is None)
@@ -256,6 +265,16 @@ class Server:
         if request.era is Era.MODERN:
             result |= self._cache_hints(request)
         return result
+
+    def _check_own(self, viewer: Viewer, kind: str) -> None:
+        """Who asks one upstream for a list is told that there is none, rather than that it is empty.
+
+        Raises:
+            UpstreamUnavailable: the upstream is away, or its list could not be had.
+        """
+        upstream = self._upstreams.get(viewer.view) if viewer.view is not None else None
+        if upstream is not None and (upstream.listing is None or kind in upstream.listing.unknown):
+            raise upstream.unavailable()
 
     def _cache_hints(self, viewer: Viewer) -> dict[str, Any]:
         """The strictest of the parts; an upstream that gave no hint allows no caching."""
@@ -281,7 +300,7 @@ class Server:
             raise InvalidParams("arguments must be an object")
         owner = await self._lookup.find(request, lambda catalogue: catalogue.tool(name))
         if owner is None:
-            raise UnknownTool(name)
+            raise self._missing(request, name) or UnknownTool(name)
         request.headers = {**request.headers, **mirrored(owner, request.params)}
         params = {**request.params, "name": owner.original}
         if "task" in params and not self._extensions.makes_tasks(request.agent, self._upstream(owner.upstream)):
@@ -291,11 +310,16 @@ class Server:
             self._tasks.publish(result, owner.upstream, request.principal.id)
         return result
 
+    def _missing(self, viewer: Viewer, name: str) -> UpstreamUnavailable | None:
+        """Why there is nothing of that name, if its upstream is away."""
+        upstream = self._lookup.away_owner(viewer, name)
+        return upstream.unavailable() if upstream is not None else None
+
     async def _get_prompt(self, request: Request) -> dict[str, Any]:
         name = string(request.params, "name")
         owner = await self._lookup.find(request, lambda catalogue: catalogue.prompt(name))
         if owner is None:
-            raise UnknownPrompt(name)
+            raise self._missing(request, name) or UnknownPrompt(name)
         return await self._forward(request, "prompts", owner, {**request.params, "name": owner.original})
 
     async def _complete(self, request: Request) -> dict[str, Any]:
@@ -351,3 +375,10 @@ def _is_one_of_many(agent: Agent) -> bool:
     """Whether somebody else might be answered differently: with authentication, what one principal may use says nothing
     of another's, even if no rule and no credential tells them apart yet."""
     return agent.opener != ANONYMOUS
+
+
+def _absence(away: Sequence[Upstream]) -> str | None:
+    """For an agent's eyes: which servers it has to do without, for now."""
+    names = ", ".join(f"`{upstream.name}`" for upstream in away[:MAX_NAMED])
+    more = f" and {len(away) - MAX_NAMED} more" if len(away) > MAX_NAMED else ""
+    return f"Not available at the moment, with all their tools: {names}{more}." if away else None

@@ -180,7 +180,7 @@ class Link:
                 if self._is_far_off():
                     break
                 await self._changed.wait()
-        raise self._unavailable()
+        raise self.unavailable()
 
     def check(self) -> None:
         """
@@ -188,7 +188,7 @@ class Link:
             UpstreamUnavailable: there is no session, and none is about to be.
         """
         if self.current() is None and self._is_far_off():
-            raise self._unavailable()
+            raise self.unavailable()
 
     def current(self) -> "Session | None":
         """The session, if it is up."""
@@ -201,16 +201,17 @@ class Link:
         if self.session is not None:
             self._set(Status(State.DEGRADED, reason) if reason else Status(State.READY))
 
+    def unavailable(self) -> UpstreamUnavailable:
+        """Why nothing can be had of it now."""
+        next_try = self._status.next_try
+        wait = max(0.0, next_try - anyio.current_time()) if next_try is not None else None
+        return UpstreamUnavailable(self.upstream, self._status.state.value, self._status.reason, wait)
+
     # --- Inside -----------------------------------------------------------------------------------------------------
 
     def _is_far_off(self) -> bool:
         """Whether the next attempt is too far off to be waited for."""
         return bool(self._out_of_order) or (self._status.next_try or 0.0) > anyio.current_time() + SOON_SECONDS
-
-    def _unavailable(self) -> UpstreamUnavailable:
-        next_try = self._status.next_try
-        wait = max(0.0, next_try - anyio.current_time()) if next_try is not None else None
-        return UpstreamUnavailable(self.upstream, self._status.state.value, self._status.reason, wait)
 
     async def _until_wanted(self) -> None:
         while not self._wanted:

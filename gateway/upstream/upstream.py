@@ -93,6 +93,7 @@ class Upstream:
         self.agreed: Negotiated | None = None
         self.settled = anyio.Event()
         """Set once it is known what the upstream offers, or that it cannot be known now."""
+        self._began = time.monotonic()
         self._observer = observer
         self._guardian = guardian
         self._listing = listing
@@ -141,6 +142,20 @@ class Upstream:
     @property
     def status(self) -> Status:
         return self._main.status
+
+    def age(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self._began
+
+    def expect_no_longer(self) -> None:
+        """Nobody waits any more for a first word of what it offers; when it comes, everybody is told."""
+        if not self.settled.is_set():
+            self.settled.set()
+            self._observer.on_listing(self, ())
+
+    def unavailable(self) -> UpstreamUnavailable:
+        """Why nothing can be had of it now."""
+        return self._main.unavailable()
 
     def is_stale(self) -> bool:
         """Whether its lists have outlived the `ttlMs` they came with, and it would not have told us of a change."""
@@ -447,7 +462,7 @@ class Upstream:
             self.settled.set()
             self._observer.on_listing(self, ())
         if status.state is State.BACKING_OFF:
-            self.settled.set()
+            self.expect_no_longer()
             if self._lost_at is None and self._tasks is not None:
                 self._lost_at = time.monotonic()
                 self._tasks.start_soon(self._expire, self._lost_at)

@@ -125,6 +125,7 @@ def test_agents_are_shown_what_was_pinned(base: str, modern: bool) -> None:
 
 def test_instructions_are_the_pinned_ones(base: str) -> None:
     assert agent(base, "/block").ask("server/discover").result["instructions"] == AS_PINNED
+    assert agent(base).ask("tools/list").result, "then all of them are up"
     merged = agent(base).ask("server/discover").result["instructions"]
     assert AS_PINNED in merged
     assert merged.count("A server for tests.") == 1, "of the other"

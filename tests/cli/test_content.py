@@ -25,8 +25,8 @@ PIXEL = "iVBORw0KGgo="
             "[resource a://b, of unknown type, 3 bytes; --json has the data]",
         ),
         ({"type": "resource_link", "uri": "a://b", "name": "B"}, "[link a://b, B]"),
-        ({"type": "new", "x": 1}, '{"type": "new", "x": 1}'),
-        ({"type": "text"}, '{"type": "text"}'),
+        ({"type": "new", "x": 1}, '{"type":"new","x":1}'),
+        ({"type": "text"}, '{"type":"text"}'),
     ],
 )
 def test_each_kind_of_content(block: dict[str, Any], expected: str) -> None:

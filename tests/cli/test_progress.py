@@ -33,7 +33,7 @@ def test_plain_lines_in_a_pipe() -> None:
         "progress 3/10 copying",
         "progress 0.5",
         "warning disk: slow",
-        'info {"free": 1}',
+        'info {"free":1}',
     ]
 
 

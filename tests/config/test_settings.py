@@ -151,7 +151,7 @@ def test_defaults(config: Load) -> None:
     assert (gateway.auth.enabled, gateway.auth.api_keys_file) == (False, None)
     assert (gateway.rate_limit.default_rpm, gateway.rate_limit.burst_allowance) == (60, 10)
     assert (gateway.page_size, gateway.max_sessions, gateway.max_request_bytes) == (1000, 10_000, 4 * 2**20)
-    assert (gateway.startup_wait, gateway.session_idle_timeout) == (10.0, 1800.0)
+    assert (gateway.startup_wait, gateway.session_idle_timeout) == (5.0, 1800.0)
     assert (gateway.keepalive, gateway.drain_timeout) == (15.0, 20.0)
     assert (gateway.allowed_hosts, gateway.allowed_origins, gateway.upstream_config_file) == ([], [], None)
 

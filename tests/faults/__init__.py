@@ -22,6 +22,7 @@
 | a list with a repeated cursor, endless pages, a 2 MB page | `upstream/test_lister` |
 | sessions by the thousand, a million calls | `access/test_session_flood`; `just soak` |
 | 100 reloads under load, a bad configuration | `test_reload`; `config/test_reload`, `test_diff`, `test_watch` |
+| a server that hangs, fails or is slow at the start | `test_start`; by how much: `just bench-start` |
 | one server lacks a variable | `cli/test_out_of_order` |
 | a retry that says again what was said | `upstream/test_repetition` |
 | several gateways on one state directory | `access/test_agent_store`, `test_agent_tokens` |
