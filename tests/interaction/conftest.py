@@ -3,8 +3,10 @@
 from collections.abc import AsyncGenerator, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
+from subprocess import DEVNULL
 from typing import Final
 
+import anyio
 import pytest
 from mcp import StdioServerParameters
 
@@ -13,6 +15,7 @@ from tests.interaction._gateway import PATIENT, Entry, child, config_file, http_
 from tests.interaction._http import HttpChannel, open_session, post, sse
 from tests.interaction._wire import Pipe, Wire, piped, request, shake_hands
 from tests.support import ROOT, http_server
+from tests.support import command as program
 
 EVERYTHING: Final = "tests.servers.everything"
 RAW: Final = "tests.servers.raw"
@@ -48,12 +51,15 @@ def http_base(remote: dict[str, Entry], tmp_path_factory: pytest.TempPathFactory
 async def stdio_agents(
     remote: dict[str, Entry], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[dict[str, Agent]]:
-    """By era: an agent that started a gateway of its own, in front of the upstreams over HTTP."""
+    """By era: an agent that started a gateway of its own, in front of the upstreams over HTTP; not for the first time,
+    so that it is told at once what there is."""
     servers = {name: remote[name] for name in NEAR}
     async with AsyncExitStack() as stack:
         agents: dict[str, Agent] = {}
         for era in VERSIONS:
-            command, *args = stdio_command(config_file(tmp_path_factory.mktemp(f"stdio-{era}"), servers, **PATIENT))
+            config = config_file(tmp_path_factory.mktemp(f"stdio-{era}"), servers, **PATIENT)
+            await anyio.run_process([*program("gateway", "tools"), "-c", str(config)], cwd=ROOT, stdout=DEVNULL)
+            command, *args = stdio_command(config)
             agents[era] = Agent(StdioServerParameters(command=command, args=args, cwd=ROOT), era)
             await stack.enter_async_context(agents[era].connected())
         yield agents
