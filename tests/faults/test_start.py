@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from tests.interaction._connect import VERSIONS
-from tests.interaction._gateway import child, config_file, http_gateway, stdio_command
+from tests.interaction._gateway import PATIENT, child, config_file, http_gateway, stdio_command
 from tests.interaction._http import HttpChannel, open_session
 from tests.interaction._wire import Pipe, Wire, piped, request, shake_hands
 from tests.servers.peers import SECONDS
@@ -98,7 +98,7 @@ def test_the_instructions_name_what_is_away(wire: Wire) -> None:
 
 
 def test_a_list_that_fails_is_an_error_at_its_own_endpoint(tmp_path: Path) -> None:
-    with http_gateway(tmp_path, {"good": GOOD, "bad": child("tests.servers.refusing")}) as gateway:
+    with http_gateway(tmp_path, {"good": GOOD, "bad": child("tests.servers.refusing")}, **PATIENT) as gateway:
         assert names(Wire(HttpChannel(f"{gateway.base}/mcp"), modern=True)) == {"good"}
         wire = Wire(HttpChannel(f"{gateway.base}/mcp/bad"), modern=True)
         assert "the disk is full" in wire.ask("tools/list").error["message"]
