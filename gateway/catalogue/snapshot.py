@@ -53,6 +53,7 @@ class Unread(msgspec.Struct):
     fingerprint: str
     listing: msgspec.Raw
     seen: int = 0
+    place: int = 0
 
 
 class _File(msgspec.Struct):
