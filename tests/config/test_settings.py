@@ -63,6 +63,7 @@ CASES: list[tuple[str, str, Any]] = [
     ("allowed_hosts", "a.example, b.example:8080", ["a.example", "b.example:8080"]),
     ("allowed_origins", '["https://a.example"]', ["https://a.example"]),
     ("state_keys", f"{'n' * 32}, {'o' * 32}", ["n" * 32, "o" * 32]),
+    ("trusted_proxies", '["10.0.0.0/8", "::1"]', ["10.0.0.0/8", "::1"]),
     ("state_dir", "/var/lib/gateway", Path("/var/lib/gateway")),
 ]
 
