@@ -1,6 +1,7 @@
 """The composition root: a validated configuration in, a running gateway out. Everything is built here, only here."""
 
 import functools
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -29,6 +30,7 @@ from gateway.config.reload import Current, Reloader
 from gateway.config.settings import is_loopback
 from gateway.errors import ConfigError, GatewayError, InsufficientScope
 from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.backlog import backlogs_of
 from gateway.frontend.connection import bounds_of
 from gateway.frontend.drain import LAST_WORD_SECONDS, Drain
 from gateway.frontend.guard import Guard
@@ -167,8 +169,10 @@ class Gateway:
         """Serve the one agent on stdin and stdout until it leaves or a signal ends us."""
         assert self._only is not None
         self._guardian.own_process()
+        overload = Overload(math.inf, self.current.config.gateway.max_memory, self.metrics.limit_decided)
         introduced = anyio.Event()  # then it is known what the agent can be asked, which upstreams hear but once
-        async with asked_to_stop() as stop, self.running(introduced):
+        async with asked_to_stop() as stop, self.running(introduced) as tg:
+            tg.start_soon(overload.run)
             server = self.server
             await serve_stdio(
                 self.current.config.gateway,
@@ -180,6 +184,7 @@ class Gateway:
                 introduced.set,
                 self._finish,
                 stop,
+                overload.check,
             )
 
     async def http(self, on_listening: Callable[[str], None] = lambda url: None) -> None:
@@ -195,9 +200,12 @@ class Gateway:
         settings, server = self.current.config.gateway, self.server
         sessions = Sessions(self._places, settings.session_idle_timeout, server.close)
         count = self._limits.count_notification
+        waiting, kept = backlogs_of(settings), backlogs_of(settings)
         sse = LegacySse(
-            settings, self.handle, server.open, server.close, server.hear, self._places, self._in_flight, count
+            settings, self.handle, server.open, server.close, server.hear, self._places, self._in_flight, count, waiting
         )
+        self.metrics.watch("backlog_bytes", "Bytes that wait for clients to read them.", lambda: waiting.total)
+        self.metrics.watch("streams_lost", "Streams ended because nobody read them.", lambda: waiting.lost)
 
         def on_revoked(principals: frozenset[str]) -> None:
             server.end_streams(principals)
@@ -207,12 +215,22 @@ class Gateway:
 
         self._entry = entry = await anyio.to_thread.run_sync(self._open_entry, on_revoked)
         bounds, metrics = bounds_of(settings), settings.metrics
-        listener = Listener(settings.host, settings.port, bounds)
-        aside = Listener(metrics.host, metrics.port, bounds) if metrics.host is not None else None
+        listener = Listener(settings.host, settings.port, bounds, waiting)
+        aside = Listener(metrics.host, metrics.port, bounds, waiting) if metrics.host is not None else None
         async with asked_to_stop() as stop, self.running() as tg:
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
             streamable = Streamable(
-                settings, self.handle, self.library, sessions, self._in_flight, count, server.open, server.hear, tg
+                settings,
+                self.handle,
+                self.library,
+                sessions,
+                self._in_flight,
+                count,
+                server.open,
+                server.hear,
+                tg,
+                waiting,
+                kept,
             )
             overload = Overload(settings.max_lag, settings.max_memory, self.metrics.limit_decided)
             guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)

@@ -87,6 +87,13 @@ class GatewaySettings(Model):
     """Sessions, legacy event streams and listen streams open at a time."""
     max_sessions_per_principal: Count = 1000
     """Of these, how many one principal and its agents may have."""
+    max_backlog: Size = 256 * 2**20
+    """Bytes that may wait for clients to read them; as many are kept for clients that come back."""
+    max_backlog_per_principal: Size = 64 * 2**20
+    """Of these, how many may be for one principal and its agents. Without authentication there is only the cap of all.
+    """
+    max_backlog_per_stream: Size = 8 * 2**20
+    """Bytes that may wait on one stream. A slow reader loses notifications above it, and its stream if answers wait."""
     session_idle_timeout: PositiveDuration = 1800.0
     """How long an unused session is kept."""
     keepalive: PositiveDuration = 15.0

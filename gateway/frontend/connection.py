@@ -9,13 +9,14 @@ import asyncio
 import math
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway import jsonrpc
 from gateway.config.models import GatewaySettings
 from gateway.errors import GatewayError, HeadersTooLarge, InvalidRequest, Overloaded, SlowRequest
+from gateway.frontend.backlog import Backlogs
 from gateway.frontend.exchange import encode
 
 MAX_PIPELINED: Final = 16
@@ -53,15 +54,17 @@ def bounds_of(settings: GatewaySettings) -> Bounds:
     return Bounds(settings.header_timeout, settings.read_timeout, settings.max_header_bytes, connections)
 
 
-def connection_class(bounds: Bounds) -> type[HttpToolsProtocol]:
-    """What `uvicorn.Config` takes as `http`."""
-    return type("BoundedConnection", (Connection,), {"bounds": bounds})
+def connection_class(bounds: Bounds, waiting: Backlogs | None = None) -> type[HttpToolsProtocol]:
+    """What `uvicorn.Config` takes as `http`. `waiting` counts what clients have not read."""
+    waiting = waiting if waiting is not None else Backlogs()
+    return type("BoundedConnection", (Connection,), {"bounds": bounds, "waiting": waiting})
 
 
 class Connection(HttpToolsProtocol):
     """One connection. A request that would cross a bound is refused, and the connection closed."""
 
     bounds: ClassVar[Bounds]
+    waiting: ClassVar[Backlogs]
 
     if TYPE_CHECKING:  # uvicorn declares it as what asyncio's transports are
         transport: asyncio.Transport
@@ -76,6 +79,7 @@ class Connection(HttpToolsProtocol):
         self._pieces: list[bytes] = []
         """Of a body, as they came in one go. A client can make them as small as a byte, and each that uvicorn is given
         costs four times as much as keeping it here."""
+        self._unread = self.waiting.open()
         self._began = 0.0
         self._clock: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
@@ -90,6 +94,7 @@ class Connection(HttpToolsProtocol):
         self._stop_clock()
         if self._stall is not None:
             self._stall.cancel()
+        self._unread.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -122,6 +127,7 @@ class Connection(HttpToolsProtocol):
         if self.parser.should_upgrade() and any(name in FRAMING for name, _ in self.headers):
             # The parser is done with it here, and would take its body for the next request.
             self._stop_parser(InvalidRequest("A request with a body cannot ask for another protocol (Upgrade)."))
+        cast("dict[str, Any]", self.scope).update(abort=self.transport.abort, unread=self._unread)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -176,12 +182,20 @@ class Connection(HttpToolsProtocol):
         return cycle.waiting_for_100_continue or not cycle.more_body
 
     def pause_writing(self) -> None:
+        """The client is slower than we are: what it has yet to read is counted from here on."""
         super().pause_writing()
+        unread = self.transport.get_write_buffer_size()
+        if not self._unread.has_room(unread, must=True):
+            self._unread.lose()
+            self.transport.abort()
+            return
+        self._unread.add(unread)
         if self._stall is None:
             self._stall = self.loop.call_later(STALL_SECONDS, self._on_stall, math.inf)
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._unread.clear()
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None

@@ -33,6 +33,7 @@ class Duplex:
         on_open: told once the agent has initialized; before that it may not be sent anything unasked.
         on_notification: told what the agent says unasked.
         on_first: told of the first request, whatever it is, when `agent` knows what its client declares.
+        admit: raises an error for a request that is not to be taken on.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class Duplex:
         on_open: Callable[[ConnectedAgent], None],
         on_notification: OnNotification,
         on_first: Callable[[], None] = lambda: None,
+        admit: Callable[[], None] = lambda: None,
     ) -> None:
+        self._admit = admit
         self.agent = agent
         self._handle = handle
         self._write = write
@@ -87,6 +90,7 @@ class Duplex:
         if id is None:
             self._hear(method, as_object(message.get("params")))
             return
+        self._admit()
         if id in self._in_flight:
             raise InvalidRequest(f"Request id {id!r} is already in use; give every request an id of its own.")
         scope = self._in_flight[id] = anyio.CancelScope()

@@ -14,15 +14,19 @@ import anyio
 from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
+from gateway.frontend.backlog import Backlog, Backlogs
 from gateway.frontend.streams import Channel, event, priming
 from gateway.jsonrpc import Message
+from gateway.request import Principal
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Headers = Iterable[tuple[bytes, bytes]]
 
 MAX_BACKLOG: Final = 1024
-"""Most notifications waiting for a client that does not read. Beyond it they are dropped; the answer never is."""
+"""Most notifications waiting for a client that does not read. Beyond it they are dropped."""
+CHUNK: Final = 256 * 1024
+"""Bytes that are written at a time, or one message."""
 
 STREAM_HEADERS: Final = (
     (b"content-type", b"text/event-stream"),
@@ -36,21 +40,47 @@ def encode(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
 
 
-class EventStream:
-    """The body of a `text/event-stream` response: a queue on one side, `send` on the other."""
+def _nothing() -> None:
+    """Where there is no connection to abort."""
 
-    def __init__(self, send: Send, keepalive: float) -> None:
+
+class EventStream:
+    """The body of a `text/event-stream` response: a queue on one side, `send` on the other.
+
+    Args:
+        backlog: counts what is queued.
+        abort: ends the connection at once.
+    """
+
+    def __init__(
+        self, send: Send, keepalive: float, backlog: Backlog | None = None, abort: Callable[[], None] = _nothing
+    ) -> None:
         self._send = send
         self._keepalive = keepalive
+        self._backlog = backlog if backlog is not None else Backlogs().open()
+        self._abort = abort
         self._queue: deque[bytes] = deque()
         self._filled = anyio.Event()
         self._ended = False
+        self._over = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether notifications are dropped for now."""
+        return len(self._queue) >= MAX_BACKLOG or not self._backlog.has_room(1)
 
     def push(self, data: bytes, *, must: bool = False) -> None:
-        """Queue data; never blocks. Without `must` it is dropped when the client has stopped reading."""
-        if must or len(self._queue) < MAX_BACKLOG:
+        """Queue data; never blocks. When the client does not read it is dropped; with `must`, the stream ends."""
+        if self._over:
+            return
+        if self._backlog.has_room(len(data), must=must) and (must or len(self._queue) < MAX_BACKLOG):
+            self._backlog.add(len(data))
             self._queue.append(data)
             self._filled.set()
+        elif must:
+            self._backlog.lose()
+            self._close()
+            self._abort()
 
     def end(self) -> None:
         """What is queued is the rest of it."""
@@ -59,20 +89,45 @@ class EventStream:
 
     async def run(self, headers: Headers) -> None:
         """Send it all, keeping the connection alive in between, until `end`."""
-        await self._send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *headers]})
-        while True:
-            while self._queue:
-                data = b"".join(self._queue)
-                self._queue.clear()
-                await self._send({"type": "http.response.body", "body": data, "more_body": True})
-            if self._ended:
-                break
-            self._filled = anyio.Event()
-            with anyio.move_on_after(self._keepalive) as waited:
-                await self._filled.wait()
-            if waited.cancelled_caught:
-                self._queue.append(b": keepalive\n\n")
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        try:
+            await self._send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *headers]})
+            begun = False
+            while True:
+                while self._queue:
+                    if begun:
+                        await self._write(b"")  # waits until what was written before is read: only then is there more
+                    begun = True
+                    await self._write(self._take())
+                if self._ended:
+                    break
+                self._filled = anyio.Event()
+                with anyio.move_on_after(self._keepalive) as waited:
+                    await self._filled.wait()
+                if waited.cancelled_caught:
+                    await self._write(b": keepalive\n\n")
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self._close()
+
+    async def _write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def _take(self) -> bytes:
+        """The next messages, in one piece; from here on the connection counts them."""
+        pieces: list[bytes] = []
+        size = 0
+        while self._queue and (not size or size + len(self._queue[0]) <= CHUNK):
+            pieces.append(self._queue.popleft())
+            size += len(pieces[-1])
+        self._backlog.remove(size)
+        return b"".join(pieces)
+
+    def _close(self) -> None:
+        """Nothing is sent any more."""
+        self._over = self._ended = True
+        self._queue.clear()
+        self._backlog.clear()
+        self._filled.set()
 
 
 class Exchange:
@@ -85,6 +140,8 @@ class Exchange:
         channel: the stream of a session that this is, if its client can come back for it.
         prime: whether such a client is given an id to come back with before there is anything to say; its answer is
             then an event as well.
+        backlogs: count what waits for the client, who is `principal`.
+        abort: ends its connection at once.
     """
 
     def __init__(
@@ -97,8 +154,14 @@ class Exchange:
         streams: bool,
         channel: Channel | None = None,
         prime: bool = False,
+        backlogs: Backlogs | None = None,
+        principal: Principal | None = None,
+        abort: Callable[[], None] = _nothing,
     ) -> None:
         self._send = send
+        self._backlogs = backlogs
+        self._principal = principal
+        self._abort = abort
         self._tasks = tasks
         self._keepalive = keepalive
         self._headers = headers
@@ -110,7 +173,7 @@ class Exchange:
 
     def notify(self, method: str, params: dict[str, Any] | None) -> None:
         """Send a notification ahead of the answer."""
-        if self.streams:
+        if self.streams and (self._stream is None or not self._stream.is_full):
             self.write(jsonrpc.notification(method, params), must=False)
 
     def write(self, message: Message, *, must: bool = True) -> None:
@@ -165,7 +228,8 @@ class Exchange:
 
     def _open(self) -> EventStream:
         if self._stream is None:
-            self._stream = EventStream(self._send, self._keepalive)
+            backlog = self._backlogs.open(self._principal) if self._backlogs is not None else None
+            self._stream = EventStream(self._send, self._keepalive, backlog, self._abort)
             if self._channel is not None:
                 self._channel.attach(self._stream, 0, prime=self._prime)
             self._tasks.start_soon(self._write, self._stream)

@@ -114,6 +114,8 @@ class HttpFront:
         if not public and method != "DELETE":  # who ends a session takes load away
             self._overload.check()
         if not mcp:
+            if "unread" in scope:
+                scope["unread"].belongs_to(None)
             if not public:
                 scope["user"] = await self._authenticate(headers, self._origin(scope, headers), None)
             elif path in NAMING and any(name in headers for name in CREDENTIALS):
@@ -126,8 +128,10 @@ class HttpFront:
         view = path.removeprefix("/mcp/") if path.startswith("/mcp/") else None
         principal = await self._authenticate(headers, self._origin(scope, headers), view)
         scope["user"] = principal
+        if "unread" in scope:
+            scope["unread"].belongs_to(principal)
         grant = self._policy.grant(principal)
-        http = Http(headers, receive, send, principal, view, grant, scope["query_string"])
+        http = Http(headers, receive, send, principal, view, grant, scope["query_string"], scope.get("abort", _nothing))
         if path == "/mcp" or view is not None:
             if not await self._has_view(view, grant):
                 raise NotFound(f"No upstream named {view!r} here.")
@@ -145,6 +149,10 @@ class HttpFront:
         """Where a request came from."""
         client = scope.get("client")
         return self._proxies.origin(client[0] if client else "", headers.get("x-forwarded-for"))
+
+
+def _nothing() -> None:
+    """Where there is no connection to abort."""
 
 
 def _is_mcp(path: str) -> bool:

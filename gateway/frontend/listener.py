@@ -18,6 +18,7 @@ import uvicorn
 from anyio.abc import TaskStatus
 
 from gateway.errors import ConfigError
+from gateway.frontend.backlog import Backlogs
 from gateway.frontend.connection import Bounds, connection_class
 from gateway.frontend.exchange import Receive, Send
 
@@ -41,7 +42,8 @@ class Listener:
         ConfigError: the address cannot be listened on.
     """
 
-    def __init__(self, host: str, port: int, bounds: Bounds) -> None:
+    def __init__(self, host: str, port: int, bounds: Bounds, waiting: Backlogs | None = None) -> None:
+        self._waiting = waiting if waiting is not None else Backlogs()
         self._socket = _take(host, port)
         self._host = host
         self._bounds = bounds
@@ -61,7 +63,7 @@ class Listener:
             ConfigError: somebody else listens there after all.
         """
         _listen(self._socket, self._host)
-        self._server = _Uvicorn(_config(self._saying_so(app), self._bounds), task_status.started)
+        self._server = _Uvicorn(_config(self._saying_so(app), self._bounds, self._waiting), task_status.started)
         await self._server.serve([self._socket])
         self._closed.set()
 
@@ -133,13 +135,13 @@ class _Uvicorn(uvicorn.Server):
         self._on_started()
 
 
-def _config(app: Any, bounds: Bounds) -> uvicorn.Config:
+def _config(app: Any, bounds: Bounds, waiting: Backlogs) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         lifespan="off",
         access_log=False,
         log_config=None,
-        http=connection_class(bounds),
+        http=connection_class(bounds, waiting),
         ws="none",
         server_header=False,
         proxy_headers=False,  # whom we believe is decided by `access/proxies.py`

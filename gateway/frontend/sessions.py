@@ -10,19 +10,24 @@ from gateway import jsonrpc
 from gateway.errors import InvalidRequest, SessionNotFound
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.asks import Asks
+from gateway.frontend.backlog import Backlog
 from gateway.frontend.places import Places
 from gateway.frontend.streams import Streams
-from gateway.jsonrpc import RequestId
+from gateway.jsonrpc import Message, RequestId
 from gateway.request import Principal
 
 
 class Session:
-    """One session. `agent.id` is its id."""
+    """One session. `agent.id` is its id.
 
-    def __init__(self, agent: ConnectedAgent) -> None:
+    Args:
+        kept: counts what its client could be given again.
+    """
+
+    def __init__(self, agent: ConnectedAgent, kept: Backlog | None = None) -> None:
         self.agent = agent
         self.asks = Asks()
-        self.streams = Streams()
+        self.streams = Streams(kept)
         self.in_flight: dict[RequestId, anyio.CancelScope] = {}
         self.used_at = time.monotonic()
         agent.outlet = self._notify
@@ -57,12 +62,17 @@ class Session:
             scope.cancel()
         self.asks.close()
         self.streams.standing.end()
+        self.streams.clear()
+
+    def write(self, message: Message) -> None:
+        """Send a message that belongs to no request, and must not be lost."""
+        self.streams.standing.push(message, must=True)
 
     def _notify(self, method: str, params: dict[str, Any] | None) -> None:
         self.streams.standing.push(jsonrpc.notification(method, params), once=True)
 
     async def _ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
-        return await self.asks.ask(self.streams.standing.push, method, params)
+        return await self.asks.ask(self.write, method, params)
 
 
 class Sessions:

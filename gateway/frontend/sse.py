@@ -15,6 +15,7 @@ from gateway.access.in_flight import InFlight
 from gateway.config.models import GatewaySettings
 from gateway.errors import SessionNotFound
 from gateway.frontend.agents import ConnectedAgent, OnNotification
+from gateway.frontend.backlog import Backlogs
 from gateway.frontend.body import read_message
 from gateway.frontend.duplex import Duplex
 from gateway.frontend.exchange import EventStream
@@ -50,7 +51,9 @@ class LegacySse:
         places: Places,
         in_flight: InFlight,
         count_notification: Callable[[Principal, str], Awaitable[None]],
+        waiting: Backlogs,
     ) -> None:
+        self._waiting = waiting
         self._settings = settings
         self._handle = handle
         self._on_open = on_open
@@ -67,7 +70,8 @@ class LegacySse:
         Raises:
             TooManySessions: the principal, or everybody together, has as many as may be.
         """
-        stream = EventStream(http.send, self._settings.keepalive)
+        backlog = self._waiting.open(http.principal)
+        stream = EventStream(http.send, self._settings.keepalive, backlog, http.abort)
         with self._places.held(http.principal), until_expiry(http.principal, stream.end):
             await self._serve(http, stream)
 
@@ -76,7 +80,9 @@ class LegacySse:
         stream.push(b"event: endpoint\ndata: /messages?session_id=%s\n\n" % agent.id.encode())
 
         def write(message: Message) -> None:
-            stream.push(event(message), must="method" not in message)
+            must = "id" in message
+            if must or not stream.is_full:
+                stream.push(event(message), must=must)
 
         async def send(scope: anyio.CancelScope) -> None:
             await stream.run(())

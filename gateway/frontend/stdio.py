@@ -9,10 +9,10 @@ import stat
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, cast
 
 import anyio
-import anyio.lowlevel
+import structlog
 
 from gateway import jsonrpc
 from gateway.config.models import GatewaySettings
@@ -25,6 +25,8 @@ from gateway.jsonrpc import Message
 from gateway.protocol import HANDSHAKE_VERSIONS
 from gateway.request import ANONYMOUS
 from gateway.upstream.lines import LineSplitter, Overlong
+
+log = structlog.stdlib.get_logger("gateway.frontend")
 
 CHUNK: Final = 64 * 1024
 
@@ -44,18 +46,22 @@ async def serve_stdio(
     on_first: Callable[[], None],
     on_end: Callable[[], Awaitable[None]],
     ended: anyio.Event,
+    admit: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until stdin ends, nobody reads stdout any more, or `ended` is set; then finish what is in flight.
 
     Args:
         on_first: told of the agent's first request, when `agent` knows what it declares.
         on_end: told that it is over; returns when what is in flight has ended, one way or another.
+        admit: raises an error for a request that is not to be taken on.
     """
     lines = LineSplitter(settings.max_request_bytes)
-    write_bytes, close_output = await _open_output(ended.set)
+    reading = _Reading()
+    output = await _open_output(settings, reading, ended.set)
 
     def write(message: Message) -> None:
-        write_bytes(jsonrpc.dumps(message) + b"\n")
+        if "id" in message or not output.is_full:
+            output.write(jsonrpc.dumps(message) + b"\n")
 
     def feed(data: bytes) -> None:
         for line in lines.feed(data):
@@ -70,9 +76,9 @@ async def serve_stdio(
             ended.set()
 
     async with anyio.create_task_group() as tg:
-        duplex = Duplex(agent, handle, write, tg, on_open, on_notification, on_first)
+        duplex = Duplex(agent, handle, write, tg, on_open, on_notification, on_first, admit)
         try:
-            await _open_input(feed)
+            await _open_input(feed, reading)
             await ended.wait()
             await on_end()
             await duplex.drain(LAST_WORD_SECONDS)
@@ -80,7 +86,7 @@ async def serve_stdio(
             with anyio.CancelScope(shield=True):
                 await on_close(agent)
                 with anyio.move_on_after(settings.drain_timeout):
-                    await close_output()
+                    await output.close()
 
 
 class _Pipe(asyncio.Protocol):
@@ -96,62 +102,119 @@ class _Pipe(asyncio.Protocol):
         self._feed(b"")
 
 
-async def _open_input(feed: Callable[[bytes], None]) -> None:
+class _Reading:
+    """Whether stdin is read: not while too much waits for the agent to read it."""
+
+    def __init__(self) -> None:
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+        self._transport: asyncio.ReadTransport | None = None
+
+    def of(self, transport: asyncio.ReadTransport) -> None:
+        self._transport = transport
+
+    def pause(self) -> None:
+        self.goes_on.clear()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        self.goes_on.set()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+
+async def _open_input(feed: Callable[[bytes], None], reading: _Reading) -> None:
     """Have stdin delivered to `feed`."""
     loop = asyncio.get_running_loop()
     if _is_pipe(0):
-        await loop.connect_read_pipe(lambda: _Pipe(feed), os.fdopen(os.dup(0), "rb", buffering=0))
+        transport, _ = await loop.connect_read_pipe(lambda: _Pipe(feed), os.fdopen(os.dup(0), "rb", buffering=0))
+        reading.of(transport)
         return
 
     def read() -> None:  # a file or a console: the loop cannot wait for it
         data = b"-"
         while data:
+            reading.goes_on.wait()
             data = os.read(0, CHUNK)
             loop.call_soon_threadsafe(feed, data)
 
     threading.Thread(target=read, name="stdin", daemon=True).start()
 
 
-async def _open_output(on_lost: Callable[[], None]) -> tuple[Callable[[bytes], None], Callable[[], Awaitable[None]]]:
-    """Keep stdout for ourselves; returns what writes to it, and what closes it once all of that has gone out.
+class _Output(asyncio.BaseProtocol):
+    """What is written to the agent, and how much of it waits.
 
     Args:
         on_lost: told when nobody reads it any more; what is written then is dropped.
     """
-    private = os.dup(1)
-    os.dup2(2, 1)
-    if _is_pipe(private):
-        loop = asyncio.get_running_loop()
-        pipe = os.fdopen(private, "wb", buffering=0)
-        transport, protocol = await loop.connect_write_pipe(lambda: _Output(on_lost), pipe)
 
-        def send(data: bytes) -> None:
-            if not protocol.lost.is_set():
-                transport.write(data)
-
-        async def close() -> None:
-            transport.close()
-            await protocol.lost.wait()
-
-        return send, close
-
-    def write(data: bytes) -> None:
-        while data:
-            data = data[os.write(private, data) :]
-
-    return write, anyio.lowlevel.checkpoint
-
-
-class _Output(asyncio.BaseProtocol):
-    """Knows when everything was written, or nobody reads any more."""
-
-    def __init__(self, on_lost: Callable[[], None]) -> None:
+    def __init__(self, settings: GatewaySettings, reading: _Reading, on_lost: Callable[[], None]) -> None:
+        self._settings = settings
+        self._reading = reading
         self._on_lost = on_lost
-        self.lost = anyio.Event()
+        self._lost = anyio.Event()
+        self.is_full = False
+        """Whether notifications are dropped for now."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's own does not inherit from it
+        self._transport.set_write_buffer_limits(self._settings.max_backlog_per_stream)
+
+    def write(self, data: bytes) -> None:
+        if self._lost.is_set():
+            return
+        if self._transport.get_write_buffer_size() > self._settings.max_backlog:
+            log.error("the client does not read its answers", setting="max_backlog")
+            self._transport.abort()
+            self.connection_lost(None)
+        else:
+            self._transport.write(data)
+
+    def pause_writing(self) -> None:
+        self.is_full = True
+        self._reading.pause()
+
+    def resume_writing(self) -> None:
+        self.is_full = False
+        self._reading.resume()
+
+    async def close(self) -> None:
+        """Returns once everything has gone out."""
+        self._transport.close()
+        await self._lost.wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost.set()
+        self._lost.set()
+        self._reading.resume()
         self._on_lost()
+
+
+class _File:
+    """A file or a console, which takes what it is given."""
+
+    is_full = False
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    async def close(self) -> None: ...
+
+
+async def _open_output(settings: GatewaySettings, reading: _Reading, on_lost: Callable[[], None]) -> _Output | _File:
+    """Keep stdout for ourselves; returns what writes to it."""
+    private = os.dup(1)
+    os.dup2(2, 1)
+    if not _is_pipe(private):
+        return _File(private)
+    pipe = os.fdopen(private, "wb", buffering=0)
+    output = _Output(settings, reading, on_lost)
+    await asyncio.get_running_loop().connect_write_pipe(lambda: output, pipe)
+    return output
 
 
 def _is_pipe(fd: int) -> bool:

@@ -32,6 +32,7 @@ from gateway.errors import (
 )
 from gateway.frontend import param_headers
 from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, modern_agent
+from gateway.frontend.backlog import Backlogs
 from gateway.frontend.body import read_message
 from gateway.frontend.exchange import EventStream, Exchange, Receive, Send, encode
 from gateway.frontend.expiry import until_expiry
@@ -80,6 +81,8 @@ class Http:
     sight: Sight
     """What the principal may see."""
     query: bytes = b""
+    abort: Callable[[], None] = lambda: None
+    """End the connection at once."""
 
     def accepts(self, kind: str) -> bool:
         accept = self.headers.get("accept", "*/*").lower()
@@ -112,6 +115,7 @@ class Streamable:
         on_open: told of every handshake-era agent once it is initialized.
         on_notification: told what such an agent says unasked.
         tasks: outlives any one request.
+        waiting, kept: count what waits for clients, and what sessions could be given again.
     """
 
     def __init__(
@@ -125,8 +129,12 @@ class Streamable:
         on_open: Callable[[ConnectedAgent], None],
         on_notification: OnNotification,
         tasks: TaskGroup,
+        waiting: Backlogs,
+        kept: Backlogs,
     ) -> None:
         self._settings = settings
+        self._waiting = waiting
+        self._kept = kept
         self._handle = handle
         self._library = library
         self._sessions = sessions
@@ -172,7 +180,8 @@ class Streamable:
             channel, after = session.streams.find(last_event_id)
         elif channel.connection is not None:
             raise StreamExists("This session has a standing stream already.")
-        stream = EventStream(http.send, self._settings.keepalive)
+        backlog = self._waiting.open(http.principal)
+        stream = EventStream(http.send, self._settings.keepalive, backlog, http.abort)
 
         def pause() -> None:
             channel.detach(stream)
@@ -206,7 +215,7 @@ class Streamable:
 
     async def _open_session(self, http: Http, message: Message) -> None:
         agent = ConnectedAgent(http.principal, http.view, DEFAULT_VERSION)
-        session = Session(agent)
+        session = Session(agent, self._kept.open(http.principal))
         self._sessions.add(session)
         self._on_open(agent)
         opened = False
@@ -338,7 +347,16 @@ class Streamable:
     def _exchange(self, http: Http, session: Session | None, headers: dict[str, str]) -> Exchange:
         streams = http.accepts("text/event-stream")
         if session is None or not streams:
-            return Exchange(http.send, self._tasks, self._settings.keepalive, headers, streams=streams)
+            return Exchange(
+                http.send,
+                self._tasks,
+                self._settings.keepalive,
+                headers,
+                streams=streams,
+                backlogs=self._waiting,
+                principal=http.principal,
+                abort=http.abort,
+            )
         # Who names the type can read it; `*/*` is what plain HTTP tools send.
         prime = _primes(session.agent) and "text/event-stream" in http.headers.get("accept", "")
         return Exchange(
@@ -349,6 +367,9 @@ class Streamable:
             streams=True,
             channel=session.streams.open(),
             prime=prime,
+            backlogs=self._waiting,
+            principal=http.principal,
+            abort=http.abort,
         )
 
     def _watch(self, receive: Receive, scope: anyio.CancelScope) -> None:
@@ -371,7 +392,7 @@ def _asking(session: Session, exchange: Exchange, request: Request) -> Ask:
     """Asks on the request's own stream, or on the standing one if its client wants none."""
 
     async def ask(method: str, params: dict[str, Any] | None) -> dict[str, Any]:
-        write = exchange.write if exchange.streams else session.streams.standing.push
+        write = exchange.write if exchange.streams else session.write
         return await session.asks.ask(write, method, params, request)
 
     return ask

@@ -11,11 +11,13 @@ from typing import Final, Protocol
 
 from gateway import jsonrpc
 from gateway.errors import InvalidRequest
+from gateway.frontend.backlog import Backlog, Backlogs
 from gateway.jsonrpc import Message
 
 MAX_EVENTS: Final = 128
 MAX_BYTES: Final = 128 * 1024
-"""What is kept of a session's standing stream, and of all its others together; the oldest goes first."""
+"""What is kept of a session's standing stream, and of all its others together; the oldest goes first. One answer or
+question may be larger, as long as there is room for it among all that is kept."""
 RETRY_MS: Final = 1000
 """How soon a client whose connection ended should come back for the rest."""
 
@@ -55,12 +57,13 @@ class Channel:
     def id(self, event: int) -> str:
         return f"{self.number}-{event}"
 
-    def record(self, message: Message) -> tuple[int, bytes]:
+    def record(self, message: Message, *, must: bool = True) -> tuple[int, bytes]:
         """Number and keep an event."""
         number = self.streams.next_event()
         recorded = number, event(message, self.id(number))
-        self.events.append(recorded)
-        self.streams.keep(self, len(recorded[1]))
+        if not self.streams.over:
+            self.events.append(recorded)
+            self.streams.keep(self, len(recorded[1]), must=must)
         return recorded
 
     def push(self, message: Message, *, must: bool = False, once: bool = False) -> None:
@@ -69,7 +72,7 @@ class Channel:
         key = hash(jsonrpc.dumps(message)) if once and self.connection is None else None
         if key is not None and self._waits(key):
             return
-        number, data = self.record(message)
+        number, data = self.record(message, must=must)
         if key is not None:
             self._wait(key, number)
         if self.connection is not None:
@@ -130,9 +133,15 @@ class _Kept:
 
 
 class Streams:
-    """All streams of one session. Number 0 is the standing one, which ends with the session."""
+    """All streams of one session. Number 0 is the standing one, which ends with the session.
 
-    def __init__(self) -> None:
+    Args:
+        backlog: counts what is kept.
+    """
+
+    def __init__(self, backlog: Backlog | None = None) -> None:
+        self.over = False
+        self._backlog = backlog if backlog is not None else Backlogs().open()
         self._numbers = count()
         self._events = count(1)
         self._channels: dict[int, Channel] = {}
@@ -159,16 +168,33 @@ class Streams:
     def next_event(self) -> int:
         return next(self._events)
 
-    def keep(self, channel: Channel, size: int) -> None:
-        """An event was recorded; forget the oldest if there is no room for it."""
+    def keep(self, channel: Channel, size: int, *, must: bool) -> None:
+        """An event was recorded; forget the oldest if there is no room for it, and at last itself."""
         kept = self._kept_of_standing if channel is self.standing else self._kept
         kept.events.append((channel, size))
         kept.size += size
-        while len(kept.events) > 1 and (len(kept.events) > MAX_EVENTS or kept.size > MAX_BYTES):
-            oldest, size = kept.events.popleft()
-            kept.size -= size
-            oldest.events.popleft()
-            self.ended(oldest)
+        while len(kept.events) > MAX_EVENTS or (kept.size > MAX_BYTES and (len(kept.events) > 1 or not must)):
+            self._forget(kept)
+        while kept.events and not self._backlog.has_room(self._size - self._backlog.size, must=True):
+            self._forget(kept)
+        self._backlog.resize(self._size)
+
+    @property
+    def _size(self) -> int:
+        return self._kept.size + self._kept_of_standing.size
+
+    def _forget(self, kept: _Kept) -> None:
+        oldest, size = kept.events.popleft()
+        kept.size -= size
+        oldest.events.popleft()
+        self.ended(oldest)
+
+    def clear(self) -> None:
+        """The session is over: nobody comes back."""
+        self.over = True
+        self._kept, self._kept_of_standing = _Kept(), _Kept()
+        self._channels.clear()
+        self._backlog.clear()
 
     def ended(self, channel: Channel) -> None:
         """Forget a stream that has nothing more to say."""

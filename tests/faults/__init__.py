@@ -65,6 +65,7 @@
 | rotation: ids reused or absent, a stranger in between, agents of a withdrawn key | `access/test_oauth_keys` |
 | `X-Forwarded-For` of anybody, a crowd before slow hashes | `access/test_proxies`, `test_turns` |
 | API keys and agents' tokens | `access/test_key_file`, `test_live_keys`, `test_agent_tokens`, `test_agent_store` |
+| slow readers, on HTTP and stdio, anonymous ones too | `frontend/test_backlog`, `test_streams` |
 | nonsense at every parser | `fuzz`; `frontend/test_fuzz`, `config/test_fuzz`; `just fuzz`, `fuzz-guided` |
 
 How many milliseconds a refusal or a deadline may take is not asserted, which on a busy machine would test the machine:

@@ -8,6 +8,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
+from gateway.frontend.backlog import Backlogs
 from gateway.frontend.connection import Bounds, Connection, connection_class
 
 BOUNDS: Final = Bounds(header_timeout=5, read_timeout=9, header_bytes=2048, connections=2)
@@ -103,10 +104,12 @@ class Transport:
 class Client:
     """The other end of a connection, and everything around it."""
 
-    def __init__(self, state: ServerState | None = None, bounds: Bounds = BOUNDS) -> None:
+    def __init__(
+        self, state: ServerState | None = None, bounds: Bounds = BOUNDS, waiting: Backlogs | None = None
+    ) -> None:
         self.loop, self.transport = Loop(), Transport()
         config = uvicorn.Config(_never, lifespan="off", log_config=None, ws="none")
-        made: Any = connection_class(bounds)
+        made: Any = connection_class(bounds, waiting)
         self.connection: Connection = made(config, state or ServerState(), {}, self.loop)
         transport: Any = self.transport
         self.connection.connection_made(transport)
@@ -124,6 +127,12 @@ class Client:
         if not cycle.keep_alive:
             self.transport.close()
         self.connection.on_response_complete()
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        """What the application is given."""
+        scope: Any = self.connection.scope
+        return scope
 
     @property
     def status(self) -> int:

@@ -137,7 +137,7 @@ async def test_only_the_request_named_is_cancelled() -> None:
     named, other = anyio.CancelScope(), anyio.CancelScope()
     one.begin(1, named)
     one.begin("1", other)
-    others: list[object] = [None, 2, [], {}, True, 1.0]
+    others: list[object] = [None, 2, [], {}, True, 1.5]
     for id in others:
         one.cancel(id)
     assert (named.cancel_called, other.cancel_called) == (False, False)

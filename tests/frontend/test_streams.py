@@ -134,7 +134,7 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes_first() -> None:
     with pytest.raises(InvalidRequest):
         streams.find(client.last)
     assert back(streams, new.id(0)).said == list(range(MAX_EVENTS))
-    new.push({"n": 1, "filler": "x" * MAX_BYTES})
+    new.push({"n": 1, "filler": "x" * MAX_BYTES}, must=True)
     assert back(streams, new.id(0)).said == [1]
 
 

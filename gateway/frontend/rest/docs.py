@@ -1,9 +1,11 @@
 """`/docs`: Swagger UI from an installed package. The page loads nothing from elsewhere and has no inline code."""
 
+from collections.abc import AsyncGenerator
 from importlib.resources import files
 from typing import Final
 
 from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
 
 from gateway.errors import NotFound
 
@@ -53,12 +55,15 @@ POLICY: Final = "; ".join(
 PACKAGE: Final = "fastapi_offline"
 """Keeps Swagger UI's files; nothing else of it is used."""
 TYPES: Final = {"swagger-ui-bundle.js": "text/javascript; charset=utf-8", "swagger-ui.css": "text/css; charset=utf-8"}
+SLICE: Final = 16 * 1024
+"""Bytes that are sent at a time, each once the last was read: anybody may ask for these, and not read them."""
 KEPT: Final = {"cache-control": "max-age=3600"}
 
 
 def docs_routes() -> APIRouter:
     router = APIRouter(include_in_schema=False)
     folder = files(PACKAGE) / "static"
+    read: dict[str, bytes] = {}
 
     @router.get("/docs")
     async def page() -> Response:
@@ -72,6 +77,16 @@ def docs_routes() -> APIRouter:
     def asset(name: str) -> Response:  # in a thread: it reads a file
         if name not in TYPES:
             raise NotFound("Nothing here. The page is /docs.")
-        return Response((folder / name).read_bytes(), headers=KEPT | {"content-type": TYPES[name]})
+        if name not in read:
+            read[name] = (folder / name).read_bytes()
+        size = str(len(read[name]))
+        return StreamingResponse(
+            _sliced(read[name]), headers=KEPT | {"content-type": TYPES[name], "content-length": size}
+        )
 
     return router
+
+
+async def _sliced(data: bytes) -> AsyncGenerator[bytes]:
+    for start in range(0, len(data), SLICE):
+        yield data[start : start + SLICE]
