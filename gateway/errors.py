@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from gateway import protocol
+from gateway.harmless import clipped
 
 RETRY_SECONDS: Final = 5
 """When to try again what failed for want of something that an operator has to mend."""
@@ -77,7 +78,7 @@ class MethodNotFound(GatewayError):
     code, status, outcome = protocol.METHOD_NOT_FOUND, 404, "method_not_found"
 
     def __init__(self, method: str, reason: str = "") -> None:
-        super().__init__("Method not found" + (f": {reason}" if reason else ""), data={"method": method})
+        super().__init__("Method not found" + (f": {reason}" if reason else ""), data={"method": clipped(method)})
 
 
 class HeaderMismatch(GatewayError):
@@ -103,7 +104,7 @@ class UnknownTool(GatewayError):
     code, outcome = protocol.INVALID_PARAMS, "unknown_tool"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"Unknown tool: {name}. Call tools/list to see the tools there are now.")
+        super().__init__(f"Unknown tool: {clipped(name)}. Call tools/list to see the tools there are now.")
 
 
 class UnknownPrompt(GatewayError):
@@ -112,7 +113,7 @@ class UnknownPrompt(GatewayError):
     code, outcome = protocol.INVALID_PARAMS, "unknown_prompt"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"Unknown prompt: {name}. Call prompts/list to see the prompts there are now.")
+        super().__init__(f"Unknown prompt: {clipped(name)}. Call prompts/list to see the prompts there are now.")
 
 
 class UnknownResource(GatewayError):
@@ -121,7 +122,7 @@ class UnknownResource(GatewayError):
     code, outcome = protocol.RESOURCE_NOT_FOUND, "unknown_resource"
 
     def __init__(self, uri: str) -> None:
-        super().__init__(f"Resource not found: {uri}", data={"uri": uri})
+        super().__init__(f"Resource not found: {clipped(uri)}", data={"uri": clipped(uri, 2000)})
 
 
 class SessionNotFound(GatewayError):

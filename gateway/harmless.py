@@ -28,3 +28,8 @@ class Clipped(str):
         clipped.limit = limit
         clipped.whole = text[: limit + LONGEST_SECRET]
         return clipped
+
+
+def clipped(text: str, length: int = 200) -> str:
+    """`text` in at most so many characters, to be shown or kept."""
+    return text if len(text) <= length else text[: length - 1] + "…"

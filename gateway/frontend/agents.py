@@ -3,11 +3,12 @@
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from gateway import sdk
+from gateway import jsonrpc, sdk
 from gateway.bridge import questions
 from gateway.errors import AgentCannot, HeaderMismatch, InvalidParams, MethodNotFound, UnsupportedVersion
+from gateway.harmless import clipped
 from gateway.jsonrpc import Message, as_object
 from gateway.protocol import (
     HEADER_MISMATCH,
@@ -20,6 +21,9 @@ from gateway.protocol import (
     Era,
 )
 from gateway.request import Ask, Notify, Principal
+
+MAX_CAPABILITIES: Final = 8 * 1024
+"""Bytes."""
 
 
 def _nowhere(method: str, params: dict[str, Any] | None) -> None:
@@ -67,6 +71,24 @@ def carries_envelope(params: Mapping[str, Any] | None) -> bool:
     return isinstance(meta, dict) and META_VERSION in meta
 
 
+def declared(value: object) -> dict[str, Any]:
+    """A client's capabilities, which are kept as long as it is there.
+
+    Raises:
+        InvalidParams: they are larger than any are.
+    """
+    capabilities = as_object(value)
+    if capabilities and len(jsonrpc.dumps(capabilities)) > MAX_CAPABILITIES:
+        raise InvalidParams(f"The client's capabilities are larger than {MAX_CAPABILITIES} bytes")
+    return capabilities
+
+
+def described(value: object) -> dict[str, Any]:
+    """What is kept of `clientInfo`: who it is, and not its icons."""
+    info = as_object(value)
+    return {name: clipped(info[name]) for name in ("name", "title", "version") if isinstance(info.get(name), str)}
+
+
 def modern_agent(
     message: Message, principal: Principal, view: str | None, headers: Mapping[str, str] | None = None
 ) -> ConnectedAgent:
@@ -99,8 +121,8 @@ def modern_agent(
         principal,
         view,
         route.protocol_version,
-        capabilities=as_object(meta.get(META_CLIENT_CAPABILITIES)),
-        info=as_object(meta.get(META_CLIENT_INFO)),
+        capabilities=declared(meta.get(META_CLIENT_CAPABILITIES)),
+        info=described(meta.get(META_CLIENT_INFO)),
         log_level=level,
         lasting=False,
     )

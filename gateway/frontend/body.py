@@ -1,13 +1,16 @@
 """Reading a request body: capped, and plain. How long it may take is the connection's business."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from gateway import jsonrpc
 from gateway.errors import InvalidRequest, ParseError, PayloadTooLarge, UnsupportedMediaType
 from gateway.frontend.exchange import Receive
 from gateway.jsonrpc import Message, as_object
 from gateway.protocol import META_CLIENT_CAPABILITIES
+
+MAX_ID: Final = 1024
+"""Characters of an id or a progress token: it is kept, and repeated with each message about its request."""
 
 
 async def read_message(headers: Mapping[str, str], receive: Receive, cap: int) -> Message:
@@ -53,12 +56,20 @@ def check_shape(message: Message) -> Message:
     is_response = method is None and "id" in message and ("result" in message or "error" in message)
     if message.get("jsonrpc") != "2.0" or not (is_request or is_response):
         raise InvalidRequest("Not a JSON-RPC 2.0 request, notification or response.")
+    if _is_long(message.get("id")):
+        raise InvalidRequest(f"The id is longer than {MAX_ID} characters.")
     if params is not None:
         if not isinstance(params, dict):
             raise InvalidRequest("params must be an object.")
         message["params"] = params
         _mend(as_object(cast("object", params)))
+        if _is_long(as_object(message["params"].get("_meta")).get("progressToken")):
+            raise InvalidRequest(f"The progressToken is longer than {MAX_ID} characters.")
     return message
+
+
+def _is_long(id: object) -> bool:
+    return isinstance(id, str) and len(id) > MAX_ID
 
 
 def _mend(params: dict[str, Any]) -> None:

@@ -18,11 +18,10 @@ from gateway.config.models import GatewaySettings
 from gateway.errors import GatewayError, HeadersTooLarge, InvalidRequest, Overloaded, SlowRequest
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.exchange import encode
+from gateway.frontend.plain_http import PlainParser
 
 MAX_PIPELINED: Final = 16
 """Requests that may wait on one connection for the answer to an earlier one. Hardly a client sends any."""
-FRAMING: Final = (b"content-length", b"transfer-encoding")
-"""Headers that announce a body."""
 STALL_SECONDS: Final = 30.0
 """How long a client may take to read `STALL_BYTES` of what was written to it."""
 STALL_BYTES: Final = 64 * 1024
@@ -71,6 +70,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._parser = PlainParser(self)
+        self.parser = cast("Any", self._parser)
         self._in_head = True
         self._arriving = False
         """Whether a request has begun and not ended."""
@@ -123,10 +124,13 @@ class Connection(HttpToolsProtocol):
             self._stop_parser(HeadersTooLarge(self.bounds.header_bytes))
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop_parser(InvalidRequest("Too many requests on one connection wait for their answers."))
-        assert self.parser is not None
-        if self.parser.should_upgrade() and any(name in FRAMING for name, _ in self.headers):
-            # The parser is done with it here, and would take its body for the next request.
-            self._stop_parser(InvalidRequest("A request with a body cannot ask for another protocol (Upgrade)."))
+        if self._parser.get_method() == b"CONNECT":
+            self._stop_parser(InvalidRequest("This is no proxy."))
+        if self._names_another_host():
+            self._stop_parser(InvalidRequest("The request's target names another host than its Host header."))
+        if self._parser.should_upgrade():
+            self._parser.ignore_offer(self.url, self.headers)
+            return
         cast("dict[str, Any]", self.scope).update(abort=self.transport.abort, unread=self._unread)
         super().on_headers_complete()
 
@@ -140,11 +144,20 @@ class Connection(HttpToolsProtocol):
             super().on_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def on_message_complete(self) -> None:
+        if self._parser.is_repeating:
+            return
         self._pass_on()
         self._arriving = False
         self._overhead = 0
         self._stop_clock()
         super().on_message_complete()
+
+    def _names_another_host(self) -> bool:
+        """Whether the target is an absolute one whose host is not the one that the request is checked by."""
+        if self.url.startswith((b"/", b"*")):
+            return False
+        authority = self.url.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
+        return [value for name, value in self.headers if name == b"host"] != [authority]
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)

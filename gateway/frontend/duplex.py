@@ -14,9 +14,10 @@ from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
 from gateway.errors import AgentCannot, GatewayError, InvalidRequest
-from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, modern_agent
+from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, declared, modern_agent
 from gateway.frontend.asks import Asks
 from gateway.frontend.body import check_shape, decode
+from gateway.harmless import Clipped
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR, Era
 from gateway.request import Principal, Request
@@ -140,7 +141,7 @@ class Duplex:
         except GatewayError as error:
             return jsonrpc.error(id, error.code, error.message, error.data)
         except Exception:
-            log.exception("request failed", method=message["method"])
+            log.exception("request failed", method=Clipped(message["method"], 100))
             return jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
 
     def _describe(self, message: Message, params: dict[str, Any], sender: Principal) -> ConnectedAgent:
@@ -156,7 +157,7 @@ class Duplex:
         else:
             agent.era = Era.HANDSHAKE
             if message["method"] == "initialize":
-                agent.capabilities = as_object(params.get("capabilities"))
+                agent.capabilities = declared(params.get("capabilities"))
         self._spoke = True
         self._on_first()
         return agent

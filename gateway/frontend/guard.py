@@ -5,6 +5,7 @@ where its page came from; that must be this machine, or a place the configuratio
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,6 +13,10 @@ from urllib.parse import urlsplit
 from gateway.errors import Forbidden
 
 _LOOPBACK_NAMES: Final = frozenset({"localhost"})
+
+
+_FORM: Final = re.compile(r"(?:\[[^\]\s]*\]|[^\[\]:/?#@,\s\\]*)(?::\d*)?")
+"""`Host`: one name or address, and perhaps a port (RFC 9110, 7.2)."""
 
 
 class MisdirectedRequest(Forbidden):
@@ -55,6 +60,8 @@ class Guard:
         return parts.scheme in ("http", "https") and _is_loopback(parts.hostname or "")
 
     def _is_host(self, host: str) -> bool:
+        if _FORM.fullmatch(host) is None:
+            return False
         name = _name(host)
         return host in self._hosts or name in self._hosts or name in _LOOPBACK_NAMES or _is_address(name)
 

@@ -3,13 +3,14 @@
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
+from urllib.parse import quote
 
 import structlog
 
 from gateway.access.metadata import WELL_KNOWN
 from gateway.access.policy import Grant, Policy
 from gateway.access.proxies import TrustedProxies
-from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
+from gateway.errors import GatewayError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
 from gateway.frontend.anonymous import AnonymousQueue
 from gateway.frontend.exchange import Receive, Send
 from gateway.frontend.guard import Guard
@@ -32,6 +33,9 @@ PUBLIC: Final = ("/health", "/readyz", "/metrics", "/docs", "/openapi.json")
 NAMING: Final = ("/readyz", "/metrics")
 """Those of them that tell more to who may know."""
 CREDENTIALS: Final = ("x-api-key", "x-agent-token", "authorization")
+
+UNESCAPED: Final = "/:@!$&'()*+,;="
+"""What needs no escape in a path, besides letters, digits and `-._~` (RFC 3986, 3.3)."""
 
 CORS_HEADERS: Final = (
     (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
@@ -79,6 +83,7 @@ class HttpFront:
             return
         try:
             headers = read_headers(scope["headers"])
+            _check_spelling(scope)
             origin = headers.get("origin")
             self._guard.check(headers.get("host"), origin)
             if origin is not None:
@@ -157,6 +162,17 @@ def _nothing() -> None:
 
 def _is_mcp(path: str) -> bool:
     return path in ("/mcp", "/sse", "/messages") or path.startswith("/mcp/")
+
+
+def _check_spelling(scope: Scope) -> None:
+    """
+    Raises:
+        InvalidRequest: the path is spelled so that whoever stands in front of us could take it for another
+            (`/mcp%2fname`).
+    """
+    raw = scope.get("raw_path", b"")
+    if b"%" in raw and quote(scope["path"], safe=UNESCAPED).lower() != raw.decode("latin-1").lower():
+        raise InvalidRequest("The path has escapes that it does not need.")
 
 
 def _with_cors(send: Send, origin: str) -> Send:

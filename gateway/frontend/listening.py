@@ -99,6 +99,8 @@ class Listening:
     async def _listen(self, request: Request, ended: anyio.Event) -> dict[str, Any]:
         wanted, uris = _filter(request.params)
         kinds = [kind for kind in CHANGE_NOTIFICATIONS if wanted.get(f"{kind}ListChanged") is True]
+        request.params.clear()  # whatever else it holds would be kept as long as the stream
+        del wanted
         tag = {META_SUBSCRIPTION_ID: request.id}
 
         def notify(method: str, params: dict[str, Any] | None) -> None:

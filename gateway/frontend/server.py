@@ -29,7 +29,7 @@ from gateway.errors import (
     UnknownTool,
     UpstreamUnavailable,
 )
-from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.agents import ConnectedAgent, declared, described
 from gateway.frontend.extensions import Extensions, family_of
 from gateway.frontend.listening import Listening
 from gateway.frontend.log_messages import LogMessages
@@ -219,8 +219,8 @@ class Server:
         if not isinstance(requested, str):
             raise InvalidParams("protocolVersion must be a string")
         agent.version = requested if requested in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[-1]
-        agent.capabilities = as_object(request.params.get("capabilities"))  # lenient: absent means none
-        agent.info = as_object(request.params.get("clientInfo"))
+        agent.capabilities = declared(request.params.get("capabilities"))  # lenient: absent means none
+        agent.info = described(request.params.get("clientInfo"))
         return {"protocolVersion": agent.version, "serverInfo": self._identity(agent), **self._offer(request)}
 
     async def _discover(self, request: Request) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from gateway.frontend.body import read_message
 from gateway.frontend.exchange import EventStream, Exchange, Receive, Send, encode
 from gateway.frontend.expiry import until_expiry
 from gateway.frontend.sessions import Session, Sessions
+from gateway.harmless import Clipped
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import (
     DEFAULT_VERSION,
@@ -65,7 +66,9 @@ MODERN_STATUSES: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400, INVALID_PARAMS
 PRIMING_VERSION: Final = "2025-11-25"
 """The first revision whose clients know events without a message."""
 
-ROUTING_HEADERS: Final = frozenset({b"mcp-protocol-version", b"mcp-method", b"mcp-name", b"mcp-session-id"})
+ROUTING_HEADERS: Final = frozenset(
+    {b"mcp-protocol-version", b"mcp-method", b"mcp-name", b"mcp-session-id", b"host", b"origin", b"content-type"}
+)
 
 
 @dataclass(slots=True)
@@ -334,7 +337,7 @@ class Streamable:
                 status = error.status if error.ends_exchange else _status(error.code, agent.era)
                 headers.update(error.headers)
             except Exception:
-                log.exception("request failed", method=request.method)
+                log.exception("request failed", method=Clipped(request.method, 100))
                 answer = jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
         silence.cancel()
         if watch is not None:

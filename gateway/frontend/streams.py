@@ -85,7 +85,7 @@ class Channel:
 
     def _wait(self, key: int, number: int) -> None:
         if len(self.waiting) >= 2 * MAX_EVENTS:
-            oldest = max(self.sent + 1, self.events[0][0])
+            oldest = max(self.sent + 1, self.events[0][0] if self.events else 0)
             self.waiting = {key: number for key, number in self.waiting.items() if number >= oldest}
         self.waiting[key] = number
 

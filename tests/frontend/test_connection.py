@@ -265,15 +265,61 @@ def test_headers_that_two_readers_might_read_differently(line: bytes) -> None:
     assert client.refused()["error"]["message"] == "The request is not HTTP."
 
 
-@pytest.mark.parametrize("body", [b"Content-Length: 2", b"Transfer-Encoding: chunked"])
-@pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
-def test_a_body_is_not_taken_for_the_next_request_because_of_an_upgrade(body: bytes, protocol: bytes) -> None:
+INNER = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+OFFERS = {
+    "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQBAAAAAAIAAAAA\r\n",
+    "websocket": b"upgrade: websocket\r\nconnection: keep-alive, upgrade\r\n",
+    "twice": b"Connection: upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket\r\nConnection: upgrade\r\n",
+}
+BODIES = {
+    "declared": b"Content-Length: %d\r\n\r\n%b" % (len(INNER), INNER),
+    "chunked": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(INNER), INNER),
+}
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+def test_an_offer_of_another_protocol_is_ignored_and_its_body_is_no_request(offer: str, body: str, step: int) -> None:
     client = Client()
-    client.send(b"POST /mcp HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: " + protocol + b"\r\n" + body)
-    client.send(b"\r\n\r\n")
+    data = b"POST /mcp?x=1 HTTP/1.1\r\nHost: x\r\n" + OFFERS[offer] + BODIES[body]
+    client.send(*(data[at : at + step] for at in range(0, len(data), step)))
+    first = client.loop.running
+    assert first is not None
+    assert (first.body, first.more_body, first.scope["raw_path"]) == (INNER, False, b"/mcp")
+    assert not {b"upgrade", b"http2-settings"} & {name for name, _ in first.scope["headers"]}
+    assert not client.connection.pipeline
+    client.answer()
+    client.send(WHOLE)
+    assert client.loop.running is not first
+    assert client.loop.running.body == b"{}"
+    assert not client.transport.written
+
+
+@pytest.mark.parametrize(
+    "fields", [b"Content-Length: 2\r\nContent-Length: 3", b"Content-Length: 2\r\nTransfer-Encoding: x"]
+)
+def test_an_offer_hides_no_ambiguous_body(fields: bytes) -> None:
+    client = Client()
+    client.send(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n" + fields + b"\r\n\r\n{}")
     assert client.status == 400
-    assert "Upgrade" in client.refused()["error"]["message"]
     assert client.loop.running is None
+
+
+@pytest.mark.parametrize(
+    "line", [b"CONNECT x:1 HTTP/1.1", b"GET http://evil.example/health HTTP/1.1", b"GET http://x:1/health HTTP/1.1"]
+)
+def test_a_target_that_is_somewhere_else(line: bytes) -> None:
+    client = Client()
+    client.send(line + b"\r\nHost: x\r\n\r\n")
+    assert client.status == 400
+    assert client.loop.running is None
+
+
+def test_a_target_may_name_the_host() -> None:
+    client = Client()
+    client.send(b"GET http://x/health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.loop.running is not None
 
 
 def test_an_upgrade_without_a_body_is_ignored() -> None:

@@ -98,3 +98,11 @@ def test_these_origins_are_not(origin: str) -> None:
         GUARD.check("localhost", origin)
     assert caught.value.status == 403
     assert "allowed_origins" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1, evil.example", "127.0.0.1:x", "127.0.0.1:1:2", "127.0.0.1@evil", "[::1]x"]
+)
+def test_a_host_is_one_name_and_perhaps_a_port(host: str) -> None:
+    with pytest.raises(Forbidden):
+        Guard([], []).check(host, None)

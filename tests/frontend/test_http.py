@@ -12,7 +12,7 @@ from tests.frontend.conftest import MAX_BODY
 from tests.interaction._http import BOTH, JSON, fields, post, posted, sent
 from tests.interaction._requirements import requirement
 from tests.interaction._wire import Message, request
-from tests.servers.peers import SECONDS
+from tests.servers.peers import OPENING, SECONDS
 
 LIST = request("tools/list", id=1)
 MODERN_LIST = request("tools/list", modern=True, id=1)
@@ -189,3 +189,44 @@ def test_a_preflight_is_answered_for_an_allowed_origin(url: str) -> None:
         assert "authorization" in allowed, "which the asterisk leaves out"
     with posted(url, LIST) as response:
         assert "Access-Control-Allow-Origin" not in response.headers, "who is no browser needs none"
+
+
+# --- Spelling ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("second", ["evil.example", "127.0.0.1"])
+def test_a_second_host_is_refused(url: str, second: str) -> None:
+    for path in ("/health", "/mcp"):
+        answer = raw_http(url, f"GET {path} HTTP/1.1", f"Host: {second}")
+        assert answer.startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("path", ["/mcp%2fraw", "/mcp/%72aw", "/%6dcp", "/upstreams%2Fraw", "/mcp/raw%2f..%2fall"])
+def test_a_path_with_escapes_that_it_does_not_need_is_refused(url: str, path: str) -> None:
+    assert raw_http(url, f"POST {path} HTTP/1.1", "Content-Type: application/json").startswith(b"HTTP/1.1 400")
+
+
+# --- Size -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_kept_of_a_client_is_small(url: str) -> None:
+    huge = {"sampling": {"x": "x" * 9000}}
+    _, answer = post(url, request("initialize", {**OPENING, "capabilities": huge}))
+    assert answer["error"]["code"] == -32602
+    call = request("tools/list", modern=True)
+    call["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = huge
+    assert post(url, call)[1]["error"]["code"] == -32602
+    info = {"name": "x" * 50_000, "version": "1", "icons": [{"src": "data:,"}] * 100}
+    assert post(url, request("initialize", {**OPENING, "clientInfo": info}))[1]["result"]["serverInfo"]
+
+
+def test_ids_and_tokens_are_short_for_they_are_repeated(url: str) -> None:
+    for message in (request("ping", id="x" * 1025), request("ping", {"_meta": {"progressToken": "x" * 1025}})):
+        status, answer = post(url, message)
+        assert (status, answer["error"]["code"]) == (400, -32600)
+    assert post(url, request("ping", id="x" * 1024))[1]["id"] == "x" * 1024
+
+
+def test_what_is_repeated_to_a_client_is_clipped(url: str) -> None:
+    for message in (request("x" * 50_000), request("tools/call", {"name": "x" * 50_000})):
+        assert len(json.dumps(post(url, message)[1])) < 1000
