@@ -1,6 +1,6 @@
 """Reading a request body: capped, and plain. How long it may take is the connection's business."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from gateway import jsonrpc
@@ -9,6 +9,10 @@ from gateway.frontend.exchange import Receive
 from gateway.jsonrpc import Message, as_object
 from gateway.protocol import META_CLIENT_CAPABILITIES
 
+BATCH_VERSION: Final = "2025-03-26"
+"""The only revision with batches (basic, "Batching")."""
+MAX_BATCH: Final = 100
+NO_BATCHES: Final = f"There must be one JSON-RPC message; batches are part of MCP {BATCH_VERSION} only."
 MAX_ID: Final = 1024
 """Characters of an id or a progress token: it is kept, and repeated with each message about its request."""
 
@@ -19,12 +23,39 @@ async def read_message(headers: Mapping[str, str], receive: Receive, cap: int) -
     Raises:
         UnsupportedMediaType, PayloadTooLarge, ParseError, InvalidRequest: what it says.
     """
+    messages = await read_messages(headers, receive, cap)
+    if isinstance(messages, list):
+        raise InvalidRequest(NO_BATCHES)
+    return messages
+
+
+async def read_messages(headers: Mapping[str, str], receive: Receive, cap: int) -> Message | list[object]:
+    """What a POST carries: one message, or a batch that `check_batch` has yet to look at.
+
+    Raises:
+        UnsupportedMediaType, PayloadTooLarge, ParseError, InvalidRequest: what it says.
+    """
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType("Content-Type must be application/json.")
     message = decode(await read_body(headers, receive, cap))
     if isinstance(message, list):
-        raise InvalidRequest("The body must be one JSON-RPC message; batches are not part of MCP since 2025-06-18.")
+        return cast("list[object]", message)
     return check_shape(_unwrap(as_object(message)))
+
+
+def check_batch(batch: Sequence[object], version: str) -> list[Message]:
+    """
+    Raises:
+        InvalidRequest: there are no batches in that revision, or it is not one of its messages.
+    """
+    if version != BATCH_VERSION:
+        raise InvalidRequest(NO_BATCHES)
+    if not 0 < len(batch) <= MAX_BATCH:
+        raise InvalidRequest(f"A batch has 1 to {MAX_BATCH} messages.")
+    messages = [check_shape(as_object(one)) for one in batch]
+    if any(message.get("method") == "initialize" for message in messages):
+        raise InvalidRequest("initialize must not be part of a batch.")
+    return messages
 
 
 def decode(data: bytes) -> object:
@@ -61,9 +92,9 @@ def check_shape(message: Message) -> Message:
     if params is not None:
         if not isinstance(params, dict):
             raise InvalidRequest("params must be an object.")
-        message["params"] = params
-        _mend(as_object(cast("object", params)))
-        if _is_long(as_object(message["params"].get("_meta")).get("progressToken")):
+        members = message["params"] = as_object(cast("object", params))
+        _mend(members)
+        if _is_long(as_object(members.get("_meta")).get("progressToken")):
             raise InvalidRequest(f"The progressToken is longer than {MAX_ID} characters.")
     return message
 

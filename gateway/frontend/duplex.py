@@ -6,7 +6,7 @@ the connection's handshake.
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import structlog
@@ -16,10 +16,10 @@ from gateway import jsonrpc
 from gateway.errors import AgentCannot, GatewayError, InvalidRequest
 from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, declared, modern_agent
 from gateway.frontend.asks import Asks
-from gateway.frontend.body import check_shape, decode
+from gateway.frontend.body import check_batch, check_shape, decode
 from gateway.harmless import Clipped
 from gateway.jsonrpc import Message, RequestId, as_object
-from gateway.protocol import INTERNAL_ERROR, Era
+from gateway.protocol import INTERNAL_ERROR, REQUEST_CANCELLED, Era
 from gateway.request import Principal, Request
 
 log = structlog.stdlib.get_logger("gateway.frontend")
@@ -41,7 +41,7 @@ class Duplex:
         self,
         agent: ConnectedAgent,
         handle: Callable[[Request], Awaitable[dict[str, Any]]],
-        write: Callable[[Message], None],
+        write: Callable[[Message | list[Message]], None],
         tasks: TaskGroup,
         on_open: Callable[[ConnectedAgent], None],
         on_notification: OnNotification,
@@ -70,19 +70,46 @@ class Duplex:
         try:
             message = decode(data)
         except GatewayError as error:
-            self._refuse(None, error)
+            self._refuse(None, error, self._write)
             return
+        if isinstance(message, list) and self._opened:
+            self._receive_batch(cast("list[object]", message))
+        else:
+            self._receive(cast("object", message), self._write)
+
+    def _receive(self, message: object, write: Callable[[Message], None]) -> None:
         try:
-            self.take(check_shape(as_object(message)))
+            self.take(check_shape(as_object(message)), write=write)
         except GatewayError as error:
             id = as_object(message).get("id")
-            self._refuse(id if jsonrpc.is_id(id) else None, error)
+            self._refuse(id if jsonrpc.is_id(id) else None, error, write)
 
-    def take(self, message: Message, sender: Principal | None = None) -> None:
+    def _receive_batch(self, batch: list[object]) -> None:
+        """Several messages at once, as 2025-03-26 has it: answered in one piece."""
+        try:
+            messages = check_batch(batch, self.agent.version)
+        except GatewayError as error:
+            self._refuse(None, error, self._write)
+            return
+        answers: list[Message] = []
+        owed = sum("id" in message and "method" in message for message in messages)
+
+        def write(answer: Message) -> None:
+            answers.append(answer)
+            if len(answers) == owed:
+                self._write(answers)
+
+        for message in messages:
+            self._receive(message, write)
+
+    def take(
+        self, message: Message, sender: Principal | None = None, write: Callable[[Message], None] | None = None
+    ) -> None:
         """Take one decoded message of the right shape.
 
         Args:
             sender: whose credential it came with, where each message brings one.
+            write: takes its answer, where that does not go out by itself.
         """
         method, id = message.get("method"), message.get("id")
         if method is None:
@@ -96,7 +123,7 @@ class Duplex:
             raise InvalidRequest(f"Request id {id!r} is already in use; give every request an id of its own.")
         scope = self._in_flight[id] = anyio.CancelScope()
         self._idle = anyio.Event()
-        self._tasks.start_soon(self._serve, message, id, scope, sender or self.agent.opener)
+        self._tasks.start_soon(self._serve, message, id, scope, sender or self.agent.opener, write or self._write)
 
     def _hear(self, method: str, params: dict[str, Any]) -> None:
         if method == "notifications/cancelled":
@@ -117,10 +144,19 @@ class Duplex:
         """The agent has gone, and answers nothing any more."""
         self._asks.close()
 
-    async def _serve(self, message: Message, id: RequestId, scope: anyio.CancelScope, sender: Principal) -> None:
+    async def _serve(
+        self,
+        message: Message,
+        id: RequestId,
+        scope: anyio.CancelScope,
+        sender: Principal,
+        write: Callable[[Message], None],
+    ) -> None:
         try:
             with scope:
-                self._write(await self._answer(message, id, sender))
+                write(await self._answer(message, id, sender))
+            if scope.cancelled_caught and write != self._write:  # a batch is answered when all of it is
+                write(jsonrpc.error(id, REQUEST_CANCELLED, "Request cancelled"))
         finally:
             del self._in_flight[id]
             if not self._in_flight:
@@ -170,5 +206,5 @@ class Duplex:
     def _notify(self, method: str, params: dict[str, Any] | None) -> None:
         self._write(jsonrpc.notification(method, params))
 
-    def _refuse(self, id: RequestId | None, error: GatewayError) -> None:
-        self._write(jsonrpc.error(id, error.code, error.message, error.data))
+    def _refuse(self, id: RequestId | None, error: GatewayError, write: Callable[[Message], None]) -> None:
+        write(jsonrpc.error(id, error.code, error.message, error.data))

@@ -195,21 +195,22 @@ class Exchange:
         """Turn to a stream when nothing was said for a while. The caller cancels the timer when it has its answer."""
         return asyncio.get_running_loop().call_later(self._keepalive, self._on_silence)
 
-    async def finish(self, answer: Message | None, status: int = 200) -> None:
-        """Send the answer; None for a request that was cancelled and is owed none."""
+    async def finish(self, answer: Message | list[Message] | None, status: int = 200) -> None:
+        """Send the answer, or those to a batch; None for a request that was cancelled and is owed none."""
         if self._stream is None:
             await self._send_whole(answer, status)
             return
-        if answer is not None:
-            self.write(answer)
+        for one in answer if isinstance(answer, list) else [answer]:
+            if one is not None:
+                self.write(one)
         if self._channel is not None:
             self._channel.end()
         self._stream.end()
         await self._written.wait()
 
-    async def _send_whole(self, answer: Message | None, status: int) -> None:
+    async def _send_whole(self, answer: Message | list[Message] | None, status: int) -> None:
         """Nothing was said before: one response of a known length."""
-        if self._prime and self._channel is not None and answer is not None and status == 200:
+        if self._prime and self._channel is not None and isinstance(answer, dict) and status == 200:
             body = priming(self._channel.id(0)) + self._channel.record(answer)[1]
             self._channel.end()
             headers = [*STREAM_HEADERS]

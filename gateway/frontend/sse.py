@@ -79,8 +79,8 @@ class LegacySse:
         agent = ConnectedAgent(http.principal, http.view, HANDSHAKE_VERSIONS[0])
         stream.push(b"event: endpoint\ndata: /messages?session_id=%s\n\n" % agent.id.encode())
 
-        def write(message: Message) -> None:
-            must = "id" in message
+        def write(message: Message | list[Message]) -> None:
+            must = isinstance(message, list) or "id" in message
             if must or not stream.is_full:
                 stream.push(event(message), must=must)
 

@@ -59,8 +59,8 @@ async def serve_stdio(
     reading = _Reading()
     output = await _open_output(settings, reading, ended.set)
 
-    def write(message: Message) -> None:
-        if "id" in message or not output.is_full:
+    def write(message: Message | list[Message]) -> None:
+        if isinstance(message, list) or "id" in message or not output.is_full:
             output.write(jsonrpc.dumps(message) + b"\n")
 
     def feed(data: bytes) -> None:

@@ -33,7 +33,7 @@ from gateway.errors import (
 from gateway.frontend import param_headers
 from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, modern_agent
 from gateway.frontend.backlog import Backlogs
-from gateway.frontend.body import read_message
+from gateway.frontend.body import NO_BATCHES, check_batch, read_messages
 from gateway.frontend.exchange import EventStream, Exchange, Receive, Send, encode
 from gateway.frontend.expiry import until_expiry
 from gateway.frontend.sessions import Session, Sessions
@@ -155,7 +155,10 @@ class Streamable:
         if not http.accepts("application/json"):
             raise NotAcceptable("Accept must include application/json and text/event-stream.")
         with self._in_flight.held(http.principal):
-            message = await read_message(http.headers, http.receive, self._settings.max_request_bytes)
+            message = await read_messages(http.headers, http.receive, self._settings.max_request_bytes)
+        if isinstance(message, list):
+            await self._post_batch(http, message)
+            return
         if "id" not in message and "method" in message:
             await self._count_notification(http.principal, message["method"])
         version = http.headers.get("mcp-protocol-version")
@@ -236,6 +239,37 @@ class Streamable:
         else:
             await self._answer(http, message, session.agent, session, _session_header(session.agent))
 
+    async def _post_batch(self, http: Http, batch: list[object]) -> None:
+        """Several messages at once, as 2025-03-26 has it: answered in one piece, or one by one on a stream."""
+        if "mcp-session-id" not in http.headers:
+            raise InvalidRequest(NO_BATCHES)
+        session = self._session(http)
+        messages = check_batch(batch, session.agent.version)
+        requests = [message for message in messages if "id" in message and "method" in message]
+        for message in messages:
+            if "id" not in message:
+                await self._count_notification(http.principal, message["method"])
+            if message not in requests:
+                self._take(message, session, http.principal)
+        if not requests:
+            await reply_empty(http.send, 202)
+            return
+        headers = _session_header(session.agent)
+        exchange = self._exchange(http, session, headers)
+        silence = exchange.open_if_silent()
+        answers: list[Message] = []
+
+        async def answer(message: Message) -> None:
+            one, _ = await self._handled(http, message, session.agent, session, exchange, headers)
+            if one is not None:
+                answers.append(one)
+
+        async with anyio.create_task_group() as tg:
+            for message in requests:
+                tg.start_soon(answer, message)
+        silence.cancel()
+        await exchange.finish(answers)
+
     def _take(self, message: Message, session: Session, sender: Principal) -> None:
         """A notification or a response; nobody is owed an answer."""
         method, params = message.get("method"), as_object(message.get("params"))
@@ -301,8 +335,25 @@ class Streamable:
         extra: Mapping[str, str] | None = None,
     ) -> bool:
         """Handle one request and send what comes of it. Returns whether it succeeded."""
-        id: RequestId = message["id"]
         exchange = self._exchange(http, session, headers)
+        silence = exchange.open_if_silent()
+        answer, status = await self._handled(http, message, agent, session, exchange, headers, extra)
+        silence.cancel()
+        await exchange.finish(answer, status)
+        return answer is not None and "result" in answer
+
+    async def _handled(
+        self,
+        http: Http,
+        message: Message,
+        agent: ConnectedAgent,
+        session: Session | None,
+        exchange: Exchange,
+        headers: dict[str, str],
+        extra: Mapping[str, str] | None = None,
+    ) -> tuple[Message | None, int]:
+        """The answer to one request, None if nobody is owed one, and its HTTP status."""
+        id: RequestId = message["id"]
         params = as_object(message.get("params"))
         request = Request(
             id,
@@ -317,9 +368,8 @@ class Streamable:
         )
         if session is not None:
             request.ask = _asking(session, exchange, request)
-        silence = exchange.open_if_silent()
         watch: asyncio.TimerHandle | None = None
-        answer, status, succeeded = None, 200, False
+        answer, status = None, 200
         with anyio.CancelScope() as scope:
             if agent.era is Era.MODERN:
                 watch = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch, http.receive, scope)
@@ -328,7 +378,6 @@ class Streamable:
                     session.begin(id, scope)
                 try:
                     answer = jsonrpc.result(id, await self._handle(request))
-                    succeeded = True
                 finally:
                     if session is not None:
                         session.end(id)
@@ -339,13 +388,11 @@ class Streamable:
             except Exception:
                 log.exception("request failed", method=Clipped(request.method, 100))
                 answer = jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
-        silence.cancel()
         if watch is not None:
             watch.cancel()
         if answer is None and session is not None:
             answer = jsonrpc.error(id, REQUEST_CANCELLED, "Request cancelled")
-        await exchange.finish(answer, status)
-        return succeeded
+        return answer, status
 
     def _exchange(self, http: Http, session: Session | None, headers: dict[str, str]) -> Exchange:
         streams = http.accepts("text/event-stream")

@@ -22,7 +22,7 @@ RETRY_MS: Final = 1000
 """How soon a client whose connection ended should come back for the rest."""
 
 
-def event(message: Message, id: str | None = None) -> bytes:
+def event(message: Message | list[Message], id: str | None = None) -> bytes:
     """One server-sent event that carries a message."""
     head = b"id: %s\n" % id.encode() if id is not None else b""
     return b"%sevent: message\ndata: %s\n\n" % (head, jsonrpc.dumps(message))

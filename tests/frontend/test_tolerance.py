@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.frontend.test_http import post_bytes
 from tests.interaction._gateway import PATIENT, child, config_file, stdio_command
-from tests.interaction._http import open_session, post
+from tests.interaction._http import BOTH, JSON, open_session, post, posted, sent
 from tests.interaction._wire import Pipe, piped, request, shake_hands
 from tests.servers.peers import OPENING, SECONDS
 
@@ -91,3 +91,61 @@ def test_capabilities_of_clients_that_know_no_empty_object(url: str) -> None:
         opening = request("initialize", {**OPENING, "capabilities": capabilities})
         assert post(url, opening)[1]["result"]["protocolVersion"] == OPENING["protocolVersion"]
     assert post(url, request("tools/list"), open_session(url))[0] == 200
+
+
+# --- Batches ----------------------------------------------------------------------------------------------------------
+
+OLD = {**OPENING, "protocolVersion": "2025-03-26"}
+BATCH = [
+    request("ping", id="a"),
+    {"jsonrpc": "2.0", "method": "notifications/initialized"},
+    request("tools/call", {"name": "raw__echo", "arguments": {"a": 1}}, id="b"),
+    request("nonesuch/method", id="c"),
+]
+
+
+def judge(answers: list[dict[str, Any]]) -> None:
+    by_id = {answer["id"]: answer for answer in answers}
+    assert by_id["a"]["result"] == {}
+    assert by_id["b"]["result"]["structuredContent"] == {"a": 1}
+    assert by_id["c"]["error"]["code"] == -32601
+    assert len(answers) == 3
+
+
+def session_of(url: str, opening: dict[str, Any]) -> dict[str, str]:
+    with posted(url, request("initialize", opening)) as response:
+        session = {"Mcp-Session-Id": response.headers["Mcp-Session-Id"]}
+        response.read()
+    return session
+
+
+def test_a_session_of_2025_03_26_may_send_batches(url: str) -> None:
+    session = session_of(url, OLD)
+    status, answers = post_bytes(url, json.dumps(BATCH).encode(), **session)
+    assert status == 200
+    judge(answers)
+    with sent("POST", url, json.dumps(BATCH[1:2]).encode(), BOTH | JSON | session) as response:
+        assert (response.status, response.read()) == (202, b"")
+    for wrong in ([], [request("initialize", OLD)], [request("ping")] * 101, [7]):
+        assert post_bytes(url, json.dumps(wrong).encode(), **session)[1]["error"]["code"] == -32600
+
+
+def test_nobody_else_may(url: str, tmp_path: Path) -> None:
+    for session in ({}, session_of(url, OPENING)):
+        status, answer = post_bytes(url, json.dumps(BATCH).encode(), **session)
+        assert (status, answer["error"]["code"]) == (400, -32600)
+    with piped(started(tmp_path)) as pipe:
+        shake_hands(pipe)
+        pipe.send(json.dumps(BATCH).encode())
+        assert pipe.receive()["error"]["code"] == -32600
+
+
+def test_a_batch_over_stdio(tmp_path: Path) -> None:
+    with piped(started(tmp_path)) as pipe:
+        pipe.send(request("initialize", OLD, id=0))
+        assert pipe.receive()["result"]["protocolVersion"] == "2025-03-26"
+        pipe.send(json.dumps(BATCH).encode())
+        answers: Any = None
+        while not isinstance(answers, list):
+            answers = json.loads(pipe.line())
+        judge(cast("list[dict[str, Any]]", answers))
