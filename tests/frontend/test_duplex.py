@@ -23,7 +23,7 @@ class Wired:
     """A connection to test: what was handled, written, opened."""
 
     def __init__(self) -> None:
-        self.written: list[dict[str, Any]] = []
+        self.written: list[Any] = []
         self.opened: list[ConnectedAgent] = []
         self.handled: list[Request] = []
         self.heard: list[tuple[str, dict[str, Any]]] = []

@@ -88,7 +88,7 @@ def test_a_child_prints_what_it_likes(stream: bytes, at: list[int]) -> None:
 @given(streams, cuts)
 def test_a_client_says_what_it_likes(stream: bytes, at: list[int]) -> None:
     async def talk() -> None:
-        written: list[dict[str, Any]] = []
+        written: list[Any] = []
         splitter = LineSplitter(CAP)
         async with anyio.create_task_group() as tg:
             agent = ConnectedAgent(ANONYMOUS, None, "2025-11-25")
