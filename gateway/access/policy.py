@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from gateway.access.spellings import glob_forms, normal_form, spellings
+from gateway.access.spellings import glob_forms, may_match_uris, normal_form, spellings
 from gateway.request import Principal
 
 EVERYBODY: Final = "*"
@@ -81,7 +81,7 @@ class Grant:
 
     @property
     def _is_ruled(self) -> bool:
-        return bool(self.rules or self.agent_rules or self.doubtful_rules)
+        return bool(self._all_rules)
 
     @property
     def unrestricted(self) -> bool:
@@ -139,19 +139,16 @@ class Grant:
     def denies(self, public: str) -> bool:
         """Whether a rule denies it, whatever upstream it belongs to. A glob for URIs means all spellings of itself."""
         return any(
-            fnmatchcase(public, glob)
-            for _, rule in (*self.rules, *self.agent_rules)
-            for each in rule.deny
-            for glob in glob_forms(each)
+            fnmatchcase(public, glob) for _, rule in self._all_rules for each in rule.deny for glob in glob_forms(each)
         )
 
     @property
+    def _all_rules(self) -> tuple[tuple[int, Rule], ...]:
+        return (*self.rules, *self.agent_rules, *self.doubtful_rules)
+
+    @property
     def _is_about_uris(self) -> bool:
-        return any(
-            ":" in glob or glob[:1] in ("*", "?", "[")
-            for _, rule in (*self.rules, *self.agent_rules)
-            for glob in (*rule.deny, *(rule.allow or ()))
-        )
+        return any(may_match_uris(glob) for _, rule in self._all_rules for glob in (*rule.deny, *(rule.allow or ())))
 
 
 def _decide(rules: Sequence[tuple[int, Rule]], public: str) -> Verdict:

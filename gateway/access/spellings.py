@@ -18,7 +18,10 @@ _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\]|%(?![0-9A-Fa-f]{2})|%(?:[01][0-9
 """Characters that no URI has and servers treat differently, their escapes, and escapes that are none."""
 _HIDDEN: Final = re.compile(r"%(?:2F|5C|25|3F|23)", re.IGNORECASE)
 """Escapes of controls and of `/ \\ % ? #`: decoded, they would divide a path elsewhere."""
+_SCHEME_BEGINS: Final = re.compile(r"[A-Za-z0-9+.-]*[*?\[]")
+"""How a glob begins that has no colon and yet matches URIs: with a wildcard where their scheme is."""
 _DOTS: Final = (".", "..")
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443", "ftp": "21"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +66,29 @@ def spellings(uri: str) -> Iterator[str]:
         scheme, path = parts.scheme.lower(), parts.path.split("/")
         for segments in ([host.lower(), *path], path)[: 1 + (scheme == "file")]:  # a file's host may as well be absent
             bare = "/".join(_resolved(segments)[0])
-            yield from (f"{scheme}:{slashes}{bare}{end}" for slashes in ("", "/", "//", "///") for end in ("", "/"))
+            ends = dict.fromkeys(("", "/", parts.rest))
+            yield from (f"{scheme}:{slashes}{bare}{end}" for slashes in ("", "/", "//", "///") for end in ends)
         yield form
         yield str(replace(parts, rest=""))
 
 
+def may_match_uris(glob: str) -> bool:
+    """Whether a glob of a rule can be about URIs. One for tools and prompts has the `_` of their names, which no scheme
+    has, before its first wildcard; what begins otherwise is taken for both."""
+    return ":" in glob or _SCHEME_BEGINS.match(glob) is not None
+
+
 @lru_cache(maxsize=4096)
 def glob_forms(glob: str) -> tuple[str, ...]:
-    """A glob as it is written, and, if it is one for URIs, with scheme and host in lower case and without escapes."""
+    """A glob as it is written, and, if it is one for URIs, with scheme and host in lower case, without escapes and
+    without the port that its scheme has anyway."""
     parts = _split(glob)
-    if not parts.scheme:
-        return (glob,)
     decoded = _decoded(glob)
-    return tuple(dict.fromkeys([glob, *([str(decoded)] if decoded is not None else [])]))
+    if not parts.scheme or decoded is None:
+        return (glob,)
+    host, colon, port = (decoded.authority or "").rpartition(":")
+    bare = replace(decoded, authority=host) if colon and port == _DEFAULT_PORTS.get(decoded.scheme) else decoded
+    return tuple(dict.fromkeys([glob, str(decoded), str(bare)]))
 
 
 def _split(uri: str) -> _Uri:

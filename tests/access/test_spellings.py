@@ -130,3 +130,34 @@ def test_everything_has_a_normal_form_or_none(uri: str) -> None:
 def test_a_normal_form_is_its_own(uri: str) -> None:
     form = normal_form(uri)
     assert form is None or normal_form(form) in (form, None)
+
+
+@pytest.mark.parametrize("uri", ["memo://1", "MEMO://1", "%6demo://1", "memo:/a/../1"])
+def test_a_glob_without_a_colon_is_about_uris_too_if_it_can_match_one(uri: str) -> None:
+    grant = Policy([Rule(("*",), deny=("memo*",))]).grant(Principal("key:1"))
+    assert not grant.admits_uri("b", uri, [uri], is_listed=False)
+    grant = Policy([Rule(("*",), allow=("file*/public/*",))]).grant(Principal("key:1"))
+    assert grant.admits_uri("b", "file:///public/x", ["file:///public/x"], is_listed=False)
+    climbing = "file:///public/../etc/passwd"
+    assert not grant.admits_uri("b", climbing, [climbing], is_listed=False)
+
+
+@pytest.mark.parametrize("uri", ["test://secret/x", "TEST://secret/x", "test://secret/%78", "test://open/../secret/x"])
+def test_no_spelling_gets_past_a_rule_about_groups_that_are_not_all_known(uri: str) -> None:
+    rules = [Rule(("group:guests",), deny=("test://secret/*",))]
+    grant = Policy(rules).grant(Principal("oauth:i|s", groups_cut=True))
+    assert not grant.admits_uri("b", uri, [uri], is_listed=False)
+
+
+@pytest.mark.parametrize(
+    ("glob", "uri"),
+    [
+        ("https://h:443/x*", "https://h/x1"),
+        ("https://h:443/x*", "https://H:0443/x1"),
+        ("https://h/a?of=1*", "https://h./a?of=1"),
+        ("https://h/a?of=1*", "https://me@h:443/a?of=1"),
+    ],
+)
+def test_ports_and_queries_of_a_rule_hold_for_other_spellings_of_the_host(glob: str, uri: str) -> None:
+    grant = Policy([Rule(("*",), deny=(glob,))]).grant(Principal("key:1"))
+    assert not grant.admits_uri("b", uri, [uri], is_listed=False)
