@@ -71,6 +71,10 @@ bench-neighbours *arguments:
 bench-faults *arguments:
     uv run python -m tests.bench.faults "$@"
 
+# How long the gateway stalls while 100 servers with 200 tools each start, and while lists change all the time
+bench-catalogue *arguments:
+    uv run python -m tests.bench.catalogue "$@"
+
 # All that is fuzzed, 20,000 examples each instead of 100; arguments go to pytest
 fuzz *arguments:
     @scripts/test tests/fuzz tests/frontend/test_fuzz.py tests/config/test_fuzz.py tests/upstream/test_events.py tests/upstream/test_lines.py tests/test_jsonrpc.py --hypothesis-profile=fuzz "$@"

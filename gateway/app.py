@@ -11,6 +11,7 @@ import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 
+from gateway import sdk
 from gateway.access import configured
 from gateway.access.entry import Entry
 from gateway.access.in_flight import InFlight
@@ -150,7 +151,7 @@ class Gateway:
                 tg.start_soon(self._run_upstreams, start)
                 tg.start_soon(self._parking.run)
                 tg.start_soon(self._snapshots.run)
-                tg.start_soon(self._pinning.run, self._on_pins)
+                tg.start_soon(self._pinning.run, lambda: self._judge_anew(tg))
                 yield tg
                 tg.cancel_scope.cancel()
         finally:
@@ -219,6 +220,7 @@ class Gateway:
         aside = Listener(metrics.host, metrics.port, bounds, waiting) if metrics.host is not None else None
         async with asked_to_stop() as stop, self.running() as tg:
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
+            await anyio.to_thread.run_sync(sdk.load)  # before anybody is there who would notice
             streamable = Streamable(
                 settings,
                 self.handle,
@@ -314,10 +316,13 @@ class Gateway:
         self.server.configure(config.gateway, configured.rules(config), config.prefix)
         self._snapshots.is_outdated()
 
-    def _on_pins(self) -> None:
+    def _judge_anew(self, tasks: TaskGroup) -> None:
+        tasks.start_soon(self._on_pins)
+
+    async def _on_pins(self) -> None:
         """Somebody approved something: what upstreams offer is judged anew."""
         for upstream in list(self.upstreams.values()):
-            self.server.on_listing(upstream, ())
+            await self.server.on_listing(upstream, ())
 
     async def _leave(self, listener: Listener, sessions: Sessions, sse: LegacySse) -> None:
         """Stop serving HTTP. Whoever sends us traffic is told first, and sockets are closed last."""

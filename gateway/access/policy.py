@@ -8,7 +8,7 @@ Whom a rule is about is said by typed selectors: an owner, a group and an id liv
 text an identity provider makes up can be taken for something else.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
@@ -86,6 +86,11 @@ class Grant:
     @property
     def unrestricted(self) -> bool:
         return self.upstreams is None and not self._is_ruled
+
+    @property
+    def within(self) -> Hashable:
+        """What decides which items of an upstream may be used; None: whoever sees the upstream sees all."""
+        return (self.rules, self.agent_rules, self.doubtful_rules) if self._is_ruled else None
 
     def sees_upstream(self, upstream: str) -> bool:
         return self.upstreams is None or upstream in self.upstreams

@@ -3,10 +3,12 @@
 Built by `merge`. `Catalogue()` is the empty one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Final, Literal
 
+from gateway import jsonrpc
 from gateway.catalogue.intake import Dropped
 from gateway.catalogue.naming import prefixed
 from gateway.catalogue.ownership import Ownership
@@ -62,6 +64,11 @@ class Catalogue:
     """`(upstream, own URI)` → public URI, of the listed resources."""
     ownership: Ownership = field(default=NOBODYS, compare=False, repr=False)
 
+    @property
+    def size(self) -> int:
+        """How many items there are."""
+        return len(self.tools) + len(self.resources) + len(self.templates) + len(self.prompts)
+
     def tool(self, public: str) -> Owner | None:
         return self.tool_owners.get(public)
 
@@ -100,6 +107,14 @@ class Catalogue:
         mine = (template for template in self.matchers if template.upstream == upstream and template.prefix)
         forms += (prefixed(template.prefix, own) for template, _ in matching(mine, own, public=False))
         return tuple(dict.fromkeys(forms))
+
+
+def fingerprint(shown: Iterable[tuple[str, Owner]]) -> str:
+    """Hash of a list as agents see it, by public name or URI."""
+    digest = blake2b(digest_size=16)
+    for public, owner in shown:
+        digest.update(jsonrpc.dumps(public) + jsonrpc.dumps(owner.item))
+    return digest.hexdigest()
 
 
 def changed(old: Catalogue, new: Catalogue) -> set[ChangeKind]:

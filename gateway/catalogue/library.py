@@ -1,14 +1,19 @@
-"""The catalogue of every view, as each principal sees it; rebuilt when an upstream's lists change.
+"""The catalogue of every view, as each principal sees it; one update costs what it changed.
 
-A view is the merged catalogue under public names, or one upstream's own at `/mcp/{upstream}`. Most principals see all
-of it and share one catalogue; a restricted one gets its own, made when first asked for.
+A view is the merged catalogue under public names, or one upstream's own at `/mcp/{upstream}`. What an upstream
+contributes to either is made when it lists anew (`parts`), once for all who see the same of it; a merged catalogue is
+put together from that when somebody asks for it.
 """
 
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol
 
+import anyio
+import anyio.to_thread
 import structlog
+from anyio.lowlevel import checkpoint
 
 from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner, changed
 from gateway.catalogue.intake import Kind, ToolRules, UpstreamItems
@@ -16,8 +21,8 @@ from gateway.catalogue.merge import Prefix, claims, merge
 from gateway.catalogue.naming import SEPARATOR, public_prefix
 from gateway.catalogue.ownership import Claimants, Ownership
 from gateway.catalogue.ownership_reports import tell
+from gateway.catalogue.parts import Part, join, public_names_of
 from gateway.catalogue.pins import Change, Verdict
-from gateway.catalogue.restrict import restrict
 from gateway.config.models import ServerConfig
 from gateway.upstream.listing import Listing
 
@@ -28,10 +33,12 @@ View = str | None
 
 NOTHING: Final = Catalogue()
 
-MAX_RESTRICTED: Final = 512
-"""Most catalogues of restricted principals kept; the one unused for longest is made anew when needed."""
-MAX_SEEN: Final = 16_384
-"""Most answers kept to whether somebody sees an upstream."""
+MAX_JOINED_ITEMS: Final = 250_000
+"""Most items in the merged catalogues that are kept, all together; the one unused for longest goes first."""
+MAX_SIGHTS: Final = 4_096
+"""Most people of whom it is known what they see."""
+LARGE: Final = 500
+"""Items of a listing from which on it is worked on beside the event loop."""
 
 
 class Sight(Protocol):
@@ -40,12 +47,13 @@ class Sight(Protocol):
     @property
     def unrestricted(self) -> bool: ...
 
-    def sees_upstream(self, upstream: str) -> bool:
-        """Whether the credential includes the upstream; what of it may be used is another matter."""
+    @property
+    def within(self) -> Hashable:
+        """What decides which items of an upstream it sees; None: nothing does. Equal ones see the same of each."""
         ...
 
-    def sees_all_of(self, upstream: str) -> bool:
-        """Whether nothing that the upstream offers is hidden, whatever it may come to offer."""
+    def sees_upstream(self, upstream: str) -> bool:
+        """Whether the credential includes the upstream; what of it may be used is another matter."""
         ...
 
     def admits(self, upstream: str, public: str) -> bool:
@@ -82,19 +90,28 @@ class Library:
         self._judge = judge
         self._verdicts: dict[str, Verdict] = {}
         self._claimants = Claimants()
-        self._ownership = Ownership()
+        self._ownership = self._claimants.ownership(self._rules)
         self._order: Sequence[str] = ()
         self._blocked: dict[str, Mapping[tuple[str, str], Change]] = {}
         """Only of upstreams of which something is."""
         self._held_back: dict[View, Catalogue] = {}
-        self._whole: dict[View, Catalogue] = {None: NOTHING, **dict.fromkeys(servers, NOTHING)}
-        self._changes: dict[View, set[ChangeKind]] = {}
-        self._public: dict[tuple[Kind, str, str], str] = {}
-        self._offered: dict[str, frozenset[str]] = {}
-        """Upstream → the public names and URIs of all that it offers or, while it is away, last offered."""
-        self._seen: dict[tuple[str, Sight], bool] = {}
-        self._restricted: OrderedDict[tuple[View, Sight], Catalogue] = OrderedDict()
-        self._outdated: dict[tuple[View, Sight], Catalogue] = {}
+        self._own: dict[str, Part] = {}
+        """Upstream → its own view."""
+        self._merged: dict[str, Part] = {}
+        """Upstream → what it contributes to the merged view."""
+        self._offered: dict[str, Part] = {}
+        """The same of all upstreams; of one that is away, as it was."""
+        self._replaced: dict[View, list[tuple[Part | None, Part | None]]] = {}
+        """View → parts before and after the last update, of those that it changed."""
+        self._joined: OrderedDict[tuple[Part, ...], Catalogue] = OrderedDict()
+        self._joined_items = 0
+        self._generation = 0
+        """How often the configuration has changed."""
+        self._is_unowned = False
+        """Whether it is to be found out anew whose each URI is."""
+        self._seen: dict[Sight, tuple[Part, ...]] = {}
+
+    # --- What somebody sees -------------------------------------------------------------------------------------------
 
     def has(self, view: View, sight: Sight) -> bool:
         """Whether there is such a view for somebody of that sight."""
@@ -102,35 +119,28 @@ class Library:
 
     def sees(self, upstream: str, sight: Sight) -> bool:
         """Whether an upstream is there for somebody of that sight: one of which it may use nothing is not."""
-        if upstream not in self._whole or not sight.sees_upstream(upstream):
+        if upstream not in self._rules or not sight.sees_upstream(upstream):
             return False
-        if sight.sees_all_of(upstream):
-            return True
-        seen = self._seen.get((upstream, sight))
-        if seen is None:
-            if len(self._seen) >= MAX_SEEN:
-                self._seen.clear()
-            seen = any(sight.admits(upstream, public) for public in self._offered.get(upstream, ()))
-            self._seen[upstream, sight] = seen
-        return seen
+        part = self._offered.get(upstream)
+        return sight.within is None or (part is not None and not self._restricted(part, sight).is_empty)
 
     def view(self, view: View, sight: Sight) -> Catalogue:
         """The catalogue of somebody of that sight; an empty one where there is no such view, or no longer."""
-        if sight.unrestricted or view not in self._whole:
-            return self.whole(view)
-        key = view, sight
-        catalogue = self._restricted.get(key)
-        if catalogue is None:
-            catalogue = self._restricted[key] = self._restrict(view, sight)
-            if len(self._restricted) > MAX_RESTRICTED:
-                self._restricted.popitem(last=False)
-        else:
-            self._restricted.move_to_end(key)
-        return catalogue
+        if view is None:
+            return self._join(self._parts(sight))
+        part = self._own.get(view)
+        return self._restricted(part, sight).catalogue if part is not None and self.sees(view, sight) else NOTHING
 
     def whole(self, view: View) -> Catalogue:
         """The view of somebody who may see everything."""
-        return self._whole.get(view, NOTHING)
+        if view is None:
+            return self._join(tuple(self._merged.values()))
+        part = self._own.get(view)
+        return part.catalogue if part is not None else NOTHING
+
+    def knows(self, upstream: str) -> bool:
+        """Whether it was ever seen what an upstream offers."""
+        return upstream in self._offered
 
     def verdict(self, upstream: str) -> Verdict:
         """How what an upstream offers compares with its pins."""
@@ -163,17 +173,44 @@ class Library:
     def public_form(self, kind: Kind, upstream: str, original: str) -> str:
         """The name or URI by which the merged catalogue, and so the policy, knows an item; a URI nobody listed keeps
         its own form."""
-        return self._public.get((kind, upstream, original), original)
+        part = self._merged.get(upstream)
+        return part.public.get((kind, original), original) if part is not None else original
+
+    def changes(self, view: View, sight: Sight) -> set[ChangeKind]:
+        """Which lists the last `update` changed for somebody."""
+        kinds = set[ChangeKind]()
+        for before, after in self._replaced.get(view, ()):
+            old, new = (
+                NOTHING if part is None else self._restricted(part, sight).catalogue for part in (before, after)
+            )
+            name = before.name if before is not None else after.name if after is not None else ""
+            if sight.sees_upstream(name):
+                kinds |= changed(old, new)
+        return kinds
+
+    # --- What upstreams list ------------------------------------------------------------------------------------------
 
     def update(self, listings: Iterable[tuple[str, Listing | None]]) -> set[View]:
         """Take new listings (None: the upstream offers nothing now); returns the views that may have changed."""
-        names = [name for name, listing in listings if self._take(name, listing)]
-        return self._rebuild(names) if names else set()
+        names = [name for name, listing in listings if self._take(name, self._judged(name, listing))]
+        self._replaced = {}
+        if names:
+            _at_once(self._rebuild(names))
+        return set(self._replaced)
+
+    async def take_in(self, name: str, listing: Listing | None) -> set[View]:
+        """The same for one listing, in steps between which others get their turn. One update at a time."""
+        size = 0 if listing is None else sum(map(len, (listing.tools, listing.resources, listing.prompts)))
+        self._replaced = {}
+        if self._take(name, self._judged(name, listing)):
+            await checkpoint()
+            await _in_steps(self._rebuild([name]), beside=size >= LARGE)
+        return set(self._replaced)
 
     def recall(self, order: Sequence[str], listings: Iterable[tuple[str, Listing | None]]) -> None:
         """Begin with what was known last time, when the servers stood in that order: who owned which URI then is
         compared with who owns it now."""
-        self._order = order
+        self._order, self._is_unowned = order, True
         self.update(listings)
 
     def configure(
@@ -185,52 +222,24 @@ class Library:
         for name in before.keys() - self._rules.keys():
             self._take(name, None)
             self._claimants.update(name, None)
-            del self._whole[name]
-            self._offered.pop(name, None)
+            for parts in (self._own, self._merged, self._offered):
+                parts.pop(name, None)
         stale = {name for name, rules in self._rules.items() if rules != before.get(name)}
-        stale |= {name for name, listing in listings if self._take(name, listing)}
-        self._rebuild(stale)
-        self._restricted.clear()  # the rules they were made by may be others, and so may everybody's public names
+        stale |= {name for name, listing in listings if self._take(name, self._judged(name, listing))}
+        self._generation += 1
+        self._is_unowned = True
+        self._replaced = {}
+        self._joined.clear()
+        self._joined_items = 0
+        _at_once(self._rebuild(stale))
 
-    def _rebuild(self, names: Collection[str]) -> set[View]:
-        for name in names:
-            if name in self._verdicts:  # else what it claimed stays claimed: it may only be away
-                self._claimants.update(name, claims(self._items(name, self._verdicts[name].listing)))
-        before, self._ownership = self._ownership, self._claimants.ownership(self._rules)
-        if self._order:
-            before, self._order = self._claimants.ownership(self._order), ()
-        tell(before, self._ownership)
-        rebuilt: dict[View, Catalogue] = {name: self._build([name], "own") for name in names}
-        rebuilt[None] = self._build(list(self._verdicts), self._prefix)
-        self._hold_back()
-        self._changes = {view: changed(self.whole(view), new) for view, new in rebuilt.items()}
-        self._whole.update(rebuilt)
-        self._public = _public_forms(rebuilt[None])
-        self._offered |= _by_upstream(self._public)
-        self._seen.clear()
-        self._outdated = {key: old for key, old in self._restricted.items() if key[0] in rebuilt}
-        for key in self._outdated:
-            del self._restricted[key]
-        for dropped in rebuilt[None].dropped:
-            if dropped.upstream in names:
-                log.warning(
-                    "item left out",
-                    upstream=dropped.upstream,
-                    kind=dropped.kind,
-                    name=dropped.name,
-                    reason=dropped.reason,
-                )
-        return set(rebuilt)
+    # --- Inside -------------------------------------------------------------------------------------------------------
 
-    def changes(self, view: View, sight: Sight) -> set[ChangeKind]:
-        """Which lists the last `update` changed for somebody."""
-        if sight.unrestricted:
-            return self._changes.get(view, set())
-        old = self._outdated.get((view, sight))
-        return changed(old, self.view(view, sight)) if old is not None else set()
+    def _judged(self, name: str, listing: Listing | None) -> Verdict | None:
+        return self._judge(name, listing) if listing is not None else None
 
-    def _take(self, name: str, listing: Listing | None) -> bool:
-        verdict = self._judge(name, listing) if listing is not None else None
+    def _take(self, name: str, verdict: Verdict | None) -> bool:
+        """Returns whether it is another one than before."""
         if verdict == self._verdicts.get(name):
             return False
         if verdict is None:
@@ -239,51 +248,141 @@ class Library:
             self._verdicts[name] = verdict
         return True
 
-    def _build(self, names: Iterable[str], prefix: Prefix) -> Catalogue:
-        known = [self._items(name, self._verdicts[name].listing) for name in names if name in self._verdicts]
-        return merge(known, prefix, None if prefix == "own" else self._ownership) if known else NOTHING
+    def _rebuild(self, names: Collection[str]) -> "_Steps":
+        """Make anew what depends on these upstreams: in steps, of which only the last changes what anybody sees."""
+        while True:
+            generation = self._generation
+            for name in names:
+                if name in self._verdicts:  # else what it claimed stays claimed: it may only be away
+                    self._is_unowned |= self._claimants.update(name, claims(self._items(name)))
+            ownership = self._claimants.ownership(self._rules) if self._is_unowned else self._ownership
+            affected = [name for name in self._verdicts if name in names or ownership.differs(self._ownership, name)]
+            items = {name: self._items(name) for name in affected}
+            own: dict[str, Catalogue] = {}
+            merged: dict[str, Catalogue] = {}
+            for name in affected:
+                part = self._own.get(name)
+                if name in names or part is None:
+                    own[name] = yield partial(merge, [items[name]], "own")
+                else:
+                    own[name] = part.catalogue
+                merged[name] = yield partial(merge, [items[name]], self._prefix, ownership)
+            if generation == self._generation:
+                break  # else the configuration is another by now
+        self._hold_back()
+        self._replace({*names, *affected}, own, merged, ownership)
 
-    def _items(self, name: str, listing: Listing) -> UpstreamItems:
-        return UpstreamItems(name, listing, self._rules[name])
+    def _replace(
+        self,
+        names: Collection[str],
+        own: Mapping[str, Catalogue],
+        merged: Mapping[str, Catalogue],
+        ownership: Ownership,
+    ) -> None:
+        gone = set[Part]()
+        for name in names:
+            was_own, was_merged = self._own.pop(name, None), self._merged.get(name)
+            if name in merged:
+                listing, public = self._verdicts[name].listing, public_names_of(merged[name])
+                self._own[name] = Part(name, listing, own[name], public)
+                self._merged[name] = self._offered[name] = Part(name, listing, merged[name], public)
+                _report(merged[name])
+            else:
+                self._merged.pop(name, None)
+            if was_merged is not None:
+                gone |= was_merged.forms
+            self._replaced.setdefault(None, []).append((was_merged, self._merged.get(name)))
+            self._replaced.setdefault(name, []).append((was_own, self._own.get(name)))
+        self._seen.clear()
+        if ownership is not self._ownership:
+            self._joined.clear()
+            self._joined_items = 0
+        for parts in [parts for parts in self._joined if not gone.isdisjoint(parts)]:
+            self._joined_items -= self._joined.pop(parts).size
+        tell(self._claimants.ownership(self._order) if self._order else self._ownership, ownership)
+        self._ownership, self._is_unowned, self._order = ownership, False, ()
 
-    def _hold_back(self) -> None:
-        self._blocked = {name: verdict.blocked for name, verdict in self._verdicts.items() if verdict.blocked}
-        held = [(name, self._verdicts[name].held_back) for name in self._blocked]
-        self._held_back = {name: merge([self._items(name, listing)], "own") for name, listing in held}
-        if held:
-            self._held_back[None] = merge([self._items(*each) for each in held], self._prefix)
+    def _join(self, parts: tuple[Part, ...]) -> Catalogue:
+        if not parts:
+            return NOTHING
+        catalogue = self._joined.get(parts)
+        if catalogue is None:
+            catalogue = self._joined[parts] = join(parts, self._prefix, self._ownership)
+            self._joined_items += catalogue.size
+            while self._joined_items > MAX_JOINED_ITEMS and len(self._joined) > 1:
+                self._joined_items -= self._joined.popitem(last=False)[1].size
+        else:
+            self._joined.move_to_end(parts)
+        return catalogue
 
-    def _restrict(self, view: View, sight: Sight) -> Catalogue:
-        names = [name for name in self._verdicts if view in (None, name) and self.sees(name, sight)]
+    def _parts(self, sight: Sight) -> tuple[Part, ...]:
+        """What the merged catalogue consists of for somebody."""
+        parts = self._seen.get(sight)
+        if parts is None:
+            seen = (part for name, part in self._merged.items() if self.sees(name, sight))
+            parts = tuple(self._restricted(part, sight) for part in seen)
+            if len(self._seen) >= MAX_SIGHTS:
+                self._seen.clear()
+            self._seen[sight] = parts
+        return parts
+
+    def _restricted(self, part: Part, sight: Sight) -> Part:
+        if sight.within is None:
+            return part
 
         def admits(kind: Kind, owner: Owner) -> bool:
-            public = self.public_form(kind, owner.upstream, owner.original)
-            if not sight.admits(owner.upstream, public):
+            if not sight.admits(owner.upstream, part.public.get((kind, owner.original), owner.original)):
                 return False
             # That an earlier upstream has the same URI takes none away from a rule that denies it.
             return kind in ("tools", "prompts") or not sight.denies(owner.original)
 
-        return restrict(self._build(names, self._prefix if view is None else "own"), admits)
+        return part.restricted(sight.within, admits)
+
+    def _items(self, name: str) -> UpstreamItems:
+        return UpstreamItems(name, self._verdicts[name].listing, self._rules[name])
+
+    def _hold_back(self) -> None:
+        self._blocked = {name: verdict.blocked for name, verdict in self._verdicts.items() if verdict.blocked}
+        held = [UpstreamItems(name, self._verdicts[name].held_back, self._rules[name]) for name in self._blocked]
+        self._held_back = {items.name: merge([items], "own") for items in held}
+        if held:
+            self._held_back[None] = merge(held, self._prefix)
 
 
-def _public_forms(merged: Catalogue) -> dict[tuple[Kind, str, str], str]:
-    forms: dict[tuple[Kind, str, str], str] = {}
-    owners: tuple[tuple[Kind, Mapping[str, Owner]], ...] = (
-        ("tools", merged.tool_owners),
-        ("prompts", merged.prompt_owners),
-        ("resources", merged.resource_owners),
-        ("templates", merged.template_owners),
-    )
-    for kind, some in owners:
-        forms |= {(kind, owner.upstream, owner.original): form for form, owner in some.items()}
-    return forms
+_Steps = Generator[Callable[[], Catalogue], Catalogue, None]
+"""Yields work, and is sent what comes of it."""
 
 
-def _by_upstream(public: Mapping[tuple[Kind, str, str], str]) -> dict[str, frozenset[str]]:
-    forms: defaultdict[str, set[str]] = defaultdict(set)
-    for (_, upstream, _), form in public.items():
-        forms[upstream].add(form)
-    return {upstream: frozenset(some) for upstream, some in forms.items()}
+def _at_once(steps: _Steps) -> None:
+    try:
+        work = next(steps)
+        while True:
+            work = steps.send(work())
+    except StopIteration:
+        pass
+
+
+async def _in_steps(steps: _Steps, *, beside: bool) -> None:
+    """
+    Args:
+        beside: whether each step takes so long that it is made beside the event loop.
+    """
+    try:
+        work = next(steps)
+        while True:
+            if beside:
+                result = await anyio.to_thread.run_sync(work)
+            else:
+                result = work()
+                await checkpoint()
+            work = steps.send(result)
+    except StopIteration:
+        pass
+
+
+def _report(catalogue: Catalogue) -> None:
+    for one in catalogue.dropped:
+        log.warning("item left out", upstream=one.upstream, kind=one.kind, name=one.name, reason=one.reason)
 
 
 def rules_of(server: ServerConfig) -> ToolRules:

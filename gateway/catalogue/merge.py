@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from gateway import jsonrpc
 from gateway.catalogue.capabilities import MAX_INSTRUCTIONS, cut, merged_capabilities, merged_instructions
@@ -22,7 +22,7 @@ from gateway.catalogue.naming import (
 from gateway.catalogue.ownership import Claimants, Claims, Ownership, UriKind
 from gateway.catalogue.templates import Template, specificity
 from gateway.jsonrpc import as_object
-from gateway.upstream.listing import Item
+from gateway.upstream.listing import Item, Listing
 
 Prefix = Literal["upstream", "none", "own"]
 """`upstream`: `{upstream}__{name}`. `none`: valid names without prefix. `own`: one upstream under its own names."""
@@ -98,7 +98,7 @@ def merge(upstreams: Sequence[UpstreamItems], prefix: Prefix, ownership: Ownersh
         templates=items("templates"),
         prompts=items("prompts"),
         capabilities=merged_capabilities(listing.capabilities for listing in listings),
-        instructions=_instructions(ordered, prefix),
+        instructions=instructions_of(ordered, prefix),
         ttl_ms=min((listing.ttl_ms for listing in listings if listing.ttl_ms is not None), default=None),
         private=any(listing.private for listing in listings),
         dropped=tuple(dropped),
@@ -193,7 +193,18 @@ def _relinked(tool: _Published, ownership: Ownership) -> Item:
     return {**item, "_meta": {**meta, **links}}
 
 
-def _instructions(upstreams: Sequence[UpstreamItems], prefix: Prefix) -> str | None:
+class Introduced(Protocol):
+    """An upstream that may have instructions."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def listing(self) -> Listing: ...
+
+
+def instructions_of(upstreams: Sequence[Introduced], prefix: Prefix) -> str | None:
+    """What several upstreams, or with `own` the one, have to say of themselves."""
     if prefix == "own":
         text = upstreams[0].listing.instructions
         return text and cut(text, MAX_INSTRUCTIONS)

@@ -170,6 +170,11 @@ class Ownership:
                 return self.shadows.get(upstream, {}).get(("resources", uri), upstream)
         return None
 
+    def differs(self, other: "Ownership", upstream: str) -> bool:
+        """Whether the URIs of an upstream are called something else than they were by another."""
+        mine, theirs = self.shadows.get(upstream), other.shadows.get(upstream)
+        return mine != theirs or (bool(mine) and self.prefixes.get(upstream) != other.prefixes.get(upstream))
+
     def prefix(self, kind: UriKind, upstream: str, own: str) -> str:
         """What its public form has in front of a URI or template of an upstream's; mostly nothing."""
         return self.prefixes[upstream] if (kind, own) in self.shadows.get(upstream, {}) else ""
@@ -197,12 +202,14 @@ class Claimants:
         self._claims: dict[str, Claims] = {}
         self._pairs: dict[tuple[str, str], Shadowed] = {}
 
-    def update(self, upstream: str, claims: Claims | None) -> None:
-        """One upstream claims these now; None: nothing."""
+    def update(self, upstream: str, claims: Claims | None) -> bool:
+        """One upstream claims these now; None: nothing. Returns whether that is something else than before."""
         claims = claims or NONE
-        if self._claims.get(upstream, NONE) != claims:
+        is_new = self._claims.get(upstream, NONE) != claims
+        if is_new:
             self._pairs = {pair: each for pair, each in self._pairs.items() if upstream not in pair}
         self._claims[upstream] = claims
+        return is_new
 
     def ownership(self, order: Iterable[str]) -> Ownership:
         """Whose each URI is if the upstreams stand in that order. Those that are not in it do not count."""

@@ -1,14 +1,15 @@
 """A catalogue as somebody sees it who may not use all of it. What is hidden is not there, in any list or look-up."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import blake2b
 
-from gateway import jsonrpc
-from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner
+from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner, fingerprint
 from gateway.catalogue.intake import Kind
 from gateway.catalogue.naming import prefixed
 from gateway.upstream.listing import Item
+
+Shown = tuple[str, Owner]
+"""What an item is called, and whose it is."""
 
 Admits = Callable[[Kind, Owner], bool]
 
@@ -41,15 +42,30 @@ def restrict(catalogue: Catalogue, admits: Admits) -> Catalogue:
             template for template in catalogue.matchers if prefixed(template.prefix, template.original) in templates
         ),
         listed_uris={key: public for key, public in catalogue.listed_uris.items() if public in resources},
-        fingerprints=_fingerprints(items),
+        fingerprints=_fingerprints(
+            catalogue,
+            {
+                "tools": [(item["name"], tools[item["name"]]) for item in items["tools"]],
+                "resources": [
+                    *((item["uri"], resources[item["uri"]]) for item in items["resources"]),
+                    *((item["uriTemplate"], templates[item["uriTemplate"]]) for item in items["templates"]),
+                ],
+                "prompts": [(item["name"], prompts[item["name"]]) for item in items["prompts"]],
+            },
+        ),
         private=True,
     )
 
 
-def _fingerprints(items: Mapping[Kind, tuple[Item, ...]]) -> dict[ChangeKind, str]:
-    parts: dict[ChangeKind, tuple[Item, ...]] = {
-        "tools": items["tools"],
-        "resources": items["resources"] + items["templates"],
-        "prompts": items["prompts"],
+def _fingerprints(whole: Catalogue, seen: Mapping[ChangeKind, Sequence[Shown]]) -> dict[ChangeKind, str]:
+    """As `merge` makes them. A list of which nothing is hidden keeps its own."""
+    everything: dict[ChangeKind, int] = {
+        "tools": len(whole.tools),
+        "resources": len(whole.resources) + len(whole.templates),
+        "prompts": len(whole.prompts),
     }
-    return {kind: blake2b(jsonrpc.dumps(some), digest_size=16).hexdigest() for kind, some in parts.items() if some}
+    return {
+        kind: whole.fingerprints[kind] if len(some) == everything[kind] else fingerprint(some)
+        for kind, some in seen.items()
+        if some
+    }

@@ -1,5 +1,6 @@
 """Who hears of changes: sessions and what they subscribed to, listen streams, and what upstreams are asked for it."""
 
+import gc
 from collections.abc import Collection, Generator, Hashable, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -23,6 +24,9 @@ from gateway.request import Agent, Notify, Principal, Request, string
 from gateway.upstream.audience import Audience
 from gateway.upstream.upstream import Upstream
 
+REST: Final = 10
+"""How many times as long as it took to make something of a list that changed, lists that change are left alone: servers
+may say so as often as they like, and get a tenth of our time for it."""
 SUBSCRIBE_SECONDS: Final = 5.0
 """How long an acknowledgement waits for an upstream to take up the subscriptions it is about."""
 
@@ -38,6 +42,8 @@ class Listening:
         self._subscriptions = Subscriptions()
         self._sessions: dict[str, Listener] = {}
         self._streams: set[tuple[Principal, anyio.Event]] = set()
+        self._turn = anyio.Lock()
+        self._rests_until = float("-inf")
         self._is_over = False
         """Whether the gateway is about to stop, so that there will be no more news."""
         self._viewers: dict[Listener, Viewer] = {}
@@ -156,11 +162,29 @@ class Listening:
 
     # --- Deliveries -------------------------------------------------------------------------------------------------
 
-    def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None:
-        """Who sees the merged catalogue hears of what changed in it; who sees the upstream alone, what it announced."""
+    async def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None:
+        """Who sees the merged catalogue hears of what changed in it; who sees the upstream alone, what it announced.
+
+        One upstream at a time, in the order they come. What is new may follow at once, as when the gateway starts; what
+        changes has a small share of the time, all upstreams together, however often they say so.
+        """
+        async with self._turn:
+            is_new = not self._library.knows(upstream.name)
+            if not is_new:
+                await anyio.sleep(max(0.0, self._rests_until - anyio.current_time()))
+            began = anyio.current_time()
+            await self._take_in(upstream, announced)
+            if is_new:
+                # What an upstream offers stays, as a rule, and is too much to be looked through for garbage again and
+                # again: with 20,000 tools that would take a tenth of a second each time.
+                gc.freeze()
+            else:
+                self._rests_until = anyio.current_time() + REST * (anyio.current_time() - began)
+
+    async def _take_in(self, upstream: Upstream, announced: Collection[str]) -> None:
         if self._upstreams.get(upstream.name) is not upstream:
             return  # it does not serve yet, or not any more
-        affected = self._library.update([(upstream.name, upstream.listing)])
+        affected = await self._library.take_in(upstream.name, upstream.listing)
         changes: dict[Hashable, set[str]] = {}
         for key in cast("set[tuple[str | None, Grant]]", self._subscriptions.keys()):
             view, grant = key

@@ -197,8 +197,8 @@ class Server:
 
     # --- What its upstreams say (upstream.Observer) -----------------------------------------------------------------
 
-    def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None:
-        self._listening.on_listing(upstream, announced)
+    async def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None:
+        await self._listening.on_listing(upstream, announced)
         self._notify_listing(upstream)
 
     def on_resource_updated(self, upstream: str, uri: str, audience: Audience) -> None:

@@ -55,7 +55,7 @@ MIN_TTL_SECONDS: Final = 1.0
 class Observer(Protocol):
     """Who is told what happens at an upstream. Called on the loop; must not block."""
 
-    def on_listing(self, upstream: "Upstream", announced: Collection[str]) -> None:
+    async def on_listing(self, upstream: "Upstream", announced: Collection[str]) -> None:
         """What it offers changed, or began or ceased to count; `announced` are the kinds of lists (`tools`, …) it said
         had changed, which need not be true."""
         ...
@@ -99,6 +99,8 @@ class Upstream:
         self._listing = listing
         self._lost_at: float | None = None
         self._withdrawn = False
+        self._untold = False
+        """Whether the observer has yet to hear what it offers."""
         self._tasks: TaskGroup | None = None
         self._life = anyio.CancelScope()
         self._changed: anyio.Event | None = None
@@ -151,7 +153,8 @@ class Upstream:
         """Nobody waits any more for a first word of what it offers; when it comes, everybody is told."""
         if not self.settled.is_set():
             self.settled.set()
-            self._observer.on_listing(self, ())
+            if self._tasks is not None:
+                self._tasks.start_soon(self._observer.on_listing, self, ())
 
     def unavailable(self) -> UpstreamUnavailable:
         """Why nothing can be had of it now."""
@@ -168,18 +171,24 @@ class Upstream:
         """Have the lists fetched again; waits for that at most `patience` seconds."""
         await self._watch.freshen(patience)
 
-    def publish(self, listing: Listing, problems: Collection[str], announced: Collection[str] = ()) -> None:
-        """A fresh listing is there. `announced`: the kinds of lists the upstream said had changed."""
-        changed = listing != self._listing or self._withdrawn
+    async def publish(self, listing: Listing, problems: Collection[str], announced: Collection[str] = ()) -> None:
+        """A fresh listing is there. Waits until the observer has made something of it, for all upstreams' turns.
+
+        Args:
+            announced: the kinds of lists the upstream said had changed.
+        """
+        self._untold |= listing != self._listing or self._withdrawn
         self._listing = listing
         self._withdrawn = False
         self._pulse()
         self._main.degrade("; ".join(problems))
         for problem in problems:
             log.warning("upstream list incomplete", upstream=self.name, problem=problem)
+        if self._untold or announced:
+            await self._observer.on_listing(self, announced)
+            self._untold = False
         self.settled.set()
-        if changed or announced:
-            self._observer.on_listing(self, announced)
+        self._pulse()
 
     # --- Asking it --------------------------------------------------------------------------------------------------
 
@@ -460,7 +469,8 @@ class Upstream:
         if status.state is State.OUT_OF_ORDER:
             self._withdrawn = True
             self.settled.set()
-            self._observer.on_listing(self, ())
+            if self._tasks is not None:
+                self._tasks.start_soon(self._observer.on_listing, self, ())
         if status.state is State.BACKING_OFF:
             self.expect_no_longer()
             if self._lost_at is None and self._tasks is not None:
@@ -484,7 +494,7 @@ class Upstream:
         await anyio.sleep(self.config.grace)
         if self._lost_at == lost_at and self._listing is not None:
             self._withdrawn = True
-            self._observer.on_listing(self, ())
+            await self._observer.on_listing(self, ())
 
     def _on_stderr(self, line: str, suppressed: int) -> None:
         say = log.info if self._is_up() or self._said.is_new("stderr", line) else log.debug

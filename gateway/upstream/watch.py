@@ -27,9 +27,6 @@ log = structlog.stdlib.get_logger("gateway.upstream")
 
 DEBOUNCE_SECONDS: Final = 0.05
 """Changes that come in a burst are fetched once."""
-REST: Final = 10
-"""How many times as long as it took to make something of its lists, an upstream's are left alone: it may say that they
-change as often as it likes, and gets a tenth of our time for it."""
 RETRY_SECONDS: Final = 30.0
 """How soon a list that could not be fetched is asked for again."""
 CHECK_SECONDS: Final = 5.0
@@ -68,7 +65,6 @@ class Watch:
         self._wake = anyio.Event()
         self._fetched = anyio.Event()
         self._fetched_at = float("-inf")
-        self._rests_until = float("-inf")
         self._wanted: frozenset[str] = frozenset()
         self._inherited: frozenset[str] = frozenset()
         """What was wanted when the connection came up. What is wanted later, `want` asks for."""
@@ -154,7 +150,7 @@ class Watch:
             with anyio.move_on_after(RETRY_SECONDS if self._stale else float("inf")):
                 await self._wake.wait()
             self._wake = anyio.Event()
-            await anyio.sleep(max(DEBOUNCE_SECONDS, self._rests_until - anyio.current_time()))
+            await anyio.sleep(DEBOUNCE_SECONDS)
             stale, self._stale = self._stale, set()
             await self._fetch(sorted(stale))
 
@@ -168,13 +164,11 @@ class Watch:
         if session.connection.closed is not None:
             return  # what could not be fetched says nothing about the upstream
         self._fetched_at = time.monotonic()
-        self._fetched.set()
-        self._fetched = anyio.Event()
         self._stale.update(fetched.failed)
         announced, self._announced_kinds = self._announced_kinds, set()
-        began = time.monotonic()
-        upstream.publish(fetched.listing, fetched.problems, announced)
-        self._rests_until = anyio.current_time() + REST * (time.monotonic() - began)
+        await upstream.publish(fetched.listing, fetched.problems, announced)
+        self._fetched.set()
+        self._fetched = anyio.Event()
 
     # --- Hearing ----------------------------------------------------------------------------------------------------
 

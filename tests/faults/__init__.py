@@ -17,7 +17,8 @@
 | noise on stdout, a 64 MB line, invalid UTF-8, truncated JSON | `upstream/test_stdio`; `interaction/test_outages` |
 | an answer of a million values | `upstream/test_stdio`, `test_http` |
 | a body without end, wanted or not | `upstream/test_http`, `test_http_sessions`, `test_sse` |
-| lists that change without end | `upstream/test_watch`; `catalogue/test_pinning`: the log stays small |
+| lists that change without end | `frontend/test_listening`; `catalogue/test_parts`; `just bench-catalogue` |
+| the log of definitions that change without end | `catalogue/test_pinning` |
 | a flood on stderr (20 MB) | `upstream/test_stdio`, `test_stderr` |
 | a list with a repeated cursor, endless pages, a 2 MB page | `upstream/test_lister` |
 | sessions by the thousand, a million calls | `access/test_session_flood`; `just soak` |
@@ -57,6 +58,9 @@
 | a cloned folder starts programs | `cli/test_folders` |
 | secrets in logs, errors, children | `config/test_redact`; `access/test_authentication`; `upstream/test_process` |
 | header injection, duplicated routing headers | `frontend/test_param_headers`, `test_http_modern` |
+| upstreams of others, by whatever way | `access/test_hidden`, `test_hidden_upstreams`; `catalogue/test_completion` |
+| filters and subscriptions without end | `bridge/test_subscriptions`; `upstream/test_pacer` |
+| many agents with grants of their own | `catalogue/test_parts`: who sees the same shares it |
 | bombs, oversize, slowness, hostile schemas | `test_load`; `frontend/test_connection`; `just bench-inbound` |
 | load by those who give no key | `frontend/test_anonymous`; `telemetry/test_scrapes` |
 | secrets in a text that is cut, or of several lines | `telemetry/test_logs`; `upstream/test_stderr` |

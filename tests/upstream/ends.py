@@ -333,7 +333,7 @@ class Hears:
         self.updated: list[str] = []
         self.logged: list[Any] = []
 
-    def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None:
+    async def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None:
         self.listings.append(upstream.listing)
         self.announced.append(set(announced))
 

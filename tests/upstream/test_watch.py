@@ -158,22 +158,6 @@ async def test_a_burst_of_changes_is_fetched_once(era: str, keep: Keep) -> None:
 
 
 @ERAS
-async def test_lists_that_were_just_published_are_left_alone_for_as_long_as_that_took_and_longer(
-    era: str, keep: Keep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever sends much, and changes it all the time, gets a share of our time and no more."""
-    monkeypatch.setattr(watch, "REST", 1e9)
-    mcp = Changing(era)
-    async with byte_server(mcp) as server:
-        kept = keep(server.url)
-        async with supervised(kept.upstream):
-            await kept.upstream.settled.wait()
-            await mcp.say(changed())
-            await anyio.sleep(3 * watch.DEBOUNCE_SECONDS)
-            assert mcp.fetched == 1
-
-
-@ERAS
 async def test_a_change_while_the_lists_are_fetched_is_not_missed(era: str, keep: Keep) -> None:
     async def change_meanwhile(got: Got) -> None:
         if mcp.fetched == 1:
