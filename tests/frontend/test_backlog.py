@@ -20,7 +20,7 @@ from gateway.frontend.streams import MAX_BYTES, Streams
 from gateway.request import ANONYMOUS, Principal
 from tests.frontend.ends import Client
 from tests.interaction._gateway import PATIENT, config_file, http_gateway, stdio_command
-from tests.interaction._wire import piped, request, shake_hands
+from tests.interaction._wire import piped, request, shake_hands, until_answer
 from tests.servers.peers import SECONDS
 from tests.support import wait_until
 
@@ -202,9 +202,9 @@ def test_a_stdio_client_that_does_not_read(tmp_path: Path) -> None:
         messages: list[dict[str, Any]] = []
         while not messages or messages[-1].get("id") != "call":
             messages.append(pipe.receive())
-        judge(messages)
+        judge([message for message in messages if not message.get("method", "").endswith("/list_changed")])
         pipe.send(request("ping", id="still there"))
-        assert pipe.receive()["id"] == "still there"
+        assert [one for one in until_answer(pipe.receive, "still there") if "id" in one][-1]["result"] == {}
 
 
 def test_an_http_client_that_does_not_read(tmp_path: Path) -> None:
@@ -268,5 +268,5 @@ def test_max_memory_counts_on_stdio_too(tmp_path: Path, limit: str) -> None:
         answer: dict[str, Any] = {}
         while "error" not in answer:
             pipe.send(request("ping", id=1))
-            answer = pipe.receive()
+            *_, answer = until_answer(pipe.receive, 1)
         assert "max_memory" in answer["error"]["message"]
