@@ -13,7 +13,7 @@ from anyio.abc import TaskStatus
 from gateway.blocking import in_thread
 from gateway.config import watch
 from gateway.config.diff import diff
-from gateway.config.models import Config
+from gateway.config.models import Config, OutOfOrder
 from gateway.errors import ConfigError
 from gateway.signals import on_hangup
 
@@ -100,6 +100,7 @@ class Reloader:
             try:
                 new = await in_thread(self._reread)
                 self._files = new.files
+                self._keep_in_order(new)
                 self._take(new, asked=asked)
             except ConfigError as error:
                 self._files = self._also(error.files)
@@ -107,6 +108,23 @@ class Reloader:
             except Exception:
                 log.exception("configuration not reloaded")
                 self._refuse(DEFECT, asked=asked)
+
+    def _keep_in_order(self, new: Config) -> None:
+        """
+        Raises:
+            ConfigError: a server that is in order would be out of order. At the start the others run without it; here
+                what is in force is better.
+        """
+        before = self._current.config.enabled
+        lost = [
+            f"server {name!r}: {server.reason}"
+            for name, server in new.enabled.items()
+            if isinstance(server, OutOfOrder) and name in before and not isinstance(before[name], OutOfOrder)
+        ]
+        if lost:
+            error = ConfigError("\n".join(lost))
+            error.files = new.files
+            raise error
 
     def _take(self, new: Config, *, asked: bool) -> None:
         current, before, was_refused = self._current, self._current.config, self._current.refused

@@ -29,6 +29,12 @@ OWN = f"servers: {{own: {stdio('gateway.demo.time')}}}"
 CLONED = f"servers: {{cloned: {stdio('gateway.demo.notes')}}}"
 
 
+@pytest.fixture(autouse=True)
+def patience(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first listing waits for what starts on a busy machine."""
+    monkeypatch.setenv("GATEWAY_STARTUP_WAIT", "60s")
+
+
 @pytest.fixture
 def home(write: Write) -> Path:
     """The user's own configuration."""

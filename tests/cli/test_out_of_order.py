@@ -23,6 +23,12 @@ servers:
 MISSING = "servers.yaml:4: server 'hub': headers.Authorization: the environment variable HUB_TOKEN is not set"
 
 
+@pytest.fixture(autouse=True)
+def patience(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first listing waits for what starts on a busy machine."""
+    monkeypatch.setenv("GATEWAY_STARTUP_WAIT", "60s")
+
+
 def test_the_others_are_served_and_its_state_says_why(write: Write, folder: Path) -> None:
     port = free_port()
     base = f"http://127.0.0.1:{port}"
