@@ -70,8 +70,8 @@ class Listening:
         request.upstream = owner.upstream
         self._subscriptions.subscribe(listener, uri, (owner.upstream, owner.original))
         try:
-            await self._want({owner.upstream}, request)
-        except GatewayError:
+            await self._want({owner.upstream}, listener)
+        except BaseException:  # it failed, or the agent no longer waits for it
             self._subscriptions.unsubscribe(listener, uri)
             raise
         return {}
@@ -147,7 +147,7 @@ class Listening:
     async def _take_up(self, listener: Listener, upstream: str) -> None:
         """Subscribe to the listener's resources at one upstream; those it refuses, or is too slow for, are dropped."""
         with anyio.move_on_after(SUBSCRIBE_SECONDS), suppress(GatewayError):
-            await self._want({upstream}, self._viewers[listener])
+            await self._want({upstream}, listener)
             return
         for uri in [uri for uri, (owner, _) in listener.resources.items() if owner == upstream]:
             self._subscriptions.unsubscribe(listener, uri)
@@ -219,7 +219,7 @@ class Listening:
         told to look again."""
         wanted = self._subscriptions.wanted(upstream.name)
         with suppress(GatewayError):
-            await upstream.want(wanted, {viewer.principal.root_id for viewer in self._viewers.values()})
+            await upstream.want(wanted, None, {viewer.principal.root_id for viewer in self._viewers.values()})
         for uri in sorted(wanted):
             self._subscriptions.resource_updated(upstream.name, uri)
 
@@ -240,12 +240,15 @@ class Listening:
         admits = partial(self._lookup.admits_uri, viewer)
         return Listener(self._key(viewer), kinds, notify, admits=admits)
 
-    async def _want(self, upstreams: set[str], viewer: Viewer | None = None) -> None:
-        """Have these upstreams subscribed to what is wanted now; `viewer` is who wants more than before."""
+    async def _want(self, upstreams: set[str], listener: Listener | None = None) -> None:
+        """Have these upstreams subscribed to what is wanted now; `listener` is who wants more than before."""
+        viewer = self._viewers.get(listener) if listener is not None else None
         roots = () if viewer is None else (viewer.principal.root_id,)
+        wants = listener.resources.values() if listener is not None else ()
         for name in upstreams:
             if (upstream := self._upstreams.get(name)) is not None:  # it may have been removed
-                await upstream.want(self._subscriptions.wanted(name), roots)
+                now = [own for owner, own in wants if owner == name]
+                await upstream.want(self._subscriptions.wanted(name), now, roots)
 
 
 def _filter(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

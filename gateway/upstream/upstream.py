@@ -290,16 +290,17 @@ class Upstream:
 
     # --- Subscriptions and log level (the bridge counts; we keep what it wants across reconnects) -------------------
 
-    async def want(self, uris: frozenset[str], roots: Collection[str] = ()) -> None:
-        """Be subscribed to exactly these resources, now and after every reconnect.
+    async def want(self, uris: frozenset[str], now: Collection[str] | None = None, roots: Collection[str] = ()) -> None:
+        """Be subscribed to exactly these resources, soon and after every reconnect.
 
         Args:
+            now: those of them that it has to be subscribed to when this returns; None for all.
             roots: the root principals on whose behalf there are more of them than before.
 
         Raises:
             GatewayError: the upstream refused one of them.
         """
-        await self._watch.want(uris, roots)
+        await self._watch.want(uris, now, roots)
 
     async def set_log_level(self, level: str | None) -> None:
         """Ask for log messages from that level on (handshake era), now and after every reconnect."""

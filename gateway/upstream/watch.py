@@ -68,6 +68,10 @@ class Watch:
         self._wanted: frozenset[str] = frozenset()
         self._inherited: frozenset[str] = frozenset()
         """What was wanted when the connection came up. What is wanted later, `want` asks for."""
+        self._subscribed: set[str] = set()
+        """What a connection of the handshake era has been told that we want."""
+        self._asking: dict[str, anyio.Event] = {}
+        """What it is just being told, by somebody who may give up before it has answered."""
         self._wanted_by: set[str] = set()
         """Root principals on whose behalf; at most `SEVERAL`, and kept until nothing is wanted any more."""
         self._subscribing = Pacer(SUBSCRIPTIONS_PER_SECOND, SUBSCRIPTIONS_AT_ONCE)
@@ -83,6 +87,7 @@ class Watch:
     def attach(self, session: "Session", agreed: "Negotiated") -> None:
         """A new connection is up."""
         self._session, self._agreed, self._inherited = session, agreed, self._wanted
+        self._subscribed, self._asking = set(), {}
         self._note_users(session)
         self._hears, self._listening = False, anyio.Event()
 
@@ -215,36 +220,60 @@ class Watch:
 
     # --- Subscriptions ----------------------------------------------------------------------------------------------
 
-    async def want(self, uris: frozenset[str], roots: Collection[str] = ()) -> None:
+    async def want(self, uris: frozenset[str], now: Collection[str] | None, roots: Collection[str]) -> None:
         before, self._wanted = self._wanted, uris
         self._wanted_by = {*sorted({*self._wanted_by, *roots})[:SEVERAL]} if uris else set()
         session = self._session
-        if session is not None:
-            self._note_users(session)
-        if session is None or before == uris:
+        if session is None:
             return  # taken up by the next connection
+        self._note_users(session)
         if session.era is Era.MODERN:
+            await self._want_listening(before)
+            return
+        refusal: UpstreamError | None = None
+        for uri in sorted(uris if now is None else uris.intersection(now)):
+            try:
+                await self._subscribe(session, uri)
+            except UpstreamError as error:
+                self._wanted -= {uri}
+                refusal = refusal or error  # which says nothing of the others
+        for uri in sorted(self._subscribed - uris):
+            await self._unsubscribe(session, uri)
+        if refusal is not None:
+            raise refusal
+
+    async def _want_listening(self, before: frozenset[str]) -> None:
+        if self._wanted != before:
             acknowledged = self._acknowledged
             self._relisten.set()
             with anyio.move_on_after(ACKNOWLEDGE_SECONDS):
                 await acknowledged.wait()
-            return
-        options: CallOptions = {"timeout": self._upstream.config.timeout}
-        refusal: UpstreamError | None = None
-        for uri in sorted(uris - before):
+
+    async def _subscribe(self, session: "Session", uri: str) -> None:
+        """Once for all who want it. Who asked for it first may give up; then the next does."""
+        while session is self._session and uri not in self._subscribed:
+            if (asking := self._asking.get(uri)) is not None:
+                await asking.wait()
+                continue
+            asking = self._asking[uri] = anyio.Event()
             try:
                 await self._pace()
-                await session.forward("resources/subscribe", {"uri": uri}, options)
-            except GatewayError as error:
-                self._wanted -= {uri}
-                if not isinstance(error, UpstreamError):
-                    raise
-                refusal = refusal or error  # which says nothing of the others
-        for uri in sorted(before - uris):
+                await session.forward("resources/subscribe", {"uri": uri}, self._options())
+                if session is self._session:
+                    self._subscribed.add(uri)
+            finally:
+                asking.set()
+                if self._asking.get(uri) is asking:
+                    del self._asking[uri]
+
+    async def _unsubscribe(self, session: "Session", uri: str) -> None:
+        if uri in self._subscribed and uri not in self._wanted:
+            self._subscribed.discard(uri)
             await self._pace()
-            await session.forward("resources/unsubscribe", {"uri": uri}, options)
-        if refusal is not None:
-            raise refusal
+            await session.forward("resources/unsubscribe", {"uri": uri}, self._options())
+
+    def _options(self) -> "CallOptions":
+        return {"timeout": self._upstream.config.timeout}
 
     def _note_users(self, session: "Session") -> None:
         """Who subscribes by a connection uses it, although the requests are the gateway's own."""
@@ -262,11 +291,9 @@ class Watch:
 
     async def _restore(self, session: "Session") -> None:
         """Tell a new handshake-era connection what the last one knew."""
-        options: CallOptions = {"timeout": self._upstream.config.timeout}
         await self._try(self._send_log_level(session))
         for uri in sorted(self._inherited & self._wanted):
-            await self._pace()
-            await self._try(session.forward("resources/subscribe", {"uri": uri}, options))
+            await self._try(self._subscribe(session, uri))
         self._tell_to_refetch(self._inherited & self._wanted)
 
     async def _try(self, step: Awaitable[object]) -> None:
@@ -277,8 +304,7 @@ class Watch:
 
     async def _send_log_level(self, session: "Session") -> None:
         if self._log_level is not None and self._agreed is not None and "logging" in self._agreed.capabilities:
-            options: CallOptions = {"timeout": self._upstream.config.timeout}
-            await session.forward("logging/setLevel", {"level": self._log_level}, options)
+            await session.forward("logging/setLevel", {"level": self._log_level}, self._options())
 
     # --- subscriptions/listen ---------------------------------------------------------------------------------------
 

@@ -473,6 +473,31 @@ async def test_a_subscription_that_is_refused_keeps_no_other_from_being_made(kee
             assert mcp.params_of("resources/subscribe") == [{"uri": "a"}, {"uri": "b"}]
 
 
+async def test_a_subscription_that_somebody_gave_up_is_made_by_the_next_who_wants_it(keep: Keep) -> None:
+    async def hang(got: Got) -> None:
+        if mcp.params_of("resources/subscribe") != [{"uri": "a"}]:
+            await mcp.answer(got)
+
+    mcp = Changing("handshake")
+    mcp.on["resources/subscribe"] = hang
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream), anyio.create_task_group() as tg:
+            await kept.upstream.settled.wait()
+            given_up = anyio.CancelScope()
+
+            async def give_up() -> None:
+                with given_up:
+                    await kept.upstream.want(frozenset({"a", "b", "c"}))
+
+            tg.start_soon(give_up)
+            await wait_until(lambda: mcp.params_of("resources/subscribe") == [{"uri": "a"}])
+            await kept.upstream.want(frozenset({"a", "b", "c"}), ["b"])  # which waits for no other
+            given_up.cancel()
+            await kept.upstream.want(frozenset({"a", "b", "c"}), ["a", "c"])
+            assert [params["uri"] for params in mcp.params_of("resources/subscribe")] == ["a", "b", "a", "c"]
+
+
 async def test_a_listen_stream_that_is_never_acknowledged(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "ACKNOWLEDGE_SECONDS", 0.05)
 
