@@ -465,6 +465,8 @@ class Upstream:
         say = log.warning if status.state in TROUBLED else log.info
         if not self._said.is_new(status.state.value, status.reason):
             say = log.debug  # the next attempt failed like the one before
+        elif status.state is State.STOPPED and not status.reason:
+            say = log.debug  # the gateway ends, and has said so
         say("upstream " + status.state.value, upstream=self.name, reason=status.reason or None)
         self._pulse()
         if status.state is State.OUT_OF_ORDER:
