@@ -75,6 +75,10 @@ bench-faults *arguments:
 bench-catalogue *arguments:
     uv run python -m tests.bench.catalogue "$@"
 
+# How soon an agent has its tools: with and without a snapshot, and beside a server that is dead or hangs
+bench-start *arguments:
+    uv run python -m tests.bench.start "$@"
+
 # All that is fuzzed, 20,000 examples each instead of 100; arguments go to pytest
 fuzz *arguments:
     @scripts/test tests/fuzz tests/frontend/test_fuzz.py tests/config/test_fuzz.py tests/upstream/test_events.py tests/upstream/test_lines.py tests/test_jsonrpc.py --hypothesis-profile=fuzz "$@"
