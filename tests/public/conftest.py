@@ -5,10 +5,12 @@ folder; no test depends on what another left behind.
 """
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,6 +25,7 @@ from mcp_types import ServerNotification
 from gateway.config.loader import load
 from gateway.config.models import ServerConfig
 from tests.public.conversations import CONVERSATIONS, View
+from tests.public.more import MORE_SERVERS, Said, ask_directly, ask_over_http
 from tests.public.packages import OutOfReach, Packages, fetch
 from tests.support import ROOT, command, free_port, listens, run_process
 
@@ -69,6 +72,8 @@ def place(packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Gener
     variables = {
         "PROGRAMS": str(packages.programs),
         "MODULES": str(packages.modules),
+        "OLDER_PROGRAMS": str(packages.older_programs),
+        "NODE_MODULES": str(packages.node / "node_modules"),
         "REPOSITORY": str(repository),
         "FILES": str(files),
         "SSE_PORT": str(sse),
@@ -183,7 +188,9 @@ async def agent(request: pytest.FixtureRequest, place: Place) -> AsyncGenerator[
         yield Connected(client, mode, heard)
     if door == "stdio":
         entries = [json.loads(line) for line in log.read_text().splitlines()]
-        assert [entry for entry in entries if entry["level"] not in ("debug", "info")] == []
+        complaints = [entry for entry in entries if entry["level"] not in ("debug", "info")]
+        # Who came up first had the URIs of one program of three until the first in the file was there.
+        assert [entry for entry in complaints if entry["event"] != "URIs taken over"] == []
 
 
 def stdio_front(environment: Mapping[str, str]) -> StdioServerParameters:
@@ -194,3 +201,73 @@ def stdio_front(environment: Mapping[str, str]) -> StdioServerParameters:
         env=dict(environment),
         cwd=ROOT,
     )
+
+
+# --- More servers, behind a gateway with a key ------------------------------------------------------------------------
+
+KEY: Final = f"mcp-{'k' * 40}"
+"""What agents show the gateway."""
+BUDGET_KEY: Final = "what the gateway shows a server"
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """A gateway to `more_servers.yaml`, and what each of those says without it."""
+
+    url: str
+    direct: Mapping[str, Said]
+    words: Mapping[str, str]
+
+    @property
+    def tools(self) -> list[str]:
+        """The names of all tools, as an agent sees them."""
+        return sorted(f"{server}__{name}" for server, said in self.direct.items() for name in said.names())
+
+
+@pytest.fixture(scope="session")
+def more(place: Place, packages: Packages) -> Generator[More]:
+    own = place.environment("more")
+    (keys := Path(own["OWN"], "keys.json")).write_text(
+        json.dumps([{"key": KEY, "owner": "tests", "scopes": ["read", "write"], "rate_limit_rpm": -1}])
+    )
+    clock, budget, scenario, pages, gate = (free_port() for _ in range(5))
+    ports = {"CLOCK_PORT": str(clock), "BUDGET_PORT": str(budget), "SCENARIO_PORT": str(scenario)}
+    own |= {"KEYS": str(keys), "BUDGET_KEY": BUDGET_KEY, **ports}
+    words = {"files": str(place.files), "page": f"http://127.0.0.1:{pages}/letter.txt"}
+    modules = packages.node / "node_modules"
+
+    def app(name: str) -> list[str]:
+        return ["node", str(packages.modules / name / "dist/index.js")]
+
+    servers = load(MORE_SERVERS, environ=own, dotenv=None).servers
+    programs = {name: [server.command, *server.args] for name, server in servers.items() if server.command} | {
+        "clock": [*app("server-basic-vanillajs"), "--stdio"],
+        "budget": [*app("server-budget-allocator"), "--stdio"],
+        "scenario": [*app("server-scenario-modeler"), "--stdio"],
+    }
+    with ExitStack() as stack:
+
+        def listening(command: list[str], port: int, **env: str) -> None:
+            stack.enter_context(run_process(command, ready=lambda: listens(port), env=env))
+
+        proxy = [
+            "node",
+            str(modules / "mcp-proxy/dist/bin/mcp-proxy.mjs"),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(budget),
+        ]
+        bridge = ["node", str(modules / "supergateway/dist/index.js"), "--port", str(scenario)]
+        listening(command("http.server", str(pages), "--bind", "127.0.0.1", "--directory", str(place.files)), pages)
+        listening(app("server-basic-vanillajs"), clock, PORT=str(clock))
+        listening([*proxy, "--apiKey", BUDGET_KEY, "--", *programs["budget"]], budget)
+        listening([*bridge, "--stdio", shlex.join(programs["scenario"])], scenario)
+        listening(command("gateway", "serve", "-c", str(MORE_SERVERS), "--port", str(gate)), gate, **own)
+        with ThreadPoolExecutor(2) as pool:
+            key = {"X-API-Key": BUDGET_KEY}
+            # This proxy writes anew what it passes on: it is the server here, and not the program behind it.
+            asked = {"budget": pool.submit(ask_over_http, "budget", servers["budget"].url or "", words, **key)}
+            for name in programs.keys() - asked:
+                asked[name] = pool.submit(ask_directly, name, programs[name], servers[name].env, words)
+        yield More(f"http://127.0.0.1:{gate}", {name: said.result() for name, said in asked.items()}, words)

@@ -11,25 +11,68 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-PYTHON_PACKAGES: Final = ("mcp-server-git==2026.10.19", "mcp-server-time==2026.10.19")
+PYTHON_PACKAGES: Final = (
+    # servers
+    "excel-mcp-server==2.2.2",
+    "mcp-server-fetch==2026.10.24",
+    "mcp-server-git==2026.10.19",
+    "mcp-server-time==2026.10.19",
+    # clients
+    "fastmcp==4.2.3",
+    "openai-agents==0.24.0",
+    "pydantic-ai-slim[mcp]==2.68.0",
+)
+"""What runs on the second line of the Python SDK."""
+
+OLDER_PYTHON_PACKAGES: Final = (
+    "mcp==1.30.0",
+    # servers
+    "cli-mcp-server==0.2.5",
+    "mcp-server-calculator==0.2.0",
+    "mcp-server-sqlite==2025.4.25",
+    "mcp-shell-server==1.1.14",
+    "mcp-text-editor==1.0.2",
+    # clients
+    "langchain-mcp-adapters==0.3.2",
+    "mcp-proxy==0.13.0",
+    "mcp-use==1.7.1",
+    "mcpadapt==0.1.19",
+)
+"""What still needs the first line of the Python SDK, which cannot be installed beside the second."""
+
 NODE_PACKAGES: Final = {
+    # servers
+    "@drawio/mcp": "1.6.1",
+    "@modelcontextprotocol/server-basic-vanillajs": "2.0.3",
+    "@modelcontextprotocol/server-budget-allocator": "2.0.3",
     "@modelcontextprotocol/server-everything": "2026.8.31",
     "@modelcontextprotocol/server-filesystem": "2026.8.31",
     "@modelcontextprotocol/server-memory": "2026.8.31",
-    "@modelcontextprotocol/sdk": "1.32.2",
+    "@modelcontextprotocol/server-scenario-modeler": "2.0.3",
+    "@modelcontextprotocol/server-sequential-thinking": "2026.8.31",
+    "@modelcontextprotocol/server-system-monitor": "2.0.3",
+    "@upstash/context7-mcp": "4.1.1",
+    "mcp-hello-world": "1.1.2",
+    # both: they put a server of one transport behind another, with or without a key
+    "mcp-proxy": "6.7.19",
+    "supergateway": "4.0.0",
+    # clients; the TypeScript SDK twice: its first line and the packages that followed
     "@modelcontextprotocol/client": "2.4.0",
+    "@modelcontextprotocol/inspector": "1.0.3",
+    "@modelcontextprotocol/sdk": "1.32.2",
+    "mcp-remote": "0.15.1",
 }
-"""Three servers, and the TypeScript SDK twice: its first line and the packages that followed."""
 
 NODE_MAJOR: Final = 20
 """The oldest Node.js that all of them run on."""
-FETCH_SECONDS: Final = 150.0
+FETCH_SECONDS: Final = 300.0
 """Longest one registry may take to deliver."""
 NOT_THERE: Final = ("E404", "ETARGET", "No solution found")
 """How the clients say that a registry was reached but has no such version: then the pins are wrong."""
@@ -44,7 +87,9 @@ class Packages:
     """Where the programs are."""
 
     programs: Path
-    """The folder of the Python servers' executables."""
+    """The folder of the executables in Python, its interpreter among them."""
+    older_programs: Path
+    """The same for those on the first line of the SDK."""
     node: Path
     """The folder whose `node_modules` has the Node.js packages."""
 
@@ -61,8 +106,10 @@ def fetch() -> Packages:
     """
     if (major := node_major()) < NODE_MAJOR:
         raise OutOfReach(f"Node.js {major} is older than {NODE_MAJOR}")
-    virtual = kept("python", [*PYTHON_PACKAGES, sys.base_prefix, sys.version], _fetch_python)
-    return Packages(virtual / "bin", kept("node", NODE_PACKAGES, lambda folder: npm_install(folder, NODE_PACKAGES)))
+    with ThreadPoolExecutor() as pool:
+        newer, older = (pool.submit(_programs, packages) for packages in (PYTHON_PACKAGES, OLDER_PYTHON_PACKAGES))
+        node = pool.submit(kept, "node", NODE_PACKAGES, lambda folder: npm_install(folder, NODE_PACKAGES))
+        return Packages(newer.result(), older.result(), node.result())
 
 
 def node_major() -> int:
@@ -106,9 +153,14 @@ def kept(kind: str, pins: object, install: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _fetch_python(folder: Path) -> None:
-    _run(os.environ.get("UV", "uv"), "venv", "--quiet", "--python", sys.executable, folder)
-    uv_pip_install("--python", folder / "bin" / "python", packages=PYTHON_PACKAGES)
+def _programs(packages: Sequence[str]) -> Path:
+    """The `bin` of an environment with these packages."""
+
+    def install(folder: Path) -> None:
+        _run(os.environ.get("UV", "uv"), "venv", "--quiet", "--python", sys.executable, folder)
+        uv_pip_install("--python", folder / "bin" / "python", packages=packages)
+
+    return kept("python", [*packages, sys.base_prefix, sys.version], install) / "bin"
 
 
 @contextmanager
