@@ -1,11 +1,10 @@
+# type: ignore - what it imports is installed elsewhere, the SDK in another version
 """An agent built on one of Python's client libraries: connects, lists, calls one tool, and prints what it saw.
 
 Run by the interpreter that has the library, and for all transports at once, since loading one takes seconds. Its
 argument is JSON: {library, transports: ["http" | "sse" | "stdio"…], url, key, command, args, env, tool, arguments}. The
 last line it prints is JSON: by transport {tools: their names, text: the answer's} or {error}.
 """
-
-# pyright: basic, reportMissingImports=false
 
 import asyncio
 import json

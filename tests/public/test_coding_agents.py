@@ -70,7 +70,9 @@ def test_a_coding_agent_connects_as_it_is_told(program: Path, name: str, more: M
     agent = AGENTS[name]
     home = place.folder / f"home of {name}"
     (file := home / agent.file).parent.mkdir(parents=True)
-    file.write_text(_printed("client-config", name, "--url", f"{more.url}/mcp").replace("YOUR_KEY", KEY))
+    (own := home / "servers.yaml").write_text("gateway: {auth: {enabled: true}}\nservers: {}\n")
+    printed = _printed("client-config", name, "--url", f"{more.url}/mcp", "-c", str(own))
+    file.write_text(printed.replace("YOUR_KEY", KEY))
     starter = ["node"] if program.suffix == ".js" else []
     said = subprocess.run(
         [*starter, program, "mcp", "list"],
