@@ -50,7 +50,7 @@ class FairPlaces(Generic[Ticket]):
     def wait(self, tenant: str, ticket: Ticket) -> bool:
         """Queue for a place; False if too many do."""
         own = self._waiting.get(tenant)
-        if not _has_room(tenant, len(own or ()), self.waiting, self._queue):
+        if not has_room(tenant, len(own or ()), self.waiting, self._queue):
             return False
         if own is None:
             own = self._waiting[tenant] = deque()
@@ -97,10 +97,10 @@ class FairPlaces(Generic[Ticket]):
         return admitted
 
     def _may_enter(self, tenant: str) -> bool:
-        return _has_room(tenant, self._held.get(tenant, 0), self._taken, self._limit)
+        return has_room(tenant, self._held.get(tenant, 0), self._taken, self._limit)
 
 
-def _has_room(tenant: str, own: int, taken: int, limit: int | None) -> bool:
+def has_room(tenant: str, own: int, taken: int, limit: int | None) -> bool:
     """Whether a tenant that has `own` of the `taken` places may have one more."""
     if limit is None:
         return True

@@ -15,6 +15,7 @@ from gateway.errors import UpstreamUnavailable
 from gateway.protocol import Era
 from gateway.request import Agent
 from gateway.upstream.audience import Audience
+from gateway.upstream.fair import has_room
 from gateway.upstream.link import Link
 
 IDLE_SECONDS: Final = 300.0
@@ -41,6 +42,8 @@ class _Private:
     link: Link
     lasting: bool
     """Whether we will be told that its agent has gone."""
+    tenant: str
+    """The root principal it is for."""
     used_at: float = field(default_factory=time.monotonic)
     users: int = 0
 
@@ -89,7 +92,8 @@ class PrivateLinks:
         alone = alone and not lasting
         owner = partial(Audience, agent=agent) if lasting else partial(Audience, principal=agent.opener.id)
         make = partial(self._make, capabilities, owner, era)
-        private = await self._obtain(key, partial(self._take, key, make, lasting=lasting, alone=alone), patience)
+        take = partial(self._take, key, make, agent.opener.root_id, lasting=lasting, alone=alone)
+        private = await self._obtain(key, take, patience)
         private.users += 1
         try:
             yield private.link
@@ -99,11 +103,11 @@ class PrivateLinks:
             self._freed.set()
             self._freed = anyio.Event()
 
-    def _take(self, key: Key, make: Callable[[], Link], *, lasting: bool, alone: bool) -> _Private | None:
+    def _take(self, key: Key, make: Callable[[], Link], tenant: str, *, lasting: bool, alone: bool) -> _Private | None:
         some = self._links.setdefault(key, [])
         private = next((private for private in some if not alone or private.users == 0), None)
-        if private is None and self._tasks is not None and self._has_room():
-            private = _Private(make(), lasting=lasting)
+        if private is None and self._tasks is not None and self._has_room(tenant):
+            private = _Private(make(), lasting, tenant)
             some.append(private)
             self._tasks.start_soon(private.link.run)
         return private
@@ -116,22 +120,26 @@ class PrivateLinks:
             if private is not None:
                 return private
         reason = f"clients have {len(self.links)} connections of their own to it, as many as max_sessions allows"
+        if len(self.links) < self.cap:
+            reason = f"its client has as many of the {self.cap} connections that max_sessions allows as one may have"
         raise UpstreamUnavailable(self._upstream, "busy", reason)
 
-    def _has_room(self) -> bool:
+    def _has_room(self, tenant: str) -> bool:
         """Makes room, if need be, by closing what an identity has left unused for longest; it would have gone soon, and
-        must not keep others out meanwhile."""
-        if len(self.links) < self.cap:
+        must not keep others out meanwhile. Tenants share what there is fairly (`fair.py`)."""
+        links = [(key, private) for key, some in self._links.items() for private in some]
+        own = sum(private.tenant == tenant for _, private in links)
+        if has_room(tenant, own, len(links), self.cap):
             return True
+        is_anybodys = has_room(tenant, own, len(links) - 1, self.cap)
         unused = [
-            (private.used_at, key, private)
-            for key, some in self._links.items()
-            for private in some
-            if private.users == 0 and not private.lasting
+            (private.tenant != tenant, private.used_at, key, private)
+            for key, private in links
+            if private.users == 0 and not private.lasting and (is_anybodys or private.tenant == tenant)
         ]
         if not unused:
             return False
-        _, key, private = min(unused, key=lambda one: one[0])
+        *_, key, private = min(unused, key=lambda one: one[:2])
         self._links[key].remove(private)
         private.link.stop()
         return True

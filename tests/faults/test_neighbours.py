@@ -88,3 +88,17 @@ async def test_slow_calls_of_one_leave_places_for_another(keep: Keep) -> None:
                 assert asked.statistics().current_buffer_used == 0, "the others wait"
                 for name in ("bob", "eve"):
                     assert await outcome(kept, "a", agent=agent(name)) == "a"
+
+
+async def test_connections_of_their_own_are_shared_fairly(keep: Keep) -> None:
+    async with byte_server(Mcp(service("handshake"))) as server:
+        kept = keep(server.url, isolation="session", max_sessions=8)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            many = [agent("mallory") for _ in range(8)]
+            outcomes = [await outcome(kept, "a", agent=one) for one in many]
+            assert outcomes == ["a"] * 6 + ["UpstreamUnavailable"] * 2
+            assert [await outcome(kept, "a", agent=one) for one in (BOB, agent("eve"))] == ["a", "a"]
+            kept.upstream.release(many[0].id)
+            kept.upstream.release(many[1].id)
+            assert await outcome(kept, "a", agent=agent("bob")) == "a"
