@@ -25,6 +25,7 @@ from gateway.bridge.state import StateSeal
 from gateway.bridge.tasks import TaskHandles
 from gateway.catalogue.keeper import SnapshotKeeper, fingerprint
 from gateway.catalogue.library import Library
+from gateway.catalogue.owners_keeper import OwnersKeeper
 from gateway.catalogue.pinning import Pinning
 from gateway.config.models import Config, ServerConfig
 from gateway.config.reload import Current, Reloader
@@ -48,7 +49,7 @@ from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
 from gateway.request import Request
 from gateway.signals import asked_to_stop
-from gateway.store import pins, secret
+from gateway.store import owners, pins, secret
 from gateway.telemetry import logs
 from gateway.telemetry.audit import audit
 from gateway.telemetry.metrics import Metrics
@@ -76,14 +77,22 @@ class Gateway:
     Args:
         only: the one agent there will ever be (stdio).
         reread: reads the configuration again; without it, it is not followed.
+        remembers: whether this is the gateway of that configuration, and not of a part of it for a moment: only then it
+            remembers whose each URI is.
     """
 
     def __init__(
-        self, config: Config, only: ConnectedAgent | None = None, *, reread: Callable[[], Config] | None = None
+        self,
+        config: Config,
+        only: ConnectedAgent | None = None,
+        *,
+        reread: Callable[[], Config] | None = None,
+        remembers: bool = True,
     ) -> None:
         settings = config.gateway
         self.current = Current(config)
         self._only = only
+        self._remembers = remembers
         self._entry: Entry | None = None
         self._draining = False
         self._guardian = Guardian()
@@ -94,7 +103,8 @@ class Gateway:
         self.policy = Policy(configured.rules(config))
         self._limits = Limits(MemoryLimiter(), *configured.limits(config), self.metrics.limit_decided)
         self._pinning = Pinning(config.enabled, settings.state_dir / pins.NAME, self.metrics)
-        self.library = Library(config.enabled, config.prefix, self._pinning.judge)
+        self._owners = OwnersKeeper(settings.state_dir / owners.NAME, config.path, config.enabled)
+        self.library = Library(config.enabled, config.prefix, self._pinning.judge, self._owners.owners)
         keys = settings.state_keys or [secret.load(settings.state_dir / "state.key")]
         seal = StateSeal(keys)
         self._parking = Parking(seal)
@@ -117,7 +127,8 @@ class Gateway:
             if self._snapshots.was_away(name, server):
                 self.upstreams[name].settled.set()
         listings = [(name, upstream.listing) for name, upstream in self.upstreams.items()]
-        self.library.recall(self._snapshots.order(config.enabled), listings)
+        self.library.update(listings)
+        self.library.reconsider()
         self._drain = Drain()
         cap, cap_each = settings.max_requests, settings.max_requests_per_principal
         self._in_flight = InFlight(cap, cap_each, self.metrics.limit_decided)
@@ -152,12 +163,16 @@ class Gateway:
                 tg.start_soon(self._parking.run)
                 tg.start_soon(self._snapshots.run)
                 tg.start_soon(self._pinning.run, lambda: self._judge_anew(tg))
+                if self._remembers:
+                    tg.start_soon(self._owners.run, self.server.reconsider)
                 yield tg
                 tg.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
                 await self._guardian.aclose()
                 await self._pinning.save()
+                if self._remembers:
+                    await self._owners.save()
                 await self._snapshots.aclose()
 
     async def _run_upstreams(self, start: anyio.Event | None) -> None:

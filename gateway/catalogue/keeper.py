@@ -52,12 +52,6 @@ class SnapshotKeeper:
         known = snapshot.known(self._stored, name, fingerprint(server))
         return known.listing if known is not None else None
 
-    def order(self, servers: Mapping[str, ServerConfig]) -> list[str]:
-        """Those of these servers that were there last time, in the order they had then."""
-        known = {name: snapshot.known(self._stored, name, fingerprint(server)) for name, server in servers.items()}
-        places = {name: each.place for name, each in known.items() if each is not None}
-        return sorted(places, key=places.__getitem__)
-
     def was_away(self, name: str, server: ServerConfig) -> bool:
         """Whether it did not come up when it was last tried."""
         known = snapshot.known(self._stored, name, fingerprint(server))

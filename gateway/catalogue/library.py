@@ -6,7 +6,7 @@ put together from that when somebody asks for it.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
@@ -19,7 +19,8 @@ from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner, changed
 from gateway.catalogue.intake import Kind, ToolRules, UpstreamItems
 from gateway.catalogue.merge import Prefix, claims, merge
 from gateway.catalogue.naming import SEPARATOR, public_prefix
-from gateway.catalogue.ownership import Claimants, Ownership
+from gateway.catalogue.owners import Owners
+from gateway.catalogue.ownership import Ownership
 from gateway.catalogue.ownership_reports import tell
 from gateway.catalogue.parts import Part, join, public_names_of
 from gateway.catalogue.pins import Change, Verdict
@@ -32,6 +33,8 @@ View = str | None
 """An upstream's name, or None for the merged catalogue."""
 
 NOTHING: Final = Catalogue()
+
+_URIS: Final = {"resources", "templates"}
 
 MAX_JOINED_ITEMS: Final = 250_000
 """Most items in the merged catalogues that are kept, all together; the one unused for longest goes first."""
@@ -77,6 +80,7 @@ class Library:
     Args:
         prefix: how names are made in the merged view.
         judge: decides what of an upstream's listing may be published.
+        owners: remembers whose each URI was.
     """
 
     def __init__(
@@ -84,14 +88,14 @@ class Library:
         servers: Mapping[str, ServerConfig],
         prefix: Prefix,
         judge: Callable[[str, Listing], Verdict] = _published_as_it_is,
+        owners: Owners | None = None,
     ) -> None:
         self._rules = {name: rules_of(server) for name, server in servers.items()}
         self._prefix: Prefix = prefix
         self._judge = judge
         self._verdicts: dict[str, Verdict] = {}
-        self._claimants = Claimants()
-        self._ownership = self._claimants.ownership(self._rules)
-        self._order: Sequence[str] = ()
+        self.owners = owners or Owners(servers)
+        self._ownership = self.owners.ownership
         self._blocked: dict[str, Mapping[tuple[str, str], Change]] = {}
         """Only of upstreams of which something is."""
         self._held_back: dict[View, Catalogue] = {}
@@ -207,11 +211,12 @@ class Library:
             await _in_steps(self._rebuild([name]), beside=size >= LARGE)
         return set(self._replaced)
 
-    def recall(self, order: Sequence[str], listings: Iterable[tuple[str, Listing | None]]) -> None:
-        """Begin with what was known last time, when the servers stood in that order: who owned which URI then is
-        compared with who owns it now."""
-        self._order, self._is_unowned = order, True
-        self.update(listings)
+    def reconsider(self) -> set[View]:
+        """Go by what is remembered of URIs and their owners; returns the views that may have changed."""
+        self._is_unowned = True
+        self._replaced = {}
+        _at_once(self._rebuild([]))
+        return set(self._replaced)
 
     def configure(
         self, servers: Mapping[str, ServerConfig], prefix: Prefix, listings: Iterable[tuple[str, Listing | None]]
@@ -219,13 +224,14 @@ class Library:
         """Hold these servers and no others, by these rules. To see what that changed for somebody, compare views."""
         before, self._rules = self._rules, {name: rules_of(server) for name, server in servers.items()}
         self._prefix = prefix
+        self.owners.use(servers)
         for name in before.keys() - self._rules.keys():
             self._take(name, None)
-            self._claimants.update(name, None)
             for parts in (self._own, self._merged, self._offered):
                 parts.pop(name, None)
         stale = {name for name, rules in self._rules.items() if rules != before.get(name)}
         stale |= {name for name, listing in listings if self._take(name, self._judged(name, listing))}
+        stale |= {name for name in self._verdicts if name not in self.owners}
         self._generation += 1
         self._is_unowned = True
         self._replaced = {}
@@ -254,8 +260,11 @@ class Library:
             generation = self._generation
             for name in names:
                 if name in self._verdicts:  # else what it claimed stays claimed: it may only be away
-                    self._is_unowned |= self._claimants.update(name, claims(self._items(name)))
-            ownership = self._claimants.ownership(self._rules) if self._is_unowned else self._ownership
+                    are_known = not _URIS & {*self._verdicts[name].listing.unknown}
+                    self._is_unowned |= self.owners.update(name, claims(self._items(name)), complete=are_known)
+            if self._is_unowned:
+                tell(self.owners.settle(), self.owners)
+            ownership = self.owners.ownership
             affected = [name for name in self._verdicts if name in names or ownership.differs(self._ownership, name)]
             items = {name: self._items(name) for name in affected}
             own: dict[str, Catalogue] = {}
@@ -299,8 +308,7 @@ class Library:
             self._joined_items = 0
         for parts in [parts for parts in self._joined if not gone.isdisjoint(parts)]:
             self._joined_items -= self._joined.pop(parts).size
-        tell(self._claimants.ownership(self._order) if self._order else self._ownership, ownership)
-        self._ownership, self._is_unowned, self._order = ownership, False, ()
+        self._ownership, self._is_unowned = ownership, False
 
     def _join(self, parts: tuple[Part, ...]) -> Catalogue:
         if not parts:

@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Final, Literal
 
 from gateway.catalogue import patterns
@@ -22,10 +22,13 @@ from gateway.catalogue.patterns import Pattern, pattern
 from gateway.catalogue.templates import BUDGET
 
 UriKind = Literal["resources", "templates"]
+Item = tuple[UriKind, str]
+"""A URI or a template."""
 
 MAX_STEPS: Final = 50_000
 """What comparing the claims of two upstreams may cost, about 10 ms. If that is not enough, all of the later one counts
 as shadowed, which is always safe: a URI with a prefix has one owner, whatever others list."""
+_MAX_TREES: Final = 100
 _MATCH: Final = 25
 """Steps that matching a URI costs, and one more for each so many of its characters."""
 
@@ -49,6 +52,12 @@ class Claims:
     def in_order(self) -> list[str]:
         return sorted(self.uris)
 
+    def items(self) -> Iterator[Item]:
+        return _items(self.uris, (each.text for each in self.templates))
+
+    def and_(self, more: "Claims") -> "Claims":
+        return Claims(self.uris | more.uris, self.templates + more.templates)
+
     def cover(self, uri: str) -> bool:
         """Whether it lists the URI or has a template that matches it."""
         if uri in self.uris:
@@ -68,7 +77,23 @@ class Claims:
         texts = (text.removeprefix(UI_SCHEME) for text in (*self.uris, *(each.head for each in self.templates)))
         return frozenset(text[: text.index("+") + 1] for text in texts if "+" in text)
 
-    def under(self, prefix: str) -> Iterator[tuple[UriKind, str]]:
+    def without(self, some: "Shadowed") -> "Claims":
+        return Claims(self.uris - some.uris, tuple(each for each in self.templates if each.text not in some.templates))
+
+    def contain(self, template: Pattern) -> bool:
+        """Whether all URIs of a template are surely among these. False does not say that some are not."""
+        return template.shape in self._shapes or any(template.head.startswith(head) for head in self._whole_trees)
+
+    @cached_property
+    def _shapes(self) -> frozenset[object]:
+        return frozenset(each.shape for each in self.templates)
+
+    @cached_property
+    def _whole_trees(self) -> list[str]:
+        trees = (each.head for each in self.templates if each.is_whole_tree)
+        return list(islice(dict.fromkeys(trees), _MAX_TREES))
+
+    def under(self, prefix: str) -> Iterator[Item]:
         """Its URIs and templates that look as if they had that prefix."""
         if prefix not in self.prefixes:
             return
@@ -78,6 +103,13 @@ class Claims:
             for each in self.templates:
                 if each.text.startswith(start):
                     yield "templates", each.text
+
+
+def _items(uris: Iterable[str], templates: Iterable[str]) -> Iterator[Item]:
+    for uri in uris:
+        yield "resources", uri
+    for template in templates:
+        yield "templates", template
 
 
 NONE: Final = Claims()
@@ -92,6 +124,12 @@ class Shadowed:
 
     def __bool__(self) -> bool:
         return bool(self.uris or self.templates)
+
+    def items(self) -> Iterator[Item]:
+        return _items(self.uris, self.templates)
+
+
+NOTHING: Final = Shadowed()
 
 
 def shadowed(own: Claims, earlier: Claims) -> Shadowed:
@@ -150,6 +188,10 @@ def _starting_with(ordered: Sequence[str], head: str) -> Iterable[str]:
     return takewhile(lambda uri: uri.startswith(head), (ordered[index] for index in range(at, len(ordered))))
 
 
+Waits = Mapping[tuple[str, str], Shadowed]
+"""`(upstream, later one)` → what of the former's yields to the latter, whose the URIs were, until somebody approves."""
+
+
 @dataclass(frozen=True)
 class Ownership:
     """Whose each URI is, and what the others' are called instead. Make it with `Claimants`."""
@@ -158,17 +200,23 @@ class Ownership:
     """By upstream, in the order of the configuration."""
     prefixes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Upstream → what stands before a URI of its that is not its own to use bare."""
-    shadows: Mapping[str, Mapping[tuple[UriKind, str], str]] = field(
-        default_factory=dict[str, Mapping[tuple[UriKind, str], str]]
-    )
+    shadows: Mapping[str, Mapping[Item, str]] = field(default_factory=dict[str, Mapping[Item, str]])
     """Upstream → its URI or template → whose the bare one is. Only of upstreams that have such."""
+    waits: Waits = field(default_factory=dict[tuple[str, str], Shadowed])
 
     def owner(self, uri: str) -> str | None:
         """The upstream that a bare URI leads to."""
+        owner: str | None = None
         for upstream, claims in self.claims.items():
-            if claims.cover(uri):
-                return self.shadows.get(upstream, {}).get(("resources", uri), upstream)
-        return None
+            if claims.cover(uri) and (owner is None or self._yields(owner, upstream, uri)):
+                owner = upstream
+                if not self.waits:
+                    break
+        return owner and self.shadows.get(owner, {}).get(("resources", uri), owner)
+
+    def _yields(self, earlier: str, later: str, uri: str) -> bool:
+        what = self.waits.get((earlier, later))
+        return what is not None and not self.claims[earlier].without(what).cover(uri)
 
     def differs(self, other: "Ownership", upstream: str) -> bool:
         """Whether the URIs of an upstream are called something else than they were by another."""
@@ -200,27 +248,38 @@ class Claimants:
 
     def __init__(self) -> None:
         self._claims: dict[str, Claims] = {}
-        self._pairs: dict[tuple[str, str], Shadowed] = {}
+        self._pairs: dict[tuple[str, str], tuple[Shadowed | None, Shadowed]] = {}
+
+    def __contains__(self, upstream: str) -> bool:
+        """Whether it is known what an upstream claims."""
+        return upstream in self._claims
+
+    def __getitem__(self, upstream: str) -> Claims:
+        return self._claims.get(upstream, NONE)
 
     def update(self, upstream: str, claims: Claims | None) -> bool:
-        """One upstream claims these now; None: nothing. Returns whether that is something else than before."""
-        claims = claims or NONE
-        is_new = self._claims.get(upstream, NONE) != claims
+        """One upstream claims these now; None: that is not known. Returns whether that is something else than before."""
+        is_new = self[upstream] != (claims or NONE)
         if is_new:
             self._pairs = {pair: each for pair, each in self._pairs.items() if upstream not in pair}
-        self._claims[upstream] = claims
+        is_new |= (claims is None) is (upstream in self._claims)
+        if claims is None:
+            self._claims.pop(upstream, None)
+        elif is_new:
+            self._claims[upstream] = claims
         return is_new
 
-    def ownership(self, order: Iterable[str]) -> Ownership:
+    def ownership(self, order: Iterable[str], waits: Waits | None = None) -> Ownership:
         """Whose each URI is if the upstreams stand in that order. Those that are not in it do not count."""
+        waits = waits or {}
         names = list(order)
         claims = {name: self._claims.get(name, NONE) for name in names}
         prefixes: dict[str, str] = {}
-        shadows: dict[str, Mapping[tuple[UriKind, str], str]] = {}
+        shadows: dict[str, Mapping[Item, str]] = {}
         taken: set[str] = set()
         earlier: list[str] = []
         for name in names:
-            mine = self._shadows(name, earlier) if claims[name] else {}
+            mine = self._shadows(name, earlier, waits) if claims[name] else {}
             for other in shadows:  # whose public forms are not for this one to list
                 mine |= dict.fromkeys(claims[name].under(prefixes[other]), other)
             taken |= claims[name].prefixes
@@ -230,16 +289,19 @@ class Claimants:
                 earlier.append(name)
             if mine:
                 shadows[name] = mine
-        return Ownership(claims, prefixes, shadows)
+        return Ownership(claims, prefixes, shadows, waits)
 
-    def _shadows(self, name: str, earlier: Sequence[str]) -> dict[tuple[UriKind, str], str]:
-        found: dict[tuple[UriKind, str], str] = {}
+    def _shadows(self, name: str, earlier: Sequence[str], waits: Waits) -> dict[Item, str]:
+        found: dict[Item, str] = {}
         for other in earlier:
-            pair = self._pairs.get((name, other))
-            if pair is None:
-                pair = self._pairs[name, other] = shadowed(self._claims.get(name, NONE), self._claims.get(other, NONE))
-            for uri in pair.uris:
-                found.setdefault(("resources", uri), other)
-            for template in pair.templates:
-                found.setdefault(("templates", template), other)
+            waiting = waits.get((other, name))
+            known = self._pairs.get((name, other))
+            if known is None or known[0] != waiting:
+                theirs = self[other] if waiting is None else self[other].without(waiting)
+                known = self._pairs[name, other] = waiting, shadowed(self[name], theirs)
+            for each in known[1].items() if known[1] else ():
+                found.setdefault(each, other)
+        for (taker, owner), waiting in waits.items():
+            for each in waiting.items() if taker == name else ():
+                found.setdefault(each, owner)
         return found

@@ -3,6 +3,7 @@
 Templates are the upstreams', URIs the agents'; neither may hold up the event loop, so nothing here backtracks.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,10 @@ MAX_STEPS: Final = 10_000
 
 _STOPS: Final = {"": "/?#&,", "+": "?#"}
 """Operator → what the value of a single variable of it never holds, as the SDK matches. Others may hold anything."""
+
+_OPAQUE: Final = frozenset[str]()
+"""Stands for an expression of which it is not known what its value may hold."""
+_WHOLE_TREE: Final = re.compile(r"\{\+\w+\}")
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,16 @@ class Pattern:
     def steps(self, other: "Pattern") -> int:
         """How many pairs of positions `overlaps` may have to look at."""
         return len(self.text) * len(other.text)
+
+    @property
+    def shape(self) -> object:
+        """Templates that have the same stand for the same URIs, whatever their variables are called."""
+        return self._atoms if _OPAQUE not in self._atoms else self.text
+
+    @property
+    def is_whole_tree(self) -> bool:
+        """Whether it stands for every URI that starts with its `head`."""
+        return bool(_WHOLE_TREE.fullmatch(self.text, len(self.head)))
 
     @cached_property
     def _parsed(self) -> "UriTemplate | None":

@@ -1,10 +1,13 @@
 """What is wrong with servers that are not as they were pinned, for `doctor` and `tools`. Pins and approves nothing."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from gateway.catalogue.pins import Change
 from gateway.cli.findings import Finding
+from gateway.cli.memory import remembered
+from gateway.cli.owners import owners, waiting
 from gateway.cli.pin_state import compare, noun
 from gateway.cli.terminal import plural
 from gateway.errors import ConfigError
@@ -26,7 +29,23 @@ def named(changes: Iterable[Change]) -> str:
 
 
 def findings(config: "Config", probes: "Mapping[str, Probe]") -> Iterator[Finding]:
-    """How the servers that were tried differ from their pins."""
+    """How the servers that were tried differ from their pins, and what of theirs waits for approval."""
+    yield from _changes(config, probes)
+    seen = {name: tried.listing for name, tried in probes.items() if tried.listing is not None}
+    found = owners(config, {**remembered(config), **seen})
+    for name in config.enabled:
+        for owner, several in groupby(waiting(found, name), lambda each: each.owner):
+            uris = [each.name for each in several]
+            some = ", ".join([*uris[:NAMED], *([f"{len(uris) - NAMED} more"] if len(uris) > NAMED else [])])
+            text = f"would take over what stays {owner!r}'s until somebody approves it: {some}"
+            yield Finding("problem", text, _remedy(name), name)
+
+
+def _remedy(name: str) -> str:
+    return f"see `mcp-gateway pins diff {name}`; `mcp-gateway pins approve {name}` accepts it"
+
+
+def _changes(config: "Config", probes: "Mapping[str, Probe]") -> Iterator[Finding]:
     try:
         stored = pin_file.load(config.gateway.state_dir / pin_file.NAME)
     except ConfigError as error:
@@ -39,7 +58,7 @@ def findings(config: "Config", probes: "Mapping[str, Probe]") -> Iterator[Findin
         compared = compare(config, name, stored, tried.listing)
         if compared.pins is None or not compared.changes:
             continue
-        remedy = f"see `mcp-gateway pins diff {name}`; `mcp-gateway pins approve {name}` accepts it"
+        remedy = _remedy(name)
         blocked = [change for change in compared.changes if change.what != "removed"]
         if compared.pin == "block" and blocked:
             yield Finding("problem", f"blocked until somebody approves it: {named(blocked)}", remedy, name)

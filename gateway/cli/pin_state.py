@@ -1,7 +1,8 @@
 """How servers compare with their pins, for `mcp-gateway pins`: asked now or last seen; for people, and for programs."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Final
 
 import click
@@ -12,6 +13,7 @@ from gateway.catalogue.pins import INSTRUCTIONS, Change, approved, definitions, 
 from gateway.catalogue.suspicious import Suspicion
 from gateway.cli.agent import awake, visiting
 from gateway.cli.memory import remembered
+from gateway.cli.owners import Takeover, owners, waiting
 from gateway.cli.terminal import bold, dim, harmless, mark, plural
 from gateway.config.models import Config
 from gateway.store import pins as pin_file
@@ -40,10 +42,16 @@ class Compared:
     """Why it could not be asked, or not for all of its lists."""
     changes: tuple[Change, ...] = ()
     suspicions: tuple[Suspicion, ...] = ()
+    takeovers: tuple[Takeover, ...] = ()
 
     @property
     def is_as_pinned(self) -> bool:
-        return self.pins is not None and self.listing is not None and not self.reason and not self.changes
+        return self.pins is not None and self.listing is not None and not (self.reason or self.unapproved)
+
+    @property
+    def unapproved(self) -> int:
+        """How much of it somebody has to approve."""
+        return len(self.changes) + len(self.takeovers)
 
 
 # --- Comparing ----------------------------------------------------------------------------------------------------
@@ -52,12 +60,12 @@ class Compared:
 def last_seen(config: Config, names: Collection[str], pins: Mapping[str, Pins]) -> list[Compared]:
     """What the gateway, or a verb, saw last."""
     known = remembered(config)
-    return [compare(config, name, pins, known.get(name)) for name in names]
+    return with_takeovers(config, known, [compare(config, name, pins, known.get(name)) for name in names])
 
 
 async def ask(config: Config, names: Collection[str], pins: Mapping[str, Pins]) -> list[Compared]:
     """Start the servers, and take what they offer now. Nothing is pinned by that."""
-    config = awake(config, names)
+    asked_for, config = config, awake(config, names)
     servers = {
         name: server.model_copy(update={"pin": "off", "lazy": name not in names})
         for name, server in config.enabled.items()
@@ -69,7 +77,23 @@ async def ask(config: Config, names: Collection[str], pins: Mapping[str, Pins]) 
             met = visit.contacts[name]
             listing = visit.gateway.upstreams[name].known if met.works else None
             compared.append(compare(config, name, pins, listing, met.reason))
-    return compared
+    return with_takeovers(asked_for, {}, compared)
+
+
+def with_takeovers(config: Config, known: Mapping[str, Listing], compared: Iterable[Compared]) -> list[Compared]:
+    """The same, with the URIs that these servers would take from others.
+
+    Args:
+        known: what others offer; what they offered when last seen, if it is not there.
+    """
+    some = list(compared)
+    listings = {
+        **remembered(config),
+        **known,
+        **{each.server: each.listing for each in some if each.listing is not None},
+    }
+    found = owners(config, listings)
+    return [replace(each, takeovers=tuple(waiting(found, each.server))) for each in some]
 
 
 def compare(
@@ -103,6 +127,7 @@ def only(compared: Compared, names: Collection[str]) -> Compared:
         compared,
         changes=tuple(change for change in compared.changes if change.name in names),
         suspicions=tuple(suspicion for suspicion in compared.suspicions if suspicion.name in names),
+        takeovers=tuple(takeover for takeover in compared.takeovers if takeover.name in names),
     )
 
 
@@ -132,6 +157,9 @@ def in_words(compared: Compared, redact: Callable[[str], str]) -> Iterator[str]:
         if compared.pins is not None and change.what != "removed":
             for line in differences(change.old, change.new):
                 yield _INDENT + click.style(redact(line), fg=_COLOURS.get(line[:2]))
+    for owner, several in groupby(compared.takeovers, lambda each: each.owner):
+        yield f"{mark('problem')} {name}: takes over what is {harmless(owner)}'s until somebody approves it:"
+        yield from (f"{_INDENT}{noun(each.kind, each.name)}" for each in several)
     for suspicion in compared.suspicions:
         place = f" {dim('in')} {suspicion.place}" if suspicion.place else ""
         yield f"{mark('note')} {name}: {noun(suspicion.kind, suspicion.name)} has {suspicion.what}{place}"
@@ -154,6 +182,7 @@ def as_json(compared: Compared) -> dict[str, Any]:
         {"kind": each.kind, "name": each.name, "change": each.what, "pinned": each.old, "now": each.new}
         for each in compared.changes
     ]
+    fields["takeovers"] = [{"kind": each.kind, "name": each.name, "of": each.owner} for each in compared.takeovers]
     fields["suspicious"] = [
         {"kind": each.kind, "name": each.name, "place": each.place, "what": each.what} for each in compared.suspicions
     ]
@@ -176,6 +205,8 @@ def _state(compared: Compared) -> str:
     if compared.listing is None:
         return "not seen yet"
     parts = [plural(len(compared.changes), "change") if compared.changes else "as pinned"]
+    if compared.takeovers:
+        parts.append(f"takes over {plural(len(compared.takeovers), 'URI')}")
     if compared.suspicions:
         parts.append(plural(len(compared.suspicions), "suspicious text"))
     return ", ".join(parts)

@@ -86,7 +86,8 @@ async def _diff(config: "Config", names: tuple[str, ...], as_json: bool) -> Exit
 def approve(config: "Config", server: str, names: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Pin what SERVER was last seen to offer: all of it, or the items of these NAMEs.
 
-    A NAME is the server's own name of a tool or prompt, a URI, or `instructions`. What counts is what the gateway, or
+    A NAME is the server's own name of a tool or prompt, a URI, or `instructions`. That includes the URIs which it takes
+    over from another server. What counts is what the gateway, or
     `mcp-gateway pins diff`, saw last; no server is started. At a terminal, shows it and asks first.
     """
     from gateway.cli.pin_state import as_json as shown
@@ -100,7 +101,7 @@ def approve(config: "Config", server: str, names: tuple[str, ...], yes: bool, as
     if seen.pins is None and names:
         fail(f"nothing is pinned of {server!r} yet; approve it as a whole first, without names", Exit.USAGE)
     wanted = only(seen, names)
-    if unknown := set(names) - {change.name for change in wanted.changes}:
+    if unknown := set(names) - {each.name for each in (*wanted.changes, *wanted.takeovers)}:
         fail(f"nothing called {', '.join(sorted(map(repr, unknown)))} of {server!r} waits for approval", Exit.USAGE)
     if as_json:
         print_json(shown(wanted))
@@ -111,15 +112,20 @@ def approve(config: "Config", server: str, names: tuple[str, ...], yes: bool, as
     if sys.stdin.isatty() and not yes:
         click.confirm("Approve this?", abort=True, err=True)
     _approve(config, wanted)
-    click.echo(f"{plural(len(wanted.changes), 'change')} of {bold(server)} approved.", err=True)
+    click.echo(f"{plural(wanted.unapproved, 'change')} of {bold(server)} approved.", err=True)
 
 
 def _approve(config: "Config", wanted: "Compared") -> None:
+    from gateway.cli import owners as takeovers
+    from gateway.cli.memory import remembered
     from gateway.cli.pin_state import approve
     from gateway.store import pins as pin_file
 
     try:
-        pin_file.update(config.gateway.state_dir / pin_file.NAME, lambda stored: approve(stored, wanted))
+        if wanted.changes or wanted.pins is None:
+            pin_file.update(config.gateway.state_dir / pin_file.NAME, lambda stored: approve(stored, wanted))
+        if wanted.takeovers:
+            takeovers.approve(config, remembered(config), wanted.server, {each.name for each in wanted.takeovers})
     except ConfigError as error:
         fail(error.message, Exit.USAGE)
 

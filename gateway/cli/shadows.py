@@ -4,9 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from gateway.catalogue.intake import UpstreamItems
-from gateway.catalogue.library import rules_of
-from gateway.catalogue.merge import owned
+from gateway.cli.owners import owners
 from gateway.cli.terminal import plural
 from gateway.config.models import Config
 from gateway.upstream.listing import Listing
@@ -17,13 +15,15 @@ NAMED: Final = 3
 
 def shadows(config: Config, listings: Mapping[str, Listing]) -> Iterator[tuple[str, str]]:
     """Server, and what to say of it."""
-    servers = [(name, server) for name, server in config.enabled.items() if name in listings]
-    ownership = owned(UpstreamItems(name, listings[name], rules_of(server)) for name, server in servers)
+    found = owners(config, listings)
+    ownership = found.ownership
     for server, shadowed in ownership.shadows.items():
         by: defaultdict[str, list[str]] = defaultdict(list)
         for (_, uri), owner in shadowed.items():
             by[owner].append(uri)
         for owner, uris in by.items():
+            if (server, owner) in found.waits:
+                continue  # that is a matter of its pins
             some = ", ".join([*sorted(uris)[:NAMED], *(["…"] if len(uris) > NAMED else [])])
             yield (
                 server,

@@ -190,6 +190,11 @@ class Server:
             self._policy.use(rules)
             self._library.configure(servers, prefix, listings)
 
+    def reconsider(self) -> None:
+        """Somebody approved that URIs become another server's: tell everybody which lists have changed."""
+        with self._listening.through_change():
+            self._library.reconsider()
+
     async def brief(self, upstream: Upstream) -> None:
         """One begins to serve, perhaps in another's place: what agents want of it is asked of it anew."""
         await self._log_messages.brief(upstream)

@@ -202,17 +202,3 @@ def test_the_log_says_who_shadows_whom_and_who_took_what_over(library: Library) 
     with capture_logs() as said:
         configure(library, a=(SERVER, listing("a")), b=(SERVER, listing("b")))
     assert {(entry["upstream"], entry["by"]) for entry in said if entry["event"] == "URIs shadowed"} == {("b", "a")}
-
-
-def test_a_server_that_was_inserted_between_two_runs_is_said_to_take_over() -> None:
-    library = Library({"new": SERVER, "old": SERVER}, "upstream")
-    with capture_logs() as said:
-        library.recall(["old"], [("new", None), ("old", listing("log"))])
-        library.update([("new", listing("now"))])
-    assert [(entry["upstream"], entry["by"]) for entry in said if entry["event"] == "URIs taken over"] == [
-        ("old", "new")
-    ]
-    reordered = Library({"b": SERVER, "a": SERVER}, "upstream")
-    with capture_logs() as said:
-        reordered.recall(["a", "b"], [("b", listing("log")), ("a", listing("now"))])
-    assert [(entry["upstream"], entry["by"]) for entry in said if entry["event"] == "URIs taken over"] == [("a", "b")]

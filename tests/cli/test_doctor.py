@@ -47,6 +47,25 @@ servers:
     assert "2026-07-28 (modern)" in done.stdout
 
 
+def test_who_shadows_whom_is_a_note(program: Program, write: Write) -> None:
+    offers = [{"uri": "f:1", "name": "one"}, {"uri": "f:2", "name": "two"}, {"uri": "g:1", "name": "own"}]
+    first = write(json.dumps([{"uriTemplate": "f:{number}", "name": "any"}]), "first.json")
+    second = write(json.dumps(offers), "second.json")
+    write(f"""\
+gateway: {{port: {free_port()}}}
+servers:
+  first: {stdio("tests.servers.turncoat", str(first))}
+  second: {stdio("tests.servers.turncoat", str(second))}
+""")
+    done = program("doctor", "--json")
+    assert done.returncode == 0, "that is no problem"
+    (note,) = [each for each in json.loads(done.stdout)["findings"] if each["kind"] != "ok"]
+    assert (note["kind"], note["server"]) == ("note", "second")
+    assert "2 URIs could be 'first''s too" in note["text"]
+    assert "(f:1, f:2)" in note["text"]
+    assert "'second+' in front" in note["text"]
+
+
 def test_each_finding_has_its_remedy_and_the_rest_is_tried(program: Program, write: Write) -> None:
     with http_server("tests.servers.bad", "--post", "405") as legacy, socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

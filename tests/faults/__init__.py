@@ -48,7 +48,8 @@
 | tasks of somebody else | `interaction/test_extensions` |
 | shadowing | `catalogue/test_merge`, `test_merge_properties`, `test_naming` |
 | URIs of several upstreams | `catalogue/test_ownership`, `test_lookup`, `test_merge_properties`, `test_library` |
-| links that lead to somebody else's resource | `bridge/test_links`; `interaction/test_fidelity` |
+| a server that takes URIs over | `catalogue/test_owners`, `store/test_owners`; `cli/test_takeovers` |
+| links that lead to somebody else's resource | `bridge/test_links`; `interaction/test_links`, `test_fidelity` |
 | an item that strict clients refuse | `catalogue/test_repairs` |
 | policy by spelling | `access/test_spellings`, `access/test_hidden` |
 | rug pulls, text that hides | `catalogue/test_rug_pull`, `test_pins`, `test_pinning`, `test_suspicious` |

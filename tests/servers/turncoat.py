@@ -2,8 +2,8 @@
 
     python -m tests.servers.turncoat FILE
 
-FILE is JSON: the list of its tools, and perhaps of resource templates (what has a `uriTemplate`). Whatever is called or
-read says so.
+FILE is JSON: the list of its tools, and perhaps of resource templates (what has a `uriTemplate`) and resources (what
+has a `uri`). Whatever is called or read says so; a call also returns a link to the URI in its argument `link`.
 """
 
 import json
@@ -18,12 +18,19 @@ def main() -> None:
     path = Path(sys.argv[1])
 
     def offered(key: str) -> list[dict[str, Any]]:
-        return [item for item in json.loads(path.read_text()) if ("uriTemplate" in item) == (key == "uriTemplate")]
+        items: list[dict[str, Any]] = json.loads(path.read_text())
+        return [item for item in items if next(each for each in ("uriTemplate", "uri", "name") if each in item) == key]
+
+    def call(params: dict[str, Any]) -> dict[str, Any]:
+        content = [{"type": "text", "text": f"{params['name']} was called"}]
+        if link := params.get("arguments", {}).get("link"):
+            content.append({"type": "resource_link", "uri": link, "name": "link"})
+        return {"content": content}
 
     methods: dict[str, Method] = {
         "tools/list": lambda _: {"tools": offered("name")},
-        "tools/call": lambda params: {"content": [{"type": "text", "text": f"{params['name']} was called"}]},
-        "resources/list": lambda _: {"resources": []},
+        "tools/call": call,
+        "resources/list": lambda _: {"resources": offered("uri")},
         "resources/templates/list": lambda _: {"resourceTemplates": offered("uriTemplate")},
         "resources/read": lambda params: {"contents": [{"uri": params["uri"], "text": f"read at {path}"}]},
     }
