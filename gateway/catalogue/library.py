@@ -213,6 +213,7 @@ class Library:
 
     def reconsider(self) -> set[View]:
         """Go by what is remembered of URIs and their owners; returns the views that may have changed."""
+        self._generation += 1
         self._is_unowned = True
         self._replaced = {}
         _at_once(self._rebuild([]))

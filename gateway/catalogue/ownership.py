@@ -258,7 +258,7 @@ class Claimants:
         return self._claims.get(upstream, NONE)
 
     def update(self, upstream: str, claims: Claims | None) -> bool:
-        """One upstream claims these now; None: that is not known. Returns whether that is something else than before."""
+        """One upstream claims these now; None: that is not known. Returns whether that is another thing than before."""
         is_new = self[upstream] != (claims or NONE)
         if is_new:
             self._pairs = {pair: each for pair, each in self._pairs.items() if upstream not in pair}

@@ -39,6 +39,22 @@ def repaired(kind: str, item: Item, *, modern: bool) -> Item:
     return _changed(item, changes)
 
 
+def for_handshake(tool: Item) -> Item:
+    """A tool that may be published as clients before 2026-07-28 take it: to them an `outputSchema`, which is optional,
+    has `type: "object"` if it is there. The same object if nothing had to be done."""
+    schema = tool.get("outputSchema")
+    if not isinstance(schema, dict):
+        return tool
+    schema = cast("Item", schema)
+    try:
+        ours = _schema("outputSchema", schema) if schema.get("type") == "object" else None
+    except Unfit:
+        ours = None
+    if ours is schema:
+        return tool
+    return _changed(tool, {"outputSchema": _DROP if ours is None else ours})
+
+
 # --- Kinds --------------------------------------------------------------------------------------------------------
 
 

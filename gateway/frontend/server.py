@@ -21,6 +21,7 @@ from gateway.catalogue.intake import Kind
 from gateway.catalogue.library import Library
 from gateway.catalogue.merge import Prefix
 from gateway.catalogue.pages import page
+from gateway.catalogue.repairs import for_handshake
 from gateway.config.models import GatewaySettings
 from gateway.errors import (
     InvalidParams,
@@ -264,6 +265,8 @@ class Server:
         items = getattr(self._lookup.catalogue(request), field)
         cursor = request.params.get("cursor")
         served, cursor = page(items, cursor, self._settings.page_size, key, is_sorted=request.view is None)
+        if field == "tools" and request.era is Era.HANDSHAKE:
+            served = [for_handshake(tool) for tool in served]
         result: dict[str, Any] = {LIST_METHODS[method]: served}
         if cursor is not None:
             result["nextCursor"] = cursor

@@ -9,6 +9,7 @@ from gateway import jsonrpc
 from gateway.catalogue.intake import KEYS, Kind, UpstreamItems
 from gateway.catalogue.merge import merge
 from gateway.catalogue.pins import pins_of
+from gateway.catalogue.repairs import for_handshake
 from gateway.upstream.listing import Item, Listing
 
 OBJECT: Item = {"type": "object"}
@@ -153,3 +154,30 @@ def test_what_is_in_order_is_the_same_object_with_its_keys_where_they_were() -> 
 def test_what_is_pinned_is_what_the_upstream_sent() -> None:
     tool: Item = {"name": "x", "title": None, "inputSchema": {}}
     assert pins_of(Listing(tools=(tool,))).items["tools"] == {"x": tool}
+
+
+@pytest.mark.parametrize(
+    ("schema", "older"),
+    [
+        ({"type": "array"}, None),
+        ({"type": ["object", "null"]}, None),
+        ({}, None),
+        ({"anyOf": [OBJECT]}, None),
+        ({"type": "object", "properties": 1}, None),
+        ({"type": "object", "properties": {"a": True}}, {"type": "object", "properties": {"a": {}}}),
+        ({"type": "object", "title": "t", "$defs": {}}, {"type": "object", "title": "t", "$defs": {}}),
+    ],
+)
+def test_an_output_schema_that_older_clients_would_refuse_is_left_out_for_them(
+    schema: Item, older: Item | None
+) -> None:
+    tool: Item = {"name": "x", "inputSchema": OBJECT, "outputSchema": schema}
+    assert published("tools", tool, "2026-07-28")[0][0]["outputSchema"] == schema
+    shown = for_handshake(tool)
+    assert shown.get("outputSchema") == older
+    assert {**shown, "outputSchema": schema} == tool
+
+
+def test_a_tool_that_older_clients_take_is_not_even_copied() -> None:
+    tool: Item = {"name": "x", "inputSchema": OBJECT, "outputSchema": OBJECT}
+    assert for_handshake(tool) is tool
