@@ -239,7 +239,7 @@ class Gateway:
             streamable = Streamable(
                 settings,
                 self.handle,
-                self.library,
+                server.catalogue,
                 sessions,
                 self._in_flight,
                 count,

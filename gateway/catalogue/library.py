@@ -2,12 +2,15 @@
 
 A view is the merged catalogue under public names, or one upstream's own at `/mcp/{upstream}`. What an upstream
 contributes to either is made when it lists anew (`parts`), once for all who see the same of it; a merged catalogue is
-put together from that when somebody asks for it.
+put together from that when somebody asks for it. Where an upstream offers something else to clients that declare more,
+or less, each such variant is a part of its own.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Final, Protocol
 
 import anyio
@@ -23,7 +26,7 @@ from gateway.catalogue.owners import Owners
 from gateway.catalogue.ownership import Ownership
 from gateway.catalogue.ownership_reports import tell
 from gateway.catalogue.parts import Part, join, public_names_of
-from gateway.catalogue.pins import Change, Verdict
+from gateway.catalogue.pins import Change, Verdict, unjudged
 from gateway.config.models import ServerConfig
 from gateway.upstream.listing import Listing
 
@@ -32,12 +35,20 @@ log = structlog.stdlib.get_logger("gateway.catalogue")
 View = str | None
 """An upstream's name, or None for the merged catalogue."""
 
+Selection = tuple[tuple[str, str], ...]
+"""`(upstream, label)` of each variant that a client sees instead of the upstream's main lists."""
+
+Names = tuple[str, str]
+"""`(upstream, label)`; the label of its main lists is empty."""
+
 NOTHING: Final = Catalogue()
 
 _URIS: Final = {"resources", "templates"}
 
 MAX_JOINED_ITEMS: Final = 250_000
 """Most items in the merged catalogues that are kept, all together; the one unused for longest goes first."""
+MAX_HELD_BACK: Final = 64
+"""Most catalogues of what is held back that are kept."""
 MAX_SIGHTS: Final = 4_096
 """Most people of whom it is known what they see."""
 LARGE: Final = 500
@@ -71,7 +82,7 @@ class Sight(Protocol):
 
 
 def _published_as_it_is(upstream: str, listing: Listing) -> Verdict:
-    return Verdict(listing)
+    return unjudged(listing)
 
 
 class Library:
@@ -96,16 +107,20 @@ class Library:
         self._verdicts: dict[str, Verdict] = {}
         self.owners = owners or Owners(servers)
         self._ownership = self.owners.ownership
-        self._blocked: dict[str, Mapping[tuple[str, str], Change]] = {}
-        """Only of upstreams of which something is."""
-        self._held_back: dict[View, Catalogue] = {}
+        self.labels: dict[str, frozenset[str]] = {}
+        """Upstream → the labels of clients to which it offers something else; only of those that do."""
+        self._blocked: dict[Names, Mapping[tuple[str, str], Change]] = {}
+        """Only of lists of which something is."""
+        self._held_back: dict[tuple[View, Selection], Catalogue] = {}
+        self._varied: dict[Names, tuple[Part, Part]] = {}
+        """Of each variant, what `_own` and `_merged` have of the main lists."""
         self._own: dict[str, Part] = {}
         """Upstream → its own view."""
         self._merged: dict[str, Part] = {}
         """Upstream → what it contributes to the merged view."""
         self._offered: dict[str, Part] = {}
         """The same of all upstreams; of one that is away, as it was."""
-        self._replaced: dict[View, list[tuple[Part | None, Part | None]]] = {}
+        self._replaced: dict[View, dict[Names, tuple[Part | None, Part | None]]] = {}
         """View → parts before and after the last update, of those that it changed."""
         self._joined: OrderedDict[tuple[Part, ...], Catalogue] = OrderedDict()
         self._joined_items = 0
@@ -113,7 +128,7 @@ class Library:
         """How often the configuration has changed."""
         self._is_unowned = False
         """Whether it is to be found out anew whose each URI is."""
-        self._seen: dict[Sight, tuple[Part, ...]] = {}
+        self._seen: dict[tuple[Sight, Selection], tuple[Part, ...]] = {}
 
     # --- What somebody sees -------------------------------------------------------------------------------------------
 
@@ -125,21 +140,24 @@ class Library:
         """Whether an upstream is there for somebody of that sight: one of which it may use nothing is not."""
         if upstream not in self._rules or not sight.sees_upstream(upstream):
             return False
-        part = self._offered.get(upstream)
-        return sight.within is None or (part is not None and not self._restricted(part, sight).is_empty)
+        if sight.within is None:
+            return True
+        variants = (self._varied[upstream, label][1] for label in self.labels.get(upstream, ()))
+        parts = [part for part in (self._offered.get(upstream), *variants) if part is not None]
+        return any(not self._restricted(part, sight).is_empty for part in parts)
 
-    def view(self, view: View, sight: Sight) -> Catalogue:
+    def view(self, view: View, sight: Sight, selection: Selection = ()) -> Catalogue:
         """The catalogue of somebody of that sight; an empty one where there is no such view, or no longer."""
         if view is None:
-            return self._join(self._parts(sight))
-        part = self._own.get(view)
+            return self._join(self._parts(sight, selection))
+        part = self._own_part(view, selection)
         return self._restricted(part, sight).catalogue if part is not None and self.sees(view, sight) else NOTHING
 
-    def whole(self, view: View) -> Catalogue:
+    def whole(self, view: View, selection: Selection = ()) -> Catalogue:
         """The view of somebody who may see everything."""
         if view is None:
-            return self._join(tuple(self._merged.values()))
-        part = self._own.get(view)
+            return self._join(tuple(self._merged_parts(selection)))
+        part = self._own_part(view, selection)
         return part.catalogue if part is not None else NOTHING
 
     def knows(self, upstream: str) -> bool:
@@ -150,44 +168,39 @@ class Library:
         """How what an upstream offers compares with its pins."""
         return self._verdicts.get(upstream, Verdict(Listing()))
 
-    def blocked(self, kind: Kind, owner: Owner) -> Change | None:
+    def blocked(self, kind: Kind, owner: Owner, selection: Selection = ()) -> Change | None:
         """The unapproved change because of which an item must not be used, or the template that led to it."""
-        changes = self._blocked.get(owner.upstream)
+        changes = self._blocked.get(_of(owner.upstream, selection)) if self._blocked else None
         if changes is None:
             return None
         return changes.get((kind, owner.original)) or changes.get(("templates", str(owner.item.get("uriTemplate"))))
 
-    def held_back(self, view: View, sight: Sight) -> Catalogue:
+    def held_back(self, view: View, sight: Sight, selection: Selection = ()) -> Catalogue:
         """What is not published because it is blocked and new, under the names it would have. Only for who sees
         everything: to others it might never be shown."""
-        return self._held_back.get(view, NOTHING) if sight.unrestricted else NOTHING
+        return self._held(view, selection) if sight.unrestricted else NOTHING
 
-    def withholds(self, upstream: str, uri: str) -> bool:
+    def withholds(self, upstream: str, uri: str, selection: Selection = ()) -> bool:
         """Whether all that stands for an unlisted URI of an upstream's are templates that are blocked."""
-        if upstream not in self._blocked:
+        if _of(upstream, selection) not in self._blocked:
             return False
-        catalogues = self.whole(upstream), self._held_back.get(upstream, NOTHING)
+        catalogues = self.whole(upstream, selection), self._held(upstream, selection)
         owners = [owner for catalogue in catalogues if (owner := catalogue.unlisted(uri)) is not None and owner.item]
-        return bool(owners) and all(self.blocked("resources", owner) for owner in owners)
+        return bool(owners) and all(self.blocked("resources", owner, selection) for owner in owners)
 
     def head(self, upstream: str) -> str:
         """What the names of all its tools and prompts begin with in the merged catalogue."""
         return public_prefix(upstream) + SEPARATOR if self._prefix != "none" else ""
 
-    def public_form(self, kind: Kind, upstream: str, original: str) -> str:
-        """The name or URI by which the merged catalogue, and so the policy, knows an item; a URI nobody listed keeps
-        its own form."""
-        part = self._merged.get(upstream)
-        return part.public.get((kind, original), original) if part is not None else original
-
-    def changes(self, view: View, sight: Sight) -> set[ChangeKind]:
+    def changes(self, view: View, sight: Sight, selection: Selection = ()) -> set[ChangeKind]:
         """Which lists the last `update` changed for somebody."""
         kinds = set[ChangeKind]()
-        for before, after in self._replaced.get(view, ()):
+        for (name, label), (before, after) in self._replaced.get(view, {}).items():
+            if (name, label) != _of(name, selection):
+                continue
             old, new = (
                 NOTHING if part is None else self._restricted(part, sight).catalogue for part in (before, after)
             )
-            name = before.name if before is not None else after.name if after is not None else ""
             if sight.sees_upstream(name):
                 kinds |= changed(old, new)
         return kinds
@@ -228,7 +241,9 @@ class Library:
         self.owners.use(servers)
         for name in before.keys() - self._rules.keys():
             self._take(name, None)
-            for parts in (self._own, self._merged, self._offered):
+            for each in self._parts_of(name):
+                self._varied.pop(each, None)
+            for parts in (self._own, self._merged, self._offered, self.labels):
                 parts.pop(name, None)
         stale = {name for name, rules in self._rules.items() if rules != before.get(name)}
         stale |= {name for name, listing in listings if self._take(name, self._judged(name, listing))}
@@ -262,47 +277,57 @@ class Library:
             for name in names:
                 if name in self._verdicts:  # else what it claimed stays claimed: it may only be away
                     are_known = not _URIS & {*self._verdicts[name].listing.unknown}
-                    self._is_unowned |= self.owners.update(name, claims(self._items(name)), complete=are_known)
+                    claimed = claims(self._items(name, _all_of))
+                    self._is_unowned |= self.owners.update(name, claimed, complete=are_known)
             if self._is_unowned:
                 tell(self.owners.settle(), self.owners)
             ownership = self.owners.ownership
             affected = [name for name in self._verdicts if name in names or ownership.differs(self._ownership, name)]
-            items = {name: self._items(name) for name in affected}
-            own: dict[str, Catalogue] = {}
-            merged: dict[str, Catalogue] = {}
-            for name in affected:
-                part = self._own.get(name)
-                if name in names or part is None:
-                    own[name] = yield partial(merge, [items[name]], "own")
+            verdicts = {each: verdict for name in affected for each, verdict in _each(name, self._verdicts[name])}
+            own: dict[Names, Catalogue] = {}
+            merged: dict[Names, Catalogue] = {}
+            for each, verdict in verdicts.items():
+                items = UpstreamItems(each[0], verdict.listing, self._rules[each[0]])
+                known = self._parts_of(each[0]).get(each)
+                if each[0] in names or known is None:
+                    own[each] = yield partial(merge, [items], "own")
                 else:
-                    own[name] = part.catalogue
-                merged[name] = yield partial(merge, [items[name]], self._prefix, ownership)
+                    own[each] = known[0].catalogue
+                merged[each] = yield partial(merge, [items], self._prefix, ownership)
             if generation == self._generation:
                 break  # else the configuration is another by now
         self._hold_back()
-        self._replace({*names, *affected}, own, merged, ownership)
+        self._replace({*names, *affected}, verdicts, own, merged, ownership)
 
     def _replace(
         self,
         names: Collection[str],
-        own: Mapping[str, Catalogue],
-        merged: Mapping[str, Catalogue],
+        verdicts: Mapping[Names, Verdict],
+        own: Mapping[Names, Catalogue],
+        merged: Mapping[Names, Catalogue],
         ownership: Ownership,
     ) -> None:
         gone = set[Part]()
         for name in names:
-            was_own, was_merged = self._own.pop(name, None), self._merged.get(name)
-            if name in merged:
-                listing, public = self._verdicts[name].listing, public_names_of(merged[name])
-                self._own[name] = Part(name, listing, own[name], public)
-                self._merged[name] = self._offered[name] = Part(name, listing, merged[name], public)
-                _report(merged[name])
-            else:
-                self._merged.pop(name, None)
-            if was_merged is not None:
-                gone |= was_merged.forms
-            self._replaced.setdefault(None, []).append((was_merged, self._merged.get(name)))
-            self._replaced.setdefault(name, []).append((was_own, self._own.get(name)))
+            before = self._parts_of(name)
+            for parts in (self._own, self._merged, self.labels):
+                parts.pop(name, None)
+            for each in before:
+                self._varied.pop(each, None)
+            for each, verdict in verdicts.items():
+                if each[0] == name:
+                    public = public_names_of(merged[each])
+                    pair = tuple(Part(name, verdict.listing, those[each], public) for those in (own, merged))
+                    self._set(each, *pair)
+            if (name, "") in merged:
+                _report(merged[name, ""])
+            after = self._parts_of(name)
+            for each in {*before, *after}:
+                (was_own, was_merged), (is_own, is_merged) = (some.get(each, (None, None)) for some in (before, after))
+                if was_merged is not None:
+                    gone |= was_merged.forms
+                self._replaced.setdefault(None, {})[each] = was_merged, is_merged
+                self._replaced.setdefault(name, {})[each] = was_own, is_own
         self._seen.clear()
         if ownership is not self._ownership:
             self._joined.clear()
@@ -324,15 +349,41 @@ class Library:
             self._joined.move_to_end(parts)
         return catalogue
 
-    def _parts(self, sight: Sight) -> tuple[Part, ...]:
+    def _set(self, names: Names, own: Part, merged: Part) -> None:
+        name, label = names
+        if label:
+            self._varied[names] = own, merged
+            self.labels[name] = self.labels.get(name, frozenset()) | {label}
+        else:
+            self._own[name] = own
+            self._merged[name] = self._offered[name] = merged
+
+    def _parts_of(self, name: str) -> dict[Names, tuple[Part, Part]]:
+        """All parts of one upstream."""
+        if name not in self._own:
+            return {}
+        varied = {(name, label): self._varied[name, label] for label in self.labels.get(name, ())}
+        return {(name, ""): (self._own[name], self._merged[name]), **varied}
+
+    def _own_part(self, name: str, selection: Selection) -> Part | None:
+        varied = self._varied.get(_of(name, selection)) if selection else None
+        return varied[0] if varied is not None else self._own.get(name)
+
+    def _merged_parts(self, selection: Selection) -> Iterable[Part]:
+        if not selection:
+            return self._merged.values()
+        varied = ((part, self._varied.get(_of(name, selection))) for name, part in self._merged.items())
+        return (part if other is None else other[1] for part, other in varied)
+
+    def _parts(self, sight: Sight, selection: Selection) -> tuple[Part, ...]:
         """What the merged catalogue consists of for somebody."""
-        parts = self._seen.get(sight)
+        parts = self._seen.get((sight, selection))
         if parts is None:
-            seen = (part for name, part in self._merged.items() if self.sees(name, sight))
+            seen = (part for part in self._merged_parts(selection) if self.sees(part.name, sight))
             parts = tuple(self._restricted(part, sight) for part in seen)
             if len(self._seen) >= MAX_SIGHTS:
                 self._seen.clear()
-            self._seen[sight] = parts
+            self._seen[sight, selection] = parts
         return parts
 
     def _restricted(self, part: Part, sight: Sight) -> Part:
@@ -347,15 +398,53 @@ class Library:
 
         return part.restricted(sight.within, admits)
 
-    def _items(self, name: str) -> UpstreamItems:
-        return UpstreamItems(name, self._verdicts[name].listing, self._rules[name])
+    def _items(self, name: str, listing_of: Callable[[Verdict], Listing]) -> UpstreamItems:
+        return UpstreamItems(name, listing_of(self._verdicts[name]), self._rules[name])
 
     def _hold_back(self) -> None:
-        self._blocked = {name: verdict.blocked for name, verdict in self._verdicts.items() if verdict.blocked}
-        held = [UpstreamItems(name, self._verdicts[name].held_back, self._rules[name]) for name in self._blocked]
-        self._held_back = {items.name: merge([items], "own") for items in held}
-        if held:
-            self._held_back[None] = merge(held, self._prefix)
+        all_of_them = (each for name, verdict in self._verdicts.items() for each in _each(name, verdict))
+        self._blocked = {each: verdict.blocked for each, verdict in all_of_them if verdict.blocked}
+        self._held_back.clear()
+
+    def _held(self, view: View, selection: Selection) -> Catalogue:
+        """What is held back of these lists; looked for only when something is not found."""
+        if not self._blocked:
+            return NOTHING
+        held = self._held_back.get((view, selection))
+        if held is None:
+            if len(self._held_back) >= MAX_HELD_BACK:
+                self._held_back.clear()
+            names = [name for name in self._verdicts if view in (None, name) and _of(name, selection) in self._blocked]
+            items = [self._items(name, partial(_held_back_of, label=_of(name, selection)[1])) for name in names]
+            held = merge(items, self._prefix if view is None else "own") if items else NOTHING
+            self._held_back[view, selection] = held
+        return held
+
+
+def _of(name: str, selection: Selection) -> Names:
+    """Which lists of an upstream somebody sees who selected these."""
+    return next((each for each in selection if each[0] == name), (name, ""))
+
+
+def _each(name: str, verdict: Verdict) -> list[tuple[Names, Verdict]]:
+    return [((name, ""), verdict), *(((name, label), variant) for label, variant in verdict.variants.items())]
+
+
+def _held_back_of(verdict: Verdict, label: str) -> Listing:
+    return verdict.variants.get(label, verdict).held_back
+
+
+def _all_of(verdict: Verdict) -> Listing:
+    """What is offered to anybody."""
+    if not verdict.variants:
+        return verdict.listing
+    listings = [verdict.listing, *(each.listing for each in verdict.variants.values())]
+    return replace(
+        verdict.listing,
+        tools=tuple(chain.from_iterable(each.tools for each in listings)),
+        resources=tuple(chain.from_iterable(each.resources for each in listings)),
+        templates=tuple(chain.from_iterable(each.templates for each in listings)),
+    )
 
 
 _Steps = Generator[Callable[[], Catalogue], Catalogue, None]

@@ -57,7 +57,7 @@ class Reports:
         for change in changes:
             self._counters.definition_changed(upstream, change.what)
         for change in changes[: left.changes]:
-            is_blocked = (change.kind, change.name) in verdict.blocked
+            is_blocked = (change.kind, change.name) in verdict.variants.get(change.variant, verdict).blocked
             log.warning(f"definition {change.what}", upstream=upstream, **_described(change, is_blocked))
         for _ in suspicions:
             self._counters.suspicious_text(upstream)
@@ -85,6 +85,8 @@ class _Left:
 
 def _described(change: Change, is_blocked: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {"kind": change.kind, "name": _cut(change.name), "blocked": is_blocked}
+    if change.variant:
+        fields["clients"] = _cut(change.variant)
     if change.what != "removed":
         lines = list(islice(differences(change.old, change.new, MAX_CHARACTERS + LONGEST_SECRET), MAX_LINES + 1))
         fields["diff"] = [_cut(line) for line in lines[:MAX_LINES]] + ["…"] * (len(lines) > MAX_LINES)

@@ -81,7 +81,7 @@ class Pinning:
         """What becomes of a listing. What was never seen is pinned; what is different is reported, once."""
         server = self._servers[upstream]
         if server.pin == "off" or self._pins is None:
-            return Verdict(listing)
+            return decisions.unjudged(listing)
         pins = self._pinned(self._pins, upstream, definition_hash(server), listing)
         verdict = decisions.judge(pins, listing, server.tools.offers, block=server.pin == "block")
         self._reports.say(upstream, verdict)
@@ -125,8 +125,11 @@ class Pinning:
         """
         key = pin_file.key(known, upstream, server)
         pins = pin_file.find(known, upstream, server, self._servers)
+        before = pins
+        if pins is not None:
+            pins = self._with_first_seen(upstream, pins, listing)
         if pins is not None and KEYS.keys() <= {*pins.items, *listing.unknown}:
-            if key not in known or pins.server is None:
+            if key not in known or pins.server is None or pins is not before:
                 pins = replace(pins, server=server)
                 self._pins = {**known, key: pins}
                 self._unsaved.set()
@@ -135,18 +138,29 @@ class Pinning:
         joined = pin_file.joined(known, {key: pins} if pins is not None else {})
         joined = pin_file.joined(joined, {key: added})
         if pin_file.size(joined[key]) > pin_file.MAX_UPSTREAM_BYTES:
-            if upstream not in self._too_large:
-                self._too_large.add(upstream)
-                reason = f"they are larger than {pin_file.MAX_UPSTREAM_BYTES} bytes"
-                log.error("definitions not pinned", upstream=upstream, reason=reason)
+            self._say_too_large(upstream)
             pins = pins or Pins()
-            return Pins({**{kind: {} for kind in KEYS}, **pins.items}, pins.instructions)
+            return replace(pins, items={**{kind: {} for kind in KEYS}, **pins.items})
         if any(other.removesuffix(f" {each.server}") == upstream for other, each in known.items() if other != key):
             log.warning("another server of the same name; it is pinned anew", upstream=upstream)
         self._pins, pins = joined, joined[key]
         self._unsaved.set()
         log.info("definitions pinned", upstream=upstream, **{kind: len(some) for kind, some in pins.items.items()})
         return pins
+
+    def _with_first_seen(self, upstream: str, pins: Pins, listing: Listing) -> Pins:
+        """The pins with what is seen for the first time of what other clients get, unless that is too large."""
+        seen = decisions.first_seen(pins, listing)
+        if seen is pins or pin_file.size(seen) <= pin_file.MAX_UPSTREAM_BYTES:
+            return seen
+        self._say_too_large(upstream)
+        return pins
+
+    def _say_too_large(self, upstream: str) -> None:
+        if upstream not in self._too_large:
+            self._too_large.add(upstream)
+            reason = f"they are larger than {pin_file.MAX_UPSTREAM_BYTES} bytes"
+            log.error("definitions not pinned", upstream=upstream, reason=reason)
 
     async def _save_always(self) -> None:
         while True:

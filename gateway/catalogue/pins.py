@@ -8,6 +8,7 @@ definition, but that others come and go is no change.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, Final, Literal
 
 from gateway import jsonrpc
@@ -16,9 +17,13 @@ from gateway.catalogue.suspicious import Suspicion, scan
 from gateway.jsonrpc import as_object
 from gateway.store.pins import Definitions, Pins
 from gateway.upstream.listing import Listing
+from gateway.upstream.variants import alone, listing_for, names_in
 
 INSTRUCTIONS: Final = "instructions"
 """The kind and the name of an upstream's instructions."""
+
+MAX_PINNED_VARIANTS: Final = 32
+"""Most labels of one server's clients whose first sight is trusted; what later ones alone get is a change."""
 
 What = Literal["changed", "new", "removed"]
 
@@ -36,6 +41,8 @@ class Change:
     """The pinned definition; None if it is new."""
     new: Any
     """The definition it has now; None if it is removed."""
+    variant: str = ""
+    """The label of the clients for which it is so, if it is not so for all."""
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -55,6 +62,16 @@ class Verdict:
     """`(kind, own name or URI)` → the change because of which it must not be used."""
     held_back: Listing = field(default_factory=Listing)
     """Items that are not published at all: those that are new, and blocked."""
+    variants: Mapping[str, "Verdict"] = field(default_factory=dict[str, "Verdict"])
+    """Label → what becomes of what is listed for clients of that label instead. `changes` and `suspicions` above have
+    theirs, too."""
+
+
+def unjudged(listing: Listing) -> Verdict:
+    """All of a listing may be published."""
+    different = [label for label, variation in listing.variants.items() if variation]
+    variants = {label: Verdict(listing_for(listing, label)) for label in different}
+    return Verdict(alone(listing), variants=variants)
 
 
 def definitions(listing: Listing) -> dict[Kind, Definitions]:
@@ -69,7 +86,8 @@ def definitions(listing: Listing) -> dict[Kind, Definitions]:
 
 def pins_of(listing: Listing) -> Pins:
     """The pins of a listing as it is."""
-    return Pins({**definitions(listing)}, listing.instructions or None)
+    pins = Pins({**definitions(listing)}, listing.instructions or None, label=pin_label(listing))
+    return first_seen(pins, listing)
 
 
 def digest(kind: str, definition: Any) -> str:
@@ -92,28 +110,95 @@ def judge(pins: Pins, listing: Listing, offers: Callable[[str], bool], *, block:
         offers: whether a tool is offered to agents at all; what becomes of others does not matter.
         block: whether what is changed is to be published as it was pinned, and what is new not at all.
     """
-    now = definitions(listing)
-    changes = _compare(pins, now, listing.instructions or None, offers)
-    suspicions = _suspicions(now, listing.instructions, offers)
+    whole, main = listing, alone(listing)
+    label = pin_label(main)
+    own: Mapping[str, Definitions] = pins.variants.get(label, {}) if label != pins.label else {}
+    changes = _compare(_overlaid(pins, own), definitions(main), main.instructions or None, offers)
+    if label != pins.label:
+        # Others saw more, or less.
+        changes = tuple(each for each in changes if each.what != "removed" or each.name in own.get(each.kind, {}))
+    verdict = _verdict(main, changes, _suspicions(definitions(main), main.instructions, offers), block=block)
+    variants = {
+        other: _judge_variant(pins, listing_for(whole, other), other, verdict, offers, block=block)
+        for other, variation in whole.variants.items()
+        if variation
+    }
+    known = {change.identity for change in changes}
+    more = [each for variant in variants.values() for each in variant.changes if each.identity not in known]
+    suspicions = dict.fromkeys(chain(verdict.suspicions, *(each.suspicions for each in variants.values())))
+    return replace(verdict, changes=(*changes, *more), suspicions=tuple(suspicions), variants=variants)
+
+
+def _judge_variant(
+    pins: Pins, listing: Listing, label: str, main: Verdict, offers: Callable[[str], bool], *, block: bool
+) -> Verdict:
+    """An item that is pinned for these clients is compared with that; any other with the pin that all share. What they
+    do not get is no change."""
+    own, now = pins.variants.get(label, {}), definitions(listing)
+    compared = _compare(_overlaid(pins, own), now, listing.instructions or None, offers)
+    shared = {change.identity: change for change in main.changes}
+    changes = [shared.get(each.identity) or replace(each, variant=label) for each in compared if each.what != "removed"]
+    return _verdict(listing, tuple(changes), _suspicions(now, listing.instructions, offers), block=block)
+
+
+def _verdict(
+    listing: Listing, changes: tuple[Change, ...], suspicions: tuple[Suspicion, ...], *, block: bool
+) -> Verdict:
     if not block:
         return Verdict(listing, changes, suspicions)
     blocked = {(each.kind, each.name): each for each in changes if each.what != "removed"}
-    published, held_back = _divided(listing, now, blocked)
+    published, held_back = _divided(listing, definitions(listing), blocked)
     return Verdict(published, changes, suspicions, blocked, held_back)
+
+
+def _overlaid(pins: Pins, own: Mapping[str, Definitions]) -> Pins:
+    """The pins that apply where some items have pins of their own."""
+    if not own:
+        return pins
+    return replace(pins, items={kind: {**some, **own.get(kind, {})} for kind, some in pins.items.items()})
+
+
+def first_seen(pins: Pins, listing: Listing) -> Pins:
+    """The pins with what clients of other labels are seen to get for the first time: items that nobody was seen to get
+    before. One that is pinned for all, and another for them, is a change."""
+    variants = dict(pins.variants)
+    main = pin_label(listing)
+    for label in [*listing.variants, *([main] if main != pins.label else [])]:
+        if label not in variants and label != pins.label and len(variants) < MAX_PINNED_VARIANTS:
+            now = definitions(listing_for(listing, label))
+            shared = definitions(listing) if label in listing.variants else {}
+            variants[label] = {
+                kind: new
+                for kind, items in now.items()
+                if (new := _unseen(items, pins.items.get(kind, items), shared.get(kind, {})))
+            }
+    return pins if len(variants) == len(pins.variants) else replace(pins, variants=variants)
+
+
+def pin_label(listing: Listing) -> str:
+    """For whom the main lists are: empty if for those who declare nothing that matters, in either era."""
+    return listing.label if names_in(listing.label) else ""
+
+
+def _unseen(items: Definitions, *others: Definitions) -> Definitions:
+    return {name: item for name, item in items.items() if not any(name in known for known in others)}
 
 
 def approved(pins: Pins, changes: Iterable[Change]) -> Pins:
     """The pins after these changes were approved."""
     items = {kind: dict(some) for kind, some in pins.items.items()}
+    variants = {label: {kind: dict(some) for kind, some in each.items()} for label, each in pins.variants.items()}
     instructions = pins.instructions
     for change in changes:
-        if change.kind == INSTRUCTIONS:
+        if change.variant:
+            variants.setdefault(change.variant, {}).setdefault(change.kind, {})[change.name] = change.new
+        elif change.kind == INSTRUCTIONS:
             instructions = change.new
         elif change.what == "removed":
             items.get(change.kind, {}).pop(change.name, None)
         else:
             items.setdefault(change.kind, {})[change.name] = change.new
-    return Pins(items, instructions)
+    return replace(pins, items=items, instructions=instructions, variants=variants)
 
 
 def _compare(

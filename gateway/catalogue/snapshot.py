@@ -220,7 +220,13 @@ def _listing(raw: dict[str, Any]) -> Listing:
         ttl_ms=_of(int | None, raw.get("ttl_ms")),
         private=_of(bool, raw.get("private")),
         unknown=tuple(_of(str, kind) for kind in _of(list, raw.get("unknown", []))),
+        variants={label: _variation(_of(dict, each)) for label, each in _of(dict, raw.get("variants", {})).items()},
+        label=_of(str, raw.get("label", "")),
     )
+
+
+def _variation(raw: dict[str, Any]) -> dict[str, tuple[dict[str, Any], ...]]:
+    return {kind: _items(raw[kind]) for kind in ("tools", "resources", "templates", "prompts") if kind in raw}
 
 
 def _items(value: object) -> tuple[dict[str, Any], ...]:

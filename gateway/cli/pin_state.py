@@ -153,7 +153,8 @@ def in_words(compared: Compared, redact: Callable[[str], str]) -> Iterator[str]:
     if compared.pins is None and compared.listing is not None:
         yield f"{mark('note')} {name}: nothing is pinned yet"
     for change in compared.changes:
-        yield f"{mark('problem')} {name}: {noun(change.kind, change.name)} {change.what}"
+        whose = f" {dim('for clients of')} {harmless(change.variant)}" if change.variant else ""
+        yield f"{mark('problem')} {name}: {noun(change.kind, change.name)} {change.what}{whose}"
         if compared.pins is not None and change.what != "removed":
             for line in differences(change.old, change.new):
                 yield _INDENT + click.style(redact(line), fg=_COLOURS.get(line[:2]))

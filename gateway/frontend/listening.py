@@ -10,8 +10,8 @@ import anyio
 
 from gateway.access.policy import Grant
 from gateway.bridge.subscriptions import Listener, Subscriptions, check_bounds
-from gateway.catalogue.catalogue import changed
-from gateway.catalogue.library import Library
+from gateway.catalogue.catalogue import Catalogue, changed
+from gateway.catalogue.library import Library, Selection
 from gateway.errors import DefinitionChanged, GatewayError, InvalidParams, InvalidRequest, UnknownResource
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.expiry import until_expiry
@@ -22,6 +22,7 @@ from gateway.pause import Pause
 from gateway.protocol import CHANGE_NOTIFICATIONS, META_SUBSCRIPTION_ID
 from gateway.request import Agent, Notify, Principal, Request, string
 from gateway.upstream.audience import Audience
+from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
 
 REST: Final = 10
@@ -56,6 +57,11 @@ class Listening:
         listener = self._sessions[agent.id] = self._make(opener, tuple(CHANGE_NOTIFICATIONS), agent.notify)
         self._add(listener, opener)
 
+    def introduced(self, agent: Agent) -> None:
+        """It has said what it declares, on which it may depend what it sees."""
+        if (listener := self._sessions.get(agent.id)) is not None:
+            self._subscriptions.rekey(listener, self._key(self._viewers[listener]))
+
     async def close(self, agent: ConnectedAgent) -> None:
         """It has gone."""
         listener = self._sessions.pop(agent.id, None)
@@ -65,7 +71,7 @@ class Listening:
     async def subscribe(self, request: Request) -> dict[str, Any]:
         uri = string(request.params, "uri")
         owner = await self._lookup.owner(request, uri)
-        self._lookup.check("resources", owner)
+        self._lookup.check(request, "resources", owner)
         listener = self._session(request.agent)
         request.upstream = owner.upstream
         self._subscriptions.subscribe(listener, uri, (owner.upstream, owner.original))
@@ -120,7 +126,7 @@ class Listening:
             await pause.if_due()  # to find out whose a URI is may take a while
             with suppress(UnknownResource, DefinitionChanged):
                 owner = await self._lookup.owner(request, uri)
-                self._lookup.check("resources", owner)
+                self._lookup.check(request, "resources", owner)
                 listener.resources[uri] = owner.upstream, owner.original
         self._add(listener, request)
         stream = request.principal, ended
@@ -184,11 +190,18 @@ class Listening:
     async def _take_in(self, upstream: Upstream, announced: Collection[str]) -> None:
         if self._upstreams.get(upstream.name) is not upstream:
             return  # it does not serve yet, or not any more
-        affected = await self._library.take_in(upstream.name, upstream.listing)
+        listing = upstream.listing
+        if _labels(listing) == self._library.labels.get(upstream.name, frozenset()):
+            affected = await self._library.take_in(upstream.name, listing)
+        else:  # who sees which list becomes another question
+            before = self._seen()
+            await self._library.take_in(upstream.name, listing)
+            self._tell(before)
+            affected = set[str | None]()
         changes: dict[Hashable, set[str]] = {}
-        for key in cast("set[tuple[str | None, Grant]]", self._subscriptions.keys()):
-            view, grant = key
-            changes[key] = set(self._library.changes(view, grant)) if view in affected else set()
+        for key in cast("set[tuple[str | None, Grant, Selection]]", self._subscriptions.keys()):
+            view, grant, selection = key
+            changes[key] = set(self._library.changes(view, grant, selection)) if view in affected else set()
             if view == upstream.name and grant.unrestricted:
                 changes[key].update(announced)
         self._subscriptions.lists_changed(changes)
@@ -205,13 +218,22 @@ class Listening:
     @contextmanager
     def through_change(self) -> Generator[None]:
         """Around a change of what agents may see, or of how it is shown: who saw other lists before is told."""
-        before = {listener: self._lookup.catalogue(viewer) for listener, viewer in self._viewers.items()}
+        before = self._seen()
         yield
+        self._tell(before)
+
+    def _seen(self) -> dict[Listener, Catalogue]:
+        """What everybody sees."""
+        return {listener: self._lookup.catalogue(viewer) for listener, viewer in self._viewers.items()}
+
+    def _tell(self, before: Mapping[Listener, Catalogue]) -> None:
+        """Tell who saw other lists before."""
         for listener, viewer in self._viewers.items():
             self._subscriptions.rekey(listener, self._key(viewer))
             for uri in [uri for uri, resource in listener.resources.items() if not listener.admits(*resource)]:
                 self._subscriptions.unsubscribe(listener, uri)
-            for kind in changed(before[listener], self._lookup.catalogue(viewer)) & set(listener.kinds):
+            now = self._lookup.catalogue(viewer)
+            for kind in changed(before.get(listener, now), now) & set(listener.kinds):
                 listener.notify(CHANGE_NOTIFICATIONS[kind], None)
 
     async def brief(self, upstream: Upstream) -> None:
@@ -233,8 +255,8 @@ class Listening:
         self._viewers.pop(listener, None)
         return self._subscriptions.remove(listener)
 
-    def _key(self, viewer: Viewer) -> tuple[str | None, Grant]:
-        return viewer.view, self._lookup.grant(viewer)
+    def _key(self, viewer: Viewer) -> tuple[str | None, Grant, Selection]:
+        return viewer.view, self._lookup.grant(viewer), self._lookup.selection(viewer)
 
     def _make(self, viewer: Viewer, kinds: Collection[str], notify: Notify) -> Listener:
         admits = partial(self._lookup.admits_uri, viewer)
@@ -249,6 +271,11 @@ class Listening:
             if (upstream := self._upstreams.get(name)) is not None:  # it may have been removed
                 now = [own for owner, own in wants if owner == name]
                 await upstream.want(self._subscriptions.wanted(name), now, roots)
+
+
+def _labels(listing: Listing | None) -> frozenset[str]:
+    """For which clients a listing has something else."""
+    return frozenset(label for label, variation in listing.variants.items() if variation) if listing else frozenset()
 
 
 def _filter(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

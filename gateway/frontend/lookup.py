@@ -11,7 +11,7 @@ from gateway.access.policy import Grant, Policy
 from gateway.bridge.links import relink
 from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.intake import Kind
-from gateway.catalogue.library import Library
+from gateway.catalogue.library import Library, Selection
 from gateway.errors import DefinitionChanged, UnknownResource
 from gateway.protocol import INVALID_PARAMS, Era
 from gateway.request import Agent, Principal
@@ -73,7 +73,21 @@ class Lookup:
         return self._policy.grant(viewer.principal)
 
     def catalogue(self, viewer: Viewer) -> Catalogue:
-        return self._library.view(viewer.view, self.grant(viewer))
+        return self._library.view(viewer.view, self.grant(viewer), self.selection(viewer))
+
+    def selection(self, viewer: Viewer) -> Selection:
+        """Of which upstreams it sees other lists than most, for what it declares."""
+        varying = self._library.labels
+        if not varying:
+            return ()
+        names = sorted(varying) if viewer.view is None else [viewer.view]
+        labels = {name: upstream.label(viewer.agent) for name in names if (upstream := self._upstreams.get(name))}
+        return tuple((name, label) for name, label in labels.items() if label and label in varying.get(name, ()))
+
+    def note(self, viewer: Viewer) -> None:
+        """Somebody is there: if its upstreams may offer it something else, they are asked for that meanwhile."""
+        for upstream in self.upstreams(viewer):
+            upstream.note(viewer.agent)
 
     def sees(self, viewer: Viewer, upstream: str) -> bool:
         """Whether an upstream is there for somebody: they may use something of it, and see it in their view."""
@@ -128,7 +142,10 @@ class Lookup:
         found = look_up(self.catalogue(viewer))
         if found is None and await self.settle(viewer):
             found = look_up(self.catalogue(viewer))
-        return look_up(self._library.held_back(viewer.view, self.grant(viewer))) if found is None else found
+        return look_up(self._held_back(viewer)) if found is None else found
+
+    def _held_back(self, viewer: Viewer) -> Catalogue:
+        return self._library.held_back(viewer.view, self.grant(viewer), self.selection(viewer))
 
     async def owner(self, viewer: Viewer, uri: str) -> Owner:
         """Who serves a URI. One that nobody lists belongs to a template, or to the only one who can know it.
@@ -150,17 +167,17 @@ class Lookup:
         if (
             owner is None
             or not self.admits_uri(viewer, owner.upstream, owner.original)
-            or (not owner.item and self._library.withholds(owner.upstream, owner.original))
+            or (not owner.item and self._library.withholds(owner.upstream, owner.original, self.selection(viewer)))
         ):
             raise unknown_resource(viewer, uri)
         return owner
 
-    def check(self, kind: Kind, owner: Owner) -> None:
+    def check(self, viewer: Viewer, kind: Kind, owner: Owner) -> None:
         """
         Raises:
             DefinitionChanged: it is not what was pinned, and blocked until somebody approves it.
         """
-        if change := self._library.blocked(kind, owner):
+        if change := self._library.blocked(kind, owner, self.selection(viewer)):
             raise DefinitionChanged(owner.upstream, change.kind, change.name, change.what)
 
     def relink(self, result: dict[str, Any], upstream: str) -> None:
@@ -174,7 +191,7 @@ class Lookup:
         grant = self.grant(viewer)
         if grant.unrestricted:
             return True
-        catalogue = self._library.whole(None)
+        catalogue = self._library.whole(None, () if viewer.view is not None else self.selection(viewer))
         is_listed = (upstream, own) in catalogue.listed_uris
         return grant.admits_uri(upstream, own, catalogue.public_uris(upstream, own), is_listed=is_listed)
 

@@ -15,7 +15,7 @@ from gateway.access.policy import Grant, Policy, Rule
 from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.forward import Bridge
 from gateway.bridge.tasks import TaskHandles
-from gateway.catalogue.catalogue import Owner
+from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.completion import permitted
 from gateway.catalogue.intake import Kind
 from gateway.catalogue.library import Library
@@ -34,7 +34,7 @@ from gateway.frontend.agents import ConnectedAgent, declared, described
 from gateway.frontend.extensions import Extensions, family_of
 from gateway.frontend.listening import Listening
 from gateway.frontend.log_messages import LogMessages
-from gateway.frontend.lookup import Lookup, Viewer, unknown_resource
+from gateway.frontend.lookup import Lookup, Opener, Viewer, unknown_resource
 from gateway.frontend.param_headers import mirrored
 from gateway.frontend.places import Places
 from gateway.jsonrpc import as_object
@@ -167,9 +167,15 @@ class Server:
 
     async def hear(self, agent: ConnectedAgent, method: str, params: dict[str, Any]) -> None:
         """A handshake-era agent says something unasked: what concerns upstreams is passed on."""
-        if method == "notifications/roots/list_changed":
+        if method == "notifications/initialized":
+            self._lookup.note(Opener(agent))
+        elif method == "notifications/roots/list_changed":
             for upstream in list(self._upstreams.values()):
                 await upstream.tell(agent, method, params or None)
+
+    def catalogue(self, agent: Agent) -> Catalogue:
+        """What a modern request's agent sees."""
+        return self._lookup.catalogue(Opener(agent))
 
     async def has_view(self, view: str | None, grant: Grant) -> bool:
         """See `Lookup.has`."""
@@ -227,9 +233,11 @@ class Server:
         agent.version = requested if requested in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[-1]
         agent.capabilities = declared(request.params.get("capabilities"))  # lenient: absent means none
         agent.info = described(request.params.get("clientInfo"))
+        self._listening.introduced(agent)
         return {"protocolVersion": agent.version, "serverInfo": self._identity(agent), **self._offer(request)}
 
     async def _discover(self, request: Request) -> dict[str, Any]:
+        self._lookup.note(request)
         return {"supportedVersions": list(MODERN_VERSIONS), **self._offer(request), **self._cache_hints(request)}
 
     async def _ping(self, request: Request) -> dict[str, Any]:
@@ -260,6 +268,7 @@ class Server:
         method = request.method
         await self._lookup.settle(request)
         await self._freshen(request)
+        self._lookup.note(request)
         field, key = _LISTS[method]
         self._check_own(request, field)
         items = getattr(self._lookup.catalogue(request), field)
@@ -290,7 +299,8 @@ class Server:
         known = [upstream.known for upstream in self._lookup.candidates(viewer)]
         hinted = all(listing is not None and listing.ttl_ms is not None for listing in known)
         ttl = catalogue.ttl_ms if hinted and catalogue.ttl_ms is not None else 0
-        return {"ttlMs": ttl, "cacheScope": "private" if catalogue.private else "public"}
+        varies = any(viewer.view in (None, name) for name in self._library.labels)  # by what clients declare
+        return {"ttlMs": ttl, "cacheScope": "private" if catalogue.private or varies else "public"}
 
     async def _freshen(self, viewer: Viewer) -> None:
         stale = [upstream for upstream in self._lookup.upstreams(viewer) if upstream.is_stale()]
@@ -356,7 +366,7 @@ class Server:
 
     async def _forward(self, request: Request, kind: Kind, owner: Owner, params: dict[str, Any]) -> dict[str, Any]:
         request.upstream = owner.upstream
-        self._lookup.check(kind, owner)
+        self._lookup.check(request, kind, owner)
         tool = owner.original if request.method == "tools/call" else None
         await self._limits.count_upstream(request, owner.upstream, tool)
         await self._log_messages.take_up(request, self._upstream(owner.upstream))

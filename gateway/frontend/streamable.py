@@ -17,7 +17,8 @@ from anyio.abc import TaskGroup
 from gateway import jsonrpc
 from gateway.access.delegation import covers
 from gateway.access.in_flight import InFlight
-from gateway.catalogue.library import Library, Sight
+from gateway.catalogue.catalogue import Catalogue
+from gateway.catalogue.library import Sight
 from gateway.config.models import GatewaySettings
 from gateway.errors import (
     GatewayError,
@@ -113,6 +114,7 @@ class Streamable:
 
     Args:
         handle: answers a request (the whole chain).
+        catalogue: what the agent of a modern request sees.
         in_flight: what bodies that arrive are counted by; `handle` counts what comes after.
         count_notification: counts what a principal says unasked against its limit; raises `RateLimited`.
         on_open: told of every handshake-era agent once it is initialized.
@@ -125,7 +127,7 @@ class Streamable:
         self,
         settings: GatewaySettings,
         handle: Handler,
-        library: Library,
+        catalogue: Callable[[ConnectedAgent], Catalogue],
         sessions: Sessions,
         in_flight: InFlight,
         count_notification: Callable[[Principal, str], Awaitable[None]],
@@ -139,7 +141,7 @@ class Streamable:
         self._waiting = waiting
         self._kept = kept
         self._handle = handle
-        self._library = library
+        self._catalogue = catalogue
         self._sessions = sessions
         self._in_flight = in_flight
         self._count_notification = count_notification
@@ -302,7 +304,7 @@ class Streamable:
             return
         try:
             agent = modern_agent(message, http.principal, http.view, http.headers)
-            extra = self._check_param_headers(http, message)
+            extra = self._check_param_headers(http, agent, message)
         except GatewayError as error:
             await reply_failure(http.send, error, message["id"])
             return
@@ -310,12 +312,12 @@ class Streamable:
             raise NotAcceptable("Accept must include text/event-stream.")
         await self._answer(http, message, agent, None, {}, extra)
 
-    def _check_param_headers(self, http: Http, message: Message) -> dict[str, str]:
+    def _check_param_headers(self, http: Http, agent: ConnectedAgent, message: Message) -> dict[str, str]:
         """Check mirrored arguments; returns the headers to forward unchecked."""
         params = as_object(message.get("params"))
         if message["method"] != "tools/call":
             return {}
-        owner = self._library.view(http.view, http.sight).tool(str(params.get("name")))
+        owner = self._catalogue(agent).tool(str(params.get("name")))
         if owner is None:
             return {}
         if not isinstance(params.get("arguments", {}), dict):

@@ -33,6 +33,8 @@ _LEVELS: Final = 6
 """Down to the members of an item's fields."""
 _INSTRUCTIONS: Final = "instructions"
 _SERVER: Final = "server"
+_VARIANTS: Final = "variants"
+_LABEL: Final = "label"
 """Stand beside the lists, which have other names."""
 
 Definitions = dict[str, dict[str, Any]]
@@ -49,6 +51,11 @@ class Pins:
     server: str | None = None
     """Hash of the server's definition; None for pins of a time when the name alone counted: they are those of the first
     server of that name that is seen."""
+    variants: Mapping[str, Mapping[str, Definitions]] = field(default_factory=dict[str, dict[str, Definitions]])
+    """Label of clients (`gateway.upstream.variants`) → by kind, what is pinned for them alone. A label that stands here
+    was seen."""
+    label: str = ""
+    """That of the one client for which `items` were listed; empty if they were for all."""
 
 
 def key(pins: Mapping[str, Pins], name: str, server: str | None) -> str:
@@ -87,12 +94,13 @@ def joined(first: Mapping[str, Pins], second: Mapping[str, Pins]) -> dict[str, P
 
 
 def _both(first: Pins, second: Pins) -> Pins:
-    return Pins({**second.items, **first.items}, first.instructions, first.server or second.server)
+    items, variants = {**second.items, **first.items}, {**second.variants, **first.variants}
+    return Pins(items, first.instructions, first.server or second.server, variants, first.label)
 
 
 def size(pins: Pins) -> int:
     """Bytes of the definitions as JSON."""
-    return len(jsonrpc.dumps([pins.items, pins.instructions]))
+    return len(jsonrpc.dumps([pins.items, pins.instructions, pins.variants]))
 
 
 def load(path: Path) -> dict[str, Pins]:
@@ -162,7 +170,8 @@ def _encode(pins: Mapping[str, Pins]) -> bytes:
 
 def _document(pins: Pins) -> dict[str, Any]:
     document = {**pins.items, _INSTRUCTIONS: pins.instructions}
-    return document if pins.server is None else document | {_SERVER: pins.server}
+    rest = {_SERVER: pins.server, _VARIANTS: pins.variants, _LABEL: pins.label}
+    return document | {name: value for name, value in rest.items() if value}
 
 
 def _text(value: Any, levels: int, margin: str = "") -> str:
@@ -183,9 +192,17 @@ def _parse(data: bytes) -> dict[str, Pins]:
     return {name: _pins(**upstream) for name, upstream in document["upstreams"].items()}
 
 
-def _pins(*, instructions: str | None, server: str | None = None, **items: Definitions) -> Pins:
-    definitions = [each for kind in items.values() for each in kind.values()]
-    are_texts = all(isinstance(each, str | None) for each in (instructions, server))  # pyright: ignore[reportUnnecessaryIsInstance]
+def _pins(
+    *,
+    instructions: str | None,
+    server: str | None = None,
+    variants: Mapping[str, Mapping[str, Definitions]] | None = None,
+    label: str = "",
+    **items: Definitions,
+) -> Pins:
+    variants = variants or {}
+    definitions = [each for some in (items, *variants.values()) for kind in some.values() for each in kind.values()]
+    are_texts = all(isinstance(each, str | None) for each in (instructions, server, label))  # pyright: ignore[reportUnnecessaryIsInstance]
     if not are_texts or not all(isinstance(each, dict) for each in definitions):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError("not what was saved")
-    return Pins(items, instructions, server)
+    return Pins(items, instructions, server, variants, label)

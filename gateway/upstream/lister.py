@@ -1,6 +1,6 @@
 """Fetches an upstream's lists: follows `nextCursor` as far as is reasonable, and no further."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
@@ -44,12 +44,14 @@ async def fetch(
     timeout: float,
     previous: Listing | None,
     kinds: Collection[str] = tuple(KINDS),
+    capabilities: Mapping[str, Any] | None = None,
 ) -> Fetched:
     """Fetch the lists the upstream declares a capability for.
 
     Args:
         timeout: seconds for each page.
         previous: what stands in for a list that could not be fetched, and for those not in `kinds`.
+        capabilities: what these requests' client can do (modern only); default: what the session declared.
     """
     listing = replace(
         previous or Listing(unknown=tuple(KINDS)),
@@ -68,7 +70,7 @@ async def fetch(
             listing = _known(listing, kind, [])
             continue
         try:
-            pages = await _pages(session, method, key, timeout)
+            pages = await _pages(session, method, key, timeout, capabilities)
         except GatewayError as error:
             if kind == "templates" and isinstance(error, UpstreamError) and error.code == METHOD_NOT_FOUND:
                 pages = _Pages()
@@ -115,14 +117,16 @@ class _Pages:
             self.problem = f"more than {MAX_BYTES} bytes; the rest is left out"
 
 
-async def _pages(session: Session, method: str, key: str, timeout: float) -> _Pages:
+async def _pages(
+    session: Session, method: str, key: str, timeout: float, capabilities: Mapping[str, Any] | None
+) -> _Pages:
     pages = _Pages()
     cursor: str | None = None
     seen: set[str] = set()
     give_up_at = anyio.current_time() + MAX_SECONDS
     for _ in range(MAX_PAGES):
         params = {} if cursor is None else {"cursor": cursor}
-        result = await session.forward(method, params, {"timeout": timeout})
+        result = await session.forward(method, params, {"timeout": timeout}, capabilities=capabilities)
         items = result.get(key)
         if not isinstance(items, list):
             raise UpstreamProtocolError(session.connection.upstream, f"a result without {key!r}")

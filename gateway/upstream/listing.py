@@ -1,10 +1,14 @@
 """What one upstream offers: its four lists as it sent them, and what the era says about keeping them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 Item = dict[str, Any]
 """One tool, resource, resource template or prompt, exactly as the upstream sent it."""
+
+Variation = Mapping[str, tuple[Item, ...]]
+"""Of the four lists, those that differ."""
 
 NO_EXPIRY: Final = None
 
@@ -29,3 +33,8 @@ class Listing:
     """Whether any list came with `cacheScope: private`."""
     unknown: tuple[str, ...] = ()
     """Of the four lists, those that could not be fetched even once: that they are empty means nothing."""
+    variants: Mapping[str, Variation] = field(default_factory=dict[str, Variation])
+    """What it lists instead for clients that declare other capabilities, by `variants.label_of`; nothing where it is
+    the same. What was filled or used last stands last."""
+    label: str = ""
+    """That of the client of the main connection, whose lists these are."""

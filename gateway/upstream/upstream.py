@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -21,13 +22,15 @@ from gateway.upstream.breakers import Breakers
 from gateway.upstream.connect import Connector
 from gateway.upstream.delivery import Deadline, Delivery, Errand
 from gateway.upstream.guardian import Guardian
-from gateway.upstream.hearing import Hearing
+from gateway.upstream.hearing import Hearing, Listener
+from gateway.upstream.learning import Learning, OwnLists
 from gateway.upstream.link import TROUBLED, Link, State, Status
 from gateway.upstream.listing import Listing
 from gateway.upstream.private import PrivateLinks, declared
 from gateway.upstream.repetition import Repetition
 from gateway.upstream.slots import PausingAsker, Slots, Turn
 from gateway.upstream.stderr import MAX_NOISE, BoundedLog, StderrLog
+from gateway.upstream.variants import era_of, label_of, listing_for, rebased, used, varied
 from gateway.upstream.watch import Watch
 
 if TYPE_CHECKING:
@@ -48,6 +51,10 @@ ASKABLE: Final[Mapping[str, Any]] = {
 }
 """What we declare where clients share a session by the owner's wish; what one of them lacks, it is not asked."""
 
+Isolation = Literal["shared", "identity", "session"]
+
+LINGER_SECONDS: Final = 2.0
+"""How long a connection that was opened for its lists stays for what it may say after the first listing."""
 MIN_TTL_SECONDS: Final = 1.0
 """Lists are not fetched more often than this, however small the upstream's `ttlMs`."""
 
@@ -122,6 +129,7 @@ class Upstream:
             on_refusal=self._on_refusal,
         )
         self._private = PrivateLinks(name, self._private_link, config.max_sessions)
+        self._learning = Learning(self)
         self._watch = Watch(self)
         self._breakers = Breakers(self._new_breaker, self._on_breaker)
         self._delivery = Delivery(config, self._breakers, self._tool, self._on_suspicion)
@@ -177,6 +185,9 @@ class Upstream:
         Args:
             announced: the kinds of lists the upstream said had changed.
         """
+        listing = replace(listing, label=label_of(Era.of(listing.version), self._declared()))
+        if self._listing is not None:
+            listing = replace(listing, variants=rebased(self._listing, listing))
         self._untold |= listing != self._listing or self._withdrawn
         self._listing = listing
         self._withdrawn = False
@@ -189,6 +200,102 @@ class Upstream:
             self._untold = False
         self.settled.set()
         self._pulse()
+
+    # --- What it offers to clients that declare something else (variants.py) ----------------------------------------
+
+    @property
+    def main_label(self) -> str:
+        """That of its lists for those who share the main connection."""
+        if self._listing is not None and self._listing.label:
+            return self._listing.label
+        return label_of(self._known_era() or Era.MODERN, self._declared())
+
+    def label(self, agent: Agent) -> str | None:
+        """Under which label stands what it lists for an agent, as far as is known; None where that is what it lists
+        for all."""
+        label = self._own_label(agent)
+        if label is not None and not self._has_variant(label) and self._known_era() is Era.MODERN:
+            return label_of(Era.MODERN, declared(agent))  # perhaps it speaks no other
+        return label
+
+    def _own_label(self, agent: Agent) -> str | None:
+        """By the connection that the agent has, or would have."""
+        era = self._known_era()
+        if era is None:
+            return None
+        if self._isolation(agent, era) in (None, "shared"):
+            if era is Era.HANDSHAKE and self._only is None:
+                return None  # it knows of its one session's client only
+            own = era
+        else:
+            shakes = era is Era.HANDSHAKE or (agent.era is Era.HANDSHAKE and self._may_shake_hands)
+            own = Era.HANDSHAKE if shakes else Era.MODERN
+        label = label_of(own, declared(agent))
+        return label if label != self.main_label else None
+
+    def note(self, agent: Agent) -> None:
+        """Somebody is there for whom its lists may be others. If that is not known, it is found out meanwhile, by a
+        connection that serves such an agent anyway."""
+        known, session = self._listing, self._main.session
+        label = self._own_label(agent)
+        if label is None or known is None or session is None or self._tasks is None:
+            return
+        if label in known.variants and (era_of(label) is Era.HANDSHAKE or self._learning.is_fresh(label)):
+            self._listing = used(known, label)
+        elif self._learning.is_due(label):
+            self._tasks.start_soon(self._learning.learn, label, agent)
+
+    async def introduce(self, agent: Agent, label: str) -> float:
+        """Have an upstream that is up say what it lists for an agent. Returns how many seconds that took.
+
+        Raises:
+            GatewayError: it could not be found out.
+        """
+        began, session, agreed = time.monotonic(), self._main.session, self.agreed
+        if session is None or agreed is None or self._own_label(agent) != label:
+            return 0.0
+        isolation = self._isolation(agent, agreed.era)
+        if isolation in (None, "shared"):
+            await self._learning.over_main(session, agreed, label, agent.capabilities)
+            return time.monotonic() - began
+        if len(self._private.links) >= self._private.cap:
+            return 0.0  # calls come first
+        alone = self._connector.is_one_channel and is_askable(agent)
+        async with self._private.lease(agent, isolation, 0.0, era=self._own_era(agent), alone=alone) as link:
+            link.wake()
+            with anyio.move_on_after(self.config.connect_timeout + self.config.timeout):
+                await self.until(lambda: self._own_label(agent) != label or self._has_variant(label))
+            took = time.monotonic() - began
+            await anyio.sleep(LINGER_SECONDS)
+            if not link.called:
+                link.rest("only its lists were wanted")
+            return took
+
+    async def publish_variant(self, label: str, other: Listing, kinds: Collection[str]) -> None:
+        """These lists of it are known for clients of a label."""
+        known = self._listing
+        if known is None:
+            return
+        fresh = {kind: getattr(other, kind) for kind in kinds}
+        listing = varied(known, label, replace(listing_for(known, label), **fresh))
+        self._untold |= listing != known
+        self._listing = listing
+        self._pulse()
+        if self._untold and not self._withdrawn:
+            await self._observer.on_listing(self, ())
+            self._untold = False
+
+    async def relearn(self, session: "Session", agreed: "Negotiated", kinds: Collection[str]) -> None:
+        """Its main lists were fetched: so are those that clients got by the same connection."""
+        await self._learning.again(session, agreed, kinds)
+
+    def _has_variant(self, label: str) -> bool:
+        return self._listing is not None and label in self._listing.variants
+
+    def _known_era(self) -> Era | None:
+        if self.agreed is not None:
+            return self.agreed.era
+        return Era.of(self._listing.version) if self._listing is not None else None
 
     # --- Asking it --------------------------------------------------------------------------------------------------
 
@@ -213,7 +320,7 @@ class Upstream:
         given: CallOptions = {**(options or {})}
         if agent is not None:
             given["root"] = agent.opener.root_id
-        isolation = None if agent is None else self.config.isolation or await self._isolation_for(agent)
+        isolation = None if agent is None else await self._isolation_for(agent)
         tool = params.get("name") if method == "tools/call" else None
         timeout = given.get("timeout", self.config.timeout_of(tool if isinstance(tool, str) else None))
         deadline = Deadline.after(timeout, given.get("max_timeout", self.config.max_timeout))
@@ -237,13 +344,21 @@ class Upstream:
         finally:
             turn.end()
 
-    async def _isolation_for(self, agent: Agent) -> "Literal['session'] | None":
-        """What applies to a request where the configuration does not say: an upstream of the handshake era hears only
-        once what its client can answer, so a client that can be asked gets a session of its own. So does one of that
-        era where the upstream speaks both."""
-        if not is_askable(agent) or (self._only is not None and self._main_declares(declared(agent))):
-            return None
-        if await self.era(agent) is Era.HANDSHAKE:
+    async def _isolation_for(self, agent: Agent) -> "Isolation | None":
+        if self.config.isolation or self._is_served_by_main(agent):
+            return self.config.isolation
+        return self._isolation(agent, await self.era(agent))
+
+    def _is_served_by_main(self, agent: Agent) -> bool:
+        return not is_askable(agent) or (self._only is not None and self._main_declares(declared(agent)))
+
+    def _isolation(self, agent: Agent, era: Era) -> "Isolation | None":
+        """What applies to a request, of an upstream of that era. Where the configuration does not say: an upstream of
+        the handshake era hears only once what its client can answer, so a client that can be asked gets a session of
+        its own. So does one of that era where the upstream speaks both."""
+        if self.config.isolation or self._is_served_by_main(agent):
+            return self.config.isolation
+        if era is Era.HANDSHAKE:
             return "session"
         # Who has one of its own keeps it: the process that asked something is the one to be answered.
         prefers_own = agent.era is Era.HANDSHAKE and (self._may_shake_hands or self._private.has(agent))
@@ -381,18 +496,23 @@ class Upstream:
 
     def release(self, agent_id: str) -> None:
         """That agent has gone: close what was its own."""
+        self._learning.release(agent_id)
         self._private.release(agent_id)
 
     # --- Inside -----------------------------------------------------------------------------------------------------
 
     def _connector_for(
-        self, capabilities: Callable[[], Mapping[str, Any]], audience: Callable[[], Audience], era: Callable[[], Era]
+        self,
+        capabilities: Callable[[], Mapping[str, Any]],
+        audience: Callable[[], Audience],
+        era: Callable[[], Era],
+        listener: Listener | None = None,
     ) -> Connector:
         return Connector(
             self.name,
             self.config,
             capabilities=capabilities,
-            peer=Hearing(self),
+            peer=Hearing(listener or self),
             stderr=lambda: StderrLog(self._on_stderr, time.monotonic),
             guardian=self._guardian,
             audience=audience,
@@ -400,9 +520,10 @@ class Upstream:
         )
 
     def _private_link(self, capabilities: Mapping[str, Any], audience: Callable[[], Audience], era: Era) -> Link:
-        connector = self._connector_for(lambda: capabilities, audience, lambda: era)
+        lists = OwnLists(self, self._learning)
+        connector = self._connector_for(lambda: capabilities, audience, lambda: era, lists)
         breaker = self._new_breaker(partial(self._on_breaker, " for one client"))
-        serve = partial(self._serve_private, breaker, era)
+        serve = partial(self._serve_private, breaker, era, lists)
         return Link(
             connector,
             serve,
@@ -446,11 +567,15 @@ class Upstream:
         finally:
             self._watch.detach()
 
-    async def _serve_private(self, breaker: Breaker, era: Era, session: "Session", agreed: "Negotiated") -> None:
+    async def _serve_private(
+        self, breaker: Breaker, era: Era, lists: OwnLists, session: "Session", agreed: "Negotiated"
+    ) -> None:
         """While a connection of one client's is up."""
         breaker.renewed()
         self._may_shake_hands &= agreed.era is era or era is Era.MODERN
         await self._send_log_level(session)
+        self._pulse()
+        await lists.follow(session, agreed)
 
     async def _send_log_level(self, session: "Session") -> None:
         declares = self.agreed is not None and "logging" in self.agreed.capabilities

@@ -174,6 +174,7 @@ class Watch:
         await upstream.publish(fetched.listing, fetched.problems, announced)
         self._fetched.set()
         self._fetched = anyio.Event()
+        await upstream.relearn(session, self._agreed, kinds)
 
     # --- Hearing ----------------------------------------------------------------------------------------------------
 
