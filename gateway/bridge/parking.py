@@ -14,6 +14,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from gateway import jsonrpc
 from gateway.bridge import questions
 from gateway.bridge.state import LIFETIME_SECONDS, StateSeal
 from gateway.errors import AgentGone, GatewayError, InternalError, InvalidRequestState, TooManyParked
@@ -26,6 +27,10 @@ log = structlog.stdlib.get_logger("gateway.bridge")
 MAX_PARKED: Final = 1000
 MAX_PARKED_EACH: Final = 100
 """Most parked calls in all, and of one principal with all its agents."""
+MAX_PARKED_BYTES: Final = 128 << 20
+MAX_PARKED_BYTES_EACH: Final = 32 << 20
+"""Most bytes of what they were called with and of the questions they wait with, counted likewise. One alone may have
+more."""
 
 TOGETHER_SECONDS: Final = 0.02
 """Questions with no more than this between them are asked in one round: an agent's round costs more."""
@@ -46,6 +51,8 @@ class ParkedCall:
         self.id = secrets.token_urlsafe(16)
         self.upstream = upstream
         self.round = 0
+        self.size = 0
+        """Bytes that are kept for it while it is parked."""
         self.request: Request | None = request
         """The agent's request that is being answered; None while it is parked."""
         self.scope = anyio.CancelScope()
@@ -54,6 +61,8 @@ class ParkedCall:
         self.principal = request.principal.id
         self.root = request.principal.root or self.principal
         """Whom it counts for."""
+        self._params = request.params
+        self._own_size = 0
         self._client: Agent = request.agent
         self._principal = request.principal
         self._numbers = count(1)
@@ -119,6 +128,11 @@ class ParkedCall:
     def pending(self) -> dict[str, Any]:
         """The questions that wait for an answer, as `inputRequests`."""
         return {key: question.content for key, question in self._waiting.items()}
+
+    def weigh(self) -> None:
+        """Find out its size. What it was called with, it is parked with from the first time to the last."""
+        self._own_size = self._own_size or len(jsonrpc.dumps(self._params))
+        self.size = self._own_size + len(jsonrpc.dumps(self.pending()))
 
     def answer(self, responses: dict[str, Any]) -> None:
         """Give the answers there are; what has none stays asked."""
@@ -203,11 +217,16 @@ class Parking:
         return result
 
     def _park(self, call: ParkedCall, request: Request) -> dict[str, Any]:
-        parked = [other.root for other in self._calls.values() if other.request is None]
-        for cap, number in ((MAX_PARKED, len(parked)), (MAX_PARKED_EACH, parked.count(call.root))):
-            if number >= cap:
+        call.weigh()
+        parked = [other for other in self._calls.values() if other.request is None]
+        own = [other for other in parked if other.root == call.root]
+        for some, cap, max_bytes in (
+            (parked, MAX_PARKED, MAX_PARKED_BYTES),
+            (own, MAX_PARKED_EACH, MAX_PARKED_BYTES_EACH),
+        ):
+            if len(some) >= cap or (some and sum(other.size for other in some) + call.size > max_bytes):
                 self._drop(call)
-                raise TooManyParked(cap)
+                raise TooManyParked(len(some))
         call.request = None
         call.round += 1
         call.expiry = asyncio.get_running_loop().call_later(LIFETIME_SECONDS, self._expire, call)

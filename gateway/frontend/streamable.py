@@ -27,6 +27,7 @@ from gateway.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotAcceptable,
+    Overloaded,
     SessionNotFound,
     StreamExists,
     UnsupportedVersion,
@@ -186,6 +187,8 @@ class Streamable:
         channel, after = session.streams.standing, None
         if (last_event_id := http.headers.get("last-event-id")) is not None:
             channel, after = session.streams.find(last_event_id)
+            if channel.sender is not None and not covers(http.principal, channel.sender):
+                raise SessionNotFound  # it was said to another credential of theirs, which grants more
         elif channel.connection is not None:
             raise StreamExists("This session has a standing stream already.")
         backlog = self._waiting.open(http.principal)
@@ -251,7 +254,7 @@ class Streamable:
         for message in messages:
             if "id" not in message:
                 await self._count_notification(http.principal, message["method"])
-            if message not in requests:
+            if "id" not in message or "method" not in message:
                 self._take(message, session, http.principal)
         if not requests:
             await reply_empty(http.send, 202)
@@ -260,16 +263,27 @@ class Streamable:
         exchange = self._exchange(http, session, headers)
         silence = exchange.open_if_silent()
         answers: list[Message] = []
+        held = self._waiting.open(http.principal)
 
         async def answer(message: Message) -> None:
             one, _ = await self._handled(http, message, session.agent, session, exchange, headers)
-            if one is not None:
-                answers.append(one)
+            if one is None:
+                return
+            size = len(jsonrpc.dumps(one))
+            if held.has_room(size, must=True):
+                held.add(size)
+            else:
+                error = Overloaded("the answers to this batch are too large together", "max_backlog_per_stream")
+                one = jsonrpc.error(message["id"], error.code, error.message, error.data)
+            answers.append(one)
 
-        async with anyio.create_task_group() as tg:
-            for message in requests:
-                tg.start_soon(answer, message)
-        silence.cancel()
+        try:
+            async with anyio.create_task_group() as tg:
+                for message in requests:
+                    tg.start_soon(answer, message)
+        finally:
+            silence.cancel()
+            held.clear()
         await exchange.finish(answers)
 
     def _take(self, message: Message, session: Session, sender: Principal) -> None:
@@ -417,7 +431,7 @@ class Streamable:
             self._settings.keepalive,
             headers,
             streams=True,
-            channel=session.streams.open(),
+            channel=session.streams.open(http.principal),
             prime=prime,
             backlogs=self._waiting,
             principal=http.principal,

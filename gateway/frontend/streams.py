@@ -13,6 +13,7 @@ from gateway import jsonrpc
 from gateway.errors import InvalidRequest
 from gateway.frontend.backlog import Backlog, Backlogs
 from gateway.jsonrpc import Message
+from gateway.request import Principal
 
 MAX_EVENTS: Final = 128
 MAX_BYTES: Final = 128 * 1024
@@ -46,6 +47,8 @@ class Channel:
 
     streams: "Streams"
     number: int
+    sender: Principal | None = None
+    """Whose request it answers; None on the standing stream."""
     connection: Connection | None = None
     ended: bool = False
     sent: int = 0
@@ -148,9 +151,9 @@ class Streams:
         self._kept, self._kept_of_standing = _Kept(), _Kept()
         self.standing = self.open()
 
-    def open(self) -> Channel:
+    def open(self, sender: Principal | None = None) -> Channel:
         number = next(self._numbers)
-        channel = self._channels[number] = Channel(self, number)
+        channel = self._channels[number] = Channel(self, number, sender)
         return channel
 
     def find(self, last_event_id: str) -> tuple[Channel, int]:

@@ -310,6 +310,18 @@ async def test_they_are_bounded(yard: Yard, monkeypatch: pytest.MonkeyPatch, who
     assert asked(await yard.start(for_ever))
 
 
+async def test_so_are_their_bytes(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await yard.start(for_ever)  # one alone may have more
+    for name, is_alone in (("MAX_PARKED_BYTES_EACH", False), ("MAX_PARKED_BYTES", True)):
+        monkeypatch.setattr(parking_module, name, 1)
+        with pytest.raises(TooManyParked, match="1 request"):
+            await yard.start(for_ever)
+        if not is_alone:
+            bobs = call(agent(principal="bob"))
+            assert await yard.retry(await yard.start(for_ever, bobs), bobs, **{"question-1": {}}) == DONE
+    assert await yard.retry(first, **{"question-1": {}}) == DONE
+
+
 async def test_agents_with_tokens_of_their_own_count_for_who_is_behind_them(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

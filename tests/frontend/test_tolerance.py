@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from tests.frontend.test_http import post_bytes
-from tests.interaction._gateway import PATIENT, child, config_file, stdio_command
+from tests.interaction._gateway import PATIENT, child, config_file, http_gateway, stdio_command
 from tests.interaction._http import BOTH, JSON, open_session, post, posted, sent
 from tests.interaction._wire import Pipe, piped, request, shake_hands
 from tests.servers.peers import OPENING, SECONDS
@@ -135,6 +135,21 @@ def test_a_session_of_2025_03_26_may_send_batches(url: str) -> None:
         assert (response.status, response.read()) == (202, b"")
     for wrong in ([], [request("initialize", OLD)], [request("ping")] * 101, [7]):
         assert post_bytes(url, json.dumps(wrong).encode(), **session)[1]["error"]["code"] == -32600
+
+
+def test_the_answers_to_a_batch_are_bounded_together(tmp_path: Path) -> None:
+    servers = {"raw": child("tests.servers.raw")}
+    with http_gateway(tmp_path, servers, max_backlog_per_stream="64KiB", **PATIENT) as gateway:
+        url = f"{gateway.base}/mcp"
+        session = session_of(url, OLD)
+        arguments = {"a": "x" * 60_000}
+        batch = [request("tools/call", {"name": "raw__echo", "arguments": arguments}, id=number) for number in range(5)]
+        status, answers = post_bytes(url, json.dumps(batch).encode(), **session)
+        assert status == 200
+        assert sorted(answer["id"] for answer in answers) == [0, 1, 2, 3, 4]
+        assert 1 <= sum("result" in answer for answer in answers) <= 2
+        assert {answer["error"]["code"] for answer in answers if "error" in answer} == {-32006}
+        assert len(post_bytes(url, json.dumps(batch[:1]).encode(), **session)[1]) == 1
 
 
 def test_nobody_else_may(url: str, tmp_path: Path) -> None:

@@ -170,6 +170,34 @@ async def test_a_connection_goes_by_the_token_it_was_used_with_last(issuer: Auth
             assert ("result" in answer) == (token is more or message["method"] == "initialize"), answer
 
 
+async def test_what_one_token_was_answered_is_not_said_again_to_one_that_grants_less(
+    issuer: AuthorizationServer, base: str
+) -> None:
+    less, more = [await issuer.token(f"{base}/mcp", scope=scope) for scope in ("read", "read write")]
+    opening = request("initialize", {**OPENING, "protocolVersion": "2025-11-25"})
+    async with httpx2.AsyncClient() as client:
+        session: dict[str, str] = {}
+        event = text = ""
+        statuses: list[int] = []
+        for token, message in (
+            (less, opening),
+            (more, request("tools/call", {"name": "time__now"})),
+            (less, None),
+            (more, None),
+        ):
+            headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream", **session}
+            if message is None:
+                response = await client.get(f"{base}/mcp", headers={**headers, "Last-Event-ID": event})
+            else:
+                response = await client.post(f"{base}/mcp", headers=headers, json=message)
+                session = {"Mcp-Session-Id": response.headers["mcp-session-id"]}
+                event = response.text.partition("id: ")[2].partition("\n")[0]
+            text = response.text
+            statuses.append(response.status_code)
+        assert statuses == [200, 200, 404, 200]
+        assert '"content"' in text
+
+
 # --- Challenges -------------------------------------------------------------------------------------------------------
 
 
