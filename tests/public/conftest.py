@@ -185,6 +185,8 @@ async def agent(request: pytest.FixtureRequest, place: Place) -> AsyncGenerator[
             url = request.getfixturevalue("gateway")
             transport = sse_client(f"{url}/sse") if door == "sse" else f"{url}/mcp"
         client = await stack.enter_async_context(Client(transport, mode=mode, message_handler=hear))
+        # Connecting waits for no server, and a list for all: until then a URI of several may be the wrong one's.
+        await client.list_resources()
         yield Connected(client, mode, heard)
     if door == "stdio":
         entries = [json.loads(line) for line in log.read_text().splitlines()]
