@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 
 from gateway.config.models import OutOfOrder, ServerConfig
 from gateway.errors import GatewayError, UpstreamUnavailable
-from gateway.protocol import CHANGE_NOTIFICATIONS, Era
+from gateway.protocol import CHANGE_NOTIFICATIONS, LIST_METHODS, Era
 from gateway.request import Agent, is_askable
 from gateway.telemetry.health import Health
 from gateway.upstream.audience import Audience
@@ -399,9 +399,11 @@ class Upstream:
         return self._breakers.shown
 
     def in_flight(self) -> int:
-        """How many requests await an answer."""
+        """How many requests await an answer, but for what it lists: that is asked by the gateway itself."""
         links = [self._main, *self._private.links]
-        return sum(len(link.session.connection.calls) for link in links if link.session is not None)
+        sessions = [link.session for link in links if link.session is not None]
+        calls = (call for session in sessions for call in session.connection.calls.values())
+        return sum(call.method not in LIST_METHODS for call in calls)
 
     # --- Subscriptions and log level (the bridge counts; we keep what it wants across reconnects) -------------------
 
