@@ -4,6 +4,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
+import anyio
 from anyio.lowlevel import checkpoint
 
 STEP_SECONDS: Final = 0.005
@@ -15,14 +16,18 @@ class Pause:
 
     Args:
         clock: seconds.
+        turn: what all works of a kind share: between two rounds of the loop only one of them goes on, or many would
+            take as many steps at a time.
     """
 
-    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+    def __init__(self, clock: Callable[[], float] = perf_counter, turn: anyio.Lock | None = None) -> None:
         self._clock = clock
-        self._since = clock()
+        self._turn = turn if turn is not None else anyio.Lock()
+        self._since = clock() if turn is None else float("-inf")
 
     async def if_due(self) -> None:
         """Let others run, if this has gone on for long enough."""
         if self._clock() - self._since >= STEP_SECONDS:
-            await checkpoint()
+            async with self._turn:
+                await checkpoint()
             self._since = self._clock()

@@ -41,6 +41,7 @@ class Listening:
         self._upstreams = upstreams
         self._places = places
         self._subscriptions = Subscriptions()
+        self._looking_up = anyio.Lock()
         self._sessions: dict[str, Listener] = {}
         self._streams: set[tuple[Principal, anyio.Event]] = set()
         self._turn = anyio.Lock()
@@ -121,7 +122,7 @@ class Listening:
 
         # Mute until acknowledged: that comes first on the stream, and only once nothing can be missed any more.
         listener = self._make(request, kinds, lambda method, params: None)
-        pause = Pause()
+        pause = Pause(turn=self._looking_up)
         for uri in uris:
             await pause.if_due()  # to find out whose a URI is may take a while
             with suppress(UnknownResource, DefinitionChanged):
