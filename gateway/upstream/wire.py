@@ -12,6 +12,8 @@ from typing import Final, Protocol, cast
 
 import httptools
 
+MUCH: Final = 64 * 1024
+"""Bytes, after which others get their turn before more is read."""
 MAX_OVERHEAD: Final = 64 * 1024
 """Most bytes of a response between two pieces of its body: status line, headers, chunk extensions, trailers."""
 
@@ -121,6 +123,14 @@ class Wire(asyncio.Protocol):
                 self._shut()
             elif self._overhead > MAX_OVERHEAD and not self._complete:
                 self._fail(f"its response has more than {MAX_OVERHEAD} bytes of headers")
+        if len(data) >= MUCH and self._transport is not None and self.usable:
+            # The event loop would read on as long as there is something to read, and nobody else had a turn meanwhile.
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._transport is not None and self.usable:
+            self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed = True
