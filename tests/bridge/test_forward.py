@@ -34,7 +34,7 @@ class Told:
     def engaged(self) -> nullcontext[None]:
         return nullcontext()
 
-    async def era(self) -> Era:
+    async def era(self, agent: object = None) -> Era:
         return self.era_
 
     async def request(self, method: str, params: dict[str, Any], agent: Any = None, **more: Any) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -100,6 +101,16 @@ def test_http_elsewhere_and_with_a_key(invoke: Invoke, write: Write) -> None:
     assert servers["gateway"]["headers"] == {"Authorization": "Bearer YOUR_KEY"}
 
 
+def leaves(value: object) -> Iterator[tuple[str, Any]]:
+    """What stands in a document that holds nothing else, by its innermost name."""
+    members = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    for name, member in members.items():
+        yield name, member
+        yield from leaves(member)
+    for item in cast("list[object]", value) if isinstance(value, list) else []:
+        yield from leaves(item)
+
+
 def test_what_is_printed_gets_in(invoke: Invoke, folder: Path) -> None:
     """With a key in its place, at a real gateway, for every client that can reach one."""
     key, _ = key_edit.create(folder / "keys.json", "alice")
@@ -108,11 +119,11 @@ def test_what_is_printed_gets_in(invoke: Invoke, folder: Path) -> None:
         for client in [name for name, client in CLIENTS.items() if client.http]:
             printed = invoke("client-config", client, "--url", f"{gateway.base}/mcp", "-c", "servers.json").stdout
             assert "YOUR_KEY" in printed
-            ((entry,),) = (servers.values() for servers in json.loads(printed.replace("YOUR_KEY", key)).values())
+            said = dict(leaves(READERS.get(client, json.loads)(printed.replace("YOUR_KEY", key))))
             answer = httpx2.post(
-                entry.get("url") or entry["httpUrl"],
+                next(said[name] for name in ("url", "httpUrl", "serverUrl") if name in said),
                 json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
-                headers=entry["headers"],
+                headers={"Authorization": said["Authorization"]},
                 timeout=30,
             )
             assert answer.status_code == 200, (client, answer.text)
