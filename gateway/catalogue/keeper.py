@@ -79,8 +79,8 @@ class SnapshotKeeper:
         """What cannot be written stays to be written."""
         self._outdated = anyio.Event()
         own = {
-            name: snapshot.Stored(fingerprint(upstream.config), upstream.known, place=place)
-            for place, (name, upstream) in enumerate(self._upstreams.items())
+            name: snapshot.Stored(fingerprint(upstream.config), upstream.known)
+            for name, upstream in self._upstreams.items()
             if upstream.known is not None or upstream.settled.is_set()
         }
         try:

@@ -42,8 +42,6 @@ class Stored:
     """None: it did not come up, so that the next start need not wait for it."""
     seen: int = 0
     """The day it was last saved, in seconds since 1970."""
-    place: int = 0
-    """Where it stood among the servers of the configuration: the first owns a URI that several have."""
 
 
 class Unread(msgspec.Struct):
@@ -53,7 +51,6 @@ class Unread(msgspec.Struct):
     fingerprint: str
     listing: msgspec.Raw
     seen: int = 0
-    place: int = 0
 
 
 class _File(msgspec.Struct):
@@ -171,7 +168,7 @@ def _encode(name: str, stored: Stored | Unread) -> bytes | None:
     known = stored.listing
     listing = {field.name: getattr(known, field.name) for field in fields(Listing)} if known is not None else None
     try:
-        entry = {"fingerprint": stored.fingerprint, "seen": stored.seen, "place": stored.place, "listing": listing}
+        entry = {"fingerprint": stored.fingerprint, "seen": stored.seen, "listing": listing}
         return jsonrpc.dumps(name) + b":" + jsonrpc.dumps(entry)
     except (ValueError, RecursionError):  # nested too deeply; the catalogue leaves such items out as well
         return None
@@ -203,7 +200,6 @@ def _stored(entry: dict[str, Any]) -> Stored:
         fingerprint=_of(str, entry.get("fingerprint")),
         listing=_listing(raw) if raw is not None else None,
         seen=_of(int, entry.get("seen", 0)),
-        place=_of(int, entry.get("place", 0)),
     )
 
 

@@ -286,8 +286,3 @@ def test_a_fingerprint_says_nothing_of_what_it_was_made_of() -> None:
     assert set(fingerprint(secret)) <= set("0123456789abcdef")
     assert fingerprint(secret) != fingerprint(secret, b"key")
     assert fingerprint(secret, b"key") != fingerprint(secret, b"other key")
-
-
-def test_the_order_of_the_servers_is_remembered(path: Path) -> None:
-    save(path, {"a": Stored("1", LISTING, place=1), "b": Stored("2", LISTING, place=0)})
-    assert {name: each.place for name, each in load(path)[0].items()} == {"a": 1, "b": 0}
