@@ -9,7 +9,7 @@ from tests.interaction._wire import Wire
 
 BOTH_ERAS: list[tuple[str, dict[str, Any]]] = [
     ("tools/call", {}),
-    ("tools/call", {"name": "raw-http-modern__raw", "arguments": []}),
+    ("tools/call", {"name": "raw-http-modern__raw", "arguments": [1]}),
     ("tools/call", {"name": "raw-http-modern__raw", "arguments": "x"}),
     ("prompts/get", {}),
     ("resources/read", {}),
