@@ -194,6 +194,7 @@ def test_a_preflight_is_answered_for_an_allowed_origin(url: str) -> None:
 # --- Spelling ---------------------------------------------------------------------------------------------------------
 
 
+@requirement("http:host")
 @pytest.mark.parametrize("second", ["evil.example", "127.0.0.1"])
 def test_a_second_host_is_refused(url: str, second: str) -> None:
     for path in ("/health", "/mcp"):
@@ -201,6 +202,7 @@ def test_a_second_host_is_refused(url: str, second: str) -> None:
         assert answer.startswith(b"HTTP/1.1 400")
 
 
+@requirement("http:paths")
 @pytest.mark.parametrize("path", ["/mcp%2fraw", "/mcp/%72aw", "/%6dcp", "/upstreams%2Fraw", "/mcp/raw%2f..%2fall"])
 def test_a_path_with_escapes_that_it_does_not_need_is_refused(url: str, path: str) -> None:
     assert raw_http(url, f"POST {path} HTTP/1.1", "Content-Type: application/json").startswith(b"HTTP/1.1 400")
@@ -209,6 +211,7 @@ def test_a_path_with_escapes_that_it_does_not_need_is_refused(url: str, path: st
 # --- Size -------------------------------------------------------------------------------------------------------------
 
 
+@requirement("http:small")
 def test_what_is_kept_of_a_client_is_small(url: str) -> None:
     huge = {"sampling": {"x": "x" * 9000}}
     _, answer = post(url, request("initialize", {**OPENING, "capabilities": huge}))
@@ -220,6 +223,7 @@ def test_what_is_kept_of_a_client_is_small(url: str) -> None:
     assert post(url, request("initialize", {**OPENING, "clientInfo": info}))[1]["result"]["serverInfo"]
 
 
+@requirement("http:small")
 def test_ids_and_tokens_are_short_for_they_are_repeated(url: str) -> None:
     for message in (request("ping", id="x" * 1025), request("ping", {"_meta": {"progressToken": "x" * 1025}})):
         status, answer = post(url, message)
@@ -227,6 +231,7 @@ def test_ids_and_tokens_are_short_for_they_are_repeated(url: str) -> None:
     assert post(url, request("ping", id="x" * 1024))[1]["id"] == "x" * 1024
 
 
+@requirement("http:small")
 def test_what_is_repeated_to_a_client_is_clipped(url: str) -> None:
     for message in (request("x" * 50_000), request("tools/call", {"name": "x" * 50_000})):
         assert len(json.dumps(post(url, message)[1])) < 1000

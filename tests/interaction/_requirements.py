@@ -237,6 +237,9 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
     "http:content-type": _modern(
         "basic/transports/streamable-http#sending-messages", "A body that is not JSON by its own words is 415."
     ),
+    "http:small": Requirement(
+        "docs/reliability.md#load", "What is kept of a client, and what is repeated to it, is small."
+    ),
     "http:size": _http(
         "name-413-content-too-large", "A body over the cap is 413, whether its length is declared or not."
     ),
