@@ -55,9 +55,13 @@ ci:
 conformance *arguments:
     @scripts/conformance "$@"
 
-# CPU per call of our connections beside the SDK's transports
+# What a call costs, beside limits and peers in one run; `--help` tells the suites
 bench *arguments:
-    uv run python tests/bench/outbound.py "$@"
+    @scripts/bench "$@"
+
+# CPU per call of our connections beside the SDK's transports
+bench-outbound *arguments:
+    uv run python -m tests.bench.outbound "$@"
 
 # CPU per ping of the agents' side; what slow requests and bombs cost the others
 bench-inbound *arguments:
@@ -89,4 +93,4 @@ fuzz-guided *arguments:
 
 # A million calls with sessions that come and go, servers that die, and reloads; draws what it takes (soak.png)
 soak *arguments:
-    uv run --with matplotlib python -m tests.bench.soak "$@"
+    @scripts/bench soak "$@"

@@ -9,7 +9,6 @@ own: how late a process is that does nothing but sleep as long, at the same time
 
 import argparse
 import http.client
-import sys
 import tempfile
 import threading
 import time
@@ -20,7 +19,7 @@ from typing import Any, Final
 from tests.interaction._gateway import child, http_gateway
 from tests.interaction._http import fields, post
 from tests.interaction._wire import request
-from tests.support import free_port, listens, run_process
+from tests.support import command, free_port, listens, run_process
 
 EVERY: Final = 0.002
 """Seconds."""
@@ -90,8 +89,9 @@ def main() -> None:
 def start(folder: Path, servers: int, tools: int) -> None:
     port = free_port()
     # One process for all of them: what they cost the machine is not the question.
-    args = [sys.executable, "-m", "tests.bench.many", "http", str(port), str(tools)]
-    with run_process(args, ready=lambda: listens(port)):
+    with run_process(
+        command("tests.bench.fixture_http", str(port), "--tools", str(tools)), ready=lambda: listens(port)
+    ):
         entries = {f"s{number}": {"url": f"http://127.0.0.1:{port}/{number}"} for number in range(servers)}
         began = time.perf_counter()
         with http_gateway(folder, entries, startup_wait="100ms", max_lag="60s") as gateway:
@@ -105,7 +105,7 @@ def start(folder: Path, servers: int, tools: int) -> None:
 
 
 def storm(folder: Path, servers: int, tools: int, seconds: float) -> None:
-    entries = {f"s{number}": child("tests.bench.many", "stdio", str(tools), "1") for number in range(servers)}
+    entries = {f"s{number}": child("tests.bench.many", str(tools), "1") for number in range(servers)}
     with http_gateway(folder, entries, max_lag="60s") as gateway:
         while listed(gateway.base) < servers * tools:
             time.sleep(0.2)

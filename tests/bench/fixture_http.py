@@ -1,29 +1,32 @@
 """The cheapest Streamable HTTP server there is in Python, so that what is measured is the client.
 
-python -m tests.bench.fixture_http PORT [SECONDS that a tool takes, unless its argument `slow` is false]
+    python -m tests.bench.fixture_http PORT [--delay SECONDS] [--tools N]
+
+It is the same server at every path. `--delay`: what a tool takes, unless its argument `slow` is false.
 """
 
+import argparse
 import asyncio
-import sys
-from collections.abc import Callable
-from typing import cast
+import time
+from typing import Any, cast
 
 import httptools
 import orjson
 import uvloop
 
-from tests.bench.answers import answer
-from tests.servers.wire import Message
+from tests.bench.answers import Answer, Message, answering, tools
+
+EVENTS = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 class Connection(asyncio.Protocol):
     """
     Args:
-        answer: what is answered to a message; None when nothing is owed.
+        answer: what is answered to a message.
         delay: seconds that a tool takes.
     """
 
-    def __init__(self, answer: Callable[[Message], Message | None], delay: float = 0.0) -> None:
+    def __init__(self, answer: Answer, delay: float = 0.0) -> None:
         self._answer = answer
         self._delay = delay
 
@@ -51,18 +54,52 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n")
             return
         body = orjson.dumps(reply)
+        delay = self._delay_of(message)
+        if message["method"] == "tools/call" and message["params"]["name"] == "step":
+            self._step(message["params"], body, delay)
+            return
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
-        if self._delay and message["method"] == "tools/call" and message["params"]["arguments"].get("slow", True):
-            asyncio.get_running_loop().call_later(self._delay, self._transport.write, head + body)
+        if delay:
+            asyncio.get_running_loop().call_later(delay, self._transport.write, head + body)
         else:
             self._transport.write(head + body)
 
+    def _delay_of(self, message: Message) -> float:
+        if message["method"] != "tools/call":
+            return 0.0
+        arguments: dict[str, Any] = message["params"]["arguments"]
+        if message["params"]["name"] in ("slow", "step"):
+            return arguments["ms"] / 1000
+        return self._delay if arguments.get("slow", True) else 0.0
 
-async def main(port: int, delay: float) -> None:
+    def _step(self, params: Message, body: bytes, delay: float) -> None:
+        """Progress that says when it was sent, and the answer later."""
+        token = params["_meta"]["progressToken"]
+        said = {"progressToken": token, "progress": 1, "message": repr(time.perf_counter())}
+        note = orjson.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": said})
+        self._transport.write(EVENTS + chunk(note))
+        asyncio.get_running_loop().call_later(delay, self._transport.write, chunk(body) + b"0\r\n\r\n")
+
+
+def chunk(data: bytes) -> bytes:
+    """One event."""
+    event = b"event: message\r\ndata: " + data + b"\r\n\r\n"
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+async def main(options: argparse.Namespace) -> None:
+    listed = tools(options.tools)
+    answer = answering(lambda: listed)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(answer, delay), "127.0.0.1", port, backlog=1024)
+    server = await loop.create_server(
+        lambda: Connection(answer, options.delay), "127.0.0.1", options.port, backlog=1024
+    )
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--tools", type=int, default=0)
+    uvloop.run(main(parser.parse_args()))

@@ -1,16 +1,19 @@
 """The cheapest stdio server there is in Python, so that what is measured is the client.
 
-python -m tests.bench.fixture_stdio
+python -m tests.bench.fixture_stdio [CPU to run on]
 """
 
 import os
+import sys
 
 import orjson
 
-from tests.bench.answers import answer
+from tests.bench.answers import answering, tools
 
 
 def main() -> None:
+    listed = tools(0)
+    answer = answering(lambda: listed)
     rest = b""
     while chunk := os.read(0, 1 << 20):
         *lines, rest = (rest + chunk).split(b"\n")
@@ -21,4 +24,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        os.sched_setaffinity(0, {int(sys.argv[1])})
     main()

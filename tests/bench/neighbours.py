@@ -91,7 +91,9 @@ async def measure(
 def serving(delay: float) -> Generator[str]:
     """A server's URL."""
     port = free_port()
-    with run_process(command("tests.bench.fixture_http", str(port), str(delay)), ready=lambda: listens(port)):
+    with run_process(
+        command("tests.bench.fixture_http", str(port), "--delay", str(delay)), ready=lambda: listens(port)
+    ):
         yield f"http://127.0.0.1:{port}/mcp"
 
 

@@ -107,7 +107,7 @@ def fetch() -> Packages:
     if (major := node_major()) < NODE_MAJOR:
         raise OutOfReach(f"Node.js {major} is older than {NODE_MAJOR}")
     with ThreadPoolExecutor() as pool:
-        newer, older = (pool.submit(_programs, packages) for packages in (PYTHON_PACKAGES, OLDER_PYTHON_PACKAGES))
+        newer, older = (pool.submit(programs, packages) for packages in (PYTHON_PACKAGES, OLDER_PYTHON_PACKAGES))
         node = pool.submit(kept, "node", NODE_PACKAGES, lambda folder: npm_install(folder, NODE_PACKAGES))
         return Packages(newer.result(), older.result(), node.result())
 
@@ -153,7 +153,7 @@ def kept(kind: str, pins: object, install: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _programs(packages: Sequence[str]) -> Path:
+def programs(packages: Sequence[str]) -> Path:
     """The `bin` of an environment with these packages."""
 
     def install(folder: Path) -> None:

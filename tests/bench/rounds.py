@@ -1,0 +1,153 @@
+"""Systems measured in turns, and the medians of what came out."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import uvloop
+
+from tests.bench.load import LONGEST_ANSWER, Load, Measured, Work, Wrong
+from tests.bench.systems import System
+from tests.bench.wires import Dialect, Pipe, connected
+from tests.support import wait_until
+
+LIST: Final = Work(kind="list")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long everything takes."""
+
+    rounds: int = 3
+    seconds: float = 2.5
+    pause_seconds: float = 60.0
+    sessions: int = 10_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kind of load.
+
+    Args:
+        only: the systems that it is for; nothing for all.
+    """
+
+    name: str
+    work: Work
+    connections: int
+    only: frozenset[str] = frozenset()
+
+
+@dataclass
+class Table:
+    """What was measured, by system and step."""
+
+    cells: defaultdict[tuple[str, str], list[Measured]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, system: str, step: str, measured: Measured) -> None:
+        self.cells[system, step].append(measured)
+
+    def has(self, system: str, step: str) -> bool:
+        return (system, step) in self.cells
+
+    def median(self, system: str, step: str, of: Callable[[Measured], float]) -> float:
+        return statistics.median(map(of, self.cells[system, step]))
+
+    def cost(self, system: str, step: str) -> float:
+        """Microseconds of CPU a call."""
+        return self.median(system, step, lambda each: each.cost)
+
+    def rate(self, system: str, step: str) -> float:
+        """Calls a second."""
+        return self.median(system, step, lambda each: each.rate)
+
+    def percentile(self, system: str, step: str, share: float) -> float:
+        """Milliseconds."""
+        return self.median(system, step, lambda each: each.percentile(share))
+
+    def lines(self) -> list[str]:
+        found = [
+            f"{'system':24} {'step':16} {'µs CPU/call':>11} {'calls/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'longest':>8}"
+        ]
+        for system, step in self.cells:
+            shares = (self.percentile(system, step, share) for share in (0.5, 0.99, 1.0))
+            found.append(
+                f"{system:24} {step:16} {self.cost(system, step):11.1f} {self.rate(system, step):8.0f} "
+                + " ".join(f"{each:8.2f}" for each in shares)
+            )
+        return found
+
+
+def dialect_of(system: System, work: Work) -> Dialect:
+    return "sse" if system.sse else "modern" if work.modern else "handshake"
+
+
+async def ready(system: System, wanted: int = 1) -> None:
+    """Wait until it lists so many tools.
+
+    Raises:
+        Wrong: it does not.
+    """
+    try:
+        await wait_until(lambda: _lists(system, wanted), LONGEST_ANSWER)
+    except AssertionError:
+        raise Wrong(f"{system.name} does not list {wanted} tools") from None
+
+
+async def _lists(system: System, wanted: int) -> bool:
+    try:
+        agent = await connected(system.address, dialect_of(system, LIST), LIST.method, "")
+        answer: dict[str, Any] = orjson.loads(await agent.exchange(LIST.body(1)))
+        await agent.aclose()
+    except (OSError, Wrong):
+        return False
+    return len(answer["result"]["tools"]) >= wanted
+
+
+async def over_http(system: System, pid: int, work: Work, connections: int, seconds: float) -> Measured:
+    dialect = dialect_of(system, work)
+    opening = (connected(system.address, dialect, work.method, work.tool) for _ in range(connections))
+    agents = [await each for each in opening]
+    measured = await Load(work, agents).run(pid, seconds)
+    for agent in agents:
+        await agent.aclose()
+    return measured
+
+
+async def over_stdio(argv: Sequence[str], log: Path, work: Work, asking: int, seconds: float) -> Measured:
+    pipe = await Pipe.start(argv, log)
+    try:
+        await pipe.open()
+        return await Load(work, pipe.agents(asking)).run(pipe.pid, seconds)
+    finally:
+        await pipe.aclose()
+
+
+def interleaved(plan: Plan, systems: Sequence[tuple[System, int]], steps: Sequence[Step], table: Table) -> None:
+    """Each system in turn, and all of them again in each round.
+
+    Args:
+        systems: with their process ids.
+    """
+    for system, _ in systems:
+        uvloop.run(ready(system))
+    for round in range(plan.rounds):
+        for step in steps:
+            for system, pid in systems:
+                if step.only and system.name not in step.only:
+                    continue
+                work = step.work if step.work.kind == "list" else named(step.work, system.prefix)
+                try:
+                    measured = uvloop.run(over_http(system, pid, work, step.connections, plan.seconds))
+                except Wrong as error:
+                    raise Wrong(f"{system.name}, {step.name}, round {round + 1}: {error}") from None
+                table.add(system.name, step.name, measured)
+
+
+def named(work: Work, prefix: str) -> Work:
+    """The same asked of a system that gives names a prefix."""
+    return Work(prefix + work.tool, work.kind, work.modern, work.size)
