@@ -67,6 +67,14 @@ bench-outbound *arguments:
 bench-inbound *arguments:
     uv run python -m tests.bench.inbound "$@"
 
+# Where a call's time goes in the gateway's process, function by function
+bench-profile *arguments:
+    uv run python -m tests.bench.profile "$@"
+
+# What calls leave behind that only the garbage collector finds
+bench-cycles *arguments:
+    uv run python -m tests.bench.cycles "$@"
+
 # The latency of one upstream's calls, with and without hundreds that hang at another
 bench-neighbours *arguments:
     uv run python -m tests.bench.neighbours "$@"

@@ -170,7 +170,8 @@ class Measured:
 class Load:
     work: Work
     agents: Sequence[Agent]
-    _numbers: int = 0
+    asked: int = 0
+    """Requests, until now."""
     _took: list[float] = field(default_factory=list[float])
     _measuring: bool = False
     _stopping: bool = False
@@ -216,8 +217,8 @@ class Load:
 
         def ask() -> None:
             nonlocal number, began
-            self._numbers += 1
-            number, began = self._numbers, time.perf_counter()
+            self.asked += 1
+            number, began = self.asked, time.perf_counter()
             agent.send(self.work.body(number))
 
         def answered(reply: bytes) -> None:

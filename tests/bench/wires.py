@@ -101,12 +101,26 @@ class HttpAgent(Agent, asyncio.Protocol):
     def send(self, body: bytes) -> None:
         self._transport.write(self._head % len(body) + body)
 
-    async def open(self, modern: bool, method: str, tool: str) -> None:
+    async def connect(self) -> None:
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: self, self._address.host, self._address.port)
+
+    def beside(self) -> "HttpAgent":
+        """Another, not yet connected, in the same session or era."""
+        other = HttpAgent(self._address, self._path)
+        other._own, other._head = self._own, self._head
+        return other
+
+    def name(self, tool: str, method: str = "tools/call") -> None:
+        """What is asked next, in the modern era."""
+        name = f"Mcp-Name: {tool}\r\n" if method == "tools/call" else ""
+        self._own = f"MCP-Protocol-Version: {MODERN}\r\nMcp-Method: {method}\r\n{name}".encode()
+        self._write_head("POST")
+
+    async def open(self, modern: bool, method: str, tool: str) -> None:
+        await self.connect()
         if modern:
-            name = f"Mcp-Name: {tool}\r\n" if method == "tools/call" else ""
-            self._own = f"MCP-Protocol-Version: {MODERN}\r\nMcp-Method: {method}\r\n{name}".encode()
+            self.name(tool, method)
         else:
             self._write_head("POST")
             version = orjson.loads(await self.exchange(opening()))["result"]["protocolVersion"]
@@ -115,7 +129,6 @@ class HttpAgent(Agent, asyncio.Protocol):
                 self._own += b"Mcp-Session-Id: %b\r\n" % session
             self._write_head("POST")
             await self.exchange(INITIALIZED)
-        self._write_head("POST")
 
     def _write_head(self, method: str) -> None:
         lines = [
@@ -131,6 +144,9 @@ class HttpAgent(Agent, asyncio.Protocol):
         if b"Mcp-Session-Id" in self._own:
             self._write_head("DELETE")
             await self.exchange(b"")
+        self.close()
+
+    def close(self) -> None:
         self.broken = lambda why: None
         self._transport.close()
 
