@@ -3,14 +3,14 @@
     python -m tests.bench.profile [--handshake] [--stdio] [--kind echo|big|list] [--connections 32] [--seconds 5]
         [--top 50]
 
-cProfile in the event loop's thread. It makes everything slower, small functions above all: `raw µs` is what it measured,
-and `≈ µs` the same share of the CPU that a call costs without it, which is measured first. What a collection of garbage
-takes is counted where it happens to begin.
+cProfile in the event loop's thread. It makes everything slower, small functions above all: `raw µs` is what it
+measured, and `≈ µs` the same share of the CPU that a call costs without it, which is measured first. What a collection
+of garbage takes is counted where it happens to begin.
 """
 
 import argparse
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,11 +60,11 @@ def report(functions: list[Function], calls: int, cost: float, top: int) -> None
     files = {where.rpartition(":")[0] for where, *_ in often if where.startswith(str(ROOT))}
     made = sum(count for _, _, count, _ in functions) / calls
     print(f"{made:.0f} functions called a call, {len(often)} different ones, in {len(files)} files of the gateway\n")
-    rooms: Counter[str] = Counter()
+    rooms: defaultdict[str, float] = defaultdict(float)
     for where, _, _, own in functions:
         rooms[room(where)] += own
     print(f"{'≈ µs':>8} {'share':>6}  package")
-    for name, own in rooms.most_common(20):
+    for name, own in sorted(rooms.items(), key=lambda each: -each[1])[:20]:
         print(f"{own / whole * cost:8.2f} {own / whole:6.1%}  {name}")
     print(f"\n{'≈ µs':>8} {'share':>6} {'raw µs':>8} {'calls':>6}  function")
     for where, name, count, own in sorted(functions, key=lambda each: -each[3])[:top]:
@@ -74,7 +74,7 @@ def report(functions: list[Function], calls: int, cost: float, top: int) -> None
 
 def room(where: str) -> str:
     """A room of the gateway, somebody else's package, or what is built in."""
-    parts = short(where).split("/")
+    parts = short(where).partition(":")[0].split("/")
     if parts[0] == "gateway":
         return ".".join(parts[:2]).partition(".py")[0]
     return parts[1] if parts[0].startswith("python3") and len(parts) > 1 else parts[0] or "built in"
