@@ -31,9 +31,10 @@ from gateway.config.models import Config, ServerConfig
 from gateway.config.reload import Current, Reloader
 from gateway.config.settings import is_loopback
 from gateway.errors import ConfigError, GatewayError, InsufficientScope
+from gateway.frontend import asgi
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.backlog import backlogs_of
-from gateway.frontend.connection import bounds_of
+from gateway.frontend.connections import bounds_of
 from gateway.frontend.drain import LAST_WORD_SECONDS, Drain
 from gateway.frontend.guard import Guard
 from gateway.frontend.http import HttpFront
@@ -267,8 +268,8 @@ class Gateway:
             tg.start_soon(entry.run)
             tg.start_soon(sessions.sweep)
             if aside is not None:
-                await tg.start(aside.serve, metrics_app(self.metrics, guard))
-            await tg.start(listener.serve, front)
+                await tg.start(aside.serve, asgi.served(metrics_app(self.metrics, guard), settings.max_request_bytes))
+            await tg.start(listener.serve, asgi.served(front, settings.max_request_bytes))
             on_listening(listener.url)
             await stop.wait()
             await self._leave(listener, sessions, sse)

@@ -55,9 +55,11 @@ class Backlog:
     def belongs_to(self, principal: Principal | None) -> None:
         """From now on it is this principal's."""
         size = self.size
-        self.remove(size)
+        if size:
+            self.remove(size)
         self._owner = owner_of(principal)
-        self.add(size)
+        if size:
+            self.add(size)
 
     def has_room(self, size: int, *, must: bool = False) -> bool:
         """Whether so many bytes more may wait. What is alone may, however large it is: it was let in as one message.

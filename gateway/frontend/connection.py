@@ -1,249 +1,397 @@
-"""An agent's HTTP connection: uvicorn's own, with bounds on how long and how large a request may be as it arrives, and
-on how long a response may lie unread.
+"""An agent's HTTP/1.1 connection: an `asyncio.Protocol` on httptools, with bounds on how long and how large a request
+may be as it arrives, and on how long an answer may lie unread.
 
-uvicorn waits for ever for the rest of a request (Kludex/uvicorn#157), keeps whatever a header, a trailer or a pipeline
-of requests brings, and lets a client that does not read hold its response.
+Requests are answered in the order they came. One is handed on when `feed_data` has returned, so that the usual one has
+its whole body by then. There is one timer a connection, and it is set anew when it goes off, not with every request.
 """
 
 import asyncio
 import math
-import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from collections import deque
+from typing import Final, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+import httptools
 
 from gateway import jsonrpc
-from gateway.config.models import GatewaySettings
 from gateway.errors import GatewayError, HeadersTooLarge, InvalidRequest, Overloaded, SlowRequest
-from gateway.frontend.backlog import Backlogs
-from gateway.frontend.exchange import encode
+from gateway.frontend.connections import Connections
+from gateway.frontend.http_head import CONTINUE, whole
+from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.plain_http import PlainParser
+from gateway.request import Principal
 
 MAX_PIPELINED: Final = 16
 """Requests that may wait on one connection for the answer to an earlier one. Hardly a client sends any."""
+KEEP_ALIVE_SECONDS: Final = 5.0
+"""How long a connection may be idle after an answer."""
 STALL_SECONDS: Final = 30.0
 """How long a client may take to read `STALL_BYTES` of what was written to it."""
 STALL_BYTES: Final = 64 * 1024
+PROBE_SECONDS: Final = (0.1, 1.0, 5.0)
+"""When a client that has ended its side is asked again whether it is there to hear its answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a client may take of us before its request is there. Times are in seconds."""
-
-    header_timeout: float
-    """For the headers, from the first byte, or from the opening of the connection."""
-    read_timeout: float
-    """For the whole request, from the same moment."""
-    header_bytes: int
-    """Of request line and headers; also of what stands between two pieces of a body, and of trailers."""
-    connections: int
-    """Open at a time."""
-
-
-def bounds_of(settings: GatewaySettings) -> Bounds:
-    """As configured; of all files that the process may open, some are left for upstreams and the gateway's own."""
-    files = sys.maxsize
-    if sys.platform != "win32":
-        import resource
-
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        files = soft if soft != resource.RLIM_INFINITY else sys.maxsize
-    connections = min(settings.max_connections, files * 4 // 5)
-    return Bounds(settings.header_timeout, settings.read_timeout, settings.max_header_bytes, connections)
-
-
-def connection_class(bounds: Bounds, waiting: Backlogs | None = None) -> type[HttpToolsProtocol]:
-    """What `uvicorn.Config` takes as `http`. `waiting` counts what clients have not read."""
-    waiting = waiting if waiting is not None else Backlogs()
-    return type("BoundedConnection", (Connection,), {"bounds": bounds, "waiting": waiting})
-
-
-class Connection(HttpToolsProtocol):
+class Connection(asyncio.Protocol):
     """One connection. A request that would cross a bound is refused, and the connection closed."""
 
-    bounds: ClassVar[Bounds]
-    waiting: ClassVar[Backlogs]
+    __slots__ = (
+        "_advancing",
+        "_all",
+        "_arriving",
+        "_began",
+        "_current",
+        "_drained",
+        "_ending",
+        "_fields",
+        "_held",
+        "_idle_until",
+        "_in_head",
+        "_overhead",
+        "_parser",
+        "_pieces",
+        "_probes",
+        "_refusal",
+        "_requests",
+        "_stall",
+        "_timer",
+        "_transport",
+        "_unread",
+        "_url",
+        "_write_paused",
+        "address",
+        "closing",
+        "write",
+    )
 
-    if TYPE_CHECKING:  # uvicorn declares it as what asyncio's transports are
-        transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    def __init__(self, connections: Connections) -> None:
+        self._all = connections
         self._parser = PlainParser(self)
-        self.parser = cast("Any", self._parser)
+        self._unread = connections.waiting.open()
+        self._requests = deque[HttpRequest]()
+        """Those that are not answered yet, in their order. Nobody is at work on any but the first."""
+        self._current: HttpRequest | None = None
+        """The one whose body arrives, answered or not."""
+        self._url = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._pieces: list[bytes] = []
+        """Of a body, as they came in one read. A client can make them as small as a byte."""
+        self._overhead = 0
+        """Bytes since the last piece of a body."""
         self._in_head = True
         self._arriving = False
         """Whether a request has begun and not ended."""
-        self._overhead = 0
-        """Bytes since the last piece of a body."""
-        self._pieces: list[bytes] = []
-        """Of a body, as they came in one go. A client can make them as small as a byte, and each that uvicorn is given
-        costs four times as much as keeping it here."""
-        self._unread = self.waiting.open()
-        self._began = 0.0
-        self._clock: asyncio.TimerHandle | None = None
+        self._began: float | None = None
+        """When, or when the connection was opened for it."""
+        self._idle_until = math.inf
+        self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
+        self._probes: asyncio.TimerHandle | None = None
         self._refusal: GatewayError | None = None
         """Why the parser was stopped, if we did it."""
-        if len(self.connections) > self.bounds.connections:
+        self._advancing = False
+        self._held = False
+        """Whether we do not read, for the client has sent more than we want for now."""
+        self._write_paused = False
+        self._drained: asyncio.Future[None] | None = None
+        self._ending = False
+        """Whether there will be no requests but those that are here."""
+        self.closing = False
+
+    # --- asyncio ------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own does not inherit from it
+        self.write = self._transport.write
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if peer else ""
+        self._all.open.add(self)
+        if len(self._all.open) > self._all.bounds.connections:
             self._refuse(Overloaded("too many connections are open", "max_connections"))
-        else:
-            self._start_clock()
+            return
+        self._began = self._all.loop.time()
+        self._rest(self._all.bounds.header_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_clock()
-        if self._stall is not None:
-            self._stall.cancel()
+        self._all.open.discard(self)
+        self.closing = True
+        for timer in (self._timer, self._stall, self._probes):
+            if timer is not None:
+                timer.cancel()
         self._unread.clear()
-        super().connection_lost(exc)
+        self._on_writable()
+        self._lose_all()
+        self._current = None
+        del self._parser  # which knows us
+
+    def eof_received(self) -> bool:
+        """The client has ended its side: it has left, or has nothing more to ask. Who has left answers what is written
+        with a reset, which the next write meets."""
+        first = self._requests[0] if self._requests else None
+        if first is None or first.started or self._arriving or self.closing or self._is_tls():
+            return False
+        self._ending = True
+        if first.version != "1.0":
+            self._probe(0)
+        return True
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self.closing:
             return
         self._arriving = True
         self._overhead += len(data)
-        super().data_received(data)
-        self._pass_on()
-        if not self._arriving:
-            return  # as nearly always: it came in one piece
-        if self._overhead > self.bounds.header_bytes:
-            self._refuse(HeadersTooLarge(self.bounds.header_bytes))
-        elif self._clock is None:
-            self._start_clock()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or InvalidRequest("The request is not HTTP."))
+            return
+        if self._arriving:  # hardly ever: it came in one piece
+            if self._pieces:
+                self._pass_on()
+            if self._overhead > self._all.bounds.header_bytes:
+                self._refuse(HeadersTooLarge(self._all.bounds.header_bytes))
+                return
+            self._set_timer(self._due())
+        self._advance()
 
-    # --- httptools ------------------------------------------------------------------------------------------------
+    def pause_writing(self) -> None:
+        """The client is slower than we are: what it has yet to read is counted from here on."""
+        self._write_paused = True
+        unread = self._transport.get_write_buffer_size()
+        if not self._unread.has_room(unread, must=True):
+            self._unread.lose()
+            self.abort()
+            return
+        self._unread.add(unread)
+        self._watch_reader(math.inf)
+
+    def resume_writing(self) -> None:
+        self._unread.clear()
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+        self._on_writable()
+        self._advance()
+
+    # --- httptools ----------------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self._url = b""
+        self._fields = []
         self._in_head = self._arriving = True
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if self._overhead > self.bounds.header_bytes and self._head_size() > self.bounds.header_bytes:
-            self._stop_parser(HeadersTooLarge(self.bounds.header_bytes))
-        if len(self.pipeline) >= MAX_PIPELINED:
+        cap = self._all.bounds.header_bytes
+        if self._overhead > cap and self._head_size() > cap:
+            self._stop_parser(HeadersTooLarge(cap))
+        if len(self._requests) > MAX_PIPELINED:
             self._stop_parser(InvalidRequest("Too many requests on one connection wait for their answers."))
-        if self._parser.get_method() == b"CONNECT":
+        parser, method = self._parser, self._parser.get_method()
+        if method == b"CONNECT":
             self._stop_parser(InvalidRequest("This is no proxy."))
-        if self._names_another_host():
-            self._stop_parser(InvalidRequest("The request's target names another host than its Host header."))
-        if self._parser.should_upgrade():
-            self._parser.ignore_offer(self.url, self.headers)
+        if parser.should_upgrade():
+            parser.ignore_offer(self._url, self._fields)
             return
-        cast("dict[str, Any]", self.scope).update(abort=self.transport.abort, unread=self._unread)
-        super().on_headers_complete()
+        version, keep_alive = parser.get_http_version(), parser.should_keep_alive()
+        try:
+            request = HttpRequest(self, method.decode(), self._url, version, self._fields, keep_alive=keep_alive)
+        except GatewayError as error:
+            self._stop_parser(error)
+            return
+        self._current = request
+        self._requests.append(request)
 
     def on_body(self, body: bytes) -> None:
         self._overhead = 0
         self._pieces.append(body)
 
-    def _pass_on(self) -> None:
-        if self._pieces:
-            pieces, self._pieces = self._pieces, []
-            super().on_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-
     def on_message_complete(self) -> None:
         if self._parser.is_repeating:
             return
-        self._pass_on()
+        if self._pieces:
+            self._pass_on()
+        if self._current is not None:
+            self._current.complete()
+            self._current = None
         self._arriving = False
         self._overhead = 0
-        self._stop_clock()
-        super().on_message_complete()
+        self._began = None
+        if not self._requests:  # it was answered before it was all there
+            self._rest(KEEP_ALIVE_SECONDS)
 
-    def _names_another_host(self) -> bool:
-        """Whether the target is an absolute one whose host is not the one that the request is checked by."""
-        if self.url.startswith((b"/", b"*")):
-            return False
-        authority = self.url.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
-        return [value for name, value in self.headers if name == b"host"] != [authority]
+    def _pass_on(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        if self._current is not None and not self._current.answered:
+            self._current.feed(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def _head_size(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-
-    # --- Deadlines ------------------------------------------------------------------------------------------------
-
-    def _start_clock(self) -> None:
-        self._began = self.loop.time()
-        self._clock = self.loop.call_at(self._began + self.bounds.header_timeout, self._on_clock)
-
-    def _stop_clock(self) -> None:
-        if self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
-
-    def _on_clock(self) -> None:
-        now = self.loop.time()
-        if self._waits_for_us():
-            self._began = now
-        due = self._began + (self.bounds.header_timeout if self._in_head else self.bounds.read_timeout)
-        if now < due:
-            self._clock = self.loop.call_at(due, self._on_clock)
-        elif self._arriving:
-            self._refuse(SlowRequest("The request did not arrive in time."))
-        else:
-            self.transport.close()
-
-    def _waits_for_us(self) -> bool:
-        """Whether it is not the client that is slow: we do not read on, or have an earlier request of its to answer."""
-        if self.flow.read_paused:
-            return True
-        cycle = self.cycle
-        if not cycle or cycle.response_complete:
-            return False
-        return cycle.waiting_for_100_continue or not cycle.more_body
-
-    def pause_writing(self) -> None:
-        """The client is slower than we are: what it has yet to read is counted from here on."""
-        super().pause_writing()
-        unread = self.transport.get_write_buffer_size()
-        if not self._unread.has_room(unread, must=True):
-            self._unread.lose()
-            self.transport.abort()
-            return
-        self._unread.add(unread)
-        if self._stall is None:
-            self._stall = self.loop.call_later(STALL_SECONDS, self._on_stall, math.inf)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._unread.clear()
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
-
-    def _on_stall(self, before: float) -> None:
-        unread = self.transport.get_write_buffer_size()
-        if unread > before - STALL_BYTES:
-            self.transport.abort()
-        else:
-            self._stall = self.loop.call_later(STALL_SECONDS, self._on_stall, unread)
-
-    # --- Refusals -------------------------------------------------------------------------------------------------
+        return len(self._url) + sum(len(name) + len(value) for name, value in self._fields)
 
     def _stop_parser(self, refusal: GatewayError) -> None:
         """End the parsing, from within one of the parser's callbacks."""
         self._refusal = refusal
         raise refusal
 
-    def send_400_response(self, msg: str) -> None:
-        """Where uvicorn goes when its parser stops."""
-        self._refuse(self._refusal or InvalidRequest("The request is not HTTP."))
+    # --- Requests -----------------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Hand on the request whose turn it is. The answer to the one before must have been read, but for a little."""
+        if self._advancing:  # it was answered at once
+            return
+        self._advancing = True
+        while self._requests and not (self._write_paused or self._requests[0].begun):
+            request = self._requests[0]
+            request.begun = True
+            self._all.run(request)
+        self._advancing = False
+        self.on_wanted()
+
+    def on_wanted(self) -> None:
+        """Read on, or read no further, as there is somebody who wants it."""
+        current = self._current
+        held = len(self._requests) > 1 or (current is not None and current.holds_up)
+        if held is not self._held and not self.closing:
+            self._held = held
+            if held:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def on_answered(self, *, close: bool) -> None:
+        self._requests.popleft()
+        if close or (self._ending and not self._requests):
+            self._close()
+        else:
+            if not (self._requests or self._arriving):
+                self._rest(KEEP_ALIVE_SECONDS)
+            self._advance()
+
+    @property
+    def is_ending(self) -> bool:
+        return self._all.is_ending or (self._ending and len(self._requests) == 1)
+
+    def finish(self) -> None:
+        """Close when what is here has been answered."""
+        self._ending = True
+        if not self._requests:
+            self._close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self.closing = True
+        self._transport.abort()
+        self._lose_all()
+
+    def belongs_to(self, principal: Principal | None) -> None:
+        self._unread.belongs_to(principal)
+
+    def future(self) -> asyncio.Future[None]:
+        return self._all.loop.create_future()
+
+    async def drain(self) -> None:
+        while self._write_paused:
+            if self._drained is None:
+                self._drained = self._all.loop.create_future()
+            await asyncio.shield(self._drained)
+
+    def _on_writable(self) -> None:
+        self._write_paused = False
+        if self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
+
+    def _lose_all(self) -> None:
+        requests, self._requests = self._requests, deque[HttpRequest]()
+        for request in requests:
+            request.lose()
+
+    # --- Deadlines ----------------------------------------------------------------------------------------------------
+
+    def _rest(self, seconds: float) -> None:
+        """It is the client's turn."""
+        self._idle_until = self._all.loop.time() + seconds
+        self._set_timer(self._idle_until)
+
+    def _set_timer(self, at: float) -> None:
+        """Have the timer go off then at the latest."""
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = self._all.loop.call_at(at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = self._all.loop.time()
+        if self._arriving:
+            if self._waits_for_us():
+                self._began = now
+            due = self._due()
+        else:
+            due = math.inf if self._requests else self._idle_until
+        if now < due < math.inf:
+            self._set_timer(due)
+        elif self._arriving:
+            self._refuse(SlowRequest("The request did not arrive in time."))
+        elif due < math.inf:
+            self._close()
+
+    def _due(self) -> float:
+        """When the request that is arriving must be there."""
+        if self._began is None:
+            self._began = self._all.loop.time()
+        bounds = self._all.bounds
+        return self._began + (bounds.header_timeout if self._in_head else bounds.read_timeout)
+
+    def _waits_for_us(self) -> bool:
+        """Whether it is not the client that is slow: we do not read on, or have an earlier request of its to answer."""
+        if self._current is None:
+            return self._held or bool(self._requests)
+        return self._held or (self._current.expects_continue and not self._current.answered)
+
+    def _watch_reader(self, before: float) -> None:
+        """See to it that the client reads, of what was there before."""
+        if self._stall is None:
+            self._stall = self._all.loop.call_later(STALL_SECONDS, self._on_stall, before)
+
+    def _on_stall(self, before: float) -> None:
+        self._stall = None
+        unread = self._transport.get_write_buffer_size()
+        if unread > before - STALL_BYTES:
+            self.abort()
+        else:
+            self._watch_reader(unread)
+
+    def _probe(self, turn: int) -> None:
+        self._probes = None
+        if self._requests and not self._requests[0].started:
+            self.write(CONTINUE)  # which every client of HTTP/1.1 can hear before its answer
+            if turn < len(PROBE_SECONDS):
+                self._probes = self._all.loop.call_later(PROBE_SECONDS[turn], self._probe, turn + 1)
+
+    # --- Refusals -----------------------------------------------------------------------------------------------------
 
     def _refuse(self, error: GatewayError) -> None:
         """Answer the request that is arriving, if it is its turn to be answered, and close the connection."""
-        self._arriving = False
-        self._stop_clock()
-        if self._is_next():
+        first = self._requests[0] if self._requests else None
+        if first is self._current and (first is None or not first.started):
             body = jsonrpc.dumps(jsonrpc.error(None, error.code, error.message, error.data))
-            fields = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
-            head = b"".join(b"%s: %s\r\n" % field for field in encode(fields | error.headers))
-            self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + body)
-        self.transport.close()
+            self.write(whole(error.status, body, error.headers.items()))
+        self._arriving = False
+        self._close()
 
-    def _is_next(self) -> bool:
-        cycle = self.cycle
-        if not cycle or cycle.response_complete:
-            return True
-        return cycle.more_body and not cycle.response_started and not self.pipeline
+    def _close(self) -> None:
+        self.closing = True
+        self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._watch_reader(math.inf)
+        self._lose_all()
+
+    def _is_tls(self) -> bool:
+        return self._transport.get_extra_info("sslcontext") is not None

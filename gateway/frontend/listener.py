@@ -4,25 +4,20 @@ HTTP gives a server no good moment to close a connection that is kept alive: the
 answer says that it is the last one, and a connection that says nothing is closed a moment later.
 """
 
-import math
+import asyncio
 import selectors
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import anyio.lowlevel
-import uvicorn
 from anyio.abc import TaskStatus
 
 from gateway.errors import ConfigError
 from gateway.frontend.backlog import Backlogs
-from gateway.frontend.connection import Bounds, connection_class
-from gateway.frontend.exchange import Receive, Send
-
-App = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+from gateway.frontend.connection import Connection
+from gateway.frontend.connections import Bounds, Connections, Handle
 
 LAST_REQUEST_SECONDS: Final = 0.5
 """How long a request may be on its way over a connection that was idle when we stopped accepting."""
@@ -47,8 +42,11 @@ class Listener:
         self._socket = _take(host, port)
         self._host = host
         self._bounds = bounds
-        self._server: _Uvicorn | None = None
+        self._server: asyncio.Server | None = None
+        self._connections: Connections | None = None
         self._refused_at: float | None = None
+        self._patience = 0.0
+        self._closing = anyio.Event()
         self._closed = anyio.Event()
 
     @property
@@ -56,24 +54,35 @@ class Listener:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._socket.getsockname()[1]}"
 
-    async def serve(self, app: App, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def serve(self, handle: Handle, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until `close`; started when connections are accepted.
 
         Raises:
             ConfigError: somebody else listens there after all.
         """
         _listen(self._socket, self._host)
-        self._server = _Uvicorn(_config(self._saying_so(app), self._bounds, self._waiting), task_status.started)
-        await self._server.serve([self._socket])
-        self._closed.set()
+        loop = asyncio.get_running_loop()
+        self._connections = connections = Connections(handle, self._bounds, self._waiting, loop)
+        self._server = await loop.create_server(lambda: Connection(connections), sock=self._socket, backlog=BACKLOG)
+        task_status.started()
+        try:
+            await self._closing.wait()
+            self._server.close()
+            await self._finish(connections)
+        finally:
+            self._server.close()
+            with anyio.CancelScope(shield=True):
+                await _end(connections)
+            self._closed.set()
 
     async def refuse(self) -> None:
         """Accept no more connections. Those there are get answers that are their last."""
         assert self._server is not None
+        assert self._connections is not None
         self._refused_at = anyio.current_time()
+        self._connections.is_ending = True
         await self._accept_those_who_wait()
-        for server in self._server.servers:
-            server.close()
+        self._server.close()
         self._socket.close()
 
     async def _accept_those_who_wait(self) -> None:
@@ -90,63 +99,33 @@ class Listener:
     async def hush(self) -> None:
         """Wait until nothing can be on its way any more, then close idle connections; the others close when they have
         been answered. So no request begins after this, but those whose headers have arrived."""
-        assert self._server is not None
-        connections = self._server.server_state.connections
+        assert self._connections is not None
         quiet_at = (self._refused_at or anyio.current_time()) + LAST_REQUEST_SECONDS
-        while connections and anyio.current_time() < quiet_at:  # noqa: ASYNC110 - there is no event
+        while self._connections.open and anyio.current_time() < quiet_at:  # noqa: ASYNC110 - there is no event
             await anyio.sleep(_LOOK_SECONDS)
-        for connection in list(connections):
-            connection.shutdown()
+        self._connections.finish()
 
     async def close(self, patience: float) -> None:
         """Close what is left, which has `patience` seconds to be answered."""
-        assert self._server is not None
-        self._server.config.timeout_graceful_shutdown = max(1, math.ceil(patience))
-        self._server.should_exit = True
+        self._patience = max(1.0, patience)
+        self._closing.set()
         await self._closed.wait()
 
-    def _saying_so(self, app: App) -> App:
-        """While no more connections are accepted, say in every answer that there will be no other."""
-
-        async def saying_so(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-            async def send_last(event: dict[str, Any]) -> None:
-                if self._refused_at is not None and event["type"] == "http.response.start":
-                    event = {**event, "headers": [*event["headers"], (b"connection", b"close")]}
-                await send(event)
-
-            await app(scope, receive, send_last)
-
-        return saying_so
+    async def _finish(self, connections: Connections) -> None:
+        connections.finish()
+        with anyio.move_on_after(self._patience):
+            while connections.open or connections.tasks:  # noqa: ASYNC110 - there is no event
+                await anyio.sleep(_LOOK_SECONDS)
 
 
-class _Uvicorn(uvicorn.Server):
-    """Signals are ours: we drain before we stop it."""
-
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
-
-    @contextmanager
-    def capture_signals(self) -> "Generator[None]":
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_started()
-
-
-def _config(app: Any, bounds: Bounds, waiting: Backlogs) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        http=connection_class(bounds, waiting),
-        ws="none",
-        server_header=False,
-        proxy_headers=False,  # whom we believe is decided by `access/proxies.py`
-        date_header=False,
-    )
+async def _end(connections: Connections) -> None:
+    """Leave nothing behind, answered or not."""
+    for task in list(connections.tasks):
+        task.cancel()
+    if connections.tasks:
+        await asyncio.wait(connections.tasks)
+    for connection in list(connections.open):
+        connection.abort()
 
 
 def _take(host: str, port: int) -> socket.socket:

@@ -26,7 +26,7 @@ class PlainParser:
 
     def _make(self) -> None:
         self._parser = httptools.HttpRequestParser(self._protocol)
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # a pipeline may go on after its last
         self.get_method = self._parser.get_method
         self.get_http_version = self._parser.get_http_version
         self.should_keep_alive = self._parser.should_keep_alive
@@ -37,16 +37,13 @@ class PlainParser:
         return bool(self._head)
 
     def ignore_offer(self, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        """
-        Args:
-            headers: names are in lower case.
-        """
         lines = [b"%s %s HTTP/%s" % (self.get_method(), url, self.get_http_version().encode())]
         for name, value in headers:
-            if name == b"connection":
+            lower = name.lower()
+            if lower == b"connection":
                 tokens = [token.strip() for token in value.split(b",")]
                 value = b", ".join(token for token in tokens if token.lower() not in _OFFERS)
-            if name not in _OFFERS:
+            if lower not in _OFFERS:
                 lines.append(b"%s: %s" % (name, value))
         self._head = b"\r\n".join([*lines, b"", b""])
 

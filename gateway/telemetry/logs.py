@@ -24,7 +24,7 @@ MASK: Final = "***"
 SHORTEST_LINE: Final = 6
 """Characters of a line of a secret that is masked also without the others."""
 _FRAME: Final = "-----"
-_QUIET: Final = ("httpx2", "httpcore2", "uvicorn.access", "mcp", "client", "asyncio")
+_QUIET: Final = ("httpx2", "httpcore2", "mcp", "client", "asyncio")
 """Loggers of libraries that say more than an operator wants at `info`."""
 
 

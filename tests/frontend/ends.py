@@ -1,15 +1,13 @@
 """The two ends of an agent's connection without a socket: bytes in, bytes out, and a clock that a test sets."""
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-from uvicorn.server import ServerState
-
 from gateway.frontend.backlog import Backlogs
-from gateway.frontend.connection import Bounds, Connection, connection_class
+from gateway.frontend.connection import Connection
+from gateway.frontend.connections import Bounds, Connections
+from gateway.frontend.http_request import HttpRequest
 
 BOUNDS: Final = Bounds(header_timeout=5, read_timeout=9, header_bytes=2048, connections=2)
 
@@ -19,24 +17,39 @@ class Timer:
         self.at, self.callback, self.args = at, callback, args
         self.cancelled = False
 
+    def when(self) -> float:
+        return self.at
+
     def cancel(self) -> None:
         self.cancelled = True
 
 
-class Task:
-    """One that never ends."""
+class Future:
+    """Waited for by nobody; whoever made it is told that it is there."""
 
-    def add_done_callback(self, callback: Callable[..., object]) -> None: ...
+    def __init__(self) -> None:
+        self._done = False
+
+    def done(self) -> bool:
+        return self._done
+
+    def set_result(self, result: object) -> None:
+        self._done = True
+
+    def __await__(self) -> Generator[None, None, None]:
+        while not self._done:
+            yield
 
 
 class Loop:
-    """As much of an event loop as a connection uses. Applications are not run: the test answers."""
+    """As much of an event loop as a connection uses."""
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.running: RequestResponseCycle | None = None
-        """The request whose turn it is, or was last."""
         self._timers: list[Timer] = []
+
+    def create_future(self) -> Future:
+        return Future()
 
     def time(self) -> float:
         return self.now
@@ -47,11 +60,6 @@ class Loop:
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> Timer:
         return self.call_at(self.now + delay, callback, *args)
-
-    def create_task(self, work: Coroutine[Any, Any, None]) -> "Task":
-        self.running = work.cr_frame.f_locals["self"]  # type: ignore[attr-defined]
-        work.close()
-        return Task()
 
     @property
     def timers(self) -> int:
@@ -105,14 +113,19 @@ class Client:
     """The other end of a connection, and everything around it."""
 
     def __init__(
-        self, state: ServerState | None = None, bounds: Bounds = BOUNDS, waiting: Backlogs | None = None
+        self, together: Connections | None = None, bounds: Bounds = BOUNDS, waiting: Backlogs | None = None
     ) -> None:
-        self.loop, self.transport = Loop(), Transport()
-        config = uvicorn.Config(_never, lifespan="off", log_config=None, ws="none")
-        made: Any = connection_class(bounds, waiting)
-        self.connection: Connection = made(config, state or ServerState(), {}, self.loop)
+        loop: Any = Loop()
+        self.loop: Loop = loop
+        self.transport = Transport()
+        self.running: HttpRequest | None = None
+        """The request whose turn it is, or was last."""
+        self.connection = Connection(together or Connections(self.handle, bounds, waiting or Backlogs(), loop))
         transport: Any = self.transport
         self.connection.connection_made(transport)
+
+    def handle(self, request: HttpRequest) -> None:
+        self.running = request
 
     def send(self, *pieces: bytes, every: float = 0.0) -> None:
         for piece in pieces:
@@ -120,19 +133,16 @@ class Client:
             self.loop.pass_time(every)
 
     def answer(self) -> None:
-        """The application has answered the request whose turn it is."""
-        cycle = self.loop.running
-        assert cycle is not None
-        cycle.response_started = cycle.response_complete = True
-        if not cycle.keep_alive:
-            self.transport.close()
-        self.connection.on_response_complete()
+        """Answer the request whose turn it is; what is written for it is not looked at."""
+        assert self.running is not None
+        before = self.transport.written
+        self.running.reply(200)
+        self.transport.written = before
 
     @property
-    def scope(self) -> dict[str, Any]:
-        """What the application is given."""
-        scope: Any = self.connection.scope
-        return scope
+    def pipelined(self) -> int:
+        """Requests that wait for the answer to an earlier one."""
+        return len(self.connection._requests) - 1  # pyright: ignore[reportPrivateUsage]
 
     @property
     def status(self) -> int:
@@ -146,7 +156,3 @@ class Client:
         assert b"connection: close" in head
         assert b"content-length: %d" % len(body) in head
         return json.loads(body)
-
-
-async def _never(scope: Any, receive: Any, send: Any) -> None:
-    raise AssertionError("applications are not run here")

@@ -85,7 +85,7 @@ def test_a_connection_that_is_not_read_is_counted_and_at_last_aborted() -> None:
     clients = [Client(waiting=waiting) for _ in range(3)]
     for client, principal in zip(clients, (KEY, AGENT, OTHER), strict=True):
         client.send(b"GET /mcp HTTP/1.1\r\nHost: x\r\n\r\n")
-        client.scope["unread"].belongs_to(principal)
+        client.connection.belongs_to(principal)
         client.transport.unread = 300
         client.connection.pause_writing()
     assert [client.transport.aborted for client in clients] == [False, True, False], (

@@ -12,8 +12,8 @@ import pytest
 from gateway.config.models import GatewaySettings
 from gateway.errors import ConfigError
 from gateway.frontend import listener as module
-from gateway.frontend.connection import bounds_of
-from gateway.frontend.exchange import Receive, Send
+from gateway.frontend.asgi import Receive, Send, served
+from gateway.frontend.connections import bounds_of
 from gateway.frontend.listener import Listener
 from tests.servers.peers import SECONDS
 
@@ -32,7 +32,7 @@ async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 async def serving() -> AsyncGenerator[Listener]:
     listener = Listener("127.0.0.1", 0, BOUNDS)
     async with anyio.create_task_group() as tg:
-        await tg.start(listener.serve, app)
+        await tg.start(listener.serve, served(app, 1024))
         yield listener
         await listener.hush()
         await listener.close(1)

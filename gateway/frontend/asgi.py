@@ -1,0 +1,77 @@
+"""ASGI applications behind our own server: what FastAPI needs of ASGI, and no more."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from gateway.frontend.http_request import HttpRequest
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def served(app: App, max_body: int) -> Callable[[HttpRequest], Coroutine[Any, Any, None]]:
+    """What a listener serves for an application, whose requests have no larger bodies than that."""
+
+    async def handle(request: HttpRequest) -> None:
+        await run(app, request, max_body, abort=request.abort, unread=request)
+
+    return handle
+
+
+async def run(app: App, request: HttpRequest, max_body: int, **more: Any) -> None:
+    """Have an application answer one request.
+
+    Args:
+        more: for its scope.
+    """
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": request.version,
+        "scheme": "http",
+        "method": request.method,
+        "path": request.path,
+        "raw_path": request.raw_path,
+        "query_string": request.query,
+        "root_path": "",
+        "headers": [(name.lower(), value) for name, value in request.fields],
+        "client": (request.address, 0) if request.address else None,
+        "server": None,
+        **more,
+    }
+    exchange = _Exchange(request, max_body)
+    await app(scope, exchange.receive, exchange.send)
+
+
+class _Exchange:
+    """`receive` and `send` for one request."""
+
+    def __init__(self, request: HttpRequest, max_body: int) -> None:
+        self._request = request
+        self._max_body = max_body
+        self._received = False
+
+    async def receive(self) -> dict[str, Any]:
+        """
+        Raises:
+            PayloadTooLarge, InvalidRequest: as `HttpRequest.read`.
+        """
+        if not self._received:
+            self._received = True
+            body = await self._request.read(self._max_body)
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._request.until_over()
+        return {"type": "http.disconnect"}
+
+    async def send(self, event: dict[str, Any]) -> None:
+        request = self._request
+        await request.drain()
+        if event["type"] == "http.response.start":
+            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event["headers"]]
+            request.start(event["status"], headers)
+        else:
+            request.write(event.get("body", b""))
+            if not event.get("more_body", False):
+                request.end()

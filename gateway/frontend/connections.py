@@ -1,0 +1,122 @@
+"""What the connections of one listener have in common: their bounds, and the requests that are being answered."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from gateway import jsonrpc
+from gateway.config.models import GatewaySettings
+from gateway.errors import InternalError
+from gateway.frontend.backlog import Backlogs
+from gateway.frontend.http_request import HttpRequest
+
+if TYPE_CHECKING:
+    from gateway.frontend.connection import Connection
+
+log = structlog.stdlib.get_logger("gateway.frontend")
+
+Handle = Callable[[HttpRequest], Coroutine[Any, Any, None] | None]
+"""Answers a request: at once, or in the coroutine that it returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a client may take of us before its request is there. Times are in seconds."""
+
+    header_timeout: float
+    """For the headers, from the first byte, or from the opening of the connection."""
+    read_timeout: float
+    """For the whole request, from the same moment."""
+    header_bytes: int
+    """Of request line and headers; also of what stands between two pieces of a body, and of trailers."""
+    connections: int
+    """Open at a time."""
+
+
+def bounds_of(settings: GatewaySettings) -> Bounds:
+    """As configured; of all files that the process may open, some are left for upstreams and the gateway's own."""
+    files = sys.maxsize
+    if sys.platform != "win32":
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        files = soft if soft != resource.RLIM_INFINITY else sys.maxsize
+    connections = min(settings.max_connections, files * 4 // 5)
+    return Bounds(settings.header_timeout, settings.read_timeout, settings.max_header_bytes, connections)
+
+
+@dataclass(eq=False, slots=True)
+class Connections:
+    """The connections of one listener, and the tasks that answer their requests."""
+
+    handle: Handle
+    bounds: Bounds
+    waiting: Backlogs
+    """Counts what clients have not read."""
+    loop: asyncio.AbstractEventLoop
+    open: "set[Connection]" = field(default_factory=set["Connection"])
+    tasks: dict[asyncio.Task[None], HttpRequest] = field(default_factory=dict[asyncio.Task[None], HttpRequest])
+    """Requests that could not be answered at once."""
+    is_ending: bool = False
+    """Whether each answer is the last of its connection."""
+
+    def run(self, request: HttpRequest) -> None:
+        """Have it answered."""
+        try:
+            work = self.handle(request)
+        except Exception as error:
+            _on_defect(request, error)
+            return
+        if work is None:
+            return
+        task = _start(self.loop, work)
+        if task.done():
+            _on_end(task, request)
+        else:
+            self.tasks[task] = request
+            task.add_done_callback(self._on_done)
+
+    def finish(self) -> None:
+        """Close those that are idle, and the others when they have been answered."""
+        self.is_ending = True
+        for connection in list(self.open):
+            connection.finish()
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        _on_end(task, self.tasks.pop(task))
+
+
+if sys.version_info >= (3, 12):
+
+    def _start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run it to where it has to wait for the first time."""
+        return asyncio.Task(work, loop=loop, eager_start=True)
+
+else:
+
+    def _start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return loop.create_task(work)
+
+
+def _on_end(task: asyncio.Task[None], request: HttpRequest) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None or not (request.answered or request.gone):
+        _on_defect(request, error)
+
+
+def _on_defect(request: HttpRequest, error: BaseException | None) -> None:
+    """Nobody answered it, or not to its end."""
+    if error is not None:
+        log.error("request failed", path=request.path, exc_info=error)
+    if request.answered:
+        return
+    if request.started:
+        request.abort()
+        return
+    defect = InternalError()
+    request.keep_alive = False
+    request.reply(500, jsonrpc.dumps(jsonrpc.error(None, defect.code, defect.message)))

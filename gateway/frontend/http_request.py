@@ -1,0 +1,308 @@
+"""One HTTP request, and the answer to it: in one piece if it can be, as a stream if it must.
+
+What is usual costs little: a request that came in one read has its body at once, and its answer is one write. Only who
+waits for the rest of a body, for a slow reader, or for a client to leave, makes a future for that.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from gateway.errors import InvalidRequest, PayloadTooLarge
+from gateway.frontend.http_head import CONTINUE, JSON, STATUS_LINES, Fields, field_line, read_fields, read_target
+from gateway.request import Principal
+
+BODILESS: Final = frozenset({204, 304})
+READ_AHEAD: Final = 64 * 1024
+"""Bytes of a body that are taken before somebody asks for it."""
+ONE_PIECE: Final = 64 * 1024
+"""Bytes of a body that is joined with its head; a larger one is not copied for it."""
+
+
+class Line(Protocol):
+    """What a request needs of the connection that it came by."""
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the answer to this request is the connection's last."""
+        ...
+
+    @property
+    def address(self) -> str: ...
+    def write(self, data: bytes) -> None: ...
+    def abort(self) -> None: ...
+    def belongs_to(self, principal: Principal | None) -> None: ...
+    def future(self) -> asyncio.Future[None]: ...
+    def on_wanted(self) -> None: ...
+    def on_answered(self, *, close: bool) -> None: ...
+    async def drain(self) -> None: ...
+
+
+class HttpRequest:
+    """Made by a connection when the headers are there.
+
+    It is answered by `reply`, or by `start`, `write` and `end`. When the client has left, all of these do nothing.
+
+    Args:
+        url: the target as it came.
+        fields: the headers as they came.
+
+    Raises:
+        InvalidRequest: the target is not ours.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_chunked",
+        "_left",
+        "_limit",
+        "_line",
+        "_more",
+        "_over",
+        "also",
+        "answered",
+        "begun",
+        "expects_continue",
+        "fields",
+        "gone",
+        "headers",
+        "keep_alive",
+        "method",
+        "on_gone",
+        "path",
+        "query",
+        "raw_path",
+        "repeated",
+        "started",
+        "version",
+        "whole",
+    )
+
+    def __init__(
+        self, line: Line, method: str, url: bytes, version: str, fields: list[tuple[bytes, bytes]], *, keep_alive: bool
+    ) -> None:
+        self._line = line
+        self.method = method
+        self.version = version
+        """Of HTTP, `1.1` or `1.0`."""
+        self.fields = fields
+        self.headers, self.repeated = read_fields(fields)
+        self.raw_path, self.path, self.query = read_target(url, self.headers.get("host"))
+        self.keep_alive = keep_alive
+        """Whether the connection is to go on after the answer."""
+        self.expects_continue = "expect" in self.headers and self.headers["expect"].lower() == "100-continue"
+        """Whether the client waits for a word from us before it sends the body."""
+        self.also: Fields = ()
+        """Further headers of the answer, whatever it will be."""
+        self.on_gone: Callable[[], object] | None = None
+        """Called when the client has left before it was answered."""
+        self.begun = False
+        """Whether somebody is at work on it."""
+        self.whole = False
+        """Whether all of its body is there."""
+        self.started = False
+        """Whether its answer has begun."""
+        self.answered = False
+        """Whether its answer has been written."""
+        self.gone = False
+        """Whether there is nobody to answer any more."""
+        self._buffer: bytes | bytearray = b""
+        self._limit = -1
+        """How much of the body is wanted; -1 while nobody asks for it."""
+        self._more: asyncio.Future[None] | None = None
+        self._over: asyncio.Future[None] | None = None
+        self._chunked = False
+        self._left: int | None = None
+        """Bytes of the answer that its content-length promises still; None where there is no such promise."""
+
+    # --- The request ------------------------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> str:
+        """The client's, or that of whoever speaks for it."""
+        return self._line.address
+
+    @property
+    def body(self) -> bytes:
+        """What there is of the body; all of it if `whole`."""
+        if isinstance(self._buffer, bytearray):
+            self._buffer = bytes(self._buffer)
+        return self._buffer
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Where it is `whole` already this does not wait.
+
+        Raises:
+            PayloadTooLarge: it is larger than that.
+            InvalidRequest: the client left.
+        """
+        self._limit = limit
+        while not self.whole and len(self._buffer) <= limit:
+            if self.gone:
+                raise InvalidRequest("The client left before its request was complete.")
+            self._more = self._line.future()
+            self._line.on_wanted()
+            if self.expects_continue:
+                self.expects_continue = False
+                self._line.write(CONTINUE)
+            await self._more
+        if len(self._buffer) > limit:
+            raise PayloadTooLarge(limit)
+        return self.body
+
+    async def until_over(self) -> None:
+        """Wait until it is answered, or the client has left."""
+        if not (self.gone or self.answered):
+            if self._over is None:
+                self._over = self._line.future()
+            await asyncio.shield(self._over)
+
+    def belongs_to(self, principal: Principal | None) -> None:
+        """Whose bytes those are that wait for the client to read them; None for nobody's."""
+        self._line.belongs_to(principal)
+
+    # --- The answer -------------------------------------------------------------------------------------------------
+
+    def reply(self, status: int, body: bytes = b"", headers: Fields = (), kind: str = JSON) -> None:
+        """Answer in one piece.
+
+        Args:
+            kind: the body's media type.
+        """
+        if self.gone:
+            return
+        lines = [STATUS_LINES[status]]
+        if body:
+            lines.append(f"content-type: {kind}\r\ncontent-length: {len(body)}\r\n")
+        elif status not in BODILESS:
+            lines.append("content-length: 0\r\n")
+        close = not self.keep_alive or self.expects_continue or self._line.is_ending
+        head = self._head(lines, headers, close=close)
+        if self.method == "HEAD" or status in BODILESS:
+            body = b""
+        if len(body) <= ONE_PIECE:
+            self._line.write(head + body)
+        else:
+            self._line.write(head)
+            if not self.gone:
+                self._line.write(body)
+        self._finish(close=close)
+
+    def start(self, status: int, headers: Fields) -> None:
+        """Begin an answer of which more is written later. Its length is what `content-length` says, or open."""
+        if self.gone:
+            return
+        headers = list(headers)
+        lines = [STATUS_LINES[status]]
+        length = next((value for name, value in headers if name == "content-length"), None)
+        if self.method == "HEAD" or status in BODILESS:
+            pass
+        elif length is not None:
+            self._left = int(length)
+        elif self.version == "1.0":
+            self.keep_alive = False  # its end is the connection's
+        else:
+            self._chunked = True
+            lines.append("transfer-encoding: chunked\r\n")
+        self.keep_alive = self.keep_alive and not (self.expects_continue or self._line.is_ending)
+        self._line.write(self._head(lines, headers, close=not self.keep_alive))
+
+    def write(self, data: bytes) -> None:
+        """
+        Raises:
+            ValueError: it is more than the content-length that was announced.
+        """
+        if self.gone or not data or self.method == "HEAD":
+            return
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        elif self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                raise ValueError("The answer is longer than its content-length.")
+        self._line.write(data)
+
+    async def drain(self) -> None:
+        """Wait until what was written is read, but for a little."""
+        await self._line.drain()
+
+    def end(self) -> None:
+        """What was written is all of it."""
+        if self.gone:
+            return
+        if self._left:
+            self.abort()
+            return
+        if self._chunked:
+            self._line.write(b"0\r\n\r\n")
+        self._finish(close=not self.keep_alive)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._line.abort()
+
+    def _head(self, lines: list[str], headers: Fields, *, close: bool) -> bytes:
+        if self.started:
+            raise RuntimeError("The request has an answer already.")
+        for name, value in headers:
+            lines.append(field_line(name, value))
+        for name, value in self.also:
+            lines.append(field_line(name, value))
+        if close:
+            lines.append("connection: close\r\n")
+        elif self.version == "1.0":
+            lines.append("connection: keep-alive\r\n")
+        lines.append("\r\n")
+        self.started = True
+        return "".join(lines).encode("latin-1", "replace")
+
+    def _finish(self, *, close: bool) -> None:
+        if self.gone:  # it does not read
+            return
+        self.answered = True
+        self.on_gone = None
+        if self._over is not None:
+            self._over.set_result(None)
+        self._line.on_answered(close=close)
+
+    # --- The connection's side --------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """More of the body has come."""
+        if not self._buffer:
+            self._buffer = data
+        else:
+            if not isinstance(self._buffer, bytearray):
+                self._buffer = bytearray(self._buffer)
+            self._buffer += data
+        if len(self._buffer) > self._limit:
+            self._wake()
+
+    def complete(self) -> None:
+        """All of it is there."""
+        self.whole = True
+        self.expects_continue = False
+        self._wake()
+
+    @property
+    def holds_up(self) -> bool:
+        """Whether the client has sent more of the body than anybody wants for now."""
+        return self._more is None and not self.answered and len(self._buffer) > READ_AHEAD
+
+    def lose(self) -> None:
+        """The client has left, or was refused."""
+        if self.gone or self.answered:
+            return
+        self.gone = True
+        self._wake()
+        if self._over is not None:
+            self._over.set_result(None)
+        if (on_gone := self.on_gone) is not None:
+            self.on_gone = None
+            on_gone()
+
+    def _wake(self) -> None:
+        if self._more is not None:
+            if not self._more.done():
+                self._more.set_result(None)
+            self._more = None
