@@ -87,6 +87,10 @@ bench-faults *arguments:
 bench-catalogue *arguments:
     uv run python -m tests.bench.catalogue "$@"
 
+# How long the gateway stalls while many listen to much, while lists change for many, and at a reload with many sessions
+bench-listeners *arguments:
+    uv run python -m tests.bench.listeners "$@"
+
 # How soon an agent has its tools: with and without a snapshot, and beside a server that is dead or hangs
 bench-start *arguments:
     uv run python -m tests.bench.start "$@"

@@ -161,6 +161,7 @@ class Gateway:
                     await tg.start(self._reloader.run, self._fleet.runs)
                 tg.start_soon(self._guardian.run)
                 tg.start_soon(self._run_upstreams, start)
+                tg.start_soon(self.server.run)
                 tg.start_soon(self._parking.run)
                 tg.start_soon(self._snapshots.run)
                 tg.start_soon(self._pinning.run, lambda: self._judge_anew(tg))

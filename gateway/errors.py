@@ -197,6 +197,17 @@ class TooManyParked(GatewayError):
         super().__init__(f"{cap} requests wait for your answers already. Answer some of them, or let them expire.")
 
 
+class TooManySubscriptions(GatewayError):
+    """As many resources are subscribed to as may be."""
+
+    code, status, outcome = -32004, 503, "overloaded"
+
+    def __init__(self, cap: int) -> None:
+        super().__init__(
+            f"{cap} resources are subscribed to already, which is the most. Unsubscribe from some of them."
+        )
+
+
 class NotFound(GatewayError):
     """Nothing at that address."""
 

@@ -6,13 +6,14 @@ listeners there are, and an update costs what its own listeners cost, however ma
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, cast
 
-from gateway.errors import InvalidParams
+from gateway.errors import InvalidParams, TooManySubscriptions
+from gateway.jsonrpc import as_object
 from gateway.protocol import CHANGE_NOTIFICATIONS
-from gateway.request import Notify
+from gateway.request import ANONYMOUS, Notify
 
 Resource = tuple[str, str]
 """`(upstream, its own URI)`."""
@@ -21,6 +22,11 @@ MAX_RESOURCES: Final = 1_000
 """Most resources that one listener is subscribed to."""
 MAX_BYTES: Final = 128 * 1024
 """Most bytes of their URIs together."""
+MAX_EACH: Final = 20_000
+MAX_OF_ALL: Final = 200_000
+"""Most resources that all listeners of one principal and its agents are subscribed to, and those of everybody. A
+resource counts for each listener, and once more for each `BYTES_OF_ONE` of its URI."""
+BYTES_OF_ONE: Final = 256
 
 
 @dataclass(eq=False, slots=True)
@@ -36,15 +42,49 @@ class Listener:
     """Public URI it subscribed to → where that leads."""
     admits: Callable[[str, str], bool] = lambda upstream, own: True
     """Whether it may hear of an upstream's URI that it did not subscribe to itself, but to what that is part of."""
+    root: str = ANONYMOUS.id
+    """The root principal it counts for."""
+    size: int = 0
+    """Bytes of the URIs in `resources`, as far as `Subscriptions` keeps them."""
 
 
-def check_bounds(uris: Collection[str]) -> None:
-    """
-    Raises:
-        InvalidParams: one listener may not subscribe to so many.
-    """
-    if len(uris) > MAX_RESOURCES or sum(len(uri.encode("utf-8", "surrogatepass")) for uri in uris) > MAX_BYTES:
+def _check_bounds(count: int, size: int) -> None:
+    if count > MAX_RESOURCES or size > MAX_BYTES:
         raise InvalidParams(f"At most {MAX_RESOURCES} resources and {MAX_BYTES} bytes of URIs can be subscribed to.")
+
+
+def _bytes(uri: str) -> int:
+    return len(uri.encode("utf-8", "surrogatepass"))
+
+
+def _cost(uris: Iterable[str]) -> int:
+    """What they count for."""
+    return sum(1 + _bytes(uri) // BYTES_OF_ONE for uri in uris)
+
+
+def requested(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What a listen stream asks for: the whole filter, and the URIs in it, each once.
+
+    Raises:
+        InvalidParams: it is no filter, or too large a one.
+    """
+    if not isinstance(params.get("notifications"), dict):
+        raise InvalidParams("notifications must be an object")
+    wanted = as_object(params["notifications"])
+    uris: object = wanted.get("resourceSubscriptions") or []
+    if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in cast("list[object]", uris)):
+        raise InvalidParams("resourceSubscriptions must be a list of URIs")
+    distinct = list(dict.fromkeys(cast("list[str]", uris)))
+    _check_bounds(len(distinct), sum(map(_bytes, distinct)))
+    return wanted, distinct
+
+
+def by_upstream(resources: Iterable[Resource]) -> dict[str, set[str]]:
+    """Upstream → its own URIs."""
+    found: dict[str, set[str]] = {}
+    for upstream, own in resources:
+        found.setdefault(upstream, set()).add(own)
+    return found
 
 
 class _Wanted:
@@ -100,22 +140,34 @@ class Subscriptions:
         self._listeners: dict[Listener, None] = {}
         self._by_key: dict[Hashable, dict[Listener, None]] = {}  # in the order they came
         self._wanted: dict[str, _Wanted] = {}
+        self._counts = Counter[str]()
+        """Root principal → what its listeners' resources count for."""
+        self._total = 0
+
+    def __contains__(self, listener: Listener) -> bool:
+        return listener in self._listeners
 
     def add(self, listener: Listener) -> None:
+        """
+        Raises:
+            TooManySubscriptions: there would be more than may be.
+        """
+        cost = _cost(listener.resources)
+        self._check_counts(listener.root, cost)
+        self._count(listener.root, cost)
         self._listeners[listener] = None
         self._by_key.setdefault(listener.key, {})[listener] = None
+        listener.size = sum(map(_bytes, listener.resources))
         for public, resource in listener.resources.items():
             self._want(listener, public, resource)
 
-    def remove(self, listener: Listener) -> set[str]:
-        """Returns the upstreams of which less may be wanted now."""
-        if listener not in self._listeners:
-            return set()
-        del self._listeners[listener]
-        self._drop_key(listener)
-        for public, resource in listener.resources.items():
-            self._forget(listener, public, resource)
-        return {upstream for upstream, _ in listener.resources.values()}
+    def remove(self, listener: Listener) -> None:
+        """It has left, and gives up all it is subscribed to."""
+        if listener in self._listeners:
+            for uri in list(listener.resources):
+                self.unsubscribe(listener, uri)
+            del self._listeners[listener]
+            self._drop_key(listener)
 
     def rekey(self, listener: Listener, key: Hashable) -> None:
         """It sees something else now."""
@@ -134,24 +186,52 @@ class Subscriptions:
         """
         Raises:
             InvalidParams: it has as many as may be.
+            TooManySubscriptions: there are as many as may be.
         """
         if uri not in listener.resources:
-            check_bounds([*listener.resources, uri])
+            size = _bytes(uri)
+            _check_bounds(len(listener.resources) + 1, listener.size + size)
+            self._check_counts(listener.root, _cost([uri]))
             listener.resources[uri] = resource
-            self._want(listener, uri, resource)
+            listener.size += size
+            if listener in self._listeners:  # else it has left meanwhile
+                self._count(listener.root, _cost([uri]))
+                self._want(listener, uri, resource)
 
-    def unsubscribe(self, listener: Listener, uri: str) -> str | None:
-        """Returns the upstream of which less may be wanted now."""
+    def unsubscribe(self, listener: Listener, uri: str) -> Resource | None:
+        """Returns what less may be wanted of now."""
         resource = listener.resources.pop(uri, None)
         if resource is None:
             return None
-        self._forget(listener, uri, resource)
-        return resource[0]
+        listener.size -= _bytes(uri)
+        if listener in self._listeners:  # else it has left meanwhile, and gave everything up
+            self._count(listener.root, -_cost([uri]))
+            self._forget(listener, uri, resource)
+        return resource
 
-    def wanted(self, upstream: str) -> frozenset[str]:
-        """The resources that upstream is to be subscribed to."""
-        wanted = self._wanted.get(upstream)
-        return frozenset(wanted.listeners) if wanted is not None else frozenset()
+    def move(self, listener: Listener, uri: str, resource: Resource) -> None:
+        """What it is subscribed to leads elsewhere now."""
+        before = listener.resources[uri]
+        listener.resources[uri] = resource
+        if listener in self._listeners:
+            self._forget(listener, uri, before)
+            self._want(listener, uri, resource)
+
+    def wanted(self, upstream: str) -> Set[str]:
+        """The resources that upstream is to be subscribed to: a view, which changes with what is wanted."""
+        return self._of(upstream).listeners.keys()
+
+    def _check_counts(self, root: str, more: int) -> None:
+        if more and self._total + more > MAX_OF_ALL:
+            raise TooManySubscriptions(MAX_OF_ALL)
+        if more and root != ANONYMOUS.id and self._counts[root] + more > MAX_EACH:
+            raise TooManySubscriptions(MAX_EACH)
+
+    def _count(self, root: str, more: int) -> None:
+        self._total += more
+        self._counts[root] += more
+        if not self._counts[root]:
+            del self._counts[root]
 
     # --- Deliveries ---------------------------------------------------------------------------------------------------
 
@@ -159,20 +239,21 @@ class Subscriptions:
         """What the listeners see, each once."""
         return set(self._by_key)
 
-    def lists_changed(self, changes: Mapping[Hashable, Collection[str]]) -> None:
-        """Tell everybody which of the lists they see changed."""
+    def lists_changed(self, changes: Mapping[Hashable, Collection[str]]) -> Iterator[None]:
+        """Tell everybody which of the lists they see changed. A step for each listener."""
         for key, kinds in changes.items():
             for listener in list(self._by_key.get(key, ())) if kinds else ():
                 for kind in kinds:
-                    if kind in listener.kinds:
+                    if kind in listener.kinds and listener in self._listeners:
                         listener.notify(CHANGE_NOTIFICATIONS[kind], None)
+                yield
 
-    def resource_updated(self, upstream: str, own: str, concerns: Callable[[Listener], bool] = lambda _: True) -> None:
+    def resource_updated(
+        self, upstream: str, own: str, concerns: Callable[[Listener], bool] = lambda _: True
+    ) -> Iterator[None]:
         """Tell who subscribed to the resource, or to what it is part of, under the URI they know it by, and nothing
-        else; each once."""
-        wanted = self._wanted.get(upstream)
-        if wanted is None:
-            return
+        else; each once. A step for each listener."""
+        wanted = self._of(upstream)
         told: set[Listener] = set()
         for uri in list(wanted.concerned(own)):
             for listener, publics in list(wanted.listeners.get(uri, {}).items()):
@@ -181,18 +262,18 @@ class Subscriptions:
                 if own == uri or listener.admits(upstream, own):
                     told.add(listener)
                     listener.notify("notifications/resources/updated", {"uri": publics[0] + own[len(uri) :]})
+                yield
+
+    def _of(self, upstream: str) -> _Wanted:
+        wanted = self._wanted.get(upstream)
+        if wanted is None:
+            wanted = self._wanted[upstream] = _Wanted()  # kept: views of it are
+        return wanted
 
     def _want(self, listener: Listener, public: str, resource: Resource) -> None:
-        if listener not in self._listeners:
-            return  # it has left meanwhile
         upstream, own = resource
-        self._wanted.setdefault(upstream, _Wanted()).add(listener, public, own)
+        self._of(upstream).add(listener, public, own)
 
     def _forget(self, listener: Listener, public: str, resource: Resource) -> None:
         upstream, own = resource
-        wanted = self._wanted.get(upstream)
-        if wanted is None or listener not in wanted.listeners.get(own, {}):
-            return  # it has left meanwhile, and gave everything up
-        wanted.discard(listener, public, own)
-        if not wanted.listeners:
-            del self._wanted[upstream]
+        self._of(upstream).discard(listener, public, own)

@@ -130,6 +130,11 @@ class Library:
         """Whether it is to be found out anew whose each URI is."""
         self._seen: dict[tuple[Sight, Selection], tuple[Part, ...]] = {}
 
+    @property
+    def ownership(self) -> Ownership:
+        """Whose each URI is now; another object when that has changed."""
+        return self._ownership
+
     # --- What somebody sees -------------------------------------------------------------------------------------------
 
     def has(self, view: View, sight: Sight) -> bool:

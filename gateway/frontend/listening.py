@@ -7,16 +7,18 @@ from functools import partial
 from typing import Any, Final, cast
 
 import anyio
+from anyio.abc import TaskGroup
 
 from gateway.access.policy import Grant
-from gateway.bridge.subscriptions import Listener, Subscriptions, check_bounds
+from gateway.bridge.subscriptions import Listener, Resource, Subscriptions, by_upstream, requested
 from gateway.catalogue.catalogue import Catalogue, changed
 from gateway.catalogue.library import Library, Selection
-from gateway.errors import DefinitionChanged, GatewayError, InvalidParams, InvalidRequest, UnknownResource
+from gateway.errors import DefinitionChanged, GatewayError, InvalidRequest, UnknownResource
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.expiry import until_expiry
 from gateway.frontend.lookup import Lookup, Opener, Viewer
 from gateway.frontend.places import Places
+from gateway.frontend.telling import Telling
 from gateway.jsonrpc import as_object
 from gateway.pause import Pause
 from gateway.protocol import CHANGE_NOTIFICATIONS, META_SUBSCRIPTION_ID
@@ -41,7 +43,8 @@ class Listening:
         self._upstreams = upstreams
         self._places = places
         self._subscriptions = Subscriptions()
-        self._looking_up = anyio.Lock()
+        self._large = anyio.Lock()
+        """What filters of very many resources share: one of them at a time takes a step."""
         self._sessions: dict[str, Listener] = {}
         self._streams: set[tuple[Principal, anyio.Event]] = set()
         self._turn = anyio.Lock()
@@ -49,6 +52,22 @@ class Listening:
         self._is_over = False
         """Whether the gateway is about to stop, so that there will be no more news."""
         self._viewers: dict[Listener, Viewer] = {}
+        self._telling = Telling()
+        self._due = anyio.Event()
+        self._before: dict[Listener, Catalogue] = {}
+        """Who has yet to be told what has changed, and what they saw before that."""
+        self._to_follow: dict[Listener, None] = {}
+        """Those of whose URIs it has yet to be seen whether they are another server's now."""
+
+    async def run(self) -> None:
+        """Do in short steps what is for very many, until cancelled."""
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(self._telling.run)
+            while True:
+                await self._due.wait()
+                self._due = anyio.Event()
+                await self._tell(tg)
+                await self._follow(tg)
 
     # --- Sessions ---------------------------------------------------------------------------------------------------
 
@@ -67,7 +86,7 @@ class Listening:
         """It has gone."""
         listener = self._sessions.pop(agent.id, None)
         if listener is not None:
-            await self._want(self._remove(listener))
+            await self._leave(listener)
 
     async def subscribe(self, request: Request) -> dict[str, Any]:
         uri = string(request.params, "uri")
@@ -77,17 +96,19 @@ class Listening:
         request.upstream = owner.upstream
         self._subscriptions.subscribe(listener, uri, (owner.upstream, owner.original))
         try:
-            await self._want({owner.upstream}, listener)
+            await self._want({owner.upstream: {owner.original}}, listener)
         except BaseException:  # it failed, or the agent no longer waits for it
             self._subscriptions.unsubscribe(listener, uri)
+            await self._give_up({owner.upstream: {owner.original}})
             raise
         return {}
 
     async def unsubscribe(self, request: Request) -> dict[str, Any]:
         listener = self._session(request.agent)
-        request.upstream = self._subscriptions.unsubscribe(listener, string(request.params, "uri"))
-        if request.upstream is not None:
-            await self._want({request.upstream})
+        resource = self._subscriptions.unsubscribe(listener, string(request.params, "uri"))
+        if resource is not None:
+            request.upstream, own = resource
+            await self._want({request.upstream: {own}})
         return {}
 
     def _session(self, agent: Agent) -> Listener:
@@ -110,7 +131,9 @@ class Listening:
             return await self._listen(request, ended)
 
     async def _listen(self, request: Request, ended: anyio.Event) -> dict[str, Any]:
-        wanted, uris = _filter(request.params)
+        pause = Pause(turn=self._large)
+        await pause.if_due()  # who sends a filter may send many
+        wanted, asked = requested(request.params)
         kinds = [kind for kind in CHANGE_NOTIFICATIONS if wanted.get(f"{kind}ListChanged") is True]
         request.params.clear()  # whatever else it holds would be kept as long as the stream
         del wanted
@@ -121,21 +144,20 @@ class Listening:
             request.notify(method, {**rest, "_meta": {**as_object(rest.get("_meta")), **tag}})
 
         # Mute until acknowledged: that comes first on the stream, and only once nothing can be missed any more.
-        listener = self._make(request, kinds, lambda method, params: None)
-        pause = Pause(turn=self._looking_up)
-        for uri in uris:
-            await pause.if_due()  # to find out whose a URI is may take a while
-            with suppress(UnknownResource, DefinitionChanged):
-                owner = await self._lookup.owner(request, uri)
-                self._lookup.check(request, "resources", owner)
-                listener.resources[uri] = owner.upstream, owner.original
+        listener = self._make(request, kinds, _mute)
         self._add(listener, request)
         stream = request.principal, ended
         self._streams.add(stream)
         try:
+            for uri in asked:
+                await pause.if_due()  # to find out whose a URI is may take a while
+                with suppress(UnknownResource, DefinitionChanged):
+                    owner = await self._lookup.owner(request, uri)
+                    self._lookup.check(request, "resources", owner)
+                    self._subscriptions.subscribe(listener, uri, (owner.upstream, owner.original))
             async with anyio.create_task_group() as tg:
-                for upstream in {upstream for upstream, _ in listener.resources.values()}:
-                    tg.start_soon(self._take_up, listener, upstream)
+                for upstream, uris in by_upstream(listener.resources.values()).items():
+                    tg.start_soon(self._take_up, listener, upstream, uris)
             honoured: dict[str, Any] = {f"{kind}ListChanged": True for kind in kinds}
             if listener.resources:
                 honoured["resourceSubscriptions"] = list(listener.resources)
@@ -145,19 +167,19 @@ class Listening:
                 await ended.wait()
         finally:
             self._streams.discard(stream)
-            less = self._remove(listener)
-            if not self._is_over:  # else the upstreams go, too
-                with anyio.CancelScope(shield=True), anyio.move_on_after(SUBSCRIBE_SECONDS):
-                    await self._want(less)
+            await self._leave(listener)
         return {"_meta": tag}
 
-    async def _take_up(self, listener: Listener, upstream: str) -> None:
-        """Subscribe to the listener's resources at one upstream; those it refuses, or is too slow for, are dropped."""
+    async def _take_up(self, listener: Listener, upstream: str, uris: set[str]) -> None:
+        """Subscribe to these at one upstream; each that it refuses, or is too slow for, is dropped."""
         with anyio.move_on_after(SUBSCRIBE_SECONDS), suppress(GatewayError):
-            await self._want({upstream}, listener)
-            return
-        for uri in [uri for uri, (owner, _) in listener.resources.items() if owner == upstream]:
-            self._subscriptions.unsubscribe(listener, uri)
+            await self._want({upstream: uris}, listener)
+        if uris:
+            pause = Pause(turn=self._large)
+            for uri in [uri for uri, (name, own) in listener.resources.items() if name == upstream and own in uris]:
+                await pause.if_due()
+                self._subscriptions.unsubscribe(listener, uri)
+            await self._give_up({upstream: uris})
 
     def end_streams(self, principals: Collection[str] | None = None) -> None:
         """End listen streams, gracefully: all of them and each that is still to come (the gateway is about to stop), or
@@ -193,11 +215,14 @@ class Listening:
             return  # it does not serve yet, or not any more
         listing = upstream.listing
         if _labels(listing) == self._library.labels.get(upstream.name, frozenset()):
+            ownership = self._library.ownership
             affected = await self._library.take_in(upstream.name, listing)
+            if self._library.ownership is not ownership:
+                self._look_again({})
         else:  # who sees which list becomes another question
             before = self._seen()
             await self._library.take_in(upstream.name, listing)
-            self._tell(before)
+            self._look_again(before)
             affected = set[str | None]()
         changes: dict[Hashable, set[str]] = {}
         for key in cast("set[tuple[str | None, Grant, Selection]]", self._subscriptions.keys()):
@@ -205,14 +230,26 @@ class Listening:
             changes[key] = set(self._library.changes(view, grant, selection)) if view in affected else set()
             if view == upstream.name and grant.unrestricted:
                 changes[key].update(announced)
-        self._subscriptions.lists_changed(changes)
+        pause = Pause()
+        for _ in self._subscriptions.lists_changed(changes):
+            await pause.if_due()
 
     def on_resource_updated(self, upstream: str, uri: str, audience: Audience) -> None:
         """Subscribers hear of what all share; what one's own connection says is for that one alone."""
+        subscriptions = self._subscriptions
         if audience.is_private:
-            self._subscriptions.resource_updated(upstream, uri, lambda one: audience.includes(self._viewers[one].agent))
+            for _ in subscriptions.resource_updated(upstream, uri, lambda one: self._concerns(one, audience)):
+                pass
         else:
-            self._subscriptions.resource_updated(upstream, uri)
+            concerns = partial(self._may_hear, upstream, uri)
+            self._telling.tell((upstream, uri), lambda: subscriptions.resource_updated(upstream, uri, concerns))
+
+    def _concerns(self, listener: Listener, audience: Audience) -> bool:
+        return audience.includes(self._viewers[listener].agent)
+
+    def _may_hear(self, upstream: str, uri: str, listener: Listener) -> bool:
+        """What changed for it may be that it may no longer hear of what it subscribed to."""
+        return listener not in self._before or listener.admits(upstream, uri)
 
     # --- The configuration changes ------------------------------------------------------------------------------------
 
@@ -221,21 +258,84 @@ class Listening:
         """Around a change of what agents may see, or of how it is shown: who saw other lists before is told."""
         before = self._seen()
         yield
-        self._tell(before)
+        self._look_again(before)
 
-    def _seen(self) -> dict[Listener, Catalogue]:
-        """What everybody sees."""
-        return {listener: self._lookup.catalogue(viewer) for listener, viewer in self._viewers.items()}
+    def _seen(self) -> dict[Hashable, Catalogue]:
+        """What everybody sees, by the key of those who see it."""
+        keys = cast("set[tuple[str | None, Grant, Selection]]", self._subscriptions.keys())
+        return {key: self._library.view(*key) for key in keys}
 
-    def _tell(self, before: Mapping[Listener, Catalogue]) -> None:
-        """Tell who saw other lists before."""
-        for listener, viewer in self._viewers.items():
-            self._subscriptions.rekey(listener, self._key(viewer))
-            for uri in [uri for uri, resource in listener.resources.items() if not listener.admits(*resource)]:
-                self._subscriptions.unsubscribe(listener, uri)
-            now = self._lookup.catalogue(viewer)
-            for kind in changed(before.get(listener, now), now) & set(listener.kinds):
-                listener.notify(CHANGE_NOTIFICATIONS[kind], None)
+    def _look_again(self, before: Mapping[Hashable, Catalogue]) -> None:
+        """Have everybody told what has changed, in short steps; with nothing given, only URIs may lead elsewhere."""
+        for listener in self._viewers:
+            if listener.key in before:
+                self._before.setdefault(listener, before[listener.key])
+            if listener.resources:
+                self._to_follow[listener] = None
+        self._due.set()
+
+    async def _tell(self, tasks: TaskGroup) -> None:
+        """Tell who saw other lists before; who may no longer hear of something does not."""
+        pause = Pause()
+        while self._before:
+            listener, before = next(iter(self._before.items()))
+            if listener in self._subscriptions:
+                viewer = self._viewers[listener]
+                self._subscriptions.rekey(listener, self._key(viewer))
+                await self._drop_denied(listener, tasks, pause)
+                now = self._lookup.catalogue(viewer)
+                for kind in changed(before, now) & set(listener.kinds):
+                    listener.notify(CHANGE_NOTIFICATIONS[kind], None)
+            self._before.pop(listener, None)
+            await pause.if_due()
+
+    async def _drop_denied(self, listener: Listener, tasks: TaskGroup, pause: Pause) -> None:
+        dropped: list[Resource] = []
+        for uri, resource in list(listener.resources.items()):
+            await pause.if_due()
+            if not listener.admits(*resource) and self._subscriptions.unsubscribe(listener, uri):
+                dropped.append(resource)
+        if dropped:
+            tasks.start_soon(self._give_up, by_upstream(dropped))
+
+    async def _follow(self, tasks: TaskGroup) -> None:
+        """Have subscriptions follow their URIs to other servers."""
+        pause = Pause()
+        moved: dict[str, dict[Listener, set[str]]] = {}
+        left: list[Resource] = []
+        while self._to_follow:
+            listener = next(iter(self._to_follow))
+            del self._to_follow[listener]
+            for uri, before in list(listener.resources.items()):
+                await pause.if_due()
+                now = self._leads_to(listener, uri)
+                if now not in (None, before) and listener.resources.get(uri) == before:
+                    self._subscriptions.move(listener, uri, now)
+                    moved.setdefault(now[0], {}).setdefault(listener, set()).add(uri)
+                    left.append(before)
+        for upstream, listeners in moved.items():
+            tasks.start_soon(self._take_over, upstream, listeners)
+        if left:
+            tasks.start_soon(self._give_up, by_upstream(left))
+
+    def _leads_to(self, listener: Listener, uri: str) -> Resource | None:
+        """What a URI stands for now; None if for nothing that the listener may have, or it has left."""
+        viewer = self._viewers.get(listener)
+        if viewer is None or viewer.view is not None:
+            return None
+        with suppress(UnknownResource, DefinitionChanged):
+            owner = self._lookup.owner_now(viewer, uri)
+            return owner.upstream, owner.original
+        return None
+
+    async def _take_over(self, upstream: str, listeners: Mapping[Listener, set[str]]) -> None:
+        """These URIs are this upstream's now: subscribe to them, and have their subscribers look again."""
+        for listener, uris in listeners.items():
+            owns = {own for uri in uris if (own := listener.resources.get(uri, ("", ""))[1])}
+            await self._take_up(listener, upstream, owns)
+            for uri in sorted(uris):
+                if listener in self._subscriptions:
+                    listener.notify("notifications/resources/updated", {"uri": uri})
 
     async def brief(self, upstream: Upstream) -> None:
         """One begins to serve, perhaps in another's place: what was wanted of that is asked of it, and who wanted it is
@@ -243,54 +343,62 @@ class Listening:
         wanted = self._subscriptions.wanted(upstream.name)
         with suppress(GatewayError):
             await upstream.want(wanted, None, {viewer.principal.root_id for viewer in self._viewers.values()})
-        for uri in sorted(wanted):
-            self._subscriptions.resource_updated(upstream.name, uri)
+        pause = Pause()
+        for uri in list(wanted):
+            await pause.if_due()
+            self.on_resource_updated(upstream.name, uri, Audience())
 
     # --- Inside -----------------------------------------------------------------------------------------------------
 
     def _add(self, listener: Listener, viewer: Viewer) -> None:
-        self._viewers[listener] = viewer
         self._subscriptions.add(listener)
+        self._viewers[listener] = viewer
 
-    def _remove(self, listener: Listener) -> set[str]:
-        self._viewers.pop(listener, None)
-        return self._subscriptions.remove(listener)
+    async def _leave(self, listener: Listener) -> None:
+        """It hears nothing from now on; that takes a step for each of its resources, and many may leave at once."""
+        listener.notify = _mute
+        less: list[Resource] = []
+        pause = Pause(turn=self._large)
+        with anyio.CancelScope(shield=True):
+            for uri in list(listener.resources) if not self._is_over else ():
+                await pause.if_due()
+                if (resource := self._subscriptions.unsubscribe(listener, uri)) is not None:
+                    less.append(resource)
+        self._subscriptions.remove(listener)
+        for mine in (self._viewers, self._before, self._to_follow):
+            mine.pop(listener, None)
+        if less:
+            await self._give_up(by_upstream(less))
 
     def _key(self, viewer: Viewer) -> tuple[str | None, Grant, Selection]:
         return viewer.view, self._lookup.grant(viewer), self._lookup.selection(viewer)
 
     def _make(self, viewer: Viewer, kinds: Collection[str], notify: Notify) -> Listener:
         admits = partial(self._lookup.admits_uri, viewer)
-        return Listener(self._key(viewer), kinds, notify, admits=admits)
+        return Listener(self._key(viewer), kinds, notify, admits=admits, root=viewer.principal.root_id)
 
-    async def _want(self, upstreams: set[str], listener: Listener | None = None) -> None:
-        """Have these upstreams subscribed to what is wanted now; `listener` is who wants more than before."""
+    async def _want(self, changes: Mapping[str, set[str]], listener: Listener | None = None) -> None:
+        """Have upstreams subscribed to what is wanted now.
+
+        Args:
+            changes: upstream → its own URIs, of which more or less are wanted than before; what is done is taken out.
+            listener: who wants more.
+        """
         viewer = self._viewers.get(listener) if listener is not None else None
         roots = () if viewer is None else (viewer.principal.root_id,)
-        wants = listener.resources.values() if listener is not None else ()
-        for name in upstreams:
+        for name, todo in changes.items():
             if (upstream := self._upstreams.get(name)) is not None:  # it may have been removed
-                now = [own for owner, own in wants if owner == name]
-                await upstream.want(self._subscriptions.wanted(name), now, roots)
+                await upstream.want(self._subscriptions.wanted(name), todo, roots)
+
+    async def _give_up(self, resources: Mapping[str, set[str]]) -> None:
+        """Nobody waits for these any more; whether an upstream takes note of it is its own affair."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(SUBSCRIBE_SECONDS), suppress(GatewayError):
+            await self._want(resources)
+
+
+def _mute(method: str, params: dict[str, Any] | None) -> None: ...
 
 
 def _labels(listing: Listing | None) -> frozenset[str]:
     """For which clients a listing has something else."""
     return frozenset(label for label, variation in listing.variants.items() if variation) if listing else frozenset()
-
-
-def _filter(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What a listen stream asks for: the whole filter, and the URIs in it, each once.
-
-    Raises:
-        InvalidParams: it is no filter, or too large a one.
-    """
-    if not isinstance(params.get("notifications"), dict):
-        raise InvalidParams("notifications must be an object")
-    wanted = as_object(params["notifications"])
-    uris: object = wanted.get("resourceSubscriptions") or []
-    if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in cast("list[object]", uris)):
-        raise InvalidParams("resourceSubscriptions must be a list of URIs")
-    distinct = list(dict.fromkeys(cast("list[str]", uris)))
-    check_bounds(distinct)
-    return wanted, distinct

@@ -153,13 +153,22 @@ class Lookup:
         Raises:
             UnknownResource: nobody, as far as this agent is concerned.
         """
+        found = await self.find(viewer, partial(_owner_in, uri=uri))
+        return self._permitted(viewer, uri, *(found or (None, False)))
 
-        def look_up(catalogue: Catalogue) -> tuple[Owner, bool] | None:
-            listed = catalogue.resource(uri)
-            owner = listed or catalogue.unlisted(uri)
-            return (owner, listed is not None) if owner is not None else None
+    def owner_now(self, viewer: Viewer, uri: str) -> Owner:
+        """The same, without waiting for upstreams that are starting, and only if what it leads to may be used.
 
-        owner, is_listed = await self.find(viewer, look_up) or (None, False)
+        Raises:
+            UnknownResource: nobody.
+            DefinitionChanged: it is blocked.
+        """
+        found = _owner_in(self.catalogue(viewer), uri)
+        owner = self._permitted(viewer, uri, *(found or (None, False)))
+        self.check(viewer, "resources", owner)
+        return owner
+
+    def _permitted(self, viewer: Viewer, uri: str, owner: Owner | None, is_listed: bool) -> Owner:
         if owner is not None and is_listed:
             return owner
         if owner is None and viewer.view is not None:
@@ -194,6 +203,13 @@ class Lookup:
         catalogue = self._library.whole(None, () if viewer.view is not None else self.selection(viewer))
         is_listed = (upstream, own) in catalogue.listed_uris
         return grant.admits_uri(upstream, own, catalogue.public_uris(upstream, own), is_listed=is_listed)
+
+
+def _owner_in(catalogue: Catalogue, uri: str) -> tuple[Owner, bool] | None:
+    """Whose a URI is, and whether it is listed."""
+    listed = catalogue.resource(uri)
+    owner = listed or catalogue.unlisted(uri)
+    return (owner, listed is not None) if owner is not None else None
 
 
 def unknown_resource(viewer: Viewer, uri: str) -> UnknownResource:

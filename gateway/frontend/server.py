@@ -131,6 +131,10 @@ class Server:
         self._own = frozenset(family_of(method) for method in methods) | {"notifications"}
         """The families of MCP's own methods, of both eras and directions: no extension has those."""
 
+    async def run(self) -> None:
+        """See `Listening.run`."""
+        await self._listening.run()
+
     async def route(self, request: Request) -> dict[str, Any]:
         """Answer one request.
 

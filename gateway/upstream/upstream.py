@@ -1,7 +1,7 @@
 """One upstream: its connections, what it offers, and the one way to ask it something."""
 
 import time
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Set
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -407,17 +407,20 @@ class Upstream:
 
     # --- Subscriptions and log level (the bridge counts; we keep what it wants across reconnects) -------------------
 
-    async def want(self, uris: frozenset[str], now: Collection[str] | None = None, roots: Collection[str] = ()) -> None:
+    async def want(self, uris: Set[str], todo: set[str] | None = None, roots: Collection[str] = ()) -> None:
         """Be subscribed to exactly these resources, soon and after every reconnect.
 
         Args:
-            now: those of them that it has to be subscribed to when this returns; None for all.
-            roots: the root principals on whose behalf there are more of them than before.
+            uris: all that are wanted. May be a view of what is, so that whoever wants a few more need not copy them.
+            todo: those that are new or gone since; waits for them alone, and takes out what is done. None: all that
+                differ.
+            roots: the root principals on whose behalf there are more than before.
 
         Raises:
-            GatewayError: the upstream refused one of them.
+            UpstreamError: it refused one of them.
+            GatewayError: it could not be told of all of them.
         """
-        await self._watch.want(uris, now, roots)
+        await self._watch.want(uris, todo, roots)
 
     async def set_log_level(self, level: str | None) -> None:
         """Ask for log messages from that level on (handshake era), now and after every reconnect."""

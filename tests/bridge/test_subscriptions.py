@@ -1,13 +1,22 @@
 """Who hears of which change, and what each upstream is asked for: pure bookkeeping, as a table of steps."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
+from gateway.bridge import subscriptions as module
 from gateway.bridge.subscriptions import MAX_BYTES, MAX_RESOURCES, Listener, Subscriptions
-from gateway.errors import InvalidParams
+from gateway.errors import InvalidParams, TooManySubscriptions
+from gateway.request import ANONYMOUS
 
 UPDATED = "notifications/resources/updated"
+
+
+def tell(steps: Iterable[None]) -> None:
+    """All of them."""
+    for _ in steps:
+        pass
 
 
 class Ear:
@@ -30,10 +39,10 @@ def test_an_upstream_is_subscribed_for_as_long_as_anybody_wants_it() -> None:
         subscriptions.subscribe(ear.listener, "up+a:1", ("up", "a:1"))
     subscriptions.subscribe(one.listener, "up+a:1", ("up", "a:1"))  # twice is once
     assert subscriptions.wanted("up") == {"a:1"}
-    assert subscriptions.unsubscribe(one.listener, "up+a:1") == "up"
+    assert subscriptions.unsubscribe(one.listener, "up+a:1") == ("up", "a:1")
     assert subscriptions.wanted("up") == {"a:1"}
     assert subscriptions.unsubscribe(one.listener, "up+a:1") is None, "it had none left"
-    assert subscriptions.unsubscribe(other.listener, "up+a:1") == "up"
+    assert subscriptions.unsubscribe(other.listener, "up+a:1") == ("up", "a:1")
     assert subscriptions.wanted("up") == frozenset()
 
 
@@ -51,12 +60,12 @@ def test_who_leaves_gives_up_all_it_wanted() -> None:
     subscriptions.add(ear.listener)
     subscriptions.add(stays.listener)
     assert subscriptions.wanted("up") == {"a:1", "a:2"}
-    assert subscriptions.remove(ear.listener) == {"up", "down"}
+    subscriptions.remove(ear.listener)
     assert subscriptions.wanted("up") == {"a:1"}
     assert subscriptions.wanted("down") == frozenset()
-    assert subscriptions.remove(ear.listener) == set(), "it has left already"
+    subscriptions.remove(ear.listener)  # it has left already
     assert subscriptions.wanted("up") == {"a:1"}
-    subscriptions.resource_updated("up", "a:1")
+    tell(subscriptions.resource_updated("up", "a:1"))
     assert (ear.heard, stays.uris) == ([], ["one"])
 
 
@@ -66,9 +75,9 @@ def test_a_listener_hears_of_the_kinds_it_asked_for_in_what_it_sees() -> None:
     for ear in (merged, tools, own):
         subscriptions.add(ear.listener)
     assert subscriptions.keys() == {None, "up"}
-    subscriptions.lists_changed({None: {"tools"}, "down": {"tools"}})
-    subscriptions.lists_changed({None: {"prompts"}, "up": {"resources"}})
-    subscriptions.lists_changed({})
+    tell(subscriptions.lists_changed({None: {"tools"}, "down": {"tools"}}))
+    tell(subscriptions.lists_changed({None: {"prompts"}, "up": {"resources"}}))
+    tell(subscriptions.lists_changed({}))
     assert [method for method, _ in merged.heard] == [
         "notifications/tools/list_changed",
         "notifications/prompts/list_changed",
@@ -96,7 +105,7 @@ def test_an_update_reaches_who_subscribed_to_it_or_to_what_it_is_part_of(
     ear = Ear()
     subscriptions.add(ear.listener)
     subscriptions.subscribe(ear.listener, "up+a:1", ("up", "a:1"))
-    subscriptions.resource_updated(upstream, uri)
+    tell(subscriptions.resource_updated(upstream, uri))
     assert ear.uris == expected
 
 
@@ -104,7 +113,7 @@ def test_an_update_reaches_only_those_whom_it_concerns() -> None:
     subscriptions, mine, other = Subscriptions(), Ear(public=("up", "own")), Ear(public=("up", "own"))
     for ear in (mine, other):
         subscriptions.add(ear.listener)
-    subscriptions.resource_updated("up", "own", lambda listener: listener is mine.listener)
+    tell(subscriptions.resource_updated("up", "own", lambda listener: listener is mine.listener))
     assert (mine.heard, other.heard) == ([(UPDATED, {"uri": "public"})], [])
 
 
@@ -118,7 +127,7 @@ def test_a_listener_may_leave_while_it_is_told() -> None:
     listeners = [Listener(None, ("tools",), leave) for _ in range(3)]
     for listener in listeners:
         subscriptions.add(listener)
-    subscriptions.lists_changed({None: {"tools"}})
+    tell(subscriptions.lists_changed({None: {"tools"}}))
     assert subscriptions.keys() == set()
 
 
@@ -129,7 +138,7 @@ def test_an_update_of_a_part_reaches_only_who_may_hear_of_it() -> None:
         subscriptions.add(ear.listener)
         subscriptions.subscribe(ear.listener, "file:///a", ("up", "file:///a"))
     for uri in ("file:///a/secret", "file:///a/open", "file:///a"):
-        subscriptions.resource_updated("up", uri)
+        tell(subscriptions.resource_updated("up", uri))
     assert everybody.uris == ["file:///a/secret", "file:///a/open", "file:///a"]
     assert somebody.uris == ["file:///a/open", "file:///a"]
 
@@ -156,11 +165,11 @@ def test_the_closest_of_several_that_an_update_is_part_of_is_named() -> None:
     for uri in ("a:x", "a:x/y/", "a:x/y/z"):
         subscriptions.subscribe(ear.listener, f"up+{uri}", ("up", uri))
     for uri in ("a:x/y/z", "a:x/y/q", "a:x/p", "a:x/y", "a:x/y//q"):
-        subscriptions.resource_updated("up", uri)
+        tell(subscriptions.resource_updated("up", uri))
     assert ear.uris == ["up+a:x/y/z", "up+a:x/y/q", "up+a:x/p", "up+a:x/y", "up+a:x/y//q"]
     subscriptions.unsubscribe(ear.listener, "up+a:x/y/")
     subscriptions.unsubscribe(ear.listener, "up+a:x")
-    subscriptions.resource_updated("up", "a:x/y/q")
+    tell(subscriptions.resource_updated("up", "a:x/y/q"))
     assert len(ear.uris) == 5
     assert subscriptions.wanted("up") == {"a:x/y/z"}
 
@@ -170,9 +179,9 @@ def test_what_a_listener_sees_may_change() -> None:
     subscriptions.add(ear.listener)
     subscriptions.rekey(ear.listener, "new")
     assert subscriptions.keys() == {"new"}
-    subscriptions.lists_changed({"old": {"tools"}})
+    tell(subscriptions.lists_changed({"old": {"tools"}}))
     assert ear.heard == []
-    subscriptions.lists_changed({"new": {"tools"}})
+    tell(subscriptions.lists_changed({"new": {"tools"}}))
     assert len(ear.heard) == 1
 
 
@@ -184,3 +193,63 @@ def test_who_has_left_wants_nothing_any_more() -> None:
     subscriptions.unsubscribe(ear.listener, "one")
     subscriptions.subscribe(ear.listener, "two", ("up", "a:2"))
     assert subscriptions.wanted("up") == frozenset()
+
+
+def test_what_is_wanted_is_a_view_that_nobody_copies() -> None:
+    subscriptions, ear = Subscriptions(), Ear()
+    wanted = subscriptions.wanted("up")
+    subscriptions.add(ear.listener)
+    for number in range(3):
+        subscriptions.subscribe(ear.listener, f"a:{number}", ("up", f"a:{number}"))
+    assert wanted == {"a:0", "a:1", "a:2"}
+    subscriptions.remove(ear.listener)
+    assert wanted == set()
+    subscriptions.add(Ear(one=("up", "a:1")).listener)
+    assert wanted == {"a:1"}
+
+
+def test_a_principal_has_so_many_over_all_its_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_EACH", 3)
+    monkeypatch.setattr(module, "MAX_OF_ALL", 7)
+    subscriptions, ears = Subscriptions(), [Ear(), Ear(), Ear(), Ear(), Ear(), Ear()]
+    for ear, root in zip(ears, ["key:a", "key:a", "key:b", "key:c", ANONYMOUS.id, ANONYMOUS.id], strict=True):
+        ear.listener.root = root
+        subscriptions.add(ear.listener)
+
+    def subscribe(ear: Ear, name: str) -> None:
+        subscriptions.subscribe(ear.listener, name, ("up", name))
+
+    subscribe(ears[0], "a:1")
+    subscribe(ears[1], "a:1")
+    subscribe(ears[1], "a:2")
+    for ear in ears[:2]:
+        with pytest.raises(TooManySubscriptions, match="3 resources"):
+            subscribe(ear, "a:3")
+        assert "a:3" not in ear.listener.resources
+    subscribe(ears[2], "a:3")  # another principal may
+    with pytest.raises(TooManySubscriptions):
+        subscribe(ears[3], "a:" + "long" * 200)  # which counts for four
+    subscriptions.unsubscribe(ears[1].listener, "a:2")
+    subscribe(ears[0], "a:2")
+    subscriptions.remove(ears[0].listener)
+    subscribe(ears[1], "a:2")
+    subscribe(ears[1], "a:3")
+    with pytest.raises(TooManySubscriptions):
+        subscribe(ears[1], "a:4")
+    subscribe(ears[4], "a:1")  # who is nobody has no share of its own
+    for name in ("a:1", "a:2"):
+        subscribe(ears[5], name)
+    with pytest.raises(TooManySubscriptions, match="7 resources"):
+        subscribe(ears[5], "a:3")
+    with pytest.raises(TooManySubscriptions):
+        subscriptions.add(Ear(one=("up", "a:1")).listener)
+
+
+def test_what_is_subscribed_to_may_lead_elsewhere() -> None:
+    subscriptions, ear = Subscriptions(), Ear(public=("up", "own"))
+    subscriptions.add(ear.listener)
+    subscriptions.move(ear.listener, "public", ("down", "other"))
+    assert (subscriptions.wanted("up"), subscriptions.wanted("down")) == (set(), {"other"})
+    tell(subscriptions.resource_updated("up", "own"))
+    tell(subscriptions.resource_updated("down", "other"))
+    assert ear.uris == ["public"]

@@ -1,6 +1,6 @@
 """Keeping fresh: changes heard in either era's way, time to live, subscriptions that survive, and doubts resolved."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Set
 from functools import partial
 from typing import Any
 
@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from gateway.errors import UpstreamError
-from gateway.upstream import backoff, watch
+from gateway.upstream import backoff, listen, watch
 from gateway.upstream import upstream as upstream_module
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import State
@@ -492,14 +492,14 @@ async def test_a_subscription_that_somebody_gave_up_is_made_by_the_next_who_want
 
             tg.start_soon(give_up)
             await wait_until(lambda: mcp.params_of("resources/subscribe") == [{"uri": "a"}])
-            await kept.upstream.want(frozenset({"a", "b", "c"}), ["b"])  # which waits for no other
+            await kept.upstream.want(frozenset({"a", "b", "c"}), {"b"})  # which waits for no other
             given_up.cancel()
-            await kept.upstream.want(frozenset({"a", "b", "c"}), ["a", "c"])
+            await kept.upstream.want(frozenset({"a", "b", "c"}), {"a", "c"})
             assert [params["uri"] for params in mcp.params_of("resources/subscribe")] == ["a", "b", "a", "c"]
 
 
 async def test_a_listen_stream_that_is_never_acknowledged(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "ACKNOWLEDGE_SECONDS", 0.05)
+    monkeypatch.setattr(listen, "ACKNOWLEDGE_SECONDS", 0.05)
 
     async def silent(got: Got) -> None:
         await got.send(STREAM_HEAD)
@@ -522,6 +522,141 @@ async def test_a_listen_stream_that_is_never_acknowledged(keep: Keep, monkeypatc
             await wait_until(asked_for_b)
             await mcp.say(changed())
             await wait_until(lambda: len(kept.hears.tools) == 2)
+
+
+class Uncounted(Set[str]):
+    """What is wanted, of which it can be asked whether something is, but which is too much to look through."""
+
+    def __init__(self, *uris: str) -> None:
+        self._uris = set(uris)
+
+    def __contains__(self, uri: object) -> bool:
+        return uri in self._uris
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("looked through")
+
+    def __len__(self) -> int:
+        raise AssertionError("counted")
+
+    def __bool__(self) -> bool:
+        return True
+
+
+@ERAS
+async def test_who_wants_one_more_does_not_look_through_all_there_are(era: str, keep: Keep) -> None:
+    mcp = Changing(era)
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            todo = {"a"}
+            await kept.upstream.want(Uncounted("a"), todo)
+            assert todo == set()
+            todo = {"a", "b"}
+            await kept.upstream.want(Uncounted("b"), todo)
+            assert todo == set()
+            if era == "handshake":
+                assert mcp.params_of("resources/subscribe") == [{"uri": "a"}, {"uri": "b"}]
+                assert mcp.params_of("resources/unsubscribe") == [{"uri": "a"}]
+            else:
+                assert listened_to(mcp) == [None, ["a"], ["b"]]
+
+
+def listened_to(mcp: Changing) -> list[Any]:
+    """The resources that each listen stream was opened for, in their order."""
+    return [got["notifications"].get("resourceSubscriptions") for got in mcp.params_of("subscriptions/listen")]
+
+
+async def test_very_many_are_listened_to_on_several_streams_of_which_a_change_concerns_one(
+    keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listen, "MAX_URIS", 2)
+    monkeypatch.setattr(listen, "MAX_BYTES", 10)
+    mcp = Changing("modern")
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            await kept.upstream.want(frozenset({"a", "b", "c", "d", "much longer"}))
+            assert sorted(listened_to(mcp)[1:]) == [["a", "b"], ["c", "d"], ["much longer"]]
+            for uri in ("a", "d"):
+                stream = next(n for n, uris in enumerate(listened_to(mcp)) if uris and uri in uris)
+                updated = {"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": uri}}
+                await mcp.say(updated, stream=stream)
+            await wait_until(lambda: kept.hears.updated == ["a", "d"])
+            await kept.upstream.want(frozenset({"a", "b", "c", "much longer", "e"}))
+            assert listened_to(mcp)[4:] == [["c", "e"]]
+            assert kept.hears.updated == ["a", "d"]  # nobody missed anything
+
+
+async def test_of_several_streams_the_one_that_broke_may_have_missed_its_own(
+    keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listen, "MAX_URIS", 1)
+    mcp = Changing("modern")
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            await kept.upstream.want(frozenset({"a", "b"}))
+            fetched = mcp.fetched
+            await mcp.streams[listened_to(mcp).index(["b"])].drop()
+            await wait_until(lambda: kept.hears.updated == ["b"])
+            assert listened_to(mcp)[-1] == ["b"]
+            assert mcp.fetched == fetched
+
+
+@ERAS
+async def test_what_is_refused_is_all_that_is_left_to_do(era: str, keep: Keep) -> None:
+    def refuse(params: dict[str, Any]) -> dict[str, Any]:
+        if params["uri"] == "b":
+            raise Refusal(-32002, "Resource not found")
+        return {}
+
+    async def leave_out(got: Got) -> None:
+        await got.send(STREAM_HEAD)
+        mcp.streams.append(got)
+        wanted = {**got.json()["params"]["notifications"]}
+        wanted["resourceSubscriptions"] = [uri for uri in wanted.get("resourceSubscriptions", []) if uri != "b"]
+        acknowledged = "notifications/subscriptions/acknowledged"
+        await mcp.say({"jsonrpc": "2.0", "method": acknowledged, "params": {"notifications": wanted}})
+
+    mcp = Changing(era, {"resources/subscribe": refuse})
+    if era == "modern":
+        mcp.on["subscriptions/listen"] = leave_out
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            todo = {"a", "b", "c"}
+            with pytest.raises(UpstreamError, match="not"):
+                await kept.upstream.want(frozenset(todo), todo)
+            assert todo == {"b"}
+
+
+async def test_one_that_is_wanted_again_while_it_is_given_up_is_subscribed_to(keep: Keep) -> None:
+    held = anyio.Event()
+
+    async def slow(got: Got) -> None:
+        await held.wait()
+        await mcp.answer(got)
+
+    mcp = Changing("handshake")
+    mcp.on["resources/unsubscribe"] = slow
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream), anyio.create_task_group() as tg:
+            await kept.upstream.settled.wait()
+            await kept.upstream.want(frozenset({"a"}))
+            tg.start_soon(kept.upstream.want, frozenset[str]())
+            await wait_until(lambda: mcp.params_of("resources/unsubscribe"))
+            tg.start_soon(kept.upstream.want, frozenset({"a"}), {"a"})
+            await anyio.wait_all_tasks_blocked()
+            held.set()
+            await wait_until(lambda: len(mcp.params_of("resources/subscribe")) == 2)
+            methods = [method for method in mcp.methods() if "subscribe" in method]
+            assert methods == ["resources/subscribe", "resources/unsubscribe", "resources/subscribe"]
 
 
 # --- Doubts --------------------------------------------------------------------------------------------------------
