@@ -18,7 +18,7 @@
 | an answer of a million values | `upstream/test_stdio`, `test_http` |
 | a body without end, wanted or not | `upstream/test_http`, `test_http_sessions`, `test_sse` |
 | lists that change without end | `frontend/test_listening`; `catalogue/test_parts`; `just bench-catalogue` |
-| very many who listen to very much | `frontend/test_listening`, `test_telling`; `upstream/test_watch`; `just bench-listeners` |
+| very many who listen to very much | `frontend/test_listening`, `test_telling`; `upstream/test_watch` |
 | the log of definitions that change without end | `catalogue/test_pinning` |
 | a flood on stderr (20 MB) | `upstream/test_stdio`, `test_stderr` |
 | a list with a repeated cursor, endless pages, a 2 MB page | `upstream/test_lister` |
