@@ -1,6 +1,9 @@
 """What a call costs: this gateway with everything on, beside limits and peers, in one run.
 
     scripts/bench [SUITE…] [--quick] [--gateway [NAME=]COMMAND]…
+    scripts/bench --write           measure everything; writes docs/benchmarks.md and its chart
+    scripts/bench --guard           in a minute: has a call become dearer than what is committed?
+    scripts/bench soak              a gateway for a long time: does it stay what it was?
 
 The system under test has a CPU of its own; the load, and the servers behind, run on another. Rounds are interleaved,
 every answer is checked, and medians are reported. CPU is that of the system's processes. Numbers depend on the machine:
@@ -12,10 +15,11 @@ import os
 import shlex
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from tests.bench import calls
+from tests.bench import calls, guard, report, sizes, waits
 from tests.bench.calls import Suite
 from tests.bench.processes import OTHER_CPU
 from tests.bench.rounds import Plan, Table
@@ -28,7 +32,13 @@ SUITES: Final[dict[str, Suite]] = {
     "front": calls.front,
     "list": calls.lists,
     "big": calls.big,
+    "progress": waits.progress,
+    "scale": sizes.scale,
+    "pause": waits.pause,
+    "memory": sizes.memory,
+    "start": waits.starting,
 }
+EX_TEMPFAIL: Final = 75
 QUICK: Final = Plan(rounds=1, seconds=1.2, pause_seconds=10, sessions=1000)
 
 
@@ -37,17 +47,18 @@ def program(given: str) -> Program:
     return Program(name, shlex.split(command)) if equals else Program("other", shlex.split(given))
 
 
-def run(names: list[str], plan: Plan, programs: list[Program]) -> list[Row]:
-    rows: list[Row] = []
+def run(names: list[str], plan: Plan, programs: list[Program]) -> tuple[list[Row], dict[str, Table]]:
+    rows, tables = list[Row](), dict[str, Table]()
     for name in names:
-        table = Table()
+        tables[name] = table = Table()
         print(f"--- {name}: {SUITES[name].__doc__}", flush=True)
         with tempfile.TemporaryDirectory(prefix="mcp-gateway-bench-", ignore_cleanup_errors=True) as folder:
             found = SUITES[name](plan, programs, Path(folder), table)
-        print(*table.lines(), sep="\n", flush=True)
+        if table.cells:
+            print(*table.lines(), sep="\n", flush=True)
         show(found)
         rows += found
-    return rows
+    return rows, tables
 
 
 def show(rows: list[Row]) -> None:
@@ -66,21 +77,35 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--rounds", type=int, help="of each measurement")
     parser.add_argument("--gateway", action="append", default=[], type=program, metavar="[NAME=]COMMAND")
+    parser.add_argument("--write", action="store_true", help="write what was measured to where it is committed")
+    parser.add_argument("--guard", action="store_true", help="compare with what is committed")
     options = parser.parse_args()
     if unknown := set(options.suites) - SUITES.keys():
         parser.error(f"there is no suite {', '.join(sorted(unknown))}")
+    if options.write and not options.guard and (options.suites or options.quick):
+        parser.error("--write wants everything, measured at leisure")
     return options
 
 
-def main() -> None:
+def main() -> int:
     options = parsed()
-    if sys.platform == "linux":
-        os.sched_setaffinity(0, {OTHER_CPU})
+    if sys.platform != "linux":
+        print("CPU is counted from /proc, which only Linux has.", file=sys.stderr)
+        return EX_TEMPFAIL
+    os.sched_setaffinity(0, {OTHER_CPU})
+    if options.guard:
+        if options.write:
+            guard.commit()
+            return 0
+        return 0 if guard.guard() else 1
     plan = QUICK if options.quick else Plan()
     if options.rounds:
-        plan = Plan(options.rounds, plan.seconds, plan.pause_seconds, plan.sessions)
-    run(options.suites or list(SUITES), plan, [Program(), *options.gateway])
+        plan = replace(plan, rounds=options.rounds)
+    rows, tables = run(options.suites or list(SUITES), plan, [Program(), *options.gateway])
+    if options.write:
+        report.write(rows, tables, " ".join(["scripts/bench", *sys.argv[1:]]))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,6 +14,8 @@ _INFO: Final = {"name": "bench", "version": "1"}
 _META: Final = {"io.modelcontextprotocol/serverInfo": _INFO}
 _FRESH: Final = {"ttlMs": 3_600_000, "cacheScope": "public"}
 TOOLS: Final = ("echo", "big", "fail", "refuse", "slow", "step")
+PAGE: Final = 1000
+"""Tools."""
 
 Message = dict[str, Any]
 Answer = Callable[[Message], Message | None]
@@ -51,7 +53,7 @@ def answering(listed: Callable[[], list[Message]], capability: Message | None = 
             case "tools/call":
                 return called(params["name"], params["arguments"])
             case "tools/list":
-                return {"tools": listed(), **(_FRESH if modern else {})}
+                return page(listed(), int(params.get("cursor") or 0)) | (_FRESH if modern else {})
             case "initialize":
                 version = params["protocolVersion"]
                 version = version if version in HANDSHAKE else HANDSHAKE[-1]
@@ -76,6 +78,11 @@ def answering(listed: Callable[[], list[Message]], capability: Message | None = 
         return {"jsonrpc": "2.0", "id": id, "result": found}
 
     return answer
+
+
+def page(listed: list[Message], at: int) -> Message:
+    rest = {"nextCursor": str(at + PAGE)} if len(listed) > at + PAGE else {}
+    return {"tools": listed[at : at + PAGE], **rest}
 
 
 def called(name: str, arguments: Message) -> Message | None:

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from tests.bench.answers import MODERN
-from tests.bench.processes import Usage, usage
+from tests.bench.processes import usage
 
 META: Final = {
     "io.modelcontextprotocol/protocolVersion": MODERN,
@@ -146,6 +146,8 @@ class Measured:
     """Seconds."""
     memory: int
     """Bytes, at the end."""
+    pause: float
+    """Longest time, in seconds, in which nobody was answered."""
 
     @property
     def calls(self) -> int:
@@ -176,6 +178,8 @@ class Load:
     _measuring: bool = False
     _stopping: bool = False
     _busy: int = 0
+    _answered_at: float = 0.0
+    _pause: float = 0.0
 
     def __post_init__(self) -> None:
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -195,17 +199,18 @@ class Load:
             for agent in self.agents:
                 self._start(agent)
             await self._pass(WARM_UP_SECONDS)
-            self._measuring, began, before = True, time.perf_counter(), usage(pid)
+            before, began = usage(pid), time.perf_counter()
+            self._measuring, self._answered_at = True, began
             await self._pass(seconds)
-            took, after = time.perf_counter() - began, usage(pid)
             self._measuring, self._stopping = False, True
+            took, after = time.perf_counter() - began, usage(pid)
             await asyncio.wait_for(self._over, LONGEST_ANSWER)
         finally:
             gc.enable()
             gc.unfreeze()
         if not self._took:
             raise Wrong("no call was answered in time")
-        return _measured(took, self._took, before, after)
+        return Measured(took, sorted(self._took), after.cpu - before.cpu, after.memory, self._pause)
 
     async def _pass(self, seconds: float) -> None:
         await asyncio.wait([self._over], timeout=seconds)
@@ -223,7 +228,10 @@ class Load:
 
         def answered(reply: bytes) -> None:
             if self._measuring:
-                self._took.append(time.perf_counter() - began)
+                now = time.perf_counter()
+                self._took.append(now - began)
+                self._pause = max(self._pause, now - self._answered_at)
+                self._answered_at = now
             try:
                 check(number, reply)
             except Exception as error:
@@ -243,7 +251,3 @@ class Load:
         agent.answered, agent.broken = answered, broken
         self._busy += 1
         ask()
-
-
-def _measured(seconds: float, took: list[float], before: Usage, after: Usage) -> Measured:
-    return Measured(seconds, sorted(took), after.cpu - before.cpu, after.memory)

@@ -20,6 +20,7 @@ OURS: Final = "tests.bench.fixture_"
 _cpus: Final = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [0]
 TESTED_CPU: Final = _cpus[0]
 """Where the process under test runs."""
+ALL_CPUS: Final = tuple(_cpus)
 OTHER_CPU: Final = _cpus[-1]
 """Where everything else does: the same one if there is no other."""
 
@@ -67,13 +68,13 @@ def _command_line(pid: int) -> str:
 
 
 @contextmanager
-def on_cpu(cpu: int) -> Generator[None]:
-    """What is started meanwhile runs there."""
+def on_cpu(*cpus: int) -> Generator[None]:
+    """What is started meanwhile runs on these."""
     if sys.platform != "linux":
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {cpu})
+    os.sched_setaffinity(0, cpus)
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,8 @@ from tests.support import ROOT
 BASE: Final = "snapshot"
 """What the others are compared with."""
 
+IMPORT: Final = (sys.executable, "-c", "import mcp")
+
 BEYOND: Final[dict[str, Entry]] = {
     "dead": {"command": sys.executable, "args": ["-c", "raise SystemExit(1)"]},
     "hanging": {"command": "sleep", "args": ["1000"]},
@@ -36,11 +38,19 @@ BEYOND: Final[dict[str, Entry]] = {
 """Servers that make trouble, by what is the matter with them."""
 
 
-def answered(config: Path, wanted: int) -> float:
-    """Milliseconds from the start of a gateway to its list of tools, which is to have as many as are wanted."""
+def answered(config: Path, wanted: int, command: Sequence[str] = ()) -> float:
+    """Milliseconds from the start of a gateway to its list of tools, which is to have as many as are wanted.
+
+    Args:
+        command: of another build of the gateway.
+    """
     began = time.perf_counter()
     with subprocess.Popen(
-        stdio_command(config), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT
+        [*command, "stdio", "-c", str(config)] if command else stdio_command(config),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
     ) as process:
         pipe = Pipe(process)
         pipe.send(request("initialize", OPENING))
@@ -80,7 +90,7 @@ def prepared(folder: Path, name: str, servers: int) -> Path:
 def cases(folder: Path, servers: int) -> dict[str, Callable[[], float]]:
     found: dict[str, Callable[[], float]] = {
         "empty Python": partial(ran, sys.executable, "-c", "pass"),
-        "import mcp": partial(ran, sys.executable, "-c", "import mcp"),
+        "import mcp": partial(ran, *IMPORT),
     }
     first = prepared(folder, "no snapshot", servers)
 

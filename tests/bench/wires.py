@@ -62,8 +62,10 @@ class HttpAgent(Agent, asyncio.Protocol):
         self._address, self._path = address, path
         self._own = b""
         self._head = b""
+        self.body = b""
+        """Of the last response."""
         self.progressed = 0.0
-        """When the last response's progress came."""
+        """When its progress came."""
 
     # --- The connection -------------------------------------------------------------------------------------------
 
@@ -78,23 +80,23 @@ class HttpAgent(Agent, asyncio.Protocol):
         self.broken(f"the connection was closed ({exc})")
 
     def on_message_begin(self) -> None:
-        self._body, self._headers = b"", dict[bytes, bytes]()
+        self.body, self._headers = b"", dict[bytes, bytes]()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.lower()] = value
 
     def on_body(self, body: bytes) -> None:
-        if not self._body and b"notifications/progress" in body:
+        if not self.body and b"notifications/progress" in body:
             self.progressed = time.perf_counter()
-        self._body = self._body + body if self._body else body
+        self.body = self.body + body if self.body else body
 
     def on_message_complete(self) -> None:
         if self._parser.get_status_code() not in (200, 202):
-            self.broken(f"HTTP {self._parser.get_status_code()} {self._body[:200]!r}")
+            self.broken(f"HTTP {self._parser.get_status_code()} {self.body[:200]!r}")
         elif self._headers.get(b"content-type", b"").startswith(b"text/event-stream"):
-            self.answered(events(self._body)[-1])
+            self.answered(events(self.body)[-1])
         else:
-            self.answered(self._body)
+            self.answered(self.body)
 
     # --- Requests -------------------------------------------------------------------------------------------------
 
