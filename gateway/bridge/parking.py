@@ -6,7 +6,9 @@ call that still waits. A parked call that nobody comes back for is cancelled ups
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, Final
 
@@ -17,7 +19,7 @@ from anyio.abc import TaskGroup
 from gateway import jsonrpc
 from gateway.bridge import questions
 from gateway.bridge.state import LIFETIME_SECONDS, StateSeal
-from gateway.errors import AgentGone, GatewayError, InternalError, InvalidRequestState, TooManyParked
+from gateway.errors import AgentCannot, AgentGone, GatewayError, InternalError, InvalidRequestState, TooManyParked
 from gateway.jsonrpc import as_object
 from gateway.protocol import Era
 from gateway.request import Agent, Request
@@ -31,6 +33,12 @@ MAX_PARKED_BYTES: Final = 128 << 20
 MAX_PARKED_BYTES_EACH: Final = 32 << 20
 """Most bytes of what they were called with and of the questions they wait with, counted likewise. One alone may have
 more."""
+MAX_ASKED: Final = 100
+"""Most questions of one call that wait for answers at a time."""
+MAX_ASKED_BYTES: Final = 128 << 20
+MAX_ASKED_BYTES_EACH: Final = 32 << 20
+"""Most bytes of the questions that wait, also those of calls that are not parked yet, counted likewise. One alone may
+have more."""
 
 TOGETHER_SECONDS: Final = 0.02
 """Questions with no more than this between them are asked in one round: an agent's round costs more."""
@@ -44,10 +52,42 @@ class _Question:
         self.answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
 
-class ParkedCall:
-    """One call at the upstream, over as many requests of the agent as it takes. The upstream's `Asker`."""
+class Asked:
+    """Bytes of the questions that wait for answers, of all calls."""
 
-    def __init__(self, request: Request, upstream: str) -> None:
+    def __init__(self) -> None:
+        self._total = 0
+        self._of = Counter[str]()
+
+    @contextmanager
+    def held(self, root: str, size: int) -> Generator[None]:
+        """Room for one of a principal's.
+
+        Raises:
+            AgentCannot: there is none.
+        """
+        own = self._of[root]
+        if (own and own + size > MAX_ASKED_BYTES_EACH) or (self._total and self._total + size > MAX_ASKED_BYTES):
+            raise AgentCannot("too much waits for answers already")
+        self._total += size
+        self._of[root] += size
+        try:
+            yield
+        finally:
+            self._total -= size
+            self._of[root] -= size
+            if not self._of[root]:
+                del self._of[root]
+
+
+class ParkedCall:
+    """One call at the upstream, over as many requests of the agent as it takes. The upstream's `Asker`.
+
+    Args:
+        asked: what all calls have asked.
+    """
+
+    def __init__(self, request: Request, upstream: str, asked: Asked) -> None:
         self.id = secrets.token_urlsafe(16)
         self.upstream = upstream
         self.round = 0
@@ -61,6 +101,7 @@ class ParkedCall:
         self.principal = request.principal.id
         self.root = request.principal.root or self.principal
         """Whom it counts for."""
+        self._asked = asked
         self._params = request.params
         self._own_size = 0
         self._client: Agent = request.agent
@@ -81,16 +122,20 @@ class ParkedCall:
     async def ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
         """
         Raises:
-            AgentCannot: the agent did not declare that it can answer this.
+            AgentCannot: the agent did not declare that it can answer this, or has too much to answer.
         """
         questions.check(self._client, method, params or {})
-        key = f"question-{next(self._numbers)}"
-        question = self._waiting[key] = _Question(method, questions.outgoing(method, params, Era.MODERN))
-        self._wake()
-        try:
-            return await question.answer
-        finally:
-            self._waiting.pop(key, None)
+        if len(self._waiting) >= MAX_ASKED:
+            raise AgentCannot(f"{MAX_ASKED} questions of this call wait for answers already")
+        question = _Question(method, questions.outgoing(method, params, Era.MODERN))
+        with self._asked.held(self.root, len(jsonrpc.dumps(question.content))):
+            key = f"question-{next(self._numbers)}"
+            self._waiting[key] = question
+            self._wake()
+            try:
+                return await question.answer
+            finally:
+                self._waiting.pop(key, None)
 
     async def run(self, run: Run) -> None:
         """The call itself, from its beginning to its end."""
@@ -151,6 +196,7 @@ class Parking:
     def __init__(self, seal: StateSeal) -> None:
         self._seal = seal
         self._calls: dict[str, ParkedCall] = {}
+        self._asked = Asked()
         self._tasks: TaskGroup | None = None
 
     async def run(self) -> None:
@@ -165,7 +211,7 @@ class Parking:
             GatewayError: how the call failed.
         """
         assert self._tasks is not None
-        call = ParkedCall(request, upstream)
+        call = ParkedCall(request, upstream, self._asked)
         self._calls[call.id] = call
         self._tasks.start_soon(call.run, run)
         return await self._attend(call, request)

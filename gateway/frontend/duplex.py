@@ -13,9 +13,10 @@ import structlog
 from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
-from gateway.errors import AgentCannot, GatewayError, InvalidRequest
+from gateway.errors import AgentCannot, GatewayError, InvalidRequest, Overloaded
 from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, declared, modern_agent
 from gateway.frontend.asks import Asks
+from gateway.frontend.backlog import Backlog, Backlogs
 from gateway.frontend.body import check_batch, check_shape, decode
 from gateway.harmless import Clipped
 from gateway.jsonrpc import Message, RequestId, as_object
@@ -35,6 +36,7 @@ class Duplex:
         on_notification: told what the agent says unasked.
         on_first: told of the first request, whatever it is, when `agent` knows what its client declares.
         admit: raises an error for a request that is not to be taken on.
+        held: counts the answers to batches that are not complete yet.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class Duplex:
         on_notification: OnNotification,
         on_first: Callable[[], None] = lambda: None,
         admit: Callable[[], None] = lambda: None,
+        held: Backlog | None = None,
     ) -> None:
         self._admit = admit
+        self._held = held if held is not None else Backlogs().open()
         self.agent = agent
         self._handle = handle
         self._write = write
@@ -93,14 +97,28 @@ class Duplex:
             return
         answers: list[Message] = []
         owed = sum("id" in message and "method" in message for message in messages)
+        size = 0
 
         def write(answer: Message) -> None:
+            nonlocal size
+            answer, more = self._bounded(answer)
             answers.append(answer)
+            size += more
             if len(answers) == owed:
+                self._held.remove(size)
                 self._write(answers)
 
         for message in messages:
             self._receive(message, write)
+
+    def _bounded(self, answer: Message) -> tuple[Message, int]:
+        """The answer and the bytes that are held for it; an error in its place if there is no room for it."""
+        size = len(jsonrpc.dumps(answer))
+        if self._held.has_room(size, must=True):
+            self._held.add(size)
+            return answer, size
+        error = Overloaded("the answers to this batch are too large together", "max_backlog_per_stream")
+        return jsonrpc.error(answer["id"], error.code, error.message, error.data), 0
 
     def take(
         self, message: Message, sender: Principal | None = None, write: Callable[[Message], None] | None = None

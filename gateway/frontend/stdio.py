@@ -18,6 +18,7 @@ from gateway import jsonrpc
 from gateway.config.models import GatewaySettings
 from gateway.errors import PayloadTooLarge
 from gateway.frontend.agents import ConnectedAgent, OnNotification
+from gateway.frontend.backlog import backlogs_of
 from gateway.frontend.drain import LAST_WORD_SECONDS
 from gateway.frontend.duplex import Duplex
 from gateway.frontend.streamable import Handler
@@ -76,7 +77,9 @@ async def serve_stdio(
             ended.set()
 
     async with anyio.create_task_group() as tg:
-        duplex = Duplex(agent, handle, write, tg, on_open, on_notification, on_first, admit)
+        duplex = Duplex(
+            agent, handle, write, tg, on_open, on_notification, on_first, admit, backlogs_of(settings).open(ANONYMOUS)
+        )
         try:
             await _open_input(feed, reading)
             await ended.wait()

@@ -322,6 +322,35 @@ async def test_so_are_their_bytes(yard: Yard, monkeypatch: pytest.MonkeyPatch) -
     assert await yard.retry(first, **{"question-1": {}}) == DONE
 
 
+@pytest.mark.parametrize(("name", "count"), [("MAX_ASKED", 2), ("MAX_ASKED_BYTES_EACH", 2), ("MAX_ASKED_BYTES", 2)])
+async def test_so_is_what_a_call_asks_before_it_is_parked(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, name: str, count: int
+) -> None:
+    question = {"message": "x" * 1_000}
+    monkeypatch.setattr(parking_module, name, count if name == "MAX_ASKED" else count * 1_100)
+    refused: list[str] = []
+
+    async def many(parked: ParkedCall) -> dict[str, Any]:
+        async def ask() -> None:
+            try:
+                await parked.ask(FORM, question)
+            except AgentCannot as error:
+                refused.append(error.message)
+
+        async with anyio.create_task_group() as tg:
+            for _ in range(5):
+                tg.start_soon(ask)
+        return DONE
+
+    result = await yard.start(many)
+    assert len(asked(result)) == count
+    assert len(refused) == 5 - count
+    answers: dict[str, Any] = {key: {} for key in asked(result)}
+    monkeypatch.setattr(parking_module, name, 10_000)
+    assert await yard.retry(result, **answers) == DONE
+    assert asked(await yard.start(in_turn)), "what was answered counts no longer"
+
+
 async def test_agents_with_tokens_of_their_own_count_for_who_is_behind_them(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.errors import InsufficientScope, UnknownTool
 from gateway.frontend.agents import ConnectedAgent
+from gateway.frontend.backlog import Backlog, Backlogs
 from gateway.frontend.duplex import Duplex
 from gateway.protocol import Era
 from gateway.request import ANONYMOUS, READ, Principal, Request
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.anyio
 class Wired:
     """A connection to test: what was handled, written, opened."""
 
-    def __init__(self) -> None:
+    def __init__(self, held: Backlog | None = None) -> None:
+        self.held = held
         self.written: list[Any] = []
         self.opened: list[ConnectedAgent] = []
         self.handled: list[Request] = []
@@ -67,7 +69,9 @@ class Wired:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["Wired"]:
         async with anyio.create_task_group() as tasks:
-            self.duplex = Duplex(self.agent, self.handle, self.written.append, tasks, self.opened.append, self.hear)
+            self.duplex = Duplex(
+                self.agent, self.handle, self.written.append, tasks, self.opened.append, self.hear, held=self.held
+            )
             yield self
 
 
@@ -271,3 +275,22 @@ async def test_an_answer_needs_what_the_question_needed() -> None:
         it.duplex.take(answer, wide)
         await it.answered(1, 2)
     assert it.written[-1]["result"]["answer"] == {"roots": []}
+
+
+async def test_the_answers_to_batches_are_bounded_together_while_they_wait_for_the_rest() -> None:
+    held = Backlogs(cap_stream=5_000).open()
+    async with Wired(held).running() as it:
+        it.agent.version = "2025-03-26"
+        it.send("initialize", 0)
+        await wait_until(lambda: it.opened)
+        long = [{"jsonrpc": "2.0", "id": number, "method": "long" + "x" * 2_000} for number in range(1, 6)]
+        it.duplex.receive(json.dumps([*long, {"jsonrpc": "2.0", "id": 6, "method": "wait"}]).encode())
+        await wait_until(lambda: len(it.handled) == 7)
+        await anyio.wait_all_tasks_blocked()
+        assert held.size <= 5_000 + 2_100
+        it.release.set()
+        await wait_until(lambda: len(it.written) == 2)
+        answers = it.written[1]
+        assert sorted(answer["id"] for answer in answers) == [1, 2, 3, 4, 5, 6]
+        assert [answer["error"]["code"] for answer in answers if "error" in answer] == [-32006] * 3
+        assert held.size == 0
