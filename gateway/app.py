@@ -105,7 +105,7 @@ class Gateway:
         self._limits = Limits(MemoryLimiter(), *configured.limits(config), self.metrics.limit_decided)
         self._pinning = Pinning(config.enabled, settings.state_dir / pins.NAME, self.metrics)
         self._owners = OwnersKeeper(settings.state_dir / owners.NAME, config.path, config.enabled)
-        self.library = Library(config.enabled, config.prefix, self._pinning.judge, self._owners.owners)
+        self.library = Library(config.enabled, config.prefix, self._pinning, self._owners.owners)
         keys = settings.state_keys or [secret.load(settings.state_dir / "state.key")]
         seal = StateSeal(keys)
         self._parking = Parking(seal)
@@ -311,11 +311,14 @@ class Gateway:
                 raise
             return config
 
-        return Reloader(self.current, usable, self._apply, self._reread_keys, self.metrics.config_read)
+        return Reloader(self.current, usable, self._prepare, self._apply, self._reread_keys, self.metrics.config_read)
 
     async def _reread_keys(self) -> None:
         if self._entry is not None:
             await self._entry.reload()
+
+    async def _prepare(self, config: Config) -> None:
+        await self.server.prepare(config.enabled, config.prefix)
 
     def _apply(self) -> None:
         """Become what the configuration asks for. Nothing here waits, so nobody ever meets half of it."""

@@ -8,7 +8,7 @@ or less, each such variant is a part of its own.
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Final, Protocol
@@ -53,6 +53,8 @@ MAX_SIGHTS: Final = 4_096
 """Most people of whom it is known what they see."""
 LARGE: Final = 500
 """Items of a listing from which on it is worked on beside the event loop."""
+BESIDE: Final = 100
+"""The same of comparing it with its pins, which takes longer."""
 
 
 class Sight(Protocol):
@@ -81,8 +83,39 @@ class Sight(Protocol):
     def __hash__(self) -> int: ...
 
 
-def _published_as_it_is(upstream: str, listing: Listing) -> Verdict:
-    return unjudged(listing)
+class Judge(Protocol):
+    """Decides what of an upstream's listing may be published."""
+
+    def judge(self, upstream: str, listing: Listing) -> Verdict: ...
+
+    async def prepare(
+        self, upstream: str, listing: Listing, servers: Mapping[str, ServerConfig] | None = None
+    ) -> Verdict:
+        """Work out beside the event loop what `judge` will say, with these servers if they are to be others then."""
+        ...
+
+
+class Lenient:
+    """All may be published."""
+
+    def judge(self, upstream: str, listing: Listing) -> Verdict:
+        return unjudged(listing)
+
+    async def prepare(
+        self, upstream: str, listing: Listing, servers: Mapping[str, ServerConfig] | None = None
+    ) -> Verdict:
+        return unjudged(listing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Catalogues of one upstream's items, made before they are needed."""
+
+    items: UpstreamItems
+    prefix: Prefix
+    ownership: Ownership
+    own: Catalogue
+    merged: Catalogue
 
 
 class Library:
@@ -90,7 +123,7 @@ class Library:
 
     Args:
         prefix: how names are made in the merged view.
-        judge: decides what of an upstream's listing may be published.
+        judge: decides what of an upstream's listing may be published; by default, all.
         owners: remembers whose each URI was.
     """
 
@@ -98,12 +131,13 @@ class Library:
         self,
         servers: Mapping[str, ServerConfig],
         prefix: Prefix,
-        judge: Callable[[str, Listing], Verdict] = _published_as_it_is,
+        judge: Judge | None = None,
         owners: Owners | None = None,
     ) -> None:
         self._rules = {name: rules_of(server) for name, server in servers.items()}
         self._prefix: Prefix = prefix
-        self._judge = judge
+        self._judge = judge or Lenient()
+        self._made: dict[Names, _Made] = {}
         self._verdicts: dict[str, Verdict] = {}
         self.owners = owners or Owners(servers)
         self._ownership = self.owners.ownership
@@ -220,9 +254,14 @@ class Library:
             _at_once(self._rebuild(names))
         return set(self._replaced)
 
+    async def examine(self, name: str, listing: Listing | None) -> None:
+        """Compare a large listing with its pins beside the event loop, so that it can be taken in at once."""
+        if listing is not None and _size(listing) >= BESIDE:
+            await self._judge.prepare(name, listing)
+
     async def take_in(self, name: str, listing: Listing | None) -> set[View]:
         """The same for one listing, in steps between which others get their turn. One update at a time."""
-        size = 0 if listing is None else sum(map(len, (listing.tools, listing.resources, listing.prompts)))
+        size = _size(listing)
         self._replaced = {}
         if self._take(name, self._judged(name, listing)):
             await checkpoint()
@@ -236,6 +275,22 @@ class Library:
         self._replaced = {}
         _at_once(self._rebuild([]))
         return set(self._replaced)
+
+    async def prepare(
+        self, servers: Mapping[str, ServerConfig], prefix: Prefix, listings: Iterable[tuple[str, Listing | None]]
+    ) -> None:
+        """Make beside the event loop what `configure` with the same will need, if nothing changes until then."""
+        for name, listing in listings:
+            server = servers.get(name)
+            if server is None or listing is None:
+                continue
+            verdicts = await self._judge.prepare(name, listing, servers)
+            rules = rules_of(server)
+            for each, verdict in _each(name, verdicts) if rules != self._rules.get(name) else ():
+                items, ownership = UpstreamItems(name, verdict.listing, rules), self._ownership
+                own = await anyio.to_thread.run_sync(merge, [items], "own")
+                merged = await anyio.to_thread.run_sync(merge, [items], prefix, ownership)
+                self._made[each] = _Made(items, prefix, ownership, own, merged)
 
     def configure(
         self, servers: Mapping[str, ServerConfig], prefix: Prefix, listings: Iterable[tuple[str, Listing | None]]
@@ -259,11 +314,12 @@ class Library:
         self._joined.clear()
         self._joined_items = 0
         _at_once(self._rebuild(stale))
+        self._made.clear()
 
     # --- Inside -------------------------------------------------------------------------------------------------------
 
     def _judged(self, name: str, listing: Listing | None) -> Verdict | None:
-        return self._judge(name, listing) if listing is not None else None
+        return self._judge.judge(name, listing) if listing is not None else None
 
     def _take(self, name: str, verdict: Verdict | None) -> bool:
         """Returns whether it is another one than before."""
@@ -294,6 +350,9 @@ class Library:
             for each, verdict in verdicts.items():
                 items = UpstreamItems(each[0], verdict.listing, self._rules[each[0]])
                 known = self._parts_of(each[0]).get(each)
+                if (made := self._made_before(each, items, ownership)) is not None:
+                    own[each], merged[each] = made.own, made.merged
+                    continue
                 if each[0] in names or known is None:
                     own[each] = yield partial(merge, [items], "own")
                 else:
@@ -303,6 +362,12 @@ class Library:
                 break  # else the configuration is another by now
         self._hold_back()
         self._replace({*names, *affected}, verdicts, own, merged, ownership)
+
+    def _made_before(self, each: Names, items: UpstreamItems, ownership: Ownership) -> _Made | None:
+        made = self._made.get(each)
+        if made is None or made.items != items or made.prefix != self._prefix:
+            return None
+        return None if ownership.differs(made.ownership, each[0]) else made
 
     def _replace(
         self,
@@ -424,6 +489,10 @@ class Library:
             held = merge(items, self._prefix if view is None else "own") if items else NOTHING
             self._held_back[view, selection] = held
         return held
+
+
+def _size(listing: Listing | None) -> int:
+    return 0 if listing is None else sum(map(len, (listing.tools, listing.resources, listing.prompts)))
 
 
 def _of(name: str, selection: Selection) -> Names:

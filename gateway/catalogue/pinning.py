@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Final
 
 import anyio
+import anyio.to_thread
 import structlog
 
 from gateway import blocking
 from gateway.blocking import in_thread, within
+from gateway.catalogue import judging
 from gateway.catalogue import pins as decisions
-from gateway.catalogue.identity import definition_hash
-from gateway.catalogue.intake import KEYS
+from gateway.catalogue.judging import Judged, Pinned
 from gateway.catalogue.pin_reports import Counters, Reports
 from gateway.catalogue.pins import Verdict
 from gateway.config.models import ServerConfig
@@ -53,6 +54,9 @@ class Pinning:
         self._signature = files.signature(path)
         self._pins: dict[str, Pins] | None = None
         self._servers = servers
+        self._prepared: dict[str, Judged] = {}
+        self._judged: dict[str, Judged] = {}
+        """Upstream → what was said last, which holds as long as what it was said of does."""
         try:
             self._pins = pin_file.load(path)
         except ConfigError as error:
@@ -76,16 +80,53 @@ class Pinning:
     def use(self, servers: Mapping[str, ServerConfig]) -> None:
         """Go by this configuration, which was checked, from the next listing on."""
         self._servers = servers
+        for kept in (self._prepared, self._judged):
+            for name in kept.keys() - servers.keys():
+                del kept[name]
 
     def judge(self, upstream: str, listing: Listing) -> Verdict:
         """What becomes of a listing. What was never seen is pinned; what is different is reported, once."""
-        server = self._servers[upstream]
-        if server.pin == "off" or self._pins is None:
+        server, known = self._servers[upstream], self._pins
+        if server.pin == "off" or known is None:
             return decisions.unjudged(listing)
-        pins = self._pinned(self._pins, upstream, definition_hash(server), listing)
-        verdict = decisions.judge(pins, listing, server.tools.offers, block=server.pin == "block")
-        self._reports.say(upstream, verdict)
-        return verdict
+        judged = self._prepared.pop(upstream, None)
+        if judged is None or judged.known is not known or not judged.is_of(listing, server):
+            judged = self._last(upstream, listing, self._servers) or judging.judge(
+                known, self._servers, upstream, listing
+            )
+        self._note(upstream, judged.pinned)
+        last = self._judged.get(upstream)
+        self._judged[upstream] = replace(judged, known={}, pinned=Pinned(judged.pinned.pins, {}))
+        if last is None or last.verdict is not judged.verdict:
+            self._reports.say(upstream, judged.verdict)
+        return judged.verdict
+
+    async def prepare(
+        self, upstream: str, listing: Listing, servers: Mapping[str, ServerConfig] | None = None
+    ) -> Verdict:
+        """Work out beside the event loop what `judge` will say, if nothing changes until then.
+
+        Args:
+            servers: the configuration that is to be used then, if it is to be another.
+        """
+        servers = self._servers if servers is None else servers
+        known = self._pins
+        if servers[upstream].pin == "off" or known is None:
+            return decisions.unjudged(listing)
+        if (last := self._last(upstream, listing, servers)) is not None:
+            return last.verdict
+        judged = await anyio.to_thread.run_sync(judging.judge, known, servers, upstream, listing)
+        self._prepared[upstream] = judged
+        return judged.verdict
+
+    def _last(self, upstream: str, listing: Listing, servers: Mapping[str, ServerConfig]) -> Judged | None:
+        """What was said last, if it is still so."""
+        last = self._judged.get(upstream)
+        if last is None or self._pins is None or not last.is_of(listing, servers[upstream]):
+            return None
+        if judging.pins_now(self._pins, servers, upstream) is not last.pinned.pins:
+            return None
+        return replace(last, pinned=Pinned(last.pinned.pins, self._pins))
 
     async def run(self, on_pins: Callable[[], None]) -> None:
         """Keep the file, until cancelled.
@@ -116,45 +157,18 @@ class Pinning:
                     log.error("pins not saved", reason=reason)
                 self._trouble = reason
 
-    def _pinned(self, known: Mapping[str, Pins], upstream: str, server: str, listing: Listing) -> Pins:
-        """The upstream's pins, complete with the lists that are seen for the first time; too large ones are empty, so
-        that all they hold is new.
-
-        Args:
-            server: hash of its definition.
-        """
-        key = pin_file.key(known, upstream, server)
-        pins = pin_file.find(known, upstream, server, self._servers)
-        before = pins
-        if pins is not None:
-            pins = self._with_first_seen(upstream, pins, listing)
-        if pins is not None and KEYS.keys() <= {*pins.items, *listing.unknown}:
-            if key not in known or pins.server is None or pins is not before:
-                pins = replace(pins, server=server)
-                self._pins = {**known, key: pins}
-                self._unsaved.set()
-            return pins
-        added = replace(decisions.pins_of(listing), server=server)
-        joined = pin_file.joined(known, {key: pins} if pins is not None else {})
-        joined = pin_file.joined(joined, {key: added})
-        if pin_file.size(joined[key]) > pin_file.MAX_UPSTREAM_BYTES:
+    def _note(self, upstream: str, pinned: Pinned) -> None:
+        """Keep what was pinned, and say so."""
+        if pinned.is_too_large:
             self._say_too_large(upstream)
-            pins = pins or Pins()
-            return replace(pins, items={**{kind: {} for kind in KEYS}, **pins.items})
-        if any(other.removesuffix(f" {each.server}") == upstream for other, each in known.items() if other != key):
+        if pinned.has_namesake:
             log.warning("another server of the same name; it is pinned anew", upstream=upstream)
-        self._pins, pins = joined, joined[key]
-        self._unsaved.set()
-        log.info("definitions pinned", upstream=upstream, **{kind: len(some) for kind, some in pins.items.items()})
-        return pins
-
-    def _with_first_seen(self, upstream: str, pins: Pins, listing: Listing) -> Pins:
-        """The pins with what is seen for the first time of what other clients get, unless that is too large."""
-        seen = decisions.first_seen(pins, listing)
-        if seen is pins or pin_file.size(seen) <= pin_file.MAX_UPSTREAM_BYTES:
-            return seen
-        self._say_too_large(upstream)
-        return pins
+        if pinned.after is not self._pins:
+            self._pins = dict(pinned.after)
+            self._unsaved.set()
+        if pinned.is_new:
+            some = {kind: len(items) for kind, items in pinned.pins.items.items()}
+            log.info("definitions pinned", upstream=upstream, **some)
 
     def _say_too_large(self, upstream: str) -> None:
         if upstream not in self._too_large:

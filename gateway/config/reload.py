@@ -43,6 +43,8 @@ class Reloader:
     Args:
         current: changed by each reload.
         reread: reads the files again; called in a thread.
+        prepare: does what can be done for a configuration before it is in force, so that `apply` takes no longer than
+            it must.
         apply: brings about what `current` says by then. If it fails, it is called again with the next reload.
         on_asked: reads what else a SIGHUP asks to be read.
         observe: told of each file that was read and said something new, and whether it was usable.
@@ -52,12 +54,14 @@ class Reloader:
         self,
         current: Current,
         reread: Callable[[], Config],
+        prepare: Callable[[Config], Awaitable[None]],
         apply: Callable[[], None],
         on_asked: Callable[[], Awaitable[None]],
         observe: Callable[[bool], None],
     ) -> None:
         self._current = current
         self._reread = reread
+        self._prepare = prepare
         self._apply = apply
         self._on_asked = on_asked
         self._observe = observe
@@ -101,6 +105,7 @@ class Reloader:
                 new = await in_thread(self._reread)
                 self._files = new.files
                 self._keep_in_order(new)
+                await self._prepare(new)
                 self._take(new, asked=asked)
             except ConfigError as error:
                 self._files = self._also(error.files)

@@ -213,7 +213,10 @@ class Listening:
     async def _take_in(self, upstream: Upstream, announced: Collection[str]) -> None:
         if self._upstreams.get(upstream.name) is not upstream:
             return  # it does not serve yet, or not any more
-        listing = upstream.listing
+        await self._library.examine(upstream.name, upstream.listing)
+        if self._upstreams.get(upstream.name) is not upstream:
+            return
+        listing = upstream.listing  # perhaps it is another by now, which is examined at once then
         if _labels(listing) == self._library.labels.get(upstream.name, frozenset()):
             ownership = self._library.ownership
             affected = await self._library.take_in(upstream.name, listing)

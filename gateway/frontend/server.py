@@ -22,7 +22,7 @@ from gateway.catalogue.library import Library
 from gateway.catalogue.merge import Prefix
 from gateway.catalogue.pages import page
 from gateway.catalogue.repairs import for_handshake
-from gateway.config.models import GatewaySettings
+from gateway.config.models import GatewaySettings, ServerConfig
 from gateway.errors import (
     InvalidParams,
     MethodNotFound,
@@ -190,6 +190,10 @@ class Server:
         self._listening.end_streams(principals)
 
     # --- The configuration changes ------------------------------------------------------------------------------------
+
+    async def prepare(self, servers: Mapping[str, ServerConfig], prefix: Prefix) -> None:
+        """Make beside the event loop what `configure` will need."""
+        await self._library.prepare(servers, prefix, [(each.name, each.listing) for each in self._upstreams.values()])
 
     def configure(self, settings: GatewaySettings, rules: Sequence[Rule], prefix: Prefix) -> None:
         """Take up other settings, rules and upstreams, and tell everybody which of the lists they see have changed."""

@@ -1,6 +1,7 @@
 """The merged catalogue is put together from what each upstream contributes: the same as if merged from scratch, and at
 the cost of what changed."""
 
+import threading
 from dataclasses import fields
 from typing import Any
 
@@ -9,6 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from gateway.access.policy import Grant, Policy, Rule
+from gateway.catalogue import library as module
 from gateway.catalogue.intake import UpstreamItems
 from gateway.catalogue.library import Library
 from gateway.catalogue.merge import merge
@@ -130,3 +132,28 @@ async def test_a_rule_that_changes_meanwhile_counts() -> None:
         server = ServerConfig.model_validate({"command": "x", "tools": {"deny": ["blame"]}})
         library.configure({"git": server}, "upstream", [])
     assert published(library.view(None, EVERYTHING), "tools") == ["git__log"]
+
+
+@pytest.mark.anyio
+async def test_what_a_configuration_needs_can_be_made_before_it_is_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_loop: list[str] = []
+    merge = module.merge
+
+    def counted(items: Any, *rest: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            on_loop.append(items[0].name)
+        return merge(items, *rest)
+
+    library, lists = Library({"git": SERVER, "time": SERVER}, "upstream"), {"git": listing("log", "blame")}
+    library.update([*lists.items(), ("time", listing("now"))])
+    monkeypatch.setattr(module, "merge", counted)
+    denying = {"git": ServerConfig.model_validate({"command": "x", "tools": {"deny": ["blame"]}}), "time": SERVER}
+    await library.prepare(denying, "upstream", lists.items())
+    assert "git__blame" in published(library.view(None, EVERYTHING), "tools")
+    library.configure(denying, "upstream", lists.items())
+    assert on_loop == []
+    assert published(library.view(None, EVERYTHING), "tools") == ["git__log", "time__now"]
+    await library.prepare({"git": SERVER, "time": SERVER}, "upstream", lists.items())
+    library.configure({"git": SERVER, "time": SERVER}, "upstream", [("git", listing("other"))])
+    assert "git" in on_loop, "it is another listing"
+    assert published(library.view(None, EVERYTHING), "tools") == ["git__other", "time__now"]

@@ -1,5 +1,6 @@
 """Upstreams held to their pins over time: what is first seen, what is said of changes, and a file that others write."""
 
+import threading
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 
 from gateway import jsonrpc
 from gateway.app import Gateway
-from gateway.catalogue import pin_reports, pinning
+from gateway.catalogue import judging, pin_reports, pinning
 from gateway.catalogue import pins as decisions
 from gateway.catalogue.catalogue import Owner
 from gateway.catalogue.library import Library
@@ -95,6 +96,54 @@ def test_each_upstream_goes_by_its_own_setting(path: Path) -> None:
     assert {name: len(verdict.changes) for name, verdict in verdicts.items()} == {"off": 0, "warn": 2, "block": 2}
     assert verdicts["off"].listing is verdicts["warn"].listing is LATER
     assert verdicts["block"].listing == FIRST
+
+
+@pytest.fixture
+def judgements(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """A list that grows with each listing that is compared: whether on the loop."""
+    done: list[bool] = []
+    judge = judging.judge
+
+    def counted(*args: Any) -> judging.Judged:
+        done.append(threading.current_thread() is threading.main_thread())
+        return judge(*args)
+
+    monkeypatch.setattr(judging, "judge", counted)
+    return done
+
+
+async def test_a_listing_can_be_compared_beside_the_loop_and_then_is_not_again(
+    path: Path, judgements: list[bool]
+) -> None:
+    counts = Counts()
+    pins = pinning_of(path, counts, a="warn", b="warn")
+    for listing in (FIRST, LATER):
+        prepared = await pins.prepare("a", listing)
+        assert judgements.pop() is False
+        assert pins.judge("a", listing) is prepared
+        assert pins.judge("a", listing) is prepared is await pins.prepare("a", listing)
+        assert judgements == []
+    assert counts == {("a", "changed"): 1, ("a", "new"): 1}
+    await pins.save()
+    assert b"Adds." in content(path)
+
+
+async def test_what_was_prepared_does_not_count_if_something_changed_since(path: Path, judgements: list[bool]) -> None:
+    pins = pinning_of(path, a="warn", b="warn")
+    await pins.prepare("a", FIRST)
+    pins.judge("b", FIRST)  # which is pinned
+    assert pins.judge("a", FIRST).changes == ()
+    assert judgements == [False, True, True]
+    await pins.prepare("a", LATER)
+    assert len(pins.judge("a", replace(LATER, tools=(*LATER.tools, tool("div")))).changes) == 3
+    blocking = {name: server(pin="block") for name in ("a", "b")}
+    assert (await pins.prepare("a", LATER, blocking)).listing == FIRST
+    assert pins.judge("a", LATER).listing is LATER, "it is not in force"
+    await pins.prepare("a", LATER, blocking)
+    pins.use(blocking)
+    judgements.clear()
+    assert pins.judge("a", LATER).listing == FIRST
+    assert judgements == []
 
 
 async def test_what_is_off_is_not_pinned(path: Path) -> None:
@@ -271,7 +320,7 @@ async def test_what_is_too_large_to_be_pinned_is_as_if_it_were_new_and_the_other
 
 async def test_an_approval_counts_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pins = pinning_of(path, a="block")
-    library = Library({"a": server()}, "upstream", pins.judge)
+    library = Library({"a": server()}, "upstream", pins)
     library.update([("a", FIRST)])
     library.update([("a", LATER)])
     assert published(library.whole(None), "tools") == ["a__add"]
@@ -413,7 +462,7 @@ def library(path: Path) -> Library:
         capabilities=first.capabilities,
     )
     pins = pinning_of(path, a="block", b="block")
-    library = Library({"a": server(), "b": server()}, "upstream", pins.judge)
+    library = Library({"a": server(), "b": server()}, "upstream", pins)
     library.update([("a", first), ("b", Listing(tools=(tool("add"),)))])
     library.update([("a", later)])
     return library

@@ -28,9 +28,12 @@ class Followed:
         write(text)
         self.current = Current(self._read())
         self.applied: list[Config] = []
+        self.prepared: list[Config] = []
         self.seen: list[bool] = []
         self.asked = False
-        self._reloader = Reloader(self.current, self._read, self._apply, self._on_asked, self.seen.append)
+        self._reloader = Reloader(
+            self.current, self._read, self._prepare, self._apply, self._on_asked, self.seen.append
+        )
         self.run = self._reloader.run
         self.first = self.current.loaded_at
 
@@ -49,6 +52,9 @@ class Followed:
 
     async def _on_asked(self) -> None:
         self.asked = True
+
+    async def _prepare(self, config: Config) -> None:
+        self.prepared.append(config)
 
     def _apply(self) -> None:
         self.applied.append(self.current.config)
@@ -174,3 +180,12 @@ async def test_the_files_to_follow_are_those_that_a_refused_configuration_needs_
     await it.becomes("servers: {a: {command: a, env_file: absent.env}, b: {command: b, env_file: late.env}}")
     followed: list[Any] = it._reloader._files  # pyright: ignore[reportPrivateUsage]
     assert {path.name for path in followed} == {"servers.yaml", "absent.env", "late.env"}
+
+
+async def test_what_can_be_done_before_it_is_in_force_is() -> None:
+    followed = Followed(GOOD)
+    await followed.becomes(BETTER)
+    [prepared] = followed.prepared
+    assert prepared.enabled == followed.applied[0].enabled
+    await followed.becomes(BAD)
+    assert len(followed.prepared) == 1, "what is refused needs none"
