@@ -9,7 +9,6 @@ one run.
 """
 
 import argparse
-import os
 import random
 import statistics
 import sys
@@ -23,6 +22,7 @@ from typing import Final
 import anyio
 
 from tests.bench.agents import HEAD, connected
+from tests.bench.processes import usage
 from tests.interaction._gateway import config_file
 from tests.support import ROOT, command, free_port, listens, run_process
 
@@ -42,11 +42,6 @@ def gateway(folder: Path) -> Generator[tuple[int, int]]:
         argv = command("gateway", "serve", "--port", str(port), "-c", str(config))
         with run_process(argv, ready=lambda: listens(port), env={"PYTHONPATH": str(folder)}, cwd=folder) as process:
             yield port, process.pid
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def pings(port: int, until: Callable[[], bool]) -> list[float]:
@@ -74,9 +69,9 @@ def after(seconds: float) -> Callable[[], bool]:
 async def cost(port: int, pid: int, seconds: float) -> float:
     """Microseconds of CPU for one ping."""
     await pings(port, after(0.3))
-    before = cpu_seconds(pid)
+    before = usage(pid).cpu
     done = len(await pings(port, after(seconds)))
-    return (cpu_seconds(pid) - before) / done * 1e6
+    return (usage(pid).cpu - before) / done * 1e6
 
 
 async def slow(port: int, number: int) -> tuple[list[float], list[float], float]:

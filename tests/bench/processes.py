@@ -35,7 +35,7 @@ class Usage:
 
 def usage(pid: int) -> Usage:
     """Of a process and its descendants, those aside that are the benchmark's own servers."""
-    found = [each for each in [pid, *descendants(pid)] if each == pid or OURS not in _command_line(each)]
+    found = [each for each in [pid, *descendants(pid)] if each == pid or OURS not in command_line(each)]
     return Usage(sum(map(_cpu, found)), sum(map(_memory, found)))
 
 
@@ -61,7 +61,8 @@ def _memory(pid: int) -> int:
     return 0
 
 
-def _command_line(pid: int) -> str:
+def command_line(pid: int) -> str:
+    """Empty if there is no such process."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     return ""

@@ -33,6 +33,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import CircuitOpen, UpstreamLost, UpstreamUnavailable
 from tests.bench.agents import Connection, connected
+from tests.bench.processes import command_line, descendants
 from tests.interaction._gateway import PATIENT, child, http_gateway
 from tests.interaction._wire import INITIALIZED, request
 from tests.servers.peers import OPENING
@@ -123,8 +124,8 @@ class Soak:
         """Kill the server behind the pipe, now and then."""
         while every:
             await anyio.sleep(every)
-            for pid in _descendants(self.pid):
-                if "fixture_stdio" in _command_line(pid):
+            for pid in descendants(self.pid):
+                if "fixture_stdio" in command_line(pid):
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                         self.kills += 1
@@ -146,7 +147,7 @@ class Soak:
         answer = await connection.exchange(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         families = text_string_to_metric_families(answer.body.decode())
         metrics = {sample.name: sample.value for family in families for sample in family.samples}
-        children = _descendants(self.pid)
+        children = descendants(self.pid)
         return Sample(
             time.monotonic() - self.began,
             self.calls,
@@ -166,21 +167,6 @@ def _outcome(status: int, body: bytes, text: str) -> str:
     if "error" in answer:
         return f"error {answer['error']['code']}"
     return "ok" if answer["result"]["content"][0]["text"] == text else "a wrong answer"
-
-
-def _descendants(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for each in map(int, task.read_text().split()):
-                found += [each, *_descendants(each)]
-    return found
-
-
-def _command_line(pid: int) -> str:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    return ""
 
 
 def _state(pid: int) -> str:

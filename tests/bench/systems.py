@@ -28,6 +28,9 @@ NGINX: Final = "nginx"
 HUB_NAME: Final = "mcp-hub"
 FASTMCP_NAME: Final = "FastMCP proxy"
 
+PEERS: Final = {HUB_NAME, FASTMCP_NAME}
+"""Without these there is still something to compare with."""
+
 KEY: Final = "bench-" + "k" * 42
 BEARER: Final = ("Authorization: Bearer bench",)
 EVERYTHING: Final[dict[str, Any]] = {
@@ -70,7 +73,11 @@ def started(system: System, folder: Path) -> Generator[int]:
     argv = [str(each) for each in system.argv]
     with running(argv, log, cpu=TESTED_CPU, env=system.env) as process:
         _wait_listening(process.poll, system.address.port, log)
-        yield process.pid
+        try:
+            yield process.pid
+        except Exception as error:
+            error.add_note(f"--- the last words of {system.name}\n{tail(log)}")
+            raise
 
 
 @contextmanager
