@@ -1,10 +1,13 @@
 """The benchmark measures what it says: answers are checked, and what was found is written down in full."""
 
+import json
+from pathlib import Path
 from xml.etree import ElementTree
 
 import orjson
 import pytest
 
+from tests.bench import guard
 from tests.bench.answers import answering, tools
 from tests.bench.load import Measured, Work, Wrong
 from tests.bench.report import chart, page
@@ -55,3 +58,13 @@ def test_a_page_has_every_row_and_every_system() -> None:
     ):
         assert expected in written
     assert "this & that" in "".join(ElementTree.fromstring(chart("µs", {"this & that": 3.0})).itertext())
+
+
+@pytest.mark.parametrize(("now", "holds"), [(2.0, True), (2.6, True), (2.61, False)])
+def test_the_guard_bears_a_third_more_than_what_is_committed(
+    now: float, holds: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "COMMITTED", tmp_path / "committed.json")
+    guard.COMMITTED.write_text(json.dumps({"modern": 2.0, "handshake": 2.0}))
+    monkeypatch.setattr(guard, "measured", lambda: {"modern": 2.0, "handshake": now})
+    assert guard.guard() is holds
