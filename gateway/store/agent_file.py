@@ -2,7 +2,8 @@
 
 The file decides. Whoever adds or removes applies that to what the file says by then, and everybody follows it; nothing
 is ever written back from memory, so what one gateway has revoked no other brings to life again. What is removed and
-cannot be written (a full disk) counts here at once, is tried again, and once more at the end.
+cannot be written (a full disk) counts here at once, is noted in a journal that takes no more room and that every
+gateway reads with the file, and is tried again, once more at the end.
 """
 
 import errno
@@ -20,7 +21,7 @@ import structlog
 from gateway import blocking, jsonrpc
 from gateway.blocking import in_thread, within
 from gateway.errors import NotSaved
-from gateway.store import files
+from gateway.store import files, journal
 from gateway.store.agents import AgentSession, MemoryAgentStore
 
 log = structlog.stdlib.get_logger("gateway.store")
@@ -59,6 +60,7 @@ class FileAgentStore(MemoryAgentStore):
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         super().__init__(clock)
         self._path = path
+        self._journal = path.with_suffix(".revoked")
         self._lock = anyio.Lock()
         self._pending = _Changes()
         self._asked = 0
@@ -66,8 +68,8 @@ class FileAgentStore(MemoryAgentStore):
         self._trouble = ""
         self._gone: list[str] = []
         """Those that others have removed, and `follow` has not told of yet."""
-        self._seen = files.signature(path)
-        self._sessions = _load(path)
+        self._seen = self._signature()
+        self._sessions = self._load()
 
     async def add(self, session: AgentSession, cap: int) -> bool:
         """
@@ -94,11 +96,11 @@ class FileAgentStore(MemoryAgentStore):
         if self._pending.removed:
             with suppress(NotSaved):  # it is logged
                 await self._save("")
-        signature = await in_thread(files.signature, self._path)
+        signature = await in_thread(self._signature)
         if signature != self._seen:
             async with self._lock:
                 try:
-                    self._use(await in_thread(_read, self._path), _Changes())
+                    self._use(await in_thread(self._read), _Changes())
                     self._seen = signature
                 except OSError as error:
                     self._log_once("agent sessions cannot be read; those from before stay", error)
@@ -135,10 +137,22 @@ class FileAgentStore(MemoryAgentStore):
                 except OSError as error:
                     if error.errno == errno.ETIMEDOUT:
                         self._pending.removed |= dict.fromkeys(changes.added)  # they may be written yet
+                    elif not changes.added and await self._note(changes.removed):
+                        self._log_once("agent sessions not saved; what was revoked is noted beside them", error)
+                        self._done = upto
+                        return
                     raise self._not_saved(otherwise, error) from None
                 if self._trouble:
                     log.info("agent sessions saved", path=str(self._path))
                 self._done, self._trouble = upto, ""
+
+    async def _note(self, ids: Collection[str]) -> bool:
+        """Have these outlive a restart although the file cannot be written. Returns whether they do."""
+        try:
+            await within(blocking.SAVE_SECONDS, journal.note, self._journal, ids)
+        except OSError:
+            return False
+        return True
 
     def _not_saved(self, otherwise: str, error: OSError) -> NotSaved:
         self._log_once("agent sessions not saved", error)
@@ -164,10 +178,12 @@ class FileAgentStore(MemoryAgentStore):
             in_place: whether to write over the file where there is no room for another.
         """
         sessions: Sessions = {}
+        noted = set[str]()
 
         def change(data: bytes | None) -> bytes:
-            nonlocal sessions
-            sessions = _changed(_decode(self._path, data), changes, self._clock())
+            nonlocal sessions, noted
+            noted = journal.read(self._journal)
+            sessions = _changed(_without(_decode(self._path, data), noted), changes, self._clock())
             return _encode(sessions.values())
 
         try:
@@ -176,6 +192,34 @@ class FileAgentStore(MemoryAgentStore):
             if not in_place or error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             files.update(self._path, change, files.overwrite)
+        with suppress(OSError):  # the next write does it
+            if sessions:
+                journal.make(self._journal)  # while there is room
+            if noted:
+                journal.clear(self._journal, noted)
+        return sessions
+
+    def _signature(self) -> object:
+        return files.signature(self._path), files.signature(self._journal)
+
+    def _read(self) -> Sessions:
+        """
+        Raises:
+            OSError: it is there and cannot be read.
+        """
+        noted = journal.read(self._journal)
+        with suppress(FileNotFoundError):
+            return _without(_decode(self._path, blocking.read(self._path)), noted)
+        return {}
+
+    def _load(self) -> Sessions:
+        try:
+            sessions = self._read()
+            self._pending.removed = dict.fromkeys(journal.read(self._journal))
+            with suppress(FileNotFoundError):
+                os.chmod(self._path, 0o600)
+        except OSError as error:
+            return _unusable(self._path, _reason(error))
         return sessions
 
 
@@ -190,26 +234,6 @@ def _changed(sessions: Sessions, changes: _Changes, now: float) -> Sessions:
 
 def _without(sessions: Sessions, removed: Collection[str]) -> Sessions:
     return {id: session for id, session in sessions.items() if id not in removed}
-
-
-def _load(path: Path) -> Sessions:
-    try:
-        sessions = _read(path)
-        with suppress(FileNotFoundError):
-            os.chmod(path, 0o600)
-    except OSError as error:
-        return _unusable(path, _reason(error))
-    return sessions
-
-
-def _read(path: Path) -> Sessions:
-    """
-    Raises:
-        OSError: it is there and cannot be read.
-    """
-    with suppress(FileNotFoundError):
-        return _decode(path, blocking.read(path))
-    return {}
 
 
 def _decode(path: Path, data: bytes | None) -> Sessions:

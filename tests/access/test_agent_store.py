@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from gateway import blocking
 from gateway.errors import NotSaved
-from gateway.store import files
+from gateway.store import files, journal
 from gateway.store.agent_file import FileAgentStore
 from gateway.store.agents import AgentSession, AgentStore, MemoryAgentStore
 
@@ -85,7 +85,7 @@ async def test_a_file_brings_everything_back_as_it_was(path: Path, clock: Clock)
     await store.remove(["1"])
     assert await FileAgentStore(path, clock).sessions() == [TWO, OTHER]
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-    assert os.listdir(path.parent) == [path.name]
+    assert sorted(os.listdir(path.parent)) == [path.name, "agents.revoked"]
 
 
 async def test_changes_at_once_are_all_written(path: Path, clock: Clock) -> None:
@@ -121,8 +121,20 @@ async def test_who_hangs_up_while_revoking_has_revoked(path: Path, clock: Clock)
     assert await FileAgentStore(path, clock).get("1") is None
 
 
-def fail(path: Path, data: bytes) -> None:
+def fail(path: Path, data: object) -> None:
     raise OSError(28, "No space left on device")
+
+
+def entries(path: Path) -> int:
+    return path.read_bytes().count(b'"id"')
+
+
+def fill(patch: pytest.MonkeyPatch, *, at_all: bool = False) -> None:
+    """The disk is full; `at_all`: nothing can be written in place either."""
+    patch.setattr(files, "replace", fail)
+    patch.setattr(files, "create", fail)
+    if at_all:
+        patch.setattr(journal, "note", fail)
 
 
 async def test_what_cannot_be_written_was_not_added(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +153,7 @@ async def test_a_removal_that_cannot_be_written_counts_here_and_is_written_later
     store = FileAgentStore(path, clock)
     await store.add(ONE, 10)
     with monkeypatch.context() as patch:
-        patch.setattr(files, "replace", fail)
+        fill(patch, at_all=True)
         with pytest.raises(NotSaved):
             await store.remove(["1"])
     assert await store.get("1") is None
@@ -155,7 +167,7 @@ async def test_a_removal_that_cannot_be_written_is_kept_until_it_can_be(
     store = FileAgentStore(path, clock)
     await store.add(ONE, 10)
     with monkeypatch.context() as patch, capture_logs() as logs:
-        patch.setattr(files, "replace", fail)
+        fill(patch, at_all=True)
         for _ in range(2):
             with pytest.raises(NotSaved, match="No space left on device"):
                 await store.remove(["1"])
@@ -173,11 +185,64 @@ async def test_on_a_disk_that_stays_full_a_removal_is_written_over_the_file_at_t
     store = FileAgentStore(path, clock)
     await store.add(ONE, 10)
     await store.add(OTHER, 10)
-    monkeypatch.setattr(files, "replace", fail)
+    fill(monkeypatch, at_all=True)
     with pytest.raises(NotSaved):
         await store.remove(["1"])
     await store.aclose()
     assert await FileAgentStore(path, clock).sessions() == [OTHER]
+
+
+async def test_what_is_removed_on_a_full_disk_stays_dead_though_nothing_is_closed(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after kill -9; and other gateways follow."""
+    store, other = FileAgentStore(path, clock), FileAgentStore(path, clock)
+    for session in (ONE, TWO, OTHER):
+        await store.add(session, 10)
+    await other.follow()
+    with monkeypatch.context() as patch:
+        fill(patch)
+        with capture_logs() as logs:
+            for _ in range(2):
+                await store.remove(["1", "2"])
+                await store.follow()
+        assert [entry["revoked"] for entry in logs] == [["1", "2"]]
+        assert sorted(await other.follow()) == ["1", "2"]
+        for each in (other, again := FileAgentStore(path, clock)):
+            assert await each.sessions() == [OTHER]
+            with pytest.raises(NotSaved):
+                await each.add(replace(ONE, id="4"), 10)
+            await each.follow()
+            assert await each.sessions() == [OTHER]
+    assert entries(path) == 3, "still as it was"
+    await again.follow()
+    assert entries(path) == 1
+    assert journal.read(path.with_suffix(".revoked")) == set()
+    assert await FileAgentStore(path, clock).sessions() == [OTHER]
+
+
+def test_a_journal_holds_so_many_and_loses_none_to_a_torn_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "SLOTS", 3)
+    with pytest.raises(FileNotFoundError):
+        journal.note(path, ["a"])
+    journal.make(path)
+    size = path.stat().st_size
+    journal.note(path, ["a", "b" * 32])
+    journal.note(path, ["a", "c"])
+    journal.make(path)
+    assert journal.read(path) == {"a", "b" * 32, "c"}
+    for no_room in ("d", "e" * 60):
+        with pytest.raises(OSError, match="No space"):
+            journal.note(path, [no_room])
+    data = path.read_bytes()
+    at = data.index(b"b" * 32)
+    path.write_bytes(data[: at + 16] + b"\0" * 16 + data[at + 32 :])
+    assert journal.read(path) == {"a", "c"}
+    journal.note(path, ["d"])
+    journal.clear(path, {"a", "unknown"})
+    assert journal.read(path) == {"c", "d"}
+    assert path.stat().st_size == size
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 async def test_a_file_that_cannot_be_written_for_long_holds_up_nobody(
@@ -247,7 +312,9 @@ async def test_a_file_that_cannot_be_read_for_a_while_ends_nobody(path: Path, cl
 
 Steps = list[tuple[str, int]]
 """What is done, and at which of two gateways."""
-STEPS = st.lists(st.tuples(st.sampled_from(["add", "remove", "restart", "follow", "full"]), st.integers(0, 1)))
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["add", "remove", "restart", "kill", "follow", "full", "fuller"]), st.integers(0, 1))
+)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -268,11 +335,18 @@ async def test_what_was_removed_never_comes_back(tmp_path_factory: pytest.TempPa
         elif step == "full" and (known := await store.sessions()):
             kept.pop(known[0].id, None)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(files, "replace", fail)
+                fill(patch)
+                await store.remove([known[0].id])
+        elif step == "fuller" and (known := await store.sessions()):
+            kept.pop(known[0].id, None)
+            with pytest.MonkeyPatch.context() as patch:
+                fill(patch, at_all=True)
                 with pytest.raises(NotSaved):
                     await store.remove([known[0].id])
-        elif step == "restart":
-            await store.aclose()
+            await store.follow()  # or nobody but this one would know
+        elif step in ("restart", "kill"):
+            if step == "restart":
+                await store.aclose()
             stores[which] = FileAgentStore(path, clock)
         else:
             await store.follow()
