@@ -20,7 +20,7 @@ from gateway.access.delegation import share, within
 from gateway.access.signing_key import SigningKey, SigningKeys
 from gateway.errors import InsufficientScope, InvalidParams, NotFound, NotSaved, RateLimited, Unauthenticated
 from gateway.request import ADMIN, SCOPES, Principal
-from gateway.store import files
+from gateway.store import files, journal
 from gateway.store.agent_file import FileAgentStore
 from gateway.store.agents import AgentSession, MemoryAgentStore
 from tests.support import wait_until
@@ -468,11 +468,12 @@ async def test_a_revocation_that_cannot_be_kept_says_so_and_can_be_asked_for_aga
     tokens = start()
     token, session = await tokens.register(ALICE, "agent", "1")
 
-    def fail(path: Path, data: bytes) -> None:
+    def fail(path: Path, data: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "replace", fail)
+        patch.setattr(journal, "note", fail)
         for _ in range(2):
             with pytest.raises(NotSaved, match="a restart would undo it"):
                 await tokens.revoke(session.id, ALICE)
@@ -490,7 +491,7 @@ async def test_no_file_holds_a_token_and_all_are_their_owners_only(start: Start,
     token, _ = await tokens.register(ALICE, "agent", "1")
     await rotate(tokens, tmp_path)
     written = {name: tmp_path / "state" / name for name in os.listdir(tmp_path / "state")}
-    assert set(written) == {"agents.json", "signing_keys.json"}
+    assert set(written) == {"agents.json", "agents.revoked", "signing_keys.json"}
     header, payload, signature = token.split(".")
     for path in written.values():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
