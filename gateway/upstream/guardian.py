@@ -23,6 +23,8 @@ class Guardian:
     """One per gateway; started with the first child, 7 MB. Does nothing on Windows, which has no process groups."""
 
     def __init__(self) -> None:
+        self.starting = anyio.Lock()
+        """Held by whoever starts a program."""
         self._process: subprocess.Popen[bytes] | None = None
         self._marks: dict[int, str] = {}
         """The servers there are."""

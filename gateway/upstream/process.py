@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.guardian_process import MARK
@@ -157,19 +158,21 @@ async def spawn(program: Program, output: Output, guardian: Guardian) -> Child:
     command = shutil.which(command, path=environment.get("PATH"))
     if command is None:
         raise SpawnError(f"{program.command!r} is not an executable on PATH; install it or give its full path")
-    try:
-        _, child = await asyncio.get_running_loop().subprocess_exec(
-            lambda: Child(output, guardian),
-            command,
-            *program.args,
-            env=environment,
-            cwd=program.cwd,
-            start_new_session=sys.platform != "win32",
-            creationflags=_NEW_GROUP_ON_WINDOWS,
-        )
-    except OSError as error:
-        raise SpawnError(f"{program.command!r} could not be started: {error.strerror}") from None
-    guardian.watch(child.pid, environment[MARK])
+    async with guardian.starting:
+        await checkpoint()  # to start a program holds everything up, so there is one between two rounds of the loop
+        try:
+            _, child = await asyncio.get_running_loop().subprocess_exec(
+                lambda: Child(output, guardian),
+                command,
+                *program.args,
+                env=environment,
+                cwd=program.cwd,
+                start_new_session=sys.platform != "win32",
+                creationflags=_NEW_GROUP_ON_WINDOWS,
+            )
+        except OSError as error:
+            raise SpawnError(f"{program.command!r} could not be started: {error.strerror}") from None
+        guardian.watch(child.pid, environment[MARK])
     return child
 
 

@@ -162,6 +162,37 @@ if "linger" in sys.argv:
     return child, pids
 
 
+async def test_of_many_that_start_one_does_between_two_rounds_of_the_loop() -> None:
+    """To start one takes milliseconds, in which nothing else happens."""
+
+    class Counting(Guardian):
+        started = 0
+
+        def watch(self, pid: int, mark: str = "") -> None:
+            self.started += 1
+            super().watch(pid, mark)
+
+    guardian, children, most, before = Counting(), list[Child](), 0, 0
+
+    async def start_one() -> None:
+        children.append(await spawn(python("import sys; sys.stdin.read()"), Heard(), guardian))
+
+    try:
+        async with anyio.create_task_group() as tg:
+            for _ in range(8):
+                tg.start_soon(start_one)
+            with anyio.fail_after(DEADLINE):
+                while len(children) < 8:
+                    before = guardian.started
+                    await anyio.lowlevel.checkpoint()
+                    most = max(most, guardian.started - before)
+    finally:
+        for child in children:
+            await child.end()
+        await guardian.aclose()
+    assert most == 1
+
+
 @pytest.mark.parametrize("args", [[], ["linger"], ["linger", "ignore"], ["leave"]])
 async def test_nothing_of_it_is_left(args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "EXIT_SECONDS", 0.1)
