@@ -31,7 +31,6 @@ from gateway.config.models import Config, ServerConfig
 from gateway.config.reload import Current, Reloader
 from gateway.config.settings import is_loopback
 from gateway.errors import ConfigError, GatewayError, InsufficientScope
-from gateway.frontend import asgi
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.backlog import backlogs_of
 from gateway.frontend.connections import bounds_of
@@ -41,8 +40,7 @@ from gateway.frontend.http import HttpFront
 from gateway.frontend.listener import Listener
 from gateway.frontend.overload import Overload
 from gateway.frontend.places import Places
-from gateway.frontend.rest import metrics_app, rest_app
-from gateway.frontend.rest.shell import App
+from gateway.frontend.rest import Rest, fail, metrics_app, rest_app
 from gateway.frontend.server import Server
 from gateway.frontend.sessions import Sessions
 from gateway.frontend.sse import LegacySse
@@ -269,8 +267,8 @@ class Gateway:
             tg.start_soon(entry.run)
             tg.start_soon(sessions.sweep)
             if aside is not None:
-                await tg.start(aside.serve, asgi.served(metrics_app(self.metrics, guard), settings.max_request_bytes))
-            await tg.start(listener.serve, asgi.served(front, settings.max_request_bytes))
+                await tg.start(aside.serve, metrics_app(self.metrics, guard), fail)
+            await tg.start(listener.serve, front, front.fail)
             on_listening(listener.url)
             await stop.wait()
             await self._leave(listener, sessions, sse)
@@ -280,7 +278,7 @@ class Gateway:
         loopback = is_loopback(settings.host)
         return Entry(settings, loopback=loopback, on_revoked=on_revoked, observe=self.metrics.limit_decided)
 
-    def _build_rest(self, entry: Entry) -> App:
+    def _build_rest(self, entry: Entry) -> Rest:
         return rest_app(
             self.current,
             self.upstreams,

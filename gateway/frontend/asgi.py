@@ -1,6 +1,6 @@
 """ASGI applications behind our own server: what FastAPI needs of ASGI, and no more."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway.frontend.http_request import HttpRequest
@@ -11,20 +11,15 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def served(app: App, max_body: int) -> Callable[[HttpRequest], Coroutine[Any, Any, None]]:
-    """What a listener serves for an application, whose requests have no larger bodies than that."""
-
-    async def handle(request: HttpRequest) -> None:
-        await run(app, request, max_body, abort=request.abort, unread=request)
-
-    return handle
-
-
-async def run(app: App, request: HttpRequest, max_body: int, **more: Any) -> None:
+async def run(app: App, request: HttpRequest, body: bytes, **more: Any) -> None:
     """Have an application answer one request.
 
     Args:
+        body: the request's.
         more: for its scope.
+
+    Raises:
+        RuntimeError: it did not.
     """
     scope: Scope = {
         "type": "http",
@@ -41,26 +36,22 @@ async def run(app: App, request: HttpRequest, max_body: int, **more: Any) -> Non
         "server": None,
         **more,
     }
-    exchange = _Exchange(request, max_body)
+    exchange = _Exchange(request, body)
     await app(scope, exchange.receive, exchange.send)
+    if not (request.answered or request.gone):
+        raise RuntimeError("The application has not answered.")
 
 
 class _Exchange:
     """`receive` and `send` for one request."""
 
-    def __init__(self, request: HttpRequest, max_body: int) -> None:
+    def __init__(self, request: HttpRequest, body: bytes) -> None:
         self._request = request
-        self._max_body = max_body
-        self._received = False
+        self._body: bytes | None = body
 
     async def receive(self) -> dict[str, Any]:
-        """
-        Raises:
-            PayloadTooLarge, InvalidRequest: as `HttpRequest.read`.
-        """
-        if not self._received:
-            self._received = True
-            body = await self._request.read(self._max_body)
+        if self._body is not None:
+            body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
         await self._request.until_over()
         return {"type": "http.disconnect"}

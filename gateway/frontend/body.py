@@ -5,7 +5,8 @@ from typing import Any, Final, cast
 
 from gateway import jsonrpc
 from gateway.errors import InvalidRequest, ParseError, PayloadTooLarge, UnsupportedMediaType
-from gateway.frontend.exchange import Receive
+from gateway.frontend.http_head import JSON
+from gateway.frontend.http_request import HttpRequest
 from gateway.jsonrpc import Message, as_object
 from gateway.protocol import META_CLIENT_CAPABILITIES
 
@@ -17,27 +18,35 @@ MAX_ID: Final = 1024
 """Characters of an id or a progress token: it is kept, and repeated with each message about its request."""
 
 
-async def read_message(headers: Mapping[str, str], receive: Receive, cap: int) -> Message:
+async def read_message(request: HttpRequest, cap: int) -> Message:
     """The one JSON-RPC message a POST carries.
 
     Raises:
         UnsupportedMediaType, PayloadTooLarge, ParseError, InvalidRequest: what it says.
     """
-    messages = await read_messages(headers, receive, cap)
+    check_form(request.headers)
+    messages = messages_of(await read_body(request, cap))
     if isinstance(messages, list):
         raise InvalidRequest(NO_BATCHES)
     return messages
 
 
-async def read_messages(headers: Mapping[str, str], receive: Receive, cap: int) -> Message | list[object]:
+def check_form(headers: Mapping[str, str]) -> None:
+    """
+    Raises:
+        UnsupportedMediaType: it is not JSON that a request carries.
+    """
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        raise UnsupportedMediaType(f"Content-Type must be {JSON}.")
+
+
+def messages_of(body: bytes) -> Message | list[object]:
     """What a POST carries: one message, or a batch that `check_batch` has yet to look at.
 
     Raises:
-        UnsupportedMediaType, PayloadTooLarge, ParseError, InvalidRequest: what it says.
+        ParseError, InvalidRequest: what it says.
     """
-    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise UnsupportedMediaType("Content-Type must be application/json.")
-    message = decode(await read_body(headers, receive, cap))
+    message = decode(body)
     if isinstance(message, list):
         return cast("list[object]", message)
     return check_shape(_unwrap(as_object(message)))
@@ -122,27 +131,23 @@ def _mended_capabilities(value: object, levels: int = 3) -> object:
     return jsonrpc.mended(value)
 
 
-async def read_body(headers: Mapping[str, str], receive: Receive, cap: int) -> bytes:
+async def read_body(request: HttpRequest, cap: int) -> bytes:
     """
     Raises:
-        UnsupportedMediaType: it is encoded; nothing is decompressed here, so that no bomb goes off.
-        PayloadTooLarge, InvalidRequest: what it says.
+        UnsupportedMediaType, PayloadTooLarge, InvalidRequest: what it says.
+    """
+    check_size(request.headers, cap)
+    return await request.read(cap)
+
+
+def check_size(headers: Mapping[str, str], cap: int) -> None:
+    """
+    Raises:
+        UnsupportedMediaType: the body is encoded; nothing is decompressed here, so that no bomb goes off.
+        PayloadTooLarge: it is larger than that, by what its headers say.
     """
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Content-Encoding is not supported; send the body as it is.")
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > cap:
         raise PayloadTooLarge(cap)
-    pieces: list[bytes] = []
-    size = 0
-    more = True
-    while more:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            raise InvalidRequest("The client left before its request was complete.")
-        pieces.append(event.get("body", b""))
-        size += len(pieces[-1])
-        more = event.get("more_body", False)
-        if size > cap:
-            raise PayloadTooLarge(cap)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -170,6 +170,8 @@ class Connection(asyncio.Protocol):
             self._stall.cancel()
             self._stall = None
         self._on_writable()
+        if self._requests and (on_writable := self._requests[0].on_writable) is not None:
+            on_writable()
         self._advance()
 
     # --- httptools ----------------------------------------------------------------------------------------------------
@@ -275,6 +277,10 @@ class Connection(asyncio.Protocol):
     @property
     def is_ending(self) -> bool:
         return self._all.is_ending or (self._ending and len(self._requests) == 1)
+
+    @property
+    def is_writable(self) -> bool:
+        return not self._write_paused
 
     def finish(self) -> None:
         """Close when what is here has been answered."""

@@ -10,7 +10,7 @@ import structlog
 
 from gateway import jsonrpc
 from gateway.config.models import GatewaySettings
-from gateway.errors import InternalError
+from gateway.errors import GatewayError, InternalError
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.http_request import HttpRequest
 
@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 log = structlog.stdlib.get_logger("gateway.frontend")
 
 Handle = Callable[[HttpRequest], Coroutine[Any, Any, None] | None]
-"""Answers a request: at once, or in the coroutine that it returns."""
+"""Answers a request: at once, or in the coroutine that it returns, or at last later if that has begun."""
+Fail = Callable[[HttpRequest, BaseException], None]
+"""Answers a request whose handler raised an error, as far as it has not."""
+
+
+def fail(request: HttpRequest, error: BaseException) -> None:
+    log.error("request failed", path=request.path, exc_info=error)
+    if request.started:
+        request.abort()
+    else:
+        defect = InternalError()
+        request.reply(500, jsonrpc.dumps(jsonrpc.error(None, defect.code, defect.message)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,7 @@ class Connections:
     waiting: Backlogs
     """Counts what clients have not read."""
     loop: asyncio.AbstractEventLoop
+    fail: Fail = fail
     open: "set[Connection]" = field(default_factory=set["Connection"])
     tasks: dict[asyncio.Task[None], HttpRequest] = field(default_factory=dict[asyncio.Task[None], HttpRequest])
     """Requests that could not be answered at once."""
@@ -69,13 +81,13 @@ class Connections:
         try:
             work = self.handle(request)
         except Exception as error:
-            _on_defect(request, error)
+            self._on_error(request, error)
             return
         if work is None:
             return
         task = _start(self.loop, work)
         if task.done():
-            _on_end(task, request)
+            self._on_end(task, request)
         else:
             self.tasks[task] = request
             task.add_done_callback(self._on_done)
@@ -87,7 +99,21 @@ class Connections:
             connection.finish()
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
-        _on_end(task, self.tasks.pop(task))
+        self._on_end(task, self.tasks.pop(task))
+
+    def _on_end(self, task: asyncio.Task[None], request: HttpRequest) -> None:
+        error = InternalError() if task.cancelled() else task.exception()
+        if error is None and not (request.started or request.gone):
+            error = RuntimeError("Nobody has answered the request.")
+        if error is not None:
+            self._on_error(request, error)
+
+    def _on_error(self, request: HttpRequest, error: BaseException) -> None:
+        if request.gone or request.answered:
+            if not isinstance(error, GatewayError):
+                log.error("request failed", path=request.path, exc_info=error)
+        else:
+            self.fail(request, error)
 
 
 if sys.version_info >= (3, 12):
@@ -100,23 +126,3 @@ else:
 
     def _start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return loop.create_task(work)
-
-
-def _on_end(task: asyncio.Task[None], request: HttpRequest) -> None:
-    error = None if task.cancelled() else task.exception()
-    if error is not None or not (request.answered or request.gone):
-        _on_defect(request, error)
-
-
-def _on_defect(request: HttpRequest, error: BaseException | None) -> None:
-    """Nobody answered it, or not to its end."""
-    if error is not None:
-        log.error("request failed", path=request.path, exc_info=error)
-    if request.answered:
-        return
-    if request.started:
-        request.abort()
-        return
-    defect = InternalError()
-    request.keep_alive = False
-    request.reply(500, jsonrpc.dumps(jsonrpc.error(None, defect.code, defect.message)))

@@ -1,116 +1,113 @@
 """One HTTP response to one JSON-RPC request: whole if the answer comes first, an event stream otherwise.
 
-Most calls say nothing before they answer, and cost one `send` more than their body. The first notification, or a
-silence long enough for a proxy to lose patience, turns the response into a `text/event-stream` that is written piece by
-piece.
+Most calls say nothing before they answer, and cost one write. The first notification, or a silence long enough for a
+proxy to lose patience, turns the response into a `text/event-stream` that is written piece by piece.
 """
 
-import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
-
-import anyio
-from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
 from gateway.frontend.backlog import Backlog, Backlogs
+from gateway.frontend.http_head import JSON, Fields
+from gateway.frontend.http_request import HttpRequest
+from gateway.frontend.silence import Silence
 from gateway.frontend.streams import Channel, event, priming
 from gateway.jsonrpc import Message
 from gateway.request import Principal
-
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Headers = Iterable[tuple[bytes, bytes]]
 
 MAX_BACKLOG: Final = 1024
 """Most notifications waiting for a client that does not read. Beyond it they are dropped."""
 CHUNK: Final = 256 * 1024
 """Bytes that are written at a time, or one message."""
 
-STREAM_HEADERS: Final = (
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-)
-
-
-def encode(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Headers as ASGI wants them."""
-    return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+EVENTS: Final = "text/event-stream"
+STREAM_HEADERS: Final = (("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no"))
 
 
 def _nothing() -> None:
-    """Where there is no connection to abort."""
+    """Where nobody wants to know."""
 
 
 class EventStream:
-    """The body of a `text/event-stream` response: a queue on one side, `send` on the other.
+    """The body of a `text/event-stream` response. What is pushed is written at once, unless the client has yet to read
+    what was written before: then it is queued.
 
     Args:
+        silence: has a comment sent when nothing was for a while.
         backlog: counts what is queued.
-        abort: ends the connection at once.
+        on_over: called once, when everything is written, or there is nobody to read it.
     """
 
+    __slots__ = ("_backlog", "_ended", "_on_over", "_opened", "_over", "_queue", "_request", "_silence")
+
     def __init__(
-        self, send: Send, keepalive: float, backlog: Backlog | None = None, abort: Callable[[], None] = _nothing
+        self,
+        request: HttpRequest,
+        silence: Silence,
+        backlog: Backlog | None = None,
+        on_over: Callable[[], object] = _nothing,
     ) -> None:
-        self._send = send
-        self._keepalive = keepalive
+        self._request = request
+        self._silence = silence
         self._backlog = backlog if backlog is not None else Backlogs().open()
-        self._abort = abort
+        self._on_over = on_over
         self._queue: deque[bytes] = deque()
-        self._filled = anyio.Event()
-        self._ended = False
-        self._over = False
+        self._opened = self._ended = self._over = False
 
     @property
     def is_full(self) -> bool:
         """Whether notifications are dropped for now."""
         return len(self._queue) >= MAX_BACKLOG or not self._backlog.has_room(1)
 
+    def open(self, headers: Fields) -> None:
+        """Begin to write, with what was pushed until now."""
+        self._opened = True
+        self._request.on_writable = self._flush
+        self._request.start(200, [("content-type", EVENTS), *STREAM_HEADERS, *headers])
+        self._silence.watch(self)
+        self._flush()
+
     def push(self, data: bytes, *, must: bool = False) -> None:
-        """Queue data; never blocks. When the client does not read it is dropped; with `must`, the stream ends."""
+        """Send data; never blocks. When the client does not read it is dropped; with `must`, the stream ends."""
         if self._over:
             return
-        if self._backlog.has_room(len(data), must=must) and (must or len(self._queue) < MAX_BACKLOG):
+        if self._opened and not self._queue and self._request.writable:
+            self._write(data)
+        elif self._backlog.has_room(len(data), must=must) and (must or len(self._queue) < MAX_BACKLOG):
             self._backlog.add(len(data))
             self._queue.append(data)
-            self._filled.set()
         elif must:
             self._backlog.lose()
             self._close()
-            self._abort()
+            self._request.abort()
 
     def end(self) -> None:
-        """What is queued is the rest of it."""
+        """What was pushed is all of it."""
         self._ended = True
-        self._filled.set()
+        self._flush()
 
-    async def run(self, headers: Headers) -> None:
-        """Send it all, keeping the connection alive in between, until `end`."""
-        try:
-            await self._send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *headers]})
-            begun = False
-            while True:
-                while self._queue:
-                    if begun:
-                        await self._write(b"")  # waits until what was written before is read: only then is there more
-                    begun = True
-                    await self._write(self._take())
-                if self._ended:
-                    break
-                self._filled = anyio.Event()
-                with anyio.move_on_after(self._keepalive) as waited:
-                    await self._filled.wait()
-                if waited.cancelled_caught:
-                    await self._write(b": keepalive\n\n")
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
+    def on_silence(self) -> None:
+        if self._request.writable:
+            self._request.write(b": keepalive\n\n")
+        self._silence.watch(self)
+
+    def _flush(self) -> None:
+        """Write what is queued, as far as the client reads; called whenever it has read, or has left."""
+        if self._request.gone:
             self._close()
+        if self._over or not self._opened:
+            return
+        while self._queue and self._request.writable:
+            self._write(self._take())
+        if self._ended and not (self._queue or self._over):
+            self._close()
+            self._request.end()
 
-    async def _write(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+    def _write(self, data: bytes) -> None:
+        self._silence.watch(self)
+        self._request.write(data)
 
     def _take(self) -> bytes:
         """The next messages, in one piece; from here on the connection counts them."""
@@ -123,32 +120,47 @@ class EventStream:
         return b"".join(pieces)
 
     def _close(self) -> None:
-        """Nothing is sent any more."""
+        """Nothing is written any more."""
+        if self._over:
+            return
         self._over = self._ended = True
         self._queue.clear()
         self._backlog.clear()
-        self._filled.set()
+        self._silence.forget(self)
+        self._request.on_writable = None
+        on_over, self._on_over = self._on_over, _nothing
+        on_over()
 
 
 class Exchange:
     """Answers one request.
 
     Args:
-        tasks: where the stream's writer runs, should there be one.
+        silence: turns the response to a stream when nothing was said for a while; `watch` is its owner's business.
         headers: for either form of the response; may be added to until it begins.
         streams: whether the client accepts an event stream; if not, notifications have nowhere to go.
         channel: the stream of a session that this is, if its client can come back for it.
         prime: whether such a client is given an id to come back with before there is anything to say; its answer is
             then an event as well.
         backlogs: count what waits for the client, who is `principal`.
-        abort: ends its connection at once.
     """
+
+    __slots__ = (
+        "_backlogs",
+        "_channel",
+        "_headers",
+        "_prime",
+        "_principal",
+        "_request",
+        "_silence",
+        "_stream",
+        "streams",
+    )
 
     def __init__(
         self,
-        send: Send,
-        tasks: TaskGroup,
-        keepalive: float,
+        request: HttpRequest,
+        silence: Silence,
         headers: dict[str, str],
         *,
         streams: bool,
@@ -156,20 +168,16 @@ class Exchange:
         prime: bool = False,
         backlogs: Backlogs | None = None,
         principal: Principal | None = None,
-        abort: Callable[[], None] = _nothing,
     ) -> None:
-        self._send = send
-        self._backlogs = backlogs
-        self._principal = principal
-        self._abort = abort
-        self._tasks = tasks
-        self._keepalive = keepalive
+        self._request = request
+        self._silence = silence
         self._headers = headers
         self.streams = streams
         self._channel = channel
         self._prime = prime
+        self._backlogs = backlogs
+        self._principal = principal
         self._stream: EventStream | None = None
-        self._written = anyio.Event()
 
     def notify(self, method: str, params: dict[str, Any] | None) -> None:
         """Send a notification ahead of the answer."""
@@ -191,14 +199,15 @@ class Exchange:
             self._channel.detach(stream)
             stream.end()
 
-    def open_if_silent(self) -> asyncio.TimerHandle:
-        """Turn to a stream when nothing was said for a while. The caller cancels the timer when it has its answer."""
-        return asyncio.get_running_loop().call_later(self._keepalive, self._on_silence)
+    def on_silence(self) -> None:
+        if self.streams:
+            self._open()
 
-    async def finish(self, answer: Message | list[Message] | None, status: int = 200) -> None:
+    def finish(self, answer: Message | list[Message] | None, status: int = 200) -> None:
         """Send the answer, or those to a batch; None for a request that was cancelled and is owed none."""
+        self._silence.forget(self)
         if self._stream is None:
-            await self._send_whole(answer, status)
+            self._reply(answer, status)
             return
         for one in answer if isinstance(answer, list) else [answer]:
             if one is not None:
@@ -206,38 +215,25 @@ class Exchange:
         if self._channel is not None:
             self._channel.end()
         self._stream.end()
-        await self._written.wait()
 
-    async def _send_whole(self, answer: Message | list[Message] | None, status: int) -> None:
+    def _reply(self, answer: Message | list[Message] | None, status: int) -> None:
         """Nothing was said before: one response of a known length."""
-        if self._prime and self._channel is not None and isinstance(answer, dict) and status == 200:
-            body = priming(self._channel.id(0)) + self._channel.record(answer)[1]
-            self._channel.end()
-            headers = [*STREAM_HEADERS]
-        else:
-            body = jsonrpc.dumps(answer) if answer is not None else b""
-            headers = [(b"content-type", b"application/json")]
-            if self._channel is not None:
-                self._channel.end()
-        headers += [(b"content-length", b"%d" % len(body)), *encode(self._headers)]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
-
-    def _on_silence(self) -> None:
-        if self.streams:
-            self._open()
+        channel, headers = self._channel, self._headers
+        if self._prime and channel is not None and isinstance(answer, dict) and status == 200:
+            body = priming(channel.id(0)) + channel.record(answer)[1]
+            channel.end()
+            self._request.reply(status, body, [*STREAM_HEADERS, *headers.items()], EVENTS)
+            return
+        if channel is not None:
+            channel.end()
+        self._request.reply(status, jsonrpc.dumps(answer) if answer is not None else b"", headers.items(), JSON)
 
     def _open(self) -> EventStream:
         if self._stream is None:
+            self._silence.forget(self)
             backlog = self._backlogs.open(self._principal) if self._backlogs is not None else None
-            self._stream = EventStream(self._send, self._keepalive, backlog, self._abort)
+            self._stream = EventStream(self._request, self._silence, backlog)
             if self._channel is not None:
                 self._channel.attach(self._stream, 0, prime=self._prime)
-            self._tasks.start_soon(self._write, self._stream)
+            self._stream.open(self._headers.items())
         return self._stream
-
-    async def _write(self, stream: EventStream) -> None:
-        try:
-            await stream.run(encode(self._headers))
-        finally:
-            self._written.set()

@@ -8,15 +8,21 @@ from contextlib import contextmanager
 from gateway.request import Principal
 
 
+def at_expiry(principal: Principal, end: Callable[[], None]) -> asyncio.TimerHandle | None:
+    """Call `end`, once, when the principal's credential is accepted no longer, if the timer is not cancelled before.
+    None where it never expires."""
+    if principal.expires is None:
+        return None
+    left = principal.expires + principal.leeway - time.time()
+    return asyncio.get_running_loop().call_later(max(0.0, left), end)
+
+
 @contextmanager
 def until_expiry(principal: Principal, end: Callable[[], None]) -> Generator[None]:
-    """Call `end`, once, when the principal's credential is accepted no longer, if the block still runs then."""
-    if principal.expires is None:
-        yield
-        return
-    left = principal.expires + principal.leeway - time.time()
-    timer = asyncio.get_running_loop().call_later(max(0.0, left), end)
+    """Call `end` then, if the block still runs."""
+    timer = at_expiry(principal, end)
     try:
         yield
     finally:
-        timer.cancel()
+        if timer is not None:
+            timer.cancel()

@@ -1,6 +1,6 @@
-"""The ASGI application: who is asking, may this Host and Origin, and which endpoint answers."""
+"""The door of the HTTP front: who is asking, may this Host and Origin, and which endpoint answers."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,20 +12,21 @@ from gateway.access.policy import Grant, Policy
 from gateway.access.proxies import TrustedProxies
 from gateway.errors import GatewayError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
 from gateway.frontend.anonymous import AnonymousQueue
-from gateway.frontend.exchange import Receive, Send
 from gateway.frontend.guard import Guard
+from gateway.frontend.http_head import Fields
+from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.overload import Overload
-from gateway.frontend.rest import reply_error
+from gateway.frontend.rest import Rest, fail
 from gateway.frontend.rest.welcome import is_browser, reply_page, reply_sentence
 from gateway.frontend.sse import LegacySse
-from gateway.frontend.streamable import Http, Streamable, read_headers, reply_failure, reply_json
+from gateway.frontend.streamable import Http, Streamable, check_routing, reply_failure, reply_json
 from gateway.request import Principal
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
-Scope = dict[str, Any]
-
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Work = Coroutine[Any, Any, None]
+Endpoints = Mapping[str, Callable[[Http], Work | None]]
+"""What answers, by HTTP method."""
 
 PUBLIC: Final = ("/health", "/readyz", "/metrics", "/docs", "/openapi.json")
 """Paths that ask nobody who they are."""
@@ -38,9 +39,9 @@ UNESCAPED: Final = "/:@!$&'()*+,;="
 """What needs no escape in a path, besides letters, digits and `-._~` (RFC 3986, 3.3)."""
 
 CORS_HEADERS: Final = (
-    (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
-    (b"access-control-allow-headers", b"*, authorization"),
-    (b"access-control-max-age", b"600"),
+    ("access-control-allow-methods", "GET, POST, DELETE, OPTIONS"),
+    ("access-control-allow-headers", "*, authorization"),
+    ("access-control-max-age", "600"),
 )
 
 
@@ -57,12 +58,12 @@ class HttpFront:
         self,
         guard: Guard,
         overload: Overload,
-        authenticate: Callable[[Mapping[str, str], str, str | None], Awaitable[Principal]],
+        authenticate: Callable[[Mapping[str, str], str, str | None], Principal | Awaitable[Principal]],
         policy: Policy,
         has_view: Callable[[str | None, Grant], Awaitable[bool]],
         streamable: Streamable,
         sse: LegacySse,
-        rest: App,
+        rest: Rest,
         resource_metadata: Callable[[str], dict[str, Any] | None],
         proxies: TrustedProxies,
     ) -> None:
@@ -71,121 +72,142 @@ class HttpFront:
         self._authenticate = authenticate
         self._policy = policy
         self._has_view = has_view
-        self._streamable = streamable
-        self._sse = sse
+        self._mcp: Endpoints = {"POST": streamable.post, "GET": streamable.get, "DELETE": streamable.delete}
+        self._legacy: Mapping[str, Endpoints] = {"/sse": {"GET": sse.get}, "/messages": {"POST": sse.post}}
         self._rest = rest
         self._resource_metadata = resource_metadata
         self._anonymous = AnonymousQueue()
         self._proxies = proxies
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        try:
-            headers = read_headers(scope["headers"])
-            _check_spelling(scope)
-            origin = headers.get("origin")
-            self._guard.check(headers.get("host"), origin)
-            if origin is not None:
-                send = _with_cors(send, origin)
-            if scope["method"] == "OPTIONS":
-                await send({"type": "http.response.start", "status": 204, "headers": list(CORS_HEADERS)})
-                await send({"type": "http.response.body", "body": b""})
-                return
-            await self._dispatch(scope, headers, receive, send)
-        except GatewayError as error:
-            await (reply_failure if _is_mcp(scope["path"].rstrip("/")) else reply_error)(send, error)
-        except Exception:
-            log.exception("request failed", path=scope["path"])
-            await (reply_failure if _is_mcp(scope["path"].rstrip("/")) else reply_error)(send, InternalError())
+    def __call__(self, request: HttpRequest) -> Work | None:
+        """Answer at once, or return what does.
 
-    async def _dispatch(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
-        method, path = scope["method"], scope["path"].rstrip("/")
+        Raises:
+            GatewayError: see `fail`.
+        """
+        check_routing(request)
+        _check_spelling(request)
+        origin = request.headers.get("origin")
+        self._guard.check(request.headers.get("host"), origin)
+        if origin is not None:
+            request.also = _cors(origin)
+        if request.method == "OPTIONS":
+            request.reply(204, headers=CORS_HEADERS)
+            return None
+        path = request.path.rstrip("/")
+        if not _is_mcp(path):
+            return self._elsewhere(request, path)
+        if is_browser(request.method, request.headers):
+            reply_sentence(request)
+            return None
+        if request.method != "DELETE":  # who ends a session takes load away
+            self._overload.check()
+        view = path.removeprefix("/mcp/") if path.startswith("/mcp/") else None
+        principal = self._authenticate(request.headers, self._origin(request), view)
+        if isinstance(principal, Principal):
+            return self._admit(request, path, view, principal)
+        return self._admit_later(request, path, view, principal)
+
+    def fail(self, request: HttpRequest, error: BaseException) -> None:
+        """Answer a request that raised an error."""
+        if request.started or not _is_mcp(request.path.rstrip("/")):
+            fail(request, error)
+            return
+        if not isinstance(error, GatewayError):
+            log.error("request failed", path=request.path, exc_info=error)
+            error = InternalError()
+        reply_failure(request, error)
+
+    # --- MCP --------------------------------------------------------------------------------------------------------
+
+    async def _admit_later(
+        self, request: HttpRequest, path: str, view: str | None, principal: Awaitable[Principal]
+    ) -> None:
+        work = self._admit(request, path, view, await principal)
+        if work is not None:
+            await work
+
+    def _admit(self, request: HttpRequest, path: str, view: str | None, principal: Principal) -> Work | None:
+        request.belongs_to(principal)
+        grant = self._policy.grant(principal)
+        http = Http(request, principal, view, grant)
+        if view is not None:
+            return self._serve_view(http, view, grant)
+        return self._serve(http, self._legacy.get(path, self._mcp))
+
+    async def _serve_view(self, http: Http, view: str, grant: Grant) -> None:
+        if not await self._has_view(view, grant):
+            raise NotFound(f"No upstream named {view!r} here.")
+        work = self._serve(http, self._mcp)
+        if work is not None:
+            await work
+
+    def _serve(self, http: Http, endpoints: Endpoints) -> Work | None:
+        method = http.request.method
+        endpoint = endpoints.get(method)
+        if endpoint is None:
+            raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(endpoints)}.", endpoints)
+        return endpoint(http)
+
+    # --- All else ---------------------------------------------------------------------------------------------------
+
+    async def _elsewhere(self, request: HttpRequest, path: str) -> None:
         if path.startswith(WELL_KNOWN):
             await self._anonymous.admit()
             document = self._resource_metadata(path.removeprefix(WELL_KNOWN))
             if document is None:
                 raise NotFound("No authorization server is configured here.")
-            await reply_json(send, 200, document)
+            reply_json(request, 200, document)
             return
-        mcp = _is_mcp(path)
-        if mcp and is_browser(method, headers):
-            await reply_sentence(send)
+        if not path and request.method in ("GET", "HEAD"):
+            reply_page(request)
             return
-        if not path and method in ("GET", "HEAD"):
-            await reply_page(send, headers.get("host", ""))
-            return
-        public = not mcp and (path in PUBLIC or path.startswith("/docs/"))
-        if not public and method != "DELETE":  # who ends a session takes load away
-            self._overload.check()
-        if not mcp:
-            if "unread" in scope:
-                scope["unread"].belongs_to(None)
-            if not public:
-                scope["user"] = await self._authenticate(headers, self._origin(scope, headers), None)
-            elif path in NAMING and any(name in headers for name in CREDENTIALS):
-                with suppress(GatewayError):  # these answer whatever becomes of a key
-                    scope["user"] = await self._authenticate(headers, self._origin(scope, headers), None)
-            if "user" not in scope:
-                await self._anonymous.admit()
-            await self._rest(scope, receive, send)
-            return
-        view = path.removeprefix("/mcp/") if path.startswith("/mcp/") else None
-        principal = await self._authenticate(headers, self._origin(scope, headers), view)
-        scope["user"] = principal
-        if "unread" in scope:
-            scope["unread"].belongs_to(principal)
-        grant = self._policy.grant(principal)
-        http = Http(headers, receive, send, principal, view, grant, scope["query_string"], scope.get("abort", _nothing))
-        if path == "/mcp" or view is not None:
-            if not await self._has_view(view, grant):
-                raise NotFound(f"No upstream named {view!r} here.")
-            endpoints = {"POST": self._streamable.post, "GET": self._streamable.get, "DELETE": self._streamable.delete}
-        elif path == "/sse":
-            endpoints = {"GET": self._sse.get}
-        else:
-            endpoints = {"POST": self._sse.post}
-        endpoint = endpoints.get(method)
-        if endpoint is None:
-            raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(endpoints)}.", endpoints)
-        await endpoint(http)
+        request.belongs_to(None)
+        user = await self._user(request, path)
+        if user is None:
+            await self._anonymous.admit()
+        await self._rest(request, user)
 
-    def _origin(self, scope: Scope, headers: Mapping[str, str]) -> str:
+    async def _user(self, request: HttpRequest, path: str) -> Principal | None:
+        """Who asks; None for who need not say it."""
+        headers = request.headers
+        if path not in PUBLIC and not path.startswith("/docs/"):
+            if request.method != "DELETE":
+                self._overload.check()
+            return await _there(self._authenticate(headers, self._origin(request), None))
+        if path in NAMING and any(name in headers for name in CREDENTIALS):
+            with suppress(GatewayError):  # these answer whatever becomes of a key
+                return await _there(self._authenticate(headers, self._origin(request), None))
+        return None
+
+    def _origin(self, request: HttpRequest) -> str:
         """Where a request came from."""
-        client = scope.get("client")
-        return self._proxies.origin(client[0] if client else "", headers.get("x-forwarded-for"))
+        return self._proxies.origin(request.address, request.headers.get("x-forwarded-for"))
 
 
-def _nothing() -> None:
-    """Where there is no connection to abort."""
+async def _there(principal: Principal | Awaitable[Principal]) -> Principal:
+    return principal if isinstance(principal, Principal) else await principal
 
 
 def _is_mcp(path: str) -> bool:
     return path in ("/mcp", "/sse", "/messages") or path.startswith("/mcp/")
 
 
-def _check_spelling(scope: Scope) -> None:
+def _check_spelling(request: HttpRequest) -> None:
     """
     Raises:
         InvalidRequest: the path is spelled so that whoever stands in front of us could take it for another
             (`/mcp%2fname`).
     """
-    raw = scope.get("raw_path", b"")
-    if b"%" in raw and quote(scope["path"], safe=UNESCAPED).lower() != raw.decode("latin-1").lower():
+    raw = request.raw_path
+    if b"%" in raw and quote(request.path, safe=UNESCAPED).lower() != raw.decode("latin-1").lower():
         raise InvalidRequest("The path has escapes that it does not need.")
 
 
-def _with_cors(send: Send, origin: str) -> Send:
+def _cors(origin: str) -> Fields:
     """Let the page of an allowed origin read the response."""
-    extra = [
-        (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-expose-headers", b"mcp-session-id, www-authenticate"),
-        (b"vary", b"origin"),
-    ]
-
-    async def send_with_cors(event: dict[str, Any]) -> None:
-        if event["type"] == "http.response.start":
-            event = {**event, "headers": [*event["headers"], *extra]}
-        await send(event)
-
-    return send_with_cors
+    return (
+        ("access-control-allow-origin", origin),
+        ("access-control-expose-headers", "mcp-session-id, www-authenticate"),
+        ("vary", "origin"),
+    )

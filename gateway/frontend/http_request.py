@@ -29,6 +29,11 @@ class Line(Protocol):
 
     @property
     def address(self) -> str: ...
+    @property
+    def is_writable(self) -> bool:
+        """Whether the client has read what was written, but for a little."""
+        ...
+
     def write(self, data: bytes) -> None: ...
     def abort(self) -> None: ...
     def belongs_to(self, principal: Principal | None) -> None: ...
@@ -69,6 +74,7 @@ class HttpRequest:
         "keep_alive",
         "method",
         "on_gone",
+        "on_writable",
         "path",
         "query",
         "raw_path",
@@ -96,6 +102,8 @@ class HttpRequest:
         """Further headers of the answer, whatever it will be."""
         self.on_gone: Callable[[], object] | None = None
         """Called when the client has left before it was answered."""
+        self.on_writable: Callable[[], object] | None = None
+        """Called when the client has read enough of the answer for more of it, and when it has left."""
         self.begun = False
         """Whether somebody is at work on it."""
         self.whole = False
@@ -129,6 +137,16 @@ class HttpRequest:
             self._buffer = bytes(self._buffer)
         return self._buffer
 
+    def body_within(self, limit: int) -> bytes:
+        """The body, which is `whole`.
+
+        Raises:
+            PayloadTooLarge: it is larger than that.
+        """
+        if len(self._buffer) > limit:
+            raise PayloadTooLarge(limit)
+        return self.body
+
     async def read(self, limit: int) -> bytes:
         """The whole body. Where it is `whole` already this does not wait.
 
@@ -146,9 +164,7 @@ class HttpRequest:
                 self.expects_continue = False
                 self._line.write(CONTINUE)
             await self._more
-        if len(self._buffer) > limit:
-            raise PayloadTooLarge(limit)
-        return self.body
+        return self.body_within(limit)
 
     async def until_over(self) -> None:
         """Wait until it is answered, or the client has left."""
@@ -222,6 +238,11 @@ class HttpRequest:
                 raise ValueError("The answer is longer than its content-length.")
         self._line.write(data)
 
+    @property
+    def writable(self) -> bool:
+        """Whether more may be written; whoever writes all the same has it kept in memory."""
+        return self._line.is_writable
+
     async def drain(self) -> None:
         """Wait until what was written is read, but for a little."""
         await self._line.drain()
@@ -260,7 +281,7 @@ class HttpRequest:
         if self.gone:  # it does not read
             return
         self.answered = True
-        self.on_gone = None
+        self.on_gone = self.on_writable = None
         if self._over is not None:
             self._over.set_result(None)
         self._line.on_answered(close=close)
@@ -300,6 +321,8 @@ class HttpRequest:
         if (on_gone := self.on_gone) is not None:
             self.on_gone = None
             on_gone()
+        if self.on_writable is not None:
+            self.on_writable()
 
     def _wake(self) -> None:
         if self._more is not None:

@@ -17,7 +17,7 @@ from anyio.abc import TaskStatus
 from gateway.errors import ConfigError
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.connection import Connection
-from gateway.frontend.connections import Bounds, Connections, Handle
+from gateway.frontend.connections import Bounds, Connections, Fail, Handle, fail
 
 LAST_REQUEST_SECONDS: Final = 0.5
 """How long a request may be on its way over a connection that was idle when we stopped accepting."""
@@ -54,15 +54,20 @@ class Listener:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._socket.getsockname()[1]}"
 
-    async def serve(self, handle: Handle, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def serve(
+        self, handle: Handle, fail: Fail = fail, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
         """Serve until `close`; started when connections are accepted.
+
+        Args:
+            fail: answers what `handle` raised an error for.
 
         Raises:
             ConfigError: somebody else listens there after all.
         """
         _listen(self._socket, self._host)
         loop = asyncio.get_running_loop()
-        self._connections = connections = Connections(handle, self._bounds, self._waiting, loop)
+        self._connections = connections = Connections(handle, self._bounds, self._waiting, loop, fail)
         self._server = await loop.create_server(lambda: Connection(connections), sock=self._socket, backlog=BACKLOG)
         task_status.started()
         try:

@@ -21,7 +21,8 @@ from gateway.frontend.duplex import Duplex
 from gateway.frontend.exchange import EventStream
 from gateway.frontend.expiry import until_expiry
 from gateway.frontend.places import Places
-from gateway.frontend.streamable import Handler, Http, reply_empty
+from gateway.frontend.silence import Silence
+from gateway.frontend.streamable import Handler, Http
 from gateway.frontend.streams import event
 from gateway.jsonrpc import Message
 from gateway.protocol import HANDSHAKE_VERSIONS
@@ -55,6 +56,7 @@ class LegacySse:
     ) -> None:
         self._waiting = waiting
         self._settings = settings
+        self._silence = Silence(settings.keepalive)
         self._handle = handle
         self._on_open = on_open
         self._on_close = on_close
@@ -70,12 +72,12 @@ class LegacySse:
         Raises:
             TooManySessions: the principal, or everybody together, has as many as may be.
         """
-        backlog = self._waiting.open(http.principal)
-        stream = EventStream(http.send, self._settings.keepalive, backlog, http.abort)
+        over = anyio.Event()
+        stream = EventStream(http.request, self._silence, self._waiting.open(http.principal), over.set)
         with self._places.held(http.principal), until_expiry(http.principal, stream.end):
-            await self._serve(http, stream)
+            await self._serve(http, stream, over)
 
-    async def _serve(self, http: Http, stream: EventStream) -> None:
+    async def _serve(self, http: Http, stream: EventStream, over: anyio.Event) -> None:
         agent = ConnectedAgent(http.principal, http.view, HANDSHAKE_VERSIONS[0])
         stream.push(b"event: endpoint\ndata: /messages?session_id=%s\n\n" % agent.id.encode())
 
@@ -84,17 +86,12 @@ class LegacySse:
             if must or not stream.is_full:
                 stream.push(event(message), must=must)
 
-        async def send(scope: anyio.CancelScope) -> None:
-            await stream.run(())
-            scope.cancel()
-
         try:
             async with anyio.create_task_group() as tg:
                 duplex = Duplex(agent, self._handle, write, tg, self._on_open, self._on_notification)
                 self._open[agent.id] = Connection(duplex, stream)
-                tg.start_soon(send, tg.cancel_scope)
-                while (await http.receive())["type"] != "http.disconnect":
-                    pass
+                stream.open(())
+                await over.wait()
                 tg.cancel_scope.cancel()
         finally:
             del self._open[agent.id]
@@ -118,13 +115,13 @@ class LegacySse:
         Raises:
             SessionNotFound: there is no such connection, or it is another principal's.
         """
-        parameters: dict[str, Any] = parse_qs(http.query.decode("latin-1"))
+        parameters: dict[str, Any] = parse_qs(http.request.query.decode("latin-1"))
         connection = self._open.get(parameters.get("session_id", [""])[0])
         if connection is None or connection.duplex.agent.opener.id != http.principal.id:
             raise SessionNotFound
         with self._in_flight.held(http.principal):
-            message = await read_message(http.headers, http.receive, self._settings.max_request_bytes)
+            message = await read_message(http.request, self._settings.max_request_bytes)
         if "id" not in message and "method" in message:
             await self._count_notification(http.principal, message["method"])
         connection.duplex.take(message, http.principal)
-        await reply_empty(http.send, 202)
+        http.request.reply(202)

@@ -4,9 +4,8 @@ Source: 2026-07-28 and 2025-11-25, basic/transports/streamable-http. The request
 has to agree. Nothing here knows what a method means, except for `initialize`, which opens a session.
 """
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,10 +34,13 @@ from gateway.errors import (
 from gateway.frontend import param_headers
 from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, modern_agent
 from gateway.frontend.backlog import Backlogs
-from gateway.frontend.body import NO_BATCHES, check_batch, read_messages
-from gateway.frontend.exchange import EventStream, Exchange, Receive, Send, encode
-from gateway.frontend.expiry import until_expiry
+from gateway.frontend.body import NO_BATCHES, check_batch, check_form, check_size, messages_of
+from gateway.frontend.exchange import EVENTS, EventStream, Exchange
+from gateway.frontend.expiry import at_expiry
+from gateway.frontend.http_head import JSON, Fields
+from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.sessions import Session, Sessions
+from gateway.frontend.silence import Silence
 from gateway.harmless import Clipped
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import (
@@ -58,8 +60,7 @@ log = structlog.stdlib.get_logger("gateway.frontend")
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 
-WATCH_SECONDS: Final = 0.05
-"""A modern request that takes longer than this is watched for its client leaving, which cancels it."""
+Work = Coroutine[Any, Any, None]
 
 MODERN_STATUSES: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400, INVALID_PARAMS: 400, METHOD_NOT_FOUND: 404}
 """HTTP status by error code, for answers of the modern era; all others are 200. Codes of the specification's own range
@@ -69,45 +70,38 @@ PRIMING_VERSION: Final = "2025-11-25"
 """The first revision whose clients know events without a message."""
 
 ROUTING_HEADERS: Final = frozenset(
-    {b"mcp-protocol-version", b"mcp-method", b"mcp-name", b"mcp-session-id", b"host", b"origin", b"content-type"}
+    {"mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id", "host", "origin", "content-type"}
 )
 
 
 @dataclass(slots=True)
 class Http:
-    """One HTTP request."""
+    """One HTTP request, and who sent it."""
 
-    headers: dict[str, str]
-    """By lower-case name."""
-    receive: Receive
-    send: Send
+    request: HttpRequest
     principal: Principal
     view: str | None
     sight: Sight
     """What the principal may see."""
-    query: bytes = b""
-    abort: Callable[[], None] = lambda: None
-    """End the connection at once."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By lower-case name."""
+        return self.request.headers
 
     def accepts(self, kind: str) -> bool:
-        accept = self.headers.get("accept", "*/*").lower()
+        accept = self.request.headers.get("accept", "*/*").lower()
         return kind in accept or "*/*" in accept or kind.partition("/")[0] + "/*" in accept
 
 
-def read_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """ASGI headers as a mapping.
-
+def check_routing(request: HttpRequest) -> None:
+    """
     Raises:
         HeaderMismatch: a routing header stands there twice, so that two readers might read two things.
     """
-    headers: dict[str, str] = {}
-    for name, value in raw:
-        key = name.decode("latin-1")
-        if name in ROUTING_HEADERS and key in headers:
-            raise HeaderMismatch(f"{key} header appears more than once")
-        text = value.decode("latin-1").strip(" \t")  # RFC 9110, 5.5: not part of the value
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text  # RFC 9110, 5.3: they are one list
-    return headers
+    for name in request.repeated:
+        if name in ROUTING_HEADERS:
+            raise HeaderMismatch(f"{name} header appears more than once")
 
 
 class Streamable:
@@ -139,6 +133,7 @@ class Streamable:
         kept: Backlogs,
     ) -> None:
         self._settings = settings
+        self._silence = Silence(settings.keepalive)
         self._waiting = waiting
         self._kept = kept
         self._handle = handle
@@ -150,36 +145,55 @@ class Streamable:
         self._on_notification = on_notification
         self._tasks = tasks
 
-    async def post(self, http: Http) -> None:
-        """
+    def post(self, http: Http) -> Work | None:
+        """Answer at once, or return what does.
+
         Raises:
             GatewayError: the exchange itself failed; answered with the error's own HTTP status.
         """
-        if not http.accepts("application/json"):
+        if not http.accepts(JSON):
             raise NotAcceptable("Accept must include application/json and text/event-stream.")
+        check_form(http.headers)
+        cap = self._settings.max_request_bytes
+        check_size(http.headers, cap)
+        if not http.request.whole:
+            return self._post_when_read(http, cap)
+        return self._post(http, messages_of(http.request.body_within(cap)))
+
+    async def _post_when_read(self, http: Http, cap: int) -> None:
         with self._in_flight.held(http.principal):
-            message = await read_messages(http.headers, http.receive, self._settings.max_request_bytes)
+            messages = messages_of(await http.request.read(cap))
+        if (work := self._post(http, messages)) is not None:
+            await work
+
+    def _post(self, http: Http, message: Message | list[object]) -> Work | None:
         if isinstance(message, list):
-            await self._post_batch(http, message)
-            return
+            return self._post_batch(http, message)
         if "id" not in message and "method" in message:
-            await self._count_notification(http.principal, message["method"])
+            return self._post_notification(http, message)
+        return self._post_message(http, message)
+
+    async def _post_notification(self, http: Http, message: Message) -> None:
+        await self._count_notification(http.principal, message["method"])
+        if (work := self._post_message(http, message)) is not None:
+            await work
+
+    def _post_message(self, http: Http, message: Message) -> Work | None:
         version = http.headers.get("mcp-protocol-version")
         if (version is not None and version not in HANDSHAKE_VERSIONS) or carries_envelope(message.get("params")):
-            await self._post_modern(http, message, version or "")
-        elif message.get("method") == "initialize" and "id" in message:
-            await self._open_session(http, message)
-        elif "mcp-session-id" in http.headers:
-            await self._post_in_session(http, message, self._session(http))
-        else:
-            await self._post_alone(http, message, version)
+            return self._post_modern(http, message, version or "")
+        if message.get("method") == "initialize" and "id" in message:
+            return self._open_session(http, message)
+        if "mcp-session-id" in http.headers:
+            return self._post_in_session(http, message, self._session(http))
+        return self._post_alone(http, message, version)
 
-    async def get(self, http: Http) -> None:
+    def get(self, http: Http) -> None:
         """The standing stream of a session, or with `Last-Event-ID` the rest of any stream of it. When the credential
         that it was opened with expires the connection ends, and its client can come back for the rest with another."""
         if http.headers.get("mcp-protocol-version", DEFAULT_VERSION) not in HANDSHAKE_VERSIONS:
             raise MethodNotAllowed("2026-07-28 has no GET; use subscriptions/listen.", ["POST"])
-        if not http.accepts("text/event-stream"):
+        if not http.accepts(EVENTS):
             raise NotAcceptable("Accept must include text/event-stream.")
         session = self._session(http)
         if not covers(http.principal, session.agent.opener):
@@ -191,30 +205,28 @@ class Streamable:
                 raise SessionNotFound  # it was said to another credential of theirs, which grants more
         elif channel.connection is not None:
             raise StreamExists("This session has a standing stream already.")
-        backlog = self._waiting.open(http.principal)
-        stream = EventStream(http.send, self._settings.keepalive, backlog, http.abort)
 
         def pause() -> None:
             channel.detach(stream)
             stream.end()
 
-        channel.attach(stream, after, prime=_primes(session.agent) and after is not None)
-        try:
-            with until_expiry(http.principal, pause):
-                async with anyio.create_task_group() as tg:
-                    tg.start_soon(_until_disconnect, http.receive, stream.end)
-                    await stream.run(encode(_session_header(session.agent)))
-                    tg.cancel_scope.cancel()
-        finally:
+        def on_over() -> None:
             channel.detach(stream)
             session.used_at = time.monotonic()
+            if expiry is not None:
+                expiry.cancel()
+
+        stream = EventStream(http.request, self._silence, self._waiting.open(http.principal), on_over)
+        expiry = at_expiry(http.principal, pause)
+        channel.attach(stream, after, prime=_primes(session.agent) and after is not None)
+        stream.open(_session_header(session.agent).items())
 
     async def delete(self, http: Http) -> None:
         """End a session."""
         if http.headers.get("mcp-protocol-version", DEFAULT_VERSION) not in HANDSHAKE_VERSIONS:
             raise MethodNotAllowed("2026-07-28 has no sessions to DELETE.", ["POST"])
         await self._sessions.close(self._session(http))
-        await reply_empty(http.send, 200)
+        http.request.reply(200)
 
     # --- Handshake era ----------------------------------------------------------------------------------------------
 
@@ -237,12 +249,12 @@ class Streamable:
                 with anyio.CancelScope(shield=True):
                     await self._sessions.close(session)
 
-    async def _post_in_session(self, http: Http, message: Message, session: Session) -> None:
-        if "id" not in message or "method" not in message:
-            self._take(message, session, http.principal)
-            await reply_empty(http.send, 202)
-        else:
-            await self._answer(http, message, session.agent, session, _session_header(session.agent))
+    def _post_in_session(self, http: Http, message: Message, session: Session) -> Work | None:
+        if "id" in message and "method" in message:
+            return self._post_request(http, message, session.agent, session, _session_header(session.agent))
+        self._take(message, session, http.principal)
+        http.request.reply(202)
+        return None
 
     async def _post_batch(self, http: Http, batch: list[object]) -> None:
         """Several messages at once, as 2025-03-26 has it: answered in one piece, or one by one on a stream."""
@@ -257,11 +269,11 @@ class Streamable:
             if "id" not in message or "method" not in message:
                 self._take(message, session, http.principal)
         if not requests:
-            await reply_empty(http.send, 202)
+            http.request.reply(202)
             return
         headers = _session_header(session.agent)
         exchange = self._exchange(http, session, headers)
-        silence = exchange.open_if_silent()
+        self._silence.watch(exchange)
         answers: list[Message] = []
         held = self._waiting.open(http.principal)
 
@@ -282,9 +294,9 @@ class Streamable:
                 for message in requests:
                     tg.start_soon(answer, message)
         finally:
-            silence.cancel()
+            self._silence.forget(exchange)
             held.clear()
-        await exchange.finish(answers)
+        exchange.finish(answers)
 
     def _take(self, message: Message, session: Session, sender: Principal) -> None:
         """A notification or a response; nobody is owed an answer."""
@@ -296,35 +308,35 @@ class Streamable:
         else:
             self._tasks.start_soon(self._on_notification, session.agent, method, params)
 
-    async def _post_alone(self, http: Http, message: Message, version: str | None) -> None:
+    def _post_alone(self, http: Http, message: Message, version: str | None) -> Work | None:
         """A message that belongs to no session, as plain HTTP tools send it: served on its own."""
         if version is not None:
             raise InvalidRequest("Mcp-Session-Id is missing. Open a session with initialize.")
         if "id" not in message or "method" not in message:
-            await reply_empty(http.send, 202)
-        else:
-            agent = ConnectedAgent(http.principal, http.view, DEFAULT_VERSION, lasting=False)
-            await self._answer(http, message, agent, None, {})
+            http.request.reply(202)
+            return None
+        agent = ConnectedAgent(http.principal, http.view, DEFAULT_VERSION, lasting=False)
+        return self._post_request(http, message, agent, None, {})
 
     # --- Modern era -------------------------------------------------------------------------------------------------
 
-    async def _post_modern(self, http: Http, message: Message, version: str) -> None:
+    def _post_modern(self, http: Http, message: Message, version: str) -> Work | None:
         if "method" not in message:
             raise InvalidRequest("A response cannot be posted in 2026-07-28.")
         if "id" not in message:
             if Era.of(version) is not Era.MODERN:
                 raise UnsupportedVersion(version)
-            await reply_empty(http.send, 202)  # the era has no client notifications; closing the stream cancels
-            return
+            http.request.reply(202)  # the era has no client notifications; closing the stream cancels
+            return None
         try:
             agent = modern_agent(message, http.principal, http.view, http.headers)
             extra = self._check_param_headers(http, agent, message)
         except GatewayError as error:
-            await reply_failure(http.send, error, message["id"])
-            return
-        if message["method"] == "subscriptions/listen" and not http.accepts("text/event-stream"):
+            reply_failure(http.request, error, message["id"])
+            return None
+        if message["method"] == "subscriptions/listen" and not http.accepts(EVENTS):
             raise NotAcceptable("Accept must include text/event-stream.")
-        await self._answer(http, message, agent, None, {}, extra)
+        return self._post_request(http, message, agent, None, {}, extra)
 
     def _check_param_headers(self, http: Http, agent: ConnectedAgent, message: Message) -> dict[str, str]:
         """Check mirrored arguments; returns the headers to forward unchecked."""
@@ -341,6 +353,17 @@ class Streamable:
 
     # --- Both -------------------------------------------------------------------------------------------------------
 
+    async def _post_request(
+        self,
+        http: Http,
+        message: Message,
+        agent: ConnectedAgent,
+        session: Session | None,
+        headers: dict[str, str],
+        extra: Mapping[str, str] | None = None,
+    ) -> None:
+        await self._answer(http, message, agent, session, headers, extra)
+
     async def _answer(
         self,
         http: Http,
@@ -352,10 +375,12 @@ class Streamable:
     ) -> bool:
         """Handle one request and send what comes of it. Returns whether it succeeded."""
         exchange = self._exchange(http, session, headers)
-        silence = exchange.open_if_silent()
-        answer, status = await self._handled(http, message, agent, session, exchange, headers, extra)
-        silence.cancel()
-        await exchange.finish(answer, status)
+        self._silence.watch(exchange)
+        try:
+            answer, status = await self._handled(http, message, agent, session, exchange, headers, extra)
+        finally:
+            self._silence.forget(exchange)
+        exchange.finish(answer, status)
         return answer is not None and "result" in answer
 
     async def _handled(
@@ -384,11 +409,12 @@ class Streamable:
         )
         if session is not None:
             request.ask = _asking(session, exchange, request)
-        watch: asyncio.TimerHandle | None = None
         answer, status = None, 200
         with anyio.CancelScope() as scope:
             if agent.era is Era.MODERN:
-                watch = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch, http.receive, scope)
+                http.request.on_gone = scope.cancel
+                if http.request.gone:
+                    scope.cancel()
             try:
                 if session is not None:
                     session.begin(id, scope)
@@ -404,42 +430,28 @@ class Streamable:
             except Exception:
                 log.exception("request failed", method=Clipped(request.method, 100))
                 answer = jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
-        if watch is not None:
-            watch.cancel()
+        http.request.on_gone = request.ask = None
         if answer is None and session is not None:
             answer = jsonrpc.error(id, REQUEST_CANCELLED, "Request cancelled")
         return answer, status
 
     def _exchange(self, http: Http, session: Session | None, headers: dict[str, str]) -> Exchange:
-        streams = http.accepts("text/event-stream")
-        if session is None or not streams:
-            return Exchange(
-                http.send,
-                self._tasks,
-                self._settings.keepalive,
-                headers,
-                streams=streams,
-                backlogs=self._waiting,
-                principal=http.principal,
-                abort=http.abort,
-            )
-        # Who names the type can read it; `*/*` is what plain HTTP tools send.
-        prime = _primes(session.agent) and "text/event-stream" in http.headers.get("accept", "")
+        streams = http.accepts(EVENTS)
+        channel, prime = None, False
+        if session is not None and streams:
+            channel = session.streams.open(http.principal)
+            # Who names the type can read it; `*/*` is what plain HTTP tools send.
+            prime = _primes(session.agent) and EVENTS in http.headers.get("accept", "")
         return Exchange(
-            http.send,
-            self._tasks,
-            self._settings.keepalive,
+            http.request,
+            self._silence,
             headers,
-            streams=True,
-            channel=session.streams.open(http.principal),
+            streams=streams,
+            channel=channel,
             prime=prime,
             backlogs=self._waiting,
             principal=http.principal,
-            abort=http.abort,
         )
-
-    def _watch(self, receive: Receive, scope: anyio.CancelScope) -> None:
-        self._tasks.start_soon(_until_disconnect, receive, scope.cancel)
 
 
 def _status(code: int, era: Era) -> int:
@@ -468,25 +480,10 @@ def _session_header(agent: ConnectedAgent) -> dict[str, str]:
     return {"mcp-session-id": agent.id}
 
 
-async def _until_disconnect(receive: Receive, then: Callable[[], object]) -> None:
-    """Wait for the client to leave."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    then()
-
-
-async def reply_empty(send: Send, status: int) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def reply_failure(send: Send, error: GatewayError, id: RequestId | None = None) -> None:
+def reply_failure(request: HttpRequest, error: GatewayError, id: RequestId | None = None) -> None:
     """End the exchange with an error, its HTTP status and its headers."""
-    await reply_json(send, error.status, jsonrpc.error(id, error.code, error.message, error.data), error.headers)
+    reply_json(request, error.status, jsonrpc.error(id, error.code, error.message, error.data), error.headers.items())
 
 
-async def reply_json(send: Send, status: int, value: Any, headers: Mapping[str, str] | None = None) -> None:
-    body = jsonrpc.dumps(value)
-    fixed = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *encode(headers or {})]})
-    await send({"type": "http.response.body", "body": body})
+def reply_json(request: HttpRequest, status: int, value: Any, headers: Fields = ()) -> None:
+    request.reply(status, jsonrpc.dumps(value), headers)

@@ -139,6 +139,12 @@ class Client:
         self.running.reply(200)
         self.transport.written = before
 
+    def ask(self, *pieces: bytes) -> HttpRequest:
+        """Send one request; returns what was made of it."""
+        self.send(*(pieces or (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",)))
+        assert self.running is not None
+        return self.running
+
     @property
     def pipelined(self) -> int:
         """Requests that wait for the answer to an earlier one."""
@@ -149,6 +155,15 @@ class Client:
         """Of what was written; 0 for nothing."""
         return int(self.transport.written.split(b" ")[1]) if self.transport.written else 0
 
+    @property
+    def answered(self) -> tuple[dict[str, str], bytes]:
+        """Headers and body of what was written, if it was one answer."""
+        head, _, body = self.transport.written.partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in head.decode("latin-1").splitlines()[1:])
+        if headers.get("transfer-encoding") == "chunked":
+            body = b"".join(chunks(body))
+        return headers, body
+
     def refused(self) -> dict[str, Any]:
         """The body of what was written as the last there is to say."""
         assert self.transport.closed
@@ -156,3 +171,11 @@ class Client:
         assert b"connection: close" in head
         assert b"content-length: %d" % len(body) in head
         return json.loads(body)
+
+
+def chunks(rest: bytes) -> Generator[bytes]:
+    """Of a chunked body, as far as it was written."""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        yield rest[: int(size, 16)]
+        rest = rest[int(size, 16) + 2 :]

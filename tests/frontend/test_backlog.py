@@ -16,6 +16,7 @@ from gateway import jsonrpc
 from gateway.frontend.backlog import Backlog, Backlogs
 from gateway.frontend.exchange import EventStream
 from gateway.frontend.rest.docs import SLICE, docs_routes
+from gateway.frontend.silence import Silence
 from gateway.frontend.streams import MAX_BYTES, Streams
 from gateway.request import ANONYMOUS, Principal
 from tests.frontend.ends import Client
@@ -100,32 +101,22 @@ def test_a_connection_that_is_not_read_is_counted_and_at_last_aborted() -> None:
 # --- Streams ----------------------------------------------------------------------------------------------------------
 
 
-class Slow:
-    """A client that reads the head of a response and nothing else, until it is let."""
-
-    def __init__(self) -> None:
-        self.aborted = 0
-
-    async def send(self, event: dict[str, Any]) -> None:
-        raise AssertionError("nothing is sent here")
-
-    def abort(self) -> None:
-        self.aborted += 1
-
-
 def test_a_stream_loses_notifications_by_their_size_then_itself() -> None:
-    waiting, slow = Backlogs(1000, 500, 100), Slow()
-    stream = EventStream(slow.send, 60, waiting.open(KEY), slow.abort)
+    waiting, client = Backlogs(1000, 500, 100), Client()
+    loop: Any = client.loop
+    stream = EventStream(client.ask(), Silence(60, loop), waiting.open(KEY))
+    stream.open(())
+    client.connection.pause_writing()
     for _ in range(5):
         stream.push(b"x" * 40)
     assert waiting.total == 80
     stream.push(b"answer" * 10, must=True)
-    assert (waiting.total, slow.aborted) == (140, 0)
+    assert (waiting.total, client.transport.aborted) == (140, False)
     assert stream.is_full
     stream.push(b"another", must=True)
-    assert (waiting.total, waiting.lost, slow.aborted) == (0, 1, 1)
+    assert (waiting.total, waiting.lost, client.transport.aborted) == (0, 1, True)
     stream.push(b"and another", must=True)
-    assert (waiting.total, slow.aborted) == (0, 1)
+    assert waiting.total == 0
 
 
 def test_what_a_session_keeps_is_counted_and_bounded_too() -> None:

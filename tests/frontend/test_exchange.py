@@ -1,160 +1,187 @@
-"""How one answer is put on the wire, seen from the server's side of ASGI: a recorded `send`, and no sockets."""
+"""How one answer is put on the wire, as bytes: without a socket, and with a clock that the test sets."""
 
 import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
 import pytest
 
 from gateway import jsonrpc
 from gateway.frontend.exchange import MAX_BACKLOG, EventStream, Exchange
-from tests.support import wait_until
-
-pytestmark = pytest.mark.anyio
+from gateway.frontend.silence import Silence
+from tests.frontend.ends import Client, chunks
 
 ANSWER = jsonrpc.result(1, {"done": True})
+KEEPALIVE = 60.0
+HEADERS = {"mcp-session-id": "s"}
 
 
-class Recorder:
-    """What was sent; waits for `gate` before it takes anything."""
-
-    def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
-        self.gate = anyio.Event()
-        self.gate.set()
-
-    async def __call__(self, event: dict[str, Any]) -> None:
-        await self.gate.wait()
-        self.events.append(event)
-
-    @property
-    def status(self) -> int:
-        return self.events[0]["status"]
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {name.decode(): value.decode() for name, value in self.events[0]["headers"]}
-
-    @property
-    def body(self) -> bytes:
-        return b"".join(event["body"] for event in self.events[1:])
-
-    @property
-    def over(self) -> bool:
-        return not self.events[-1].get("more_body", False)
-
-    @property
-    def messages(self) -> list[dict[str, Any]]:
-        """What an event stream carried."""
-        lines = self.body.decode().splitlines()
-        return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+def silence(client: Client) -> Silence:
+    loop: Any = client.loop
+    return Silence(KEEPALIVE, loop)
 
 
-@asynccontextmanager
-async def exchange(
-    recorder: Recorder, keepalive: float = 60, *, streams: bool = True
-) -> AsyncGenerator[tuple[Exchange, dict[str, str]]]:
-    headers = {"mcp-session-id": "s"}
-    async with anyio.create_task_group() as tasks:
-        yield Exchange(recorder, tasks, keepalive, headers, streams=streams), headers
+def exchange(client: Client, headers: dict[str, str] | None = None, *, streams: bool = True) -> Exchange:
+    watch = silence(client)
+    made = Exchange(client.ask(), watch, headers or {**HEADERS}, streams=streams)
+    watch.watch(made)
+    return made
 
 
-async def test_an_answer_alone_is_json() -> None:
-    recorder = Recorder()
-    async with exchange(recorder) as (it, headers):
-        headers["retry-after"] = "7"
-        await it.finish(ANSWER, 400)
-    assert recorder.status == 400
-    assert recorder.headers["content-type"] == "application/json"
-    assert recorder.headers["content-length"] == str(len(recorder.body))
-    assert (recorder.headers["mcp-session-id"], recorder.headers["retry-after"]) == ("s", "7")
-    assert json.loads(recorder.body) == ANSWER
-    assert len(recorder.events) == 2
+def messages(client: Client) -> list[dict[str, Any]]:
+    """What an event stream carried."""
+    lines = client.answered[1].decode().splitlines()
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
 
-async def test_what_precedes_the_answer_makes_it_a_stream() -> None:
-    recorder = Recorder()
-    async with exchange(recorder) as (it, _):
-        it.notify("notifications/progress", {"progress": 1})
-        await wait_until(lambda: recorder.messages)
-        it.notify("notifications/message", {"data": "line\nbreak\r\n☃"})
-        await it.finish(ANSWER, 400)
-    assert recorder.status == 200, "it had begun before anybody knew"
-    assert recorder.headers["content-type"] == "text/event-stream"
-    assert recorder.headers["mcp-session-id"] == "s"
-    assert [message.get("method") for message in recorder.messages] == [
+def is_over(client: Client) -> bool:
+    return client.transport.written.endswith(b"0\r\n\r\n")
+
+
+def test_an_answer_alone_is_json() -> None:
+    client, headers = Client(), {**HEADERS}
+    it = exchange(client, headers)
+    headers["retry-after"] = "7"
+    it.finish(ANSWER, 400)
+    found, body = client.answered
+    assert client.status == 400
+    assert found["content-type"] == "application/json"
+    assert found["content-length"] == str(len(body))
+    assert (found["mcp-session-id"], found["retry-after"]) == ("s", "7")
+    assert json.loads(body) == ANSWER
+
+
+def test_what_precedes_the_answer_makes_it_a_stream() -> None:
+    client = Client()
+    it = exchange(client)
+    it.notify("notifications/progress", {"progress": 1})
+    assert [message["method"] for message in messages(client)] == ["notifications/progress"], "at once"
+    it.notify("notifications/message", {"data": "line\nbreak\r\n☃"})
+    it.finish(ANSWER, 400)
+    found = client.answered[0]
+    assert client.status == 200, "it had begun before anybody knew"
+    assert (found["content-type"], found["mcp-session-id"]) == ("text/event-stream", "s")
+    assert found["x-accel-buffering"] == "no"
+    assert [message.get("method") for message in messages(client)] == [
         "notifications/progress",
         "notifications/message",
         None,
     ]
-    assert recorder.messages[1]["params"]["data"] == "line\nbreak\r\n☃"
-    assert recorder.messages[-1] == ANSWER
-    assert recorder.over
+    assert messages(client)[1]["params"]["data"] == "line\nbreak\r\n☃"
+    assert messages(client)[-1] == ANSWER
+    assert is_over(client)
 
 
-async def test_silence_makes_it_a_stream_with_comments() -> None:
-    recorder = Recorder()
-    async with exchange(recorder, keepalive=0.01) as (it, _):
-        timer = it.open_if_silent()
-        await wait_until(lambda: recorder.body.count(b": keepalive\n\n") >= 2)
-        timer.cancel()
-        await it.finish(ANSWER)
-    assert recorder.messages == [ANSWER]
-    assert recorder.over
+def test_silence_makes_it_a_stream_with_comments() -> None:
+    client = Client()
+    it = exchange(client)
+    client.loop.pass_time(KEEPALIVE - 1)
+    assert client.transport.written == b""
+    client.loop.pass_time(2 * KEEPALIVE + 1)
+    assert client.answered[1] == b": keepalive\n\n" * 2
+    it.notify("notifications/progress", {})
+    client.loop.pass_time(KEEPALIVE - 1)
+    assert client.answered[1].count(b": keepalive") == 2, "there was no silence"
+    it.finish(ANSWER)
+    assert messages(client)[-1] == ANSWER
+    assert is_over(client)
+    client.loop.pass_time(10 * KEEPALIVE)
+    assert is_over(client), "and nothing after it"
 
 
-async def test_an_answer_in_time_is_json_whatever_the_timer_does_later() -> None:
-    recorder = Recorder()
-    async with exchange(recorder, keepalive=60) as (it, _):
-        timer = it.open_if_silent()
-        await it.finish(ANSWER)
-        timer.cancel()
-    assert recorder.headers["content-type"] == "application/json"
+def test_each_is_silent_for_itself() -> None:
+    client, later = Client(), Client()
+    watch = silence(client)
+    first, second = (Exchange(one.ask(), watch, {}, streams=True) for one in (client, later))
+    watch.watch(first)
+    client.loop.pass_time(1)
+    watch.watch(second)
+    client.loop.pass_time(KEEPALIVE - 1)
+    assert (client.status, later.status) == (200, 0)
+    client.loop.pass_time(1)
+    assert later.status == 200
 
 
-async def test_who_accepts_no_stream_gets_none() -> None:
-    recorder = Recorder()
-    async with exchange(recorder, keepalive=0, streams=False) as (it, _):
-        it.open_if_silent()
-        it.notify("notifications/progress", {})
-        await anyio.wait_all_tasks_blocked()  # the silence is noticed
-        await it.finish(ANSWER)
-    assert json.loads(recorder.body) == ANSWER
+def test_an_answer_in_time_is_json_whatever_the_timer_does_later() -> None:
+    client = Client()
+    exchange(client).finish(ANSWER)
+    client.loop.pass_time(10 * KEEPALIVE)
+    assert client.answered[0]["content-type"] == "application/json"
+    assert client.transport.written.count(b"HTTP/1.1 ") == 1
 
 
-async def test_a_cancelled_request_is_owed_nothing() -> None:
-    plain, streamed = Recorder(), Recorder()
-    async with exchange(plain) as (it, _):
-        await it.finish(None)
-    assert plain.body == b""
-    async with exchange(streamed) as (it, _):
-        it.notify("notifications/progress", {})
-        await it.finish(None)
-    assert [message.get("method") for message in streamed.messages] == ["notifications/progress"]
-    assert streamed.over
+def test_who_accepts_no_stream_gets_none() -> None:
+    client = Client()
+    it = exchange(client, streams=False)
+    client.loop.pass_time(2 * KEEPALIVE)
+    it.notify("notifications/progress", {})
+    it.finish(ANSWER)
+    assert json.loads(client.answered[1]) == ANSWER
 
 
-async def test_a_client_that_does_not_read_loses_notifications_but_never_the_answer() -> None:
-    recorder = Recorder()
-    recorder.gate = anyio.Event()
-    async with exchange(recorder) as (it, _):
-        for number in range(MAX_BACKLOG + 100):
-            it.notify("notifications/progress", {"progress": number})
-        recorder.gate.set()
-        await it.finish(ANSWER)
-    assert [message["params"]["progress"] for message in recorder.messages[:-1]] == list(range(MAX_BACKLOG))
-    assert recorder.messages[-1] == ANSWER
+def test_a_cancelled_request_is_owed_nothing() -> None:
+    plain, streamed = Client(), Client()
+    exchange(plain).finish(None)
+    assert plain.answered[1] == b""
+    it = exchange(streamed)
+    it.notify("notifications/progress", {})
+    it.finish(None)
+    assert [message.get("method") for message in messages(streamed)] == ["notifications/progress"]
+    assert is_over(streamed)
 
 
-async def test_what_is_queued_together_is_sent_together_and_in_order() -> None:
-    recorder = Recorder()
-    stream = EventStream(recorder, 60)
+def test_a_client_that_does_not_read_loses_notifications_but_never_the_answer() -> None:
+    client = Client()
+    it = exchange(client)
+    it.notify("notifications/progress", {"progress": -1})
+    client.connection.pause_writing()
+    for number in range(MAX_BACKLOG + 100):
+        it.notify("notifications/progress", {"progress": number})
+    it.finish(ANSWER)
+    assert len(messages(client)) == 1
+    client.connection.resume_writing()
+    assert [message["params"]["progress"] for message in messages(client)[:-1]] == list(range(-1, MAX_BACKLOG))
+    assert messages(client)[-1] == ANSWER
+    assert is_over(client)
+
+
+def test_a_client_that_left_is_told_nothing_more_and_nothing_is_kept_for_it() -> None:
+    client, over = Client(), list[bool]()
+    watch = silence(client)
+    stream = EventStream(client.ask(), watch, on_over=lambda: over.append(True))
+    stream.open(())
+    client.connection.pause_writing()
+    stream.push(b"data: 1\n\n")
+    written = client.transport.written
+    client.connection.connection_lost(None)
+    assert over == [True]
+    stream.push(b"data: 2\n\n", must=True)
+    stream.end()
+    client.loop.pass_time(10 * KEEPALIVE)
+    assert client.transport.written == written
+    assert over == [True]
+    assert client.loop.timers == 0
+
+
+def test_what_is_queued_together_is_sent_together_and_in_order() -> None:
+    client = Client()
+    stream = EventStream(client.ask(), silence(client))
     for number in range(3):
         stream.push(b"data: %d\n\n" % number)
     stream.end()
-    await stream.run([(b"x", b"y")])
-    assert recorder.headers["x"] == "y"
-    assert recorder.headers["x-accel-buffering"] == "no"
-    assert [event.get("body") for event in recorder.events[1:]] == [b"data: 0\n\ndata: 1\n\ndata: 2\n\n", b""]
+    assert client.transport.written == b"", "not before its headers"
+    stream.open([("x", "y")])
+    assert client.answered[0]["x"] == "y"
+    body = client.transport.written.partition(b"\r\n\r\n")[2]
+    assert list(chunks(body)) == [b"data: 0\n\ndata: 1\n\ndata: 2\n\n", b""]
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_the_next_request_of_the_connection_is_served_after_a_stream(size: int) -> None:
+    client = Client()
+    it = exchange(client)
+    it.notify("notifications/message", {"data": "x" * size})
+    first = client.running
+    client.send(b"GET /next HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.running is first
+    it.finish(ANSWER)
+    assert client.running is not first

@@ -4,17 +4,11 @@ import pytest
 
 from gateway.errors import InvalidRequest, PayloadTooLarge
 from gateway.frontend.connection import PROBE_SECONDS
-from gateway.frontend.http_request import READ_AHEAD, HttpRequest
+from gateway.frontend.http_request import READ_AHEAD
 from tests.frontend.ends import Client
 
 GET = b"GET /health?x=%2F HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
-
-
-def asked(client: Client, *pieces: bytes) -> HttpRequest:
-    client.send(*pieces)
-    assert client.running is not None
-    return client.running
 
 
 def finished(work: object) -> object:
@@ -28,7 +22,7 @@ def finished(work: object) -> object:
 
 
 def test_what_a_request_says() -> None:
-    request = asked(Client(), b"GET /a%20b?x=%2F HTTP/1.1\r\nHOST: x\r\nX-A: \t1 \r\nx-a: 2\r\nX-B: \xff\r\n\r\n")
+    request = Client().ask(b"GET /a%20b?x=%2F HTTP/1.1\r\nHOST: x\r\nX-A: \t1 \r\nx-a: 2\r\nX-B: \xff\r\n\r\n")
     assert (request.method, request.path, request.raw_path, request.query) == ("GET", "/a b", b"/a%20b", b"x=%2F")
     assert request.headers == {"host": "x", "x-a": "1, 2", "x-b": "\xff"}
     assert request.repeated == ["x-a"]
@@ -47,12 +41,12 @@ def test_what_a_request_says() -> None:
     ],
 )
 def test_targets(target: bytes, path: str, query: bytes) -> None:
-    request = asked(Client(), b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    request = Client().ask(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (request.path, request.query) == (path, query)
 
 
 def test_a_body_that_is_there_is_not_waited_for() -> None:
-    request = asked(Client(), POST + b"body")
+    request = Client().ask(POST + b"body")
     assert finished(request.read(4)) == b"body"
     with pytest.raises(PayloadTooLarge):
         request.read(3).send(None)
@@ -60,7 +54,7 @@ def test_a_body_that_is_there_is_not_waited_for() -> None:
 
 def test_a_body_that_arrives_is_read_to_its_end_or_its_limit() -> None:
     client = Client()
-    request = asked(client, POST + b"bo")
+    request = client.ask(POST + b"bo")
     reading, bounded = request.read(4), request.read(2)
     reading.send(None)
     client.send(b"d")
@@ -73,7 +67,7 @@ def test_a_body_that_arrives_is_read_to_its_end_or_its_limit() -> None:
 
 def test_a_body_larger_than_anybody_wants_is_not_taken() -> None:
     client = Client()
-    request = asked(client, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
+    request = client.ask(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
     reading = request.read(2 * READ_AHEAD)
     reading.send(None)
     client.send(b"x" * (2 * READ_AHEAD))
@@ -89,7 +83,7 @@ def test_a_body_larger_than_anybody_wants_is_not_taken() -> None:
 
 def test_who_leaves_before_the_body_is_there() -> None:
     client = Client()
-    request = asked(client, POST + b"bo")
+    request = client.ask(POST + b"bo")
     reading = request.read(4)
     reading.send(None)
     assert not client.connection.eof_received()
@@ -100,7 +94,7 @@ def test_who_leaves_before_the_body_is_there() -> None:
 
 def test_who_waits_for_100_continue_is_given_it_when_the_body_is_wanted() -> None:
     client = Client()
-    request = asked(client, POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-Continue\r\n\r\n"))
+    request = client.ask(POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-Continue\r\n\r\n"))
     assert client.transport.written == b""
     reading = request.read(4)
     reading.send(None)
@@ -114,7 +108,7 @@ def test_who_waits_for_100_continue_is_given_it_when_the_body_is_wanted() -> Non
 def test_who_is_refused_while_waiting_for_100_continue_may_keep_its_body() -> None:
     """Whether it sends the body after all cannot be told from what is its next request."""
     client = Client()
-    asked(client, POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")).reply(401)
+    client.ask(POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")).reply(401)
     assert b"connection: close" in client.transport.written
     assert client.transport.closed
 
@@ -124,7 +118,7 @@ def test_who_is_refused_while_waiting_for_100_continue_may_keep_its_body() -> No
 
 def test_an_answer_in_one_piece() -> None:
     client = Client()
-    request = asked(client, GET)
+    request = client.ask(GET)
     request.also = [("vary", "origin")]
     request.reply(200, b"{}", {"mcp-session-id": "s"}.items())
     assert client.transport.written == (
@@ -139,14 +133,14 @@ def test_an_answer_in_one_piece() -> None:
 @pytest.mark.parametrize(("status", "head"), [(202, b"content-length: 0\r\n"), (204, b"")])
 def test_an_answer_without_a_body(status: int, head: bytes) -> None:
     client = Client()
-    asked(client, GET).reply(status)
+    client.ask(GET).reply(status)
     assert client.transport.written.partition(b"\r\n")[2] == head + b"\r\n"
 
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_head_is_answered_by_a_head(streamed: bool) -> None:
     client = Client()
-    request = asked(client, GET.replace(b"GET", b"HEAD"))
+    request = client.ask(GET.replace(b"GET", b"HEAD"))
     if streamed:
         request.start(200, [("content-length", "2")])
         request.write(b"{}")
@@ -154,13 +148,13 @@ def test_head_is_answered_by_a_head(streamed: bool) -> None:
     else:
         request.reply(200, b"{}")
     assert client.transport.written.endswith(b"content-length: 2\r\n\r\n")
-    asked(client, GET).reply(202)
+    client.ask(GET).reply(202)
     assert client.transport.written.count(b"HTTP/1.1 ") == 2
 
 
 def test_an_answer_of_unknown_length_is_chunked() -> None:
     client = Client()
-    request = asked(client, GET)
+    request = client.ask(GET)
     request.start(200, [("content-type", "text/event-stream")])
     assert b"transfer-encoding: chunked\r\n" in client.transport.written
     client.transport.written = b""
@@ -174,7 +168,7 @@ def test_an_answer_of_unknown_length_is_chunked() -> None:
 @pytest.mark.parametrize("sent", [b"", b"123"])
 def test_an_answer_that_is_not_as_long_as_it_said_ends_the_connection(sent: bytes) -> None:
     client = Client()
-    request = asked(client, GET)
+    request = client.ask(GET)
     request.start(200, [("content-length", "2")])
     if len(sent) > 2:
         with pytest.raises(ValueError, match="longer"):
@@ -186,7 +180,7 @@ def test_an_answer_that_is_not_as_long_as_it_said_ends_the_connection(sent: byte
 @pytest.mark.parametrize("value", ["a\r\nx: y", "a\n", "\0"])
 def test_a_header_is_one_line(value: str) -> None:
     client = Client()
-    request = asked(client, GET)
+    request = client.ask(GET)
     with pytest.raises(ValueError, match="control"):
         request.reply(200, b"{}", [("x", value)])
     assert client.transport.written == b""
@@ -195,7 +189,7 @@ def test_a_header_is_one_line(value: str) -> None:
 
 def test_the_end_of_a_connection_is_announced() -> None:
     client = Client()
-    asked(client, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")).reply(200, b"{}")
+    client.ask(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")).reply(200, b"{}")
     assert b"connection: close\r\n" in client.transport.written
     assert client.transport.closed
 
@@ -205,7 +199,7 @@ def test_the_end_of_a_connection_is_announced() -> None:
 
 def test_a_connection_of_http_1_0_ends_with_the_answer_unless_its_client_asks() -> None:
     client = Client()
-    asked(client, GET.replace(b"1.1", b"1.0")).reply(200, b"{}")
+    client.ask(GET.replace(b"1.1", b"1.0")).reply(200, b"{}")
     assert (b"connection: close\r\n" in client.transport.written, client.transport.closed) == (True, True)
 
 
@@ -213,7 +207,7 @@ def test_a_connection_of_http_1_0_can_be_kept_alive() -> None:
     client = Client()
     kept = GET.replace(b"1.1", b"1.0").replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n")
     for number in (1, 2):
-        asked(client, kept).reply(200, b"{}")
+        client.ask(kept).reply(200, b"{}")
         assert client.transport.written.count(b"connection: keep-alive\r\n") == number
     assert not client.transport.closed
 
@@ -221,7 +215,7 @@ def test_a_connection_of_http_1_0_can_be_kept_alive() -> None:
 def test_the_end_of_a_stream_is_the_connections_in_http_1_0() -> None:
     client = Client()
     kept = GET.replace(b"1.1", b"1.0").replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n")
-    request = asked(client, kept)
+    request = client.ask(kept)
     request.start(200, [])
     request.write(b"data")
     request.end()
@@ -251,7 +245,7 @@ def _ends(written: bytes) -> list[int]:
 
 def test_a_pipeline_waits_for_its_reader() -> None:
     client = Client()
-    first = asked(client, GET + GET)
+    first = client.ask(GET + GET)
     client.connection.pause_writing()
     first.reply(200, b"much")
     assert client.running is first
@@ -261,7 +255,7 @@ def test_a_pipeline_waits_for_its_reader() -> None:
 
 def test_what_comes_after_the_last_answer_is_not_served() -> None:
     client = Client()
-    first = asked(client, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + GET)
+    first = client.ask(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + GET)
     first.reply(200)
     assert client.running is first
     assert client.transport.closed
@@ -272,7 +266,7 @@ def test_what_comes_after_the_last_answer_is_not_served() -> None:
 
 def test_a_client_that_left_is_noticed_and_not_answered() -> None:
     client = Client()
-    request = asked(client, GET)
+    request = client.ask(GET)
     gone: list[bool] = []
     request.on_gone = lambda: gone.append(request.gone)
     client.connection.connection_lost(None)
@@ -285,7 +279,7 @@ def test_a_client_that_left_is_noticed_and_not_answered() -> None:
 
 def test_a_client_that_ended_its_side_is_asked_whether_it_is_there_and_answered() -> None:
     client = Client()
-    request = asked(client, GET + GET)
+    request = client.ask(GET + GET)
     assert client.connection.eof_received(), "it can still read"
     client.loop.pass_time(sum(PROBE_SECONDS) + 100)
     assert client.transport.written == b"HTTP/1.1 100 Continue\r\n\r\n" * (1 + len(PROBE_SECONDS))
@@ -300,13 +294,13 @@ def test_a_client_that_ended_its_side_is_asked_whether_it_is_there_and_answered(
 def test_a_client_that_ended_its_side_with_nothing_to_hear_is_gone() -> None:
     client = Client()
     assert not client.connection.eof_received()
-    asked(client, GET).start(200, [])
+    client.ask(GET).start(200, [])
     assert not client.connection.eof_received(), "nobody reads a stream so"
 
 
 def test_an_older_client_that_ended_its_side_is_not_asked_what_it_would_not_understand() -> None:
     client = Client()
-    request = asked(client, GET.replace(b"1.1", b"1.0"))
+    request = client.ask(GET.replace(b"1.1", b"1.0"))
     assert client.connection.eof_received()
     client.loop.pass_time(10)
     request.reply(200, b"{}")

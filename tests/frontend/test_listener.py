@@ -3,7 +3,7 @@
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager, suppress
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -12,8 +12,8 @@ import pytest
 from gateway.config.models import GatewaySettings
 from gateway.errors import ConfigError
 from gateway.frontend import listener as module
-from gateway.frontend.asgi import Receive, Send, served
 from gateway.frontend.connections import bounds_of
+from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.listener import Listener
 from tests.servers.peers import SECONDS
 
@@ -23,16 +23,15 @@ BOUNDS: Final = bounds_of(GatewaySettings())
 GET: Final = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
+def handle(request: HttpRequest) -> None:
+    request.reply(200, b"ok")
 
 
 @asynccontextmanager
 async def serving() -> AsyncGenerator[Listener]:
     listener = Listener("127.0.0.1", 0, BOUNDS)
     async with anyio.create_task_group() as tg:
-        await tg.start(listener.serve, served(app, 1024))
+        await tg.start(listener.serve, handle)
         yield listener
         await listener.hush()
         await listener.close(1)

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, cast
 
 from gateway.errors import GatewayError, InsufficientScope
-from gateway.frontend.rest.failures import reply_error
+from gateway.frontend.asgi import App
+from gateway.frontend.http_request import HttpRequest
+from gateway.frontend.rest.failures import fail, reply_error
 from gateway.frontend.rest.metrics import metrics_app
-from gateway.frontend.rest.shell import App, Shell
+from gateway.frontend.rest.shell import Shell
 from gateway.request import Principal
 
 if TYPE_CHECKING:
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
     from gateway.telemetry.metrics import Metrics
     from gateway.upstream.upstream import Upstream
 
-__all__ = ["metrics_app", "reply_error", "rest_app"]
+__all__ = ["Rest", "fail", "metrics_app", "reply_error", "rest_app"]
+
+Rest = Callable[[HttpRequest, Principal | None], Awaitable[None]]
+"""Answers a request of somebody, or of who did not say who it is."""
 
 
 def rest_app(
@@ -37,11 +42,8 @@ def rest_app(
     lacks_scope: Callable[[Principal, Collection[str]], GatewayError] = lambda principal, needed: InsufficientScope(
         needed
     ),
-) -> App:
-    """The ASGI application behind every path that is not MCP.
-
-    It trusts `scope["user"]`, a `Principal`; where there is none, only the public paths answer. Takes half a second to
-    import; may be called in a thread.
+) -> Rest:
+    """What is behind every path that is not MCP. Takes half a second to import; may be called in a thread.
 
     Args:
         upstreams: those that run now; looked at on every request.

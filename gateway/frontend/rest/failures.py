@@ -3,9 +3,13 @@
 import re
 from typing import Any, Final
 
+import structlog
+
 from gateway import jsonrpc
-from gateway.errors import GatewayError
-from gateway.frontend.exchange import Send, encode
+from gateway.errors import GatewayError, InternalError
+from gateway.frontend.http_request import HttpRequest
+
+log = structlog.stdlib.get_logger("gateway.rest")
 
 _WORD_START: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
@@ -29,9 +33,18 @@ def body_of(code: str, message: str, fields: list[dict[str, str]] | None = None)
     return {"error": error | {"fields": fields} if fields else error}
 
 
-async def reply_error(send: Send, error: GatewayError) -> None:
+def reply_error(request: HttpRequest, error: GatewayError) -> None:
     """End an HTTP exchange with an error, its status and its headers."""
     body = jsonrpc.dumps(body_of(code_of(error), error.message))
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *encode(error.headers)]
-    await send({"type": "http.response.start", "status": status_of(error), "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    request.reply(status_of(error), body, error.headers.items())
+
+
+def fail(request: HttpRequest, error: BaseException) -> None:
+    """Answer a request that raised an error."""
+    if not isinstance(error, GatewayError):
+        log.error("request failed", path=request.path, exc_info=error)
+        error = InternalError()
+    if request.started:
+        request.abort()
+    else:
+        reply_error(request, error)

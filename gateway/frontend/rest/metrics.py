@@ -1,44 +1,29 @@
 """`/metrics` at an address of its own (`gateway.metrics.host`), without all the rest. Needs no FastAPI."""
 
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound
-from gateway.frontend.exchange import Receive, Send, encode
+from gateway.errors import MethodNotAllowed, NotFound
 from gateway.frontend.guard import Guard
-from gateway.frontend.rest.failures import reply_error
-from gateway.frontend.rest.shell import App
+from gateway.frontend.http_request import HttpRequest
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 
-READING: Final = frozenset({"GET", "HEAD"})
+READING: Final = ("GET", "HEAD")
 
 
-def metrics_app(metrics: Metrics, guard: Guard) -> App:
-    """An ASGI application that serves `/metrics` and nothing else.
+def metrics_app(metrics: Metrics, guard: Guard) -> Callable[[HttpRequest], Coroutine[Any, Any, None]]:
+    """What a listener serves to have `/metrics` and nothing else; its errors are answered by `reply_error`.
 
     Args:
         guard: which `Host` and `Origin` it answers to.
     """
 
-    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        try:
-            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-            guard.check(headers.get(b"host"), headers.get(b"origin"))
-            if scope["path"] != "/metrics":
-                raise NotFound("Nothing here but /metrics.")
-            if scope["method"] not in READING:
-                raise _not_allowed()
-        except GatewayError as error:
-            await reply_error(send, error)
-            return
-        body = await metrics.render()
-        fields = {"content-type": CONTENT_TYPE, "content-length": str(len(body)), "cache-control": "no-store"}
-        await send({"type": "http.response.start", "status": 200, "headers": encode(fields)})
-        await send({"type": "http.response.body", "body": body})
+    async def handle(request: HttpRequest) -> None:
+        guard.check(request.headers.get("host"), request.headers.get("origin"))
+        if request.path != "/metrics":
+            raise NotFound("Nothing here but /metrics.")
+        if request.method not in READING:
+            raise MethodNotAllowed("/metrics can only be read.", READING)
+        request.reply(200, await metrics.render(), [("cache-control", "no-store")], CONTENT_TYPE)
 
-    return app
-
-
-def _not_allowed() -> MethodNotAllowed:
-    return MethodNotAllowed("/metrics can only be read.", ["GET", "HEAD"])
+    return handle

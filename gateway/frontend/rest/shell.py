@@ -3,30 +3,24 @@
 FastAPI itself reads bodies of any size, for as long as their sender likes, and answers HEAD with 405.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import structlog
-
-from gateway.errors import GatewayError, InternalError, PayloadTooLarge, UnsupportedMediaType
-from gateway.frontend.body import read_body
-from gateway.frontend.exchange import Receive, Send
-from gateway.frontend.rest.failures import reply_error
-
-log = structlog.stdlib.get_logger("gateway.rest")
-
-Scope = dict[str, Any]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from gateway.errors import PayloadTooLarge
+from gateway.frontend import asgi
+from gateway.frontend.asgi import App, Receive, Scope, Send
+from gateway.frontend.body import check_form, read_body
+from gateway.frontend.http_request import HttpRequest
+from gateway.request import Principal
 
 MAX_BODY: Final = 64 * 1024
 """Bytes. What is sent here is small."""
 
 SECURITY_HEADERS: Final = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-frame-options", b"DENY"),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("x-frame-options", "DENY"),
 )
-NOT_STORED: Final = (b"cache-control", b"no-store")
+NOT_STORED: Final = ("cache-control", "no-store")
 """Unless an answer says otherwise: it may hold a token, and is not for whoever uses the browser next."""
 
 
@@ -34,56 +28,36 @@ class Shell:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        response = _Response(send)
-        if scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}  # the server knows, and leaves the body out
-        try:
-            body = await _read(scope, receive)
-            await self._app(scope, _replay(body, receive), response.send)
-        except Exception as error:
-            if not isinstance(error, GatewayError):
-                log.exception("request failed", path=scope["path"])
-            if not response.started:
-                await reply_error(response.send, error if isinstance(error, GatewayError) else InternalError())
+    async def __call__(self, request: HttpRequest, user: Principal | None) -> None:
+        """
+        Args:
+            user: who asks; None for who did not say, whom only the public paths answer.
+
+        Raises:
+            GatewayError: the body is not what it may be.
+        """
+        fields = (*request.also, *SECURITY_HEADERS)
+        request.also = (*fields, NOT_STORED)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_checked(event: dict[str, Any]) -> None:
+                if any(name == b"cache-control" for name, _ in event.get("headers", ())):
+                    request.also = fields
+                await send(event)
+
+            await self._app(scope, receive, send_checked)
+
+        body = await _read(request)
+        method = "GET" if request.method == "HEAD" else request.method  # our server leaves the body out
+        await asgi.run(app, request, body, method=method, user=user)
 
 
-class _Response:
-    """`send`, with the headers every answer has."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.started = False
-
-    async def send(self, event: dict[str, Any]) -> None:
-        if event["type"] == "http.response.start":
-            self.started = True
-            headers = [*event["headers"], *SECURITY_HEADERS]
-            if not any(name == NOT_STORED[0] for name, _ in headers):
-                headers.append(NOT_STORED)
-            event = {**event, "headers": headers}
-        await self._send(event)
-
-
-async def _read(scope: Scope, receive: Receive) -> bytes:
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+async def _read(request: HttpRequest) -> bytes:
     try:
-        body = await read_body(headers, receive, MAX_BODY)
+        body = await read_body(request, MAX_BODY)
     except PayloadTooLarge as error:
         error.message = f"The body is larger than {MAX_BODY} bytes."  # not the cap that the error speaks of
         raise
-    if body and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise UnsupportedMediaType("Content-Type must be application/json.")
+    if body:
+        check_form(request.headers)
     return body
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """`receive`, with the body read already."""
-    pending = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> dict[str, Any]:
-        return pending.pop() if pending else await receive()
-
-    return replay

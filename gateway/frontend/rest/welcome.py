@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Final
 
-from gateway.frontend.exchange import Send
+from gateway.frontend.http_request import HttpRequest
 
 STYLE: Final = "body{font:16px/1.5 system-ui,sans-serif;max-width:42em;margin:3em auto}pre{overflow-x:auto}"
 
@@ -62,26 +62,22 @@ def is_browser(method: str, headers: Mapping[str, str]) -> bool:
     return method in ("GET", "HEAD") and "text/html" in accept and "text/event-stream" not in accept
 
 
-async def reply_page(send: Send, host: str) -> None:
-    """`host`: what the browser calls us, which was found to be allowed."""
+def reply_page(request: HttpRequest) -> None:
+    host = request.headers.get("host", "")  # what the browser calls us, which was found to be allowed
     url = escape(f"http://{host}/mcp" if host else "/mcp")
-    await _reply(send, PAGE.format(style=STYLE, url=url))
+    _reply(request, PAGE.format(style=STYLE, url=url))
 
 
-async def reply_sentence(send: Send) -> None:
-    await _reply(send, SENTENCE)
+def reply_sentence(request: HttpRequest) -> None:
+    _reply(request, SENTENCE)
 
 
-async def _reply(send: Send, text: str) -> None:
-    body = text.encode()
-    headers = [
-        (b"content-type", b"text/html; charset=utf-8"),
-        (b"content-length", str(len(body)).encode()),
-        (b"content-security-policy", POLICY.encode()),
-        (b"x-content-type-options", b"nosniff"),
-        (b"referrer-policy", b"no-referrer"),
-        (b"cache-control", b"no-store"),
-        (b"vary", b"accept"),
-    ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _reply(request: HttpRequest, text: str) -> None:
+    headers = (
+        ("content-security-policy", POLICY),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cache-control", "no-store"),
+        ("vary", "accept"),
+    )
+    request.reply(200, text.encode(), headers, "text/html; charset=utf-8")

@@ -1,17 +1,15 @@
 """A gateway's REST side on a real socket, with upstreams that really run, behind the least of fronts."""
 
 import json
-import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
 import httpx2
-import uvicorn
 
 from gateway.access.agent_tokens import AgentTokens
 from gateway.access.policy import Policy, Rule
@@ -19,10 +17,12 @@ from gateway.access.rate_limit import Limit, MemoryLimiter, headers
 from gateway.access.signing_key import SigningKeys
 from gateway.app import Gateway
 from gateway.config.loader import load
+from gateway.config.models import GatewaySettings
 from gateway.errors import GatewayError, InsufficientScope, RateLimited, Unauthenticated
-from gateway.frontend.exchange import Receive, Send
-from gateway.frontend.rest import reply_error, rest_app
-from gateway.frontend.rest.shell import App
+from gateway.frontend.connections import Handle, bounds_of
+from gateway.frontend.http_request import HttpRequest
+from gateway.frontend.listener import Listener
+from gateway.frontend.rest import Rest, fail, rest_app
 from gateway.request import ADMIN, READ, WRITE, Principal
 from gateway.store.agents import MemoryAgentStore
 from gateway.upstream.upstream import Upstream
@@ -111,23 +111,13 @@ async def house(
 
 
 @asynccontextmanager
-async def listening(app: App) -> AsyncGenerator[str]:
-    """Serve an ASGI application on a free port; yields its base URL."""
-    config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, http="httptools")  # pyright: ignore[reportArgumentType]
-    server = _Uvicorn(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        async with anyio.create_task_group() as tg:
-            tg.start_soon(server.serve, [listener])
-            try:
-                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-            finally:
-                server.should_exit = True
-
-
-class _Uvicorn(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
+async def listening(handle: Handle) -> AsyncGenerator[str]:
+    """Serve on a free port; yields its base URL."""
+    listener = Listener("127.0.0.1", 0, bounds_of(GatewaySettings()))
+    async with anyio.create_task_group() as tg:
+        await tg.start(listener.serve, handle, fail)
+        yield listener.url
+        tg.cancel_scope.cancel()
 
 
 class _Counter:
@@ -144,29 +134,24 @@ class _Counter:
         return headers(decision)
 
 
-def _front(rest: App, agents: AgentTokens) -> App:
+def _front(rest: Rest, agents: AgentTokens) -> Handle:
     """Says who is asking, and no more."""
 
-    async def front(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        try:
-            if not scope["path"].startswith(PUBLIC):
-                scope["user"] = await _authenticate(dict(scope["headers"]), agents)
-        except GatewayError as error:
-            await reply_error(send, error)
-            return
-        await rest(scope, receive, send)
+    async def front(request: HttpRequest) -> None:
+        user = None if request.path.startswith(PUBLIC) else await _authenticate(request.headers, agents)
+        await rest(request, user)
 
     return front
 
 
-async def _authenticate(given: Mapping[bytes, bytes], agents: AgentTokens) -> Principal:
-    if b"x-api-key" in given:
-        principal = PEOPLE.get(given[b"x-api-key"].decode("latin-1"))
+async def _authenticate(given: Mapping[str, str], agents: AgentTokens) -> Principal:
+    if "x-api-key" in given:
+        principal = PEOPLE.get(given["x-api-key"])
         if principal is None:
             raise Unauthenticated("This API key is not valid.")
         return replace(principal)  # never the same object twice
-    if b"x-agent-token" in given:
-        return await agents.authenticate(given[b"x-agent-token"].decode("latin-1"))
+    if "x-agent-token" in given:
+        return await agents.authenticate(given["x-agent-token"])
     raise Unauthenticated("Authentication is required.")
 
 
