@@ -247,12 +247,12 @@ class _Stream(Receipt):
             self.last_event_id = event.id
         if event.retry is not None:
             self.retry_seconds = min(event.retry / 1000, MAX_RETRY_SECONDS)
-        if event.data and event.name == b"message":
+        if event.data and event.name == b"message" and not self._dispatcher.drops(event.data):
             try:
                 message = jsonrpc.loads(event.data)
             except ValueError:
                 return
-            self._dispatcher.receive(message)
+            self._dispatcher.receive(message, size=len(event.data))
 
 
 _POST_HEADERS: Final = b"content-type: application/json\r\naccept: application/json, text/event-stream\r\n"

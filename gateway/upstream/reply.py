@@ -210,6 +210,8 @@ class CallReply:
 
     def _on_event(self, data: bytes) -> None:
         """What is no message (heartbeats, `[DONE]`) is skipped: the answer may follow."""
+        if self._dispatcher.drops(data):
+            return
         try:
             message = jsonrpc.loads(data)
         except jsonrpc.TooManyValues:
@@ -218,7 +220,7 @@ class CallReply:
             self._skipped = "an event that is not JSON"
         else:
             if is_message(message):
-                self._receive(message)
+                self._receive(message, len(data))
                 return
             self._skipped = "an event that is no message"
         self._dispatcher.on_noise(f"{self._skipped}: {data[:200].decode('utf-8', 'replace')}")
@@ -277,7 +279,7 @@ class CallReply:
         if lost is not None:
             self._dispatcher.close(lost)
 
-    def _receive(self, message: Any) -> None:
+    def _receive(self, message: Any, size: int = 0) -> None:
         """A message of this call's own response."""
         error = as_object(as_object(message).get("error"))
         says_so = error.get("code") == SESSION_NOT_FOUND and bool(_SESSION.search(str(error.get("message"))))
@@ -286,7 +288,7 @@ class CallReply:
             self._call.fail(lost)
             self._dispatcher.close(lost)
         else:
-            self._dispatcher.receive(message, self._call)
+            self._dispatcher.receive(message, self._call, size)
 
     def _refuse(self, error: GatewayError) -> None:
         """Fail the call and hear no more of its response."""

@@ -173,12 +173,14 @@ class _Stream:
                 self._dispatcher.lead(event.data.decode("utf-8", "replace").strip())
                 self.opened.set_result(None)
         elif event.data and event.name == b"message" and self.opened.done():
+            if self._dispatcher.drops(event.data):
+                return
             try:
                 message = jsonrpc.loads(event.data)
             except ValueError:
                 self._dispatcher.on_noise("an event that is not JSON")
                 return
-            self._dispatcher.receive(message)
+            self._dispatcher.receive(message, size=len(event.data))
 
     def _end(self, error: GatewayError) -> None:
         if not self.opened.done():

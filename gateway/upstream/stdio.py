@@ -91,6 +91,8 @@ class StdioDispatcher(CallTable):
         self.close(UpstreamLost(self.upstream, reason))
 
     def _on_line(self, line: bytes) -> None:
+        if self.drops(line):
+            return
         try:
             message = jsonrpc.loads(line)
         except ValueError as error:
@@ -100,7 +102,7 @@ class StdioDispatcher(CallTable):
             self._broken(line[:KEPT_OF_OVERLONG], line[-KEPT_OF_OVERLONG:], failure)
             return
         if isinstance(message, dict):
-            self.receive(message)
+            self.receive(message, size=len(line))
         else:
             self._noise(line)
 

@@ -35,6 +35,11 @@ MAX_ASKED: Final = 64
 it is, so that questions one agent has yet to answer keep nobody else's away; else in all."""
 
 
+MAX_NOTIFICATION: Final = 4 * 1024 * 1024
+"""Most bytes of a notification. To decode a larger one, and to pass it on, would hold everybody up for too long; nobody
+has asked for it, and no answer is lost with it."""
+
+
 class CallTable(ABC):
     """Correlates requests and answers over one connection to one upstream."""
 
@@ -157,14 +162,32 @@ class CallTable(ABC):
                 call.fail(reason)
             self._done.set()
 
-    def receive(self, message: Any, via: Call | None = None) -> None:
-        """Take one decoded message. `via` is the call on whose stream it arrived, where the transport knows."""
+    def drops(self, data: bytes) -> bool:
+        """Whether an encoded message is not to be decoded: a notification, beyond doubt, and too large a one."""
+        if len(data) <= MAX_NOTIFICATION or b'"id"' in data:
+            return False
+        self._drop()
+        return True
+
+    def receive(self, message: Any, via: Call | None = None, size: int = 0) -> None:
+        """Take one decoded message.
+
+        Args:
+            via: the call on whose stream it arrived, where the transport knows.
+            size: how many bytes it was.
+        """
         try:
-            self._receive(message, via)
+            if size > MAX_NOTIFICATION and isinstance(message, dict) and "id" not in message:
+                self._drop()
+            else:
+                self._receive(message, via)
         except Exception as error:  # whatever went wrong with one message, the next must be heard
             self._peer.on_noise(f"a message could not be taken in: {type(error).__name__}")
 
     # --- Inside ---------------------------------------------------------------------------------------------------
+
+    def _drop(self) -> None:
+        self._peer.on_noise(f"a notification of more than {MAX_NOTIFICATION} bytes")
 
     def _receive(self, message: Any, via: Call | None) -> None:
         if not isinstance(message, dict):

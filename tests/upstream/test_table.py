@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
+from gateway.upstream import table as table_module
 from gateway.upstream.calls import Call, SessionLost
 from gateway.upstream.session import Session
 from gateway.upstream.table import MAX_ASKED, CallTable
@@ -420,3 +421,20 @@ async def test_questions_of_one_call_keep_those_of_another_away_no_more_than_its
         b.table.receive({"id": "next", "method": "wait"}, one)
         await anyio.wait_all_tasks_blocked()
         assert len(b.ears.asked) == MAX_ASKED + 2
+
+
+@pytest.mark.parametrize("data", [b"{}", b'{"method":"x","params":{"id":1}}'], ids=["plain", "with an id inside"])
+async def test_a_notification_that_is_too_large_is_dropped(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(table_module, "MAX_NOTIFICATION", 10)
+    async with bench() as b:
+        asked = await b.ask(progress=True)
+        progress = {"method": "notifications/progress", "params": {"progressToken": 1, "progress": 1}}
+        assert not b.table.drops(data[:10])
+        if not b.table.drops(data + b" " * 10):
+            b.table.receive(progress, size=len(data) + 10)
+        assert asked.heard == []
+        assert b.ears.noise == ["a notification of more than 10 bytes"]
+        b.table.receive(progress, size=10)
+        assert len(asked.heard) == 1
+        b.table.receive({"id": 1, "result": {}}, size=100)
+        assert await b.outcome(asked) == {}, "an answer may be as large as the upstream is allowed"

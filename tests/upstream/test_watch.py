@@ -7,8 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
+from gateway import jsonrpc
 from gateway.errors import UpstreamError
-from gateway.upstream import backoff, listen, watch
+from gateway.upstream import backoff, listen, table, watch
 from gateway.upstream import upstream as upstream_module
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import State
@@ -258,6 +259,31 @@ async def test_a_stream_that_takes_up_where_it_broke_has_missed_nothing(keep: Ke
             await wait_until(lambda: len(kept.hears.listings) == 3)
             assert mcp.streams[1].headers["last-event-id"] == "7"
             assert mcp.fetched == 1
+
+
+@ERAS
+async def test_news_that_is_too_large_to_be_any_is_not_decoded(
+    era: str, keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "MAX_NOTIFICATION", 1_000)
+    decoded: list[int] = []
+    loads = jsonrpc.loads
+
+    def counted(data: bytes, *args: Any) -> Any:
+        decoded.append(len(data))
+        return loads(data, *args)
+
+    mcp = Changing(era)
+    async with byte_server(mcp) as server:
+        kept = keep(server.url)
+        async with supervised(kept.upstream):
+            await kept.upstream.settled.wait()
+            monkeypatch.setattr(jsonrpc, "loads", counted)
+            large = {**changed(), "params": {"why": "x" * 1_000}}
+            await mcp.say(large, {**large, "params": {**large["params"], "id": 1}}, changed("resources"))
+            await wait_until(lambda: len(kept.hears.listings) == 2)
+            assert mcp.fetched == 1, "only the resources"
+            assert len([size for size in decoded if size > 1_000]) == 1
 
 
 # --- Time to live --------------------------------------------------------------------------------------------------
