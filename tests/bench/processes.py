@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,21 @@ def usage(pid: int) -> Usage:
     """Of a process and its descendants, those aside that are the benchmark's own servers."""
     found = [each for each in [pid, *descendants(pid)] if each == pid or OURS not in command_line(each)]
     return Usage(sum(map(_cpu, found)), sum(map(_memory, found)))
+
+
+def working_time(pid: int) -> Callable[[], float]:
+    """What tells, cheaply, how many seconds the main thread of a process was at work by now; to the kernel's tick."""
+    file = Path(f"/proc/{pid}/task/{pid}/schedstat").open("rb", buffering=0)
+    return lambda: int(os.pread(file.fileno(), 64, 0).split(b" ", 1)[0]) / 1e9
+
+
+def settle(pid: int) -> None:
+    """Wait until a process has nothing to do, for ten seconds at most: what is put off at the start is done then."""
+    for _ in range(20):
+        before = usage(pid).cpu
+        time.sleep(0.5)
+        if usage(pid).cpu - before <= 2 / TICK:
+            return
 
 
 def descendants(pid: int) -> list[int]:

@@ -26,7 +26,8 @@ bytes) and peers, in one run; `scripts/bench --write` writes this page. The syst
 the load, and the servers behind it, run on another. Systems take turns, every answer is checked, and medians are
 reported. CPU is that of the system's processes, as the kernel counts it.
 
-Numbers depend on the machine. Ratios within one run are what can be compared.
+Numbers depend on the machine. Ratios within one run are what can be compared. What else the machine does shows in the
+longest pause by the clock; it does not in the longest stretch of work.
 
 ![CPU of one tools/call, by system](benchmarks.svg)
 

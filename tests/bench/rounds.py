@@ -12,6 +12,7 @@ import orjson
 import uvloop
 
 from tests.bench.load import LONGEST_ANSWER, Load, Measured, Work, Wrong
+from tests.bench.processes import settle
 from tests.bench.systems import PEERS, System
 from tests.bench.wires import Dialect, Pipe, connected
 from tests.support import wait_until
@@ -35,12 +36,14 @@ class Step:
 
     Args:
         only: the systems that it is for; nothing for all.
+        watched: whether stretches of work are measured.
     """
 
     name: str
     work: Work
     connections: int
     only: frozenset[str] = frozenset()
+    watched: bool = False
 
 
 @dataclass
@@ -101,9 +104,10 @@ async def ready(system: System, wanted: int = 1) -> None:
 
 async def _lists(system: System, wanted: int) -> bool:
     try:
-        agent = await connected(system.address, dialect_of(system, LIST), LIST.method, "")
-        answer: dict[str, Any] = orjson.loads(await agent.exchange(LIST.body(1)))
-        await agent.aclose()
+        async with asyncio.timeout(5):  # who comes too early may never be answered
+            agent = await connected(system.address, dialect_of(system, LIST), LIST.method, "")
+            answer: dict[str, Any] = orjson.loads(await agent.exchange(LIST.body(1)))
+            await agent.aclose()
         if len(answer["result"]["tools"]) >= wanted:
             return True
     except (OSError, Wrong):
@@ -112,11 +116,13 @@ async def _lists(system: System, wanted: int) -> bool:
     return False
 
 
-async def over_http(system: System, pid: int, work: Work, connections: int, seconds: float) -> Measured:
+async def over_http(
+    system: System, pid: int, work: Work, connections: int, seconds: float, *, watched: bool = False
+) -> Measured:
     dialect = dialect_of(system, work)
     opening = (connected(system.address, dialect, work.method, work.tool) for _ in range(connections))
     agents = [await each for each in opening]
-    measured = await Load(work, agents).run(pid, seconds)
+    measured = await Load(work, agents, watched).run(pid, seconds)
     for agent in agents:
         await agent.aclose()
     return measured
@@ -126,6 +132,7 @@ async def over_stdio(argv: Sequence[str], log: Path, work: Work, asking: int, se
     pipe = await Pipe.start(argv, log)
     try:
         await pipe.open()
+        await asyncio.to_thread(settle, pipe.pid)
         return await Load(work, pipe.agents(asking)).run(pipe.pid, seconds)
     finally:
         await pipe.aclose()
@@ -137,7 +144,7 @@ def interleaved(plan: Plan, systems: Sequence[tuple[System, int]], steps: Sequen
     Args:
         systems: with their process ids.
     """
-    systems = [each for each in systems if is_ready(each[0])]
+    systems = [each for each in systems if is_ready(*each)]
     for round in range(plan.rounds):
         for step in steps:
             for system, pid in systems:
@@ -145,14 +152,15 @@ def interleaved(plan: Plan, systems: Sequence[tuple[System, int]], steps: Sequen
                     continue
                 work = step.work if step.work.kind == "list" else named(step.work, system.prefix)
                 try:
-                    measured = uvloop.run(over_http(system, pid, work, step.connections, plan.seconds))
+                    loading = over_http(system, pid, work, step.connections, plan.seconds, watched=step.watched)
+                    measured = uvloop.run(loading)
                 except Wrong as error:
                     raise Wrong(f"{system.name}, {step.name}, round {round + 1}: {error}") from None
                 table.add(system.name, step.name, measured)
 
 
-def is_ready(system: System) -> bool:
-    """Wait until it is; says so if it is a peer that is not.
+def is_ready(system: System, pid: int) -> bool:
+    """Wait until it is, and has nothing else to do; says so if it is a peer that is not.
 
     Raises:
         Wrong: it is not, and no peer.
@@ -164,6 +172,7 @@ def is_ready(system: System) -> bool:
             raise
         print(f"{system.name} is left out: {error}", flush=True)
         return False
+    settle(pid)
     return True
 
 

@@ -3,7 +3,6 @@
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,7 +16,7 @@ import uvloop
 
 from tests.bench import systems
 from tests.bench.calls import WORKS, web
-from tests.bench.processes import usage
+from tests.bench.processes import settle, usage
 from tests.bench.rounds import Plan, Step, Table, interleaved, ready
 from tests.bench.systems import GATEWAY, Program, System
 from tests.bench.verdicts import Row, at_most
@@ -25,8 +24,6 @@ from tests.bench.wires import HttpAgent, connected
 
 SHAPES: Final = {GATEWAY: (1, 10), "100 servers": (100, 10), "10,000 tools": (1, 10_000)}
 """Servers, and tools of each."""
-SETTLING_SECONDS: Final = 2.0
-"""What is made at the start and thrown away is gone by then."""
 OPENERS: Final = 8
 
 
@@ -86,8 +83,8 @@ def memory(plan: Plan, programs: Sequence[Program], folder: Path, table: Table) 
 
 
 def settled(pid: int) -> float:
-    """MiB of a process that has had a moment."""
-    time.sleep(SETTLING_SECONDS)
+    """MiB of a process that has nothing to do."""
+    settle(pid)
     return usage(pid).memory / 2**20
 
 

@@ -47,7 +47,7 @@ def test_each_request_has_words_of_its_own() -> None:
 
 def test_a_page_has_every_row_and_every_system() -> None:
     table = Table()
-    table.add("this & that", "32", Measured(1.0, [0.001, 0.002], 0.5, 1, 0.002))
+    table.add("this & that", "32", Measured(1.0, [0.001, 0.002], 0.5, 1, 0.002, 0.0))
     rows = [at_most("cost", 1.0, 9.2), at_least("rate", 12, 15.0), not_compared("peer", "≥ 1 ×", "somebody")]
     written = page(rows, {"calls": table}, "scripts/bench")
     for expected in (
