@@ -42,7 +42,7 @@ def usage(pid: int) -> Usage:
 
 def working_time(pid: int) -> Callable[[], float]:
     """What tells, cheaply, how many seconds the main thread of a process was at work by now; to the kernel's tick."""
-    file = Path(f"/proc/{pid}/task/{pid}/schedstat").open("rb", buffering=0)
+    file = Path(f"/proc/{pid}/task/{pid}/schedstat").open("rb", buffering=0)  # noqa: SIM115 - open as long as it is asked
     return lambda: int(os.pread(file.fileno(), 64, 0).split(b" ", 1)[0]) / 1e9
 
 
