@@ -46,6 +46,7 @@ from gateway.frontend.sessions import Sessions
 from gateway.frontend.sse import LegacySse
 from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
+from gateway.frontend.tls import ServerTls
 from gateway.request import Request
 from gateway.signals import asked_to_stop
 from gateway.store import owners, pins, secret
@@ -231,7 +232,8 @@ class Gateway:
 
         self._entry = entry = await anyio.to_thread.run_sync(self._open_entry, on_revoked)
         bounds, metrics = bounds_of(settings), settings.metrics
-        listener = Listener(settings.host, settings.port, bounds, waiting)
+        tls = await anyio.to_thread.run_sync(ServerTls, settings.tls) if settings.tls is not None else None
+        listener = Listener(settings.host, settings.port, bounds, waiting, tls)
         aside = Listener(metrics.host, metrics.port, bounds, waiting) if metrics.host is not None else None
         async with asked_to_stop() as stop, self.running() as tg:
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
@@ -266,6 +268,8 @@ class Gateway:
             tg.start_soon(overload.run)
             tg.start_soon(entry.run)
             tg.start_soon(sessions.sweep)
+            if tls is not None:
+                tg.start_soon(tls.follow)
             if aside is not None:
                 await tg.start(aside.serve, metrics_app(self.metrics, guard), fail)
             await tg.start(listener.serve, front, front.fail)

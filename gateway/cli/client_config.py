@@ -66,7 +66,8 @@ def _remote(client: Client, url: str | None, found: "Found") -> dict[str, Any]:
         if settings.port == 0:
             raise ConfigError("port 0 is another one at every start; set gateway.port, or say --url")
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
-        url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/mcp"
+        scheme = "https" if settings.tls is not None else "http"
+        url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}/mcp"
     auth = settings.auth
     has_keys = auth.enabled and (auth.api_keys_file is not None or auth.oauth is None)
     return client.remote(url, {"Authorization": "Bearer YOUR_KEY"} if has_keys else {})

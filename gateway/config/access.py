@@ -130,3 +130,15 @@ class MetricsSettings(Model):
     """Address of a listener of its own. When absent, `/metrics` is at the gateway's own address."""
     port: Annotated[int, Field(ge=0, le=65535)] = 9090
     """Port of that listener."""
+
+
+class TlsSettings(Model):
+    """With what agents are spoken to over TLS. The files are followed while the gateway runs."""
+
+    cert: FilePath
+    """PEM file with the certificate, and those between it and the authority that agents know."""
+    key: FilePath
+    """PEM file with its private key, without a password."""
+    client_ca: FilePath | None = None
+    """PEM file with the authorities of which a client needs a certificate to connect. Who it is, its key or token says.
+    """

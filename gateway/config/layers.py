@@ -16,7 +16,12 @@ from gateway.config.settings import GatewaySettings
 from gateway.config.source import Document, Place, mapping
 
 ROOT: Final = "gateway"
-_PATHS: Final[tuple[Place, ...]] = (("auth", "api_keys_file"), ("upstream_config_file",), ("state_dir",))
+_PATHS: Final[tuple[Place, ...]] = (
+    ("auth", "api_keys_file"),
+    *(("tls", name) for name in ("cert", "key", "client_ca")),
+    ("upstream_config_file",),
+    ("state_dir",),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from gateway.config.access import AuthSettings, OAuthSettings, RateLimitSettings, RuleSettings, UpstreamRateLimit
+from gateway.config.access import (
+    AuthSettings,
+    OAuthSettings,
+    RateLimitSettings,
+    RuleSettings,
+    TlsSettings,
+    UpstreamRateLimit,
+)
 from gateway.config.fields import Model
 from gateway.config.server import BreakerConfig, OutOfOrder, ServerConfig, ToolRules, Transport
 from gateway.config.settings import GatewaySettings
@@ -24,6 +31,7 @@ __all__ = [
     "RateLimitSettings",
     "RuleSettings",
     "ServerConfig",
+    "TlsSettings",
     "ToolRules",
     "Transport",
     "UpstreamRateLimit",

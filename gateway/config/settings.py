@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from gateway.config.access import AuthSettings, MetricsSettings, RateLimitSettings, RuleSettings
+from gateway.config.access import AuthSettings, MetricsSettings, RateLimitSettings, RuleSettings, TlsSettings
 from gateway.config.fields import Count, FilePath, Line, Model, home
 from gateway.config.quantities import Duration, PositiveDuration, Size
 
@@ -38,6 +38,8 @@ class GatewaySettings(Model):
     """Address to listen on. Anything but loopback needs `auth.enabled`."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port to listen on; 0 picks a free one."""
+    tls: TlsSettings | None = None
+    """Speak HTTPS instead of HTTP at that address."""
     environment: Line = "development"
     """Name of the deployment, as logs and metrics show it."""
     debug: bool = False

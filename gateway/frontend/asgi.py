@@ -25,7 +25,7 @@ async def run(app: App, request: HttpRequest, body: bytes, **more: Any) -> None:
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": request.version,
-        "scheme": "http",
+        "scheme": request.scheme,
         "method": request.method,
         "path": request.path,
         "raw_path": request.raw_path,

@@ -24,6 +24,8 @@ MAX_PIPELINED: Final = 16
 """Requests that may wait on one connection for the answer to an earlier one. Hardly a client sends any."""
 KEEP_ALIVE_SECONDS: Final = 5.0
 """How long a connection may be idle after an answer."""
+WRITE_AHEAD: Final = 64 * 1024
+"""Bytes that are written before a client has to read."""
 STALL_SECONDS: Final = 30.0
 """How long a client may take to read `STALL_BYTES` of what was written to it."""
 STALL_BYTES: Final = 64 * 1024
@@ -101,11 +103,13 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own does not inherit from it
+        self._transport.set_write_buffer_limits(WRITE_AHEAD)  # TLS has another idea of it
         self.write = self._transport.write
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
+        is_full = len(self._all.open) >= self._all.bounds.connections
         self._all.open.add(self)
-        if len(self._all.open) > self._all.bounds.connections:
+        if is_full:
             self._refuse(Overloaded("too many connections are open", "max_connections"))
             return
         self._began = self._all.loop.time()
@@ -127,7 +131,7 @@ class Connection(asyncio.Protocol):
         """The client has ended its side: it has left, or has nothing more to ask. Who has left answers what is written
         with a reset, which the next write meets."""
         first = self._requests[0] if self._requests else None
-        if first is None or first.started or self._arriving or self.closing or self._is_tls():
+        if first is None or first.started or self._arriving or self.closing or self.scheme == "https":
             return False
         self._ending = True
         if first.version != "1.0":
@@ -279,6 +283,10 @@ class Connection(asyncio.Protocol):
         return self._all.is_ending or (self._ending and len(self._requests) == 1)
 
     @property
+    def scheme(self) -> str:
+        return self._all.scheme
+
+    @property
     def is_writable(self) -> bool:
         return not self._write_paused
 
@@ -393,11 +401,10 @@ class Connection(asyncio.Protocol):
         self._close()
 
     def _close(self) -> None:
+        if self.closing:
+            return
         self.closing = True
-        self._transport.close()
         if self._transport.get_write_buffer_size():
             self._watch_reader(math.inf)
+        self._transport.close()
         self._lose_all()
-
-    def _is_tls(self) -> bool:
-        return self._transport.get_extra_info("sslcontext") is not None

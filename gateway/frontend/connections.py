@@ -73,8 +73,25 @@ class Connections:
     open: "set[Connection]" = field(default_factory=set["Connection"])
     tasks: dict[asyncio.Task[None], HttpRequest] = field(default_factory=dict[asyncio.Task[None], HttpRequest])
     """Requests that could not be answered at once."""
+    handshakes: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    """Connections that are not open yet."""
+    scheme: str = "http"
     is_ending: bool = False
     """Whether each answer is the last of its connection."""
+
+    def __len__(self) -> int:
+        return len(self.open) + len(self.handshakes)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one that is not open yet cannot be, either."""
+        return len(self) >= self.bounds.connections
+
+    def shake_hands(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what opens a connection."""
+        task = self.loop.create_task(work)
+        self.handshakes.add(task)
+        task.add_done_callback(self.handshakes.discard)
 
     def run(self, request: HttpRequest) -> None:
         """Have it answered."""
@@ -95,6 +112,8 @@ class Connections:
     def finish(self) -> None:
         """Close those that are idle, and the others when they have been answered."""
         self.is_ending = True
+        for task in self.handshakes:
+            task.cancel()
         for connection in list(self.open):
             connection.finish()
 

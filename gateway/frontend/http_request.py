@@ -30,6 +30,8 @@ class Line(Protocol):
     @property
     def address(self) -> str: ...
     @property
+    def scheme(self) -> str: ...
+    @property
     def is_writable(self) -> bool:
         """Whether the client has read what was written, but for a little."""
         ...
@@ -129,6 +131,11 @@ class HttpRequest:
     def address(self) -> str:
         """The client's, or that of whoever speaks for it."""
         return self._line.address
+
+    @property
+    def scheme(self) -> str:
+        """`http`, or `https` where we speak TLS ourselves."""
+        return self._line.scheme
 
     @property
     def body(self) -> bytes:

@@ -18,6 +18,7 @@ from gateway.errors import ConfigError
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.connection import Connection
 from gateway.frontend.connections import Bounds, Connections, Fail, Handle, fail
+from gateway.frontend.tls import ServerTls, TlsServer
 
 LAST_REQUEST_SECONDS: Final = 0.5
 """How long a request may be on its way over a connection that was idle when we stopped accepting."""
@@ -33,16 +34,22 @@ _LOOK_SECONDS: Final = 0.02
 class Listener:
     """Constructing it takes the address; `serve` accepts.
 
+    Args:
+        tls: what is spoken there, if it is not plain HTTP.
+
     Raises:
         ConfigError: the address cannot be listened on.
     """
 
-    def __init__(self, host: str, port: int, bounds: Bounds, waiting: Backlogs | None = None) -> None:
+    def __init__(
+        self, host: str, port: int, bounds: Bounds, waiting: Backlogs | None = None, tls: ServerTls | None = None
+    ) -> None:
+        self._tls = tls
         self._waiting = waiting if waiting is not None else Backlogs()
         self._socket = _take(host, port)
         self._host = host
         self._bounds = bounds
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsServer | None = None
         self._connections: Connections | None = None
         self._refused_at: float | None = None
         self._patience = 0.0
@@ -52,7 +59,7 @@ class Listener:
     @property
     def url(self) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._socket.getsockname()[1]}"
+        return f"{'http' if self._tls is None else 'https'}://{host}:{self._socket.getsockname()[1]}"
 
     async def serve(
         self, handle: Handle, fail: Fail = fail, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -68,26 +75,37 @@ class Listener:
         _listen(self._socket, self._host)
         loop = asyncio.get_running_loop()
         self._connections = connections = Connections(handle, self._bounds, self._waiting, loop, fail)
-        self._server = await loop.create_server(lambda: Connection(connections), sock=self._socket, backlog=BACKLOG)
+        self._server = await self._accepting(connections)
         task_status.started()
         try:
             await self._closing.wait()
-            self._server.close()
+            await self._accept_no_more()
             await self._finish(connections)
         finally:
-            self._server.close()
             with anyio.CancelScope(shield=True):
+                await self._accept_no_more()
                 await _end(connections)
             self._closed.set()
 
+    async def _accepting(self, connections: Connections) -> asyncio.Server | TlsServer:
+        if self._tls is not None:
+            connections.scheme = "https"
+            return TlsServer(self._socket, self._tls, connections)
+        return await connections.loop.create_server(lambda: Connection(connections), sock=self._socket, backlog=BACKLOG)
+
     async def refuse(self) -> None:
         """Accept no more connections. Those there are get answers that are their last."""
-        assert self._server is not None
         assert self._connections is not None
         self._refused_at = anyio.current_time()
         self._connections.is_ending = True
         await self._accept_those_who_wait()
-        self._server.close()
+        await self._accept_no_more()
+
+    async def _accept_no_more(self) -> None:
+        if isinstance(self._server, TlsServer):
+            await self._server.aclose()
+        elif self._server is not None:
+            self._server.close()
         self._socket.close()
 
     async def _accept_those_who_wait(self) -> None:
@@ -106,7 +124,7 @@ class Listener:
         been answered. So no request begins after this, but those whose headers have arrived."""
         assert self._connections is not None
         quiet_at = (self._refused_at or anyio.current_time()) + LAST_REQUEST_SECONDS
-        while self._connections.open and anyio.current_time() < quiet_at:  # noqa: ASYNC110 - there is no event
+        while len(self._connections) and anyio.current_time() < quiet_at:  # noqa: ASYNC110 - there is no event
             await anyio.sleep(_LOOK_SECONDS)
         self._connections.finish()
 
@@ -119,16 +137,17 @@ class Listener:
     async def _finish(self, connections: Connections) -> None:
         connections.finish()
         with anyio.move_on_after(self._patience):
-            while connections.open or connections.tasks:  # noqa: ASYNC110 - there is no event
+            while len(connections) or connections.tasks:  # noqa: ASYNC110 - there is no event
                 await anyio.sleep(_LOOK_SECONDS)
 
 
 async def _end(connections: Connections) -> None:
     """Leave nothing behind, answered or not."""
-    for task in list(connections.tasks):
+    tasks = [*connections.tasks, *connections.handshakes]
+    for task in tasks:
         task.cancel()
-    if connections.tasks:
-        await asyncio.wait(connections.tasks)
+    if tasks:
+        await asyncio.wait(tasks)
     for connection in list(connections.open):
         connection.abort()
 
@@ -137,6 +156,7 @@ def _take(host: str, port: int) -> socket.socket:
     """A socket that is bound, and does not listen yet: whoever can connect is to be served."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     taken = socket.socket(family)
+    taken.setblocking(False)
     try:
         if family is socket.AF_INET6:
             taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # `::` is not everywhere else as well

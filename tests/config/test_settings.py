@@ -13,11 +13,13 @@ from pydantic import BaseModel
 
 from gateway.config import Config, GatewaySettings, load
 from gateway.config.environment import known_names
-from gateway.config.models import OAuthSettings, RuleSettings
+from gateway.config.models import OAuthSettings, RuleSettings, TlsSettings
 
 from .conftest import Load
 
 SERVERS = "\nservers: {a: {command: x}}\n"
+
+TLS = '{"cert": "/etc/gateway.pem", "key": "/etc/gateway.key"}'
 
 OAUTH = '{"issuer": "https://id.example", "resource": "https://mcp.example/mcp"}'
 
@@ -36,6 +38,7 @@ CASES: list[tuple[str, str, Any]] = [
     ("auth.agent_tokens.previous_signing_key", "p" * 32, "p" * 32),
     ("auth.oauth", OAUTH, OAuthSettings(issuer="https://id.example", resource="https://mcp.example/mcp")),
     ("policy", '[{"who": ["*"], "deny": ["*_delete"]}]', [RuleSettings(who=["*"], deny=["*_delete"])]),
+    ("tls", TLS, TlsSettings(cert=Path("/etc/gateway.pem"), key=Path("/etc/gateway.key"))),
     ("metrics.host", "127.0.0.1", "127.0.0.1"),
     ("metrics.port", "9100", 9100),
     ("upstream_config_file", "upstreams.json", Path("upstreams.json")),

@@ -93,6 +93,8 @@ class Transport:
     def abort(self) -> None:
         self.closed = self.aborted = True
 
+    def set_write_buffer_limits(self, high: int) -> None: ...
+
     def is_closing(self) -> bool:
         return self.closed
 
@@ -120,7 +122,9 @@ class Client:
         self.transport = Transport()
         self.running: HttpRequest | None = None
         """The request whose turn it is, or was last."""
-        self.connection = Connection(together or Connections(self.handle, bounds, waiting or Backlogs(), loop))
+        self.connection = Connection(
+            together if together is not None else Connections(self.handle, bounds, waiting or Backlogs(), loop)
+        )
         transport: Any = self.transport
         self.connection.connection_made(transport)
 

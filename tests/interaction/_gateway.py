@@ -50,4 +50,5 @@ def http_gateway(folder: Path, servers: Mapping[str, Entry], **settings: Any) ->
     port = settings.get("port") or free_port()
     args = command("gateway", "serve", "--port", str(port), "-c", str(config_file(folder, servers, **settings)))
     with run_process(args, ready=lambda: listens(port)) as process:
-        yield Gateway(f"http://127.0.0.1:{port}", process)
+        scheme = "https" if settings.get("tls") else "http"
+        yield Gateway(f"{scheme}://127.0.0.1:{port}", process)

@@ -64,7 +64,7 @@ def is_browser(method: str, headers: Mapping[str, str]) -> bool:
 
 def reply_page(request: HttpRequest) -> None:
     host = request.headers.get("host", "")  # what the browser calls us, which was found to be allowed
-    url = escape(f"http://{host}/mcp" if host else "/mcp")
+    url = escape(f"{request.scheme}://{host}/mcp" if host else "/mcp")
     _reply(request, PAGE.format(style=STYLE, url=url))
 
 
