@@ -41,7 +41,8 @@ class Principal:
     """For an agent: whom its requests are counted for as well, as `(id, requests a minute)`: its root, and the agents
     between that and itself. The limits are those of now."""
     key: str = field(default="", compare=False)
-    """The thumbprint of the authorization server's key that vouches for it, or for its root."""
+    """The thumbprint of the key that it, or its root, comes in by: an API key, or the authorization server's that
+    vouches for it."""
     expires: float | None = field(default=None, compare=False)
     """When its credential does, in seconds since 1970; None if it does not say. The next one's holder is the same."""
     leeway: float = field(default=0.0, compare=False)

@@ -5,6 +5,7 @@ The header of a token is one of a few constants, so that it is looked up and not
 """
 
 import hashlib
+import hmac
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import jwt
 
+from gateway.access.api_keys import PREFIX as API_KEY
 from gateway.access.signing_key import SigningKey, SigningKeys
 from gateway.request import Principal
 from gateway.store.agents import AgentSession
@@ -50,6 +52,12 @@ class Verified:
     expires: int
     """Seconds since 1970."""
     key: SigningKey
+    mark: str = ""
+    """Tells the key that its root had when it was registered from any other; empty in tokens of before there were."""
+
+    def is_of(self, key: str) -> bool:
+        """Whether that is still the key of the root, by its thumbprint."""
+        return not self.mark or hmac.compare_digest(self.mark, _mark(key, self.key))
 
     def check(self, now: float) -> None:
         """
@@ -95,7 +103,9 @@ class AgentJwt:
                 "groups": sorted(parent.groups),
                 "groups_cut": parent.groups_cut,
                 "parent": parent.id,
-                "key": parent.key,
+                # An API key may be one that can be guessed, so it is named by what only we can compute.
+                "key": "" if session.root.startswith(API_KEY) else parent.key,
+                "mark": _mark(parent.key, self._signing) if parent.key else "",
                 "agent": {"name": session.agent_name, "version": session.agent_version},
             },
         }
@@ -125,13 +135,18 @@ class AgentJwt:
             claims = jwt.decode(
                 token, key.secret, algorithms=[_ALGORITHM], issuer=self._name, audience=self._name, options=_CHECKS
             )
-            return Verified(claims["jti"], _principal(claims), _seconds(claims["nbf"]), _seconds(claims["exp"]), key)
+            times = _seconds(claims["nbf"]), _seconds(claims["exp"])
+            return Verified(claims["jti"], _principal(claims), *times, key, str(claims["grant"].get("mark", "")))
         except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise BadToken(f"{type(error).__name__}: {error}") from None
 
 
 def _encode(claims: dict[str, Any], key: SigningKey) -> str:
     return jwt.encode(claims, key.secret, algorithm=_ALGORITHM, headers={"kid": key.kid, "typ": TYPE})
+
+
+def _mark(thumbprint: str, key: SigningKey) -> str:
+    return hmac.new(key.secret, b"mcp-gateway root key\0" + thumbprint.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def _principal(claims: dict[str, Any]) -> Principal:

@@ -95,6 +95,8 @@ class AgentTokens:
         principal = await self._bound(verified.principal, session.root)
         if principal is None:
             raise _refused("the credential it was registered with is gone")
+        if not verified.is_of(principal.key):
+            raise _refused("the key it was registered with is another by now")
         ancestors = [*(principal.ancestors or ((session.root, None),))]
         for id in session.ancestors[1:]:
             between = await self._store.get(id.removeprefix("agent:"))

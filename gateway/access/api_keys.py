@@ -9,7 +9,7 @@ import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -109,7 +109,7 @@ class ApiKeys:
         if not root.startswith(PREFIX):
             return agent
         holder = self._by_id.get(root.removeprefix(PREFIX))
-        return heir(agent, holder.principal) if holder is not None else None
+        return replace(heir(agent, holder.principal), key=holder.principal.key) if holder is not None else None
 
     def _match(self, key: str) -> Principal | None:
         kept = KeyHash(key_hashes.sha256(key))
@@ -206,12 +206,13 @@ def principal_of(entry: Entry) -> Principal:
         scopes=entry.scopes,
         upstreams=entry.upstreams,
         rate_limit_rpm=entry.rate_limit_rpm,
+        key=hashlib.blake2b(str(entry.hash).encode(), digest_size=16).hexdigest(),
     )
 
 
 def _has_all_of(new: Principal | None, old: Principal) -> bool:
-    """Whether nobody was taken anything: what is open may stay open."""
-    return new is not None and covers(new, old)
+    """Whether nobody was taken anything, and it is the same key: what is open may stay open."""
+    return new is not None and new.key == old.key and covers(new, old)
 
 
 def _compared(holder: _Holder | None, kept: KeyHash) -> Principal | None:

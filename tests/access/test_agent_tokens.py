@@ -4,10 +4,12 @@ import json
 import os
 import stat
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
+import jwt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,6 +70,26 @@ async def is_refused(question: Awaitable[object]) -> bool:
     except Unauthenticated:
         return True
     return False
+
+
+async def test_an_agent_ends_when_the_key_of_its_root_is_another() -> None:
+    """Whoever had the old one must not go on with what it registered. The key is named in no token: it may be one that
+    can be guessed."""
+    holder = {"key": "thumbprint-one"}
+
+    async def bound(agent: Principal, root: str) -> Principal:
+        return replace(agent, key=holder["key"])
+
+    tokens = make(bound=bound)
+    token, _ = await tokens.register(replace(ALICE, key="thumbprint-one"), "agent", "1")
+    own = await tokens.authenticate(token)
+    below, _ = await tokens.register(own, "below", "1")
+    for each in (token, below):
+        await tokens.authenticate(each)
+        assert "thumbprint" not in str(jwt.decode(each, options={"verify_signature": False}))
+    holder["key"] = "thumbprint-two"
+    for each in (token, below):
+        assert await is_refused(tokens.authenticate(each))
 
 
 # --- The grant ----------------------------------------------------------------------------------------------------

@@ -350,6 +350,24 @@ async def test_an_agent_has_no_more_than_its_key_has_now(
     assert (agent.id, agent.scopes, agent.upstreams) == (AGENT.id, scopes, upstreams)
 
 
+async def test_who_has_another_key_under_the_same_id_is_told_apart(load: Load, path: Path) -> None:
+    revoked: list[frozenset[str]] = []
+    keys = load({"key": "one", "id": "k", "owner": "alice"}, on_revoked=revoked.append)
+    before = await keys.authenticate("one")
+    in_place(path, json.dumps([{"key": "one", "id": "k", "owner": "alice", "scopes": ["read", "write"]}]))
+    await keys.reload()
+    assert (await keys.authenticate("one")).key == before.key
+    assert revoked == []
+    in_place(path, json.dumps([{"key": "two", "id": "k", "owner": "alice"}]))
+    await keys.reload()
+    after = await keys.authenticate("two")
+    assert (after.id, after.key != before.key) == ("key:k", True)
+    assert revoked == [{"key:k"}], "what the old one has open ends"
+    agent = await keys.bound(AGENT, "key:k")
+    assert agent is not None
+    assert agent.key == after.key
+
+
 async def test_an_agent_ends_with_its_key_and_those_of_others_are_not_ours_to_judge(load: Load) -> None:
     keys = load({"key": "k", "id": "k"})
     assert await keys.bound(AGENT, "key:gone") is None
