@@ -98,7 +98,7 @@ async def forwarding(system: System, modern: bool) -> list[float]:
         work.check(number, await agent.exchange(work.body(number)))
         messages: list[dict[str, Any]] = [orjson.loads(each) for each in events(agent.body)]
         told = [each for each in messages if each.get("method") == "notifications/progress"]
-        if len(told) != 1:
+        if len(told) != 1 or not agent.progressed:
             raise Wrong(f"{len(told)} progress events instead of one: {agent.body[:500]!r}")
         took.append((agent.progressed - float(told[0]["params"]["message"])) * 1000)
     await agent.aclose()

@@ -65,7 +65,7 @@ class HttpAgent(Agent, asyncio.Protocol):
         self.body = b""
         """Of the last response."""
         self.progressed = 0.0
-        """When its progress came."""
+        """When its progress came; 0 if none did."""
 
     # --- The connection -------------------------------------------------------------------------------------------
 
@@ -80,13 +80,13 @@ class HttpAgent(Agent, asyncio.Protocol):
         self.broken(f"the connection was closed ({exc})")
 
     def on_message_begin(self) -> None:
-        self.body, self._headers = b"", dict[bytes, bytes]()
+        self.body, self._headers, self.progressed = b"", dict[bytes, bytes](), 0.0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.lower()] = value
 
     def on_body(self, body: bytes) -> None:
-        if not self.body and b"notifications/progress" in body:
+        if not self.progressed and b"notifications/progress" in body:
             self.progressed = time.perf_counter()
         self.body = self.body + body if self.body else body
 
