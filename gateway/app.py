@@ -1,10 +1,9 @@
 """The composition root: a validated configuration in, a running gateway out. Everything is built here, only here."""
 
-import functools
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -13,9 +12,10 @@ from anyio.abc import TaskGroup
 
 from gateway import sdk
 from gateway.access import configured
+from gateway.access.admission import Admission
 from gateway.access.entry import Entry
 from gateway.access.in_flight import InFlight
-from gateway.access.layers import Limits, authorize
+from gateway.access.limits import Limits
 from gateway.access.policy import Policy
 from gateway.access.proxies import TrustedProxies
 from gateway.access.rate_limit import MemoryLimiter
@@ -23,6 +23,7 @@ from gateway.bridge.forward import Bridge
 from gateway.bridge.parking import Parking
 from gateway.bridge.state import StateSeal
 from gateway.bridge.tasks import TaskHandles
+from gateway.call import Call
 from gateway.catalogue.keeper import SnapshotKeeper, fingerprint
 from gateway.catalogue.library import Library
 from gateway.catalogue.owners_keeper import OwnersKeeper
@@ -47,12 +48,12 @@ from gateway.frontend.sse import LegacySse
 from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
 from gateway.frontend.tls import ServerTls
-from gateway.request import Request
+from gateway.pipeline import Pipeline
 from gateway.signals import asked_to_stop
 from gateway.store import owners, pins, secret
 from gateway.telemetry import logs
-from gateway.telemetry.audit import audit
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.requests import RequestLog
 from gateway.upstream.fleet import Fleet
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.listing import Listing
@@ -60,15 +61,8 @@ from gateway.upstream.upstream import Upstream
 
 log = structlog.stdlib.get_logger("gateway")
 
-Handler = Callable[[Request], Awaitable[dict[str, Any]]]
-
 INTRODUCTION_SECONDS: Final = 1.0
 """How long upstreams are kept waiting for the one agent's first words."""
-
-
-def compose(*layers: Callable[[Handler], Handler]) -> Callable[[Handler], Handler]:
-    """The layers around a handler, outermost first."""
-    return lambda handler: functools.reduce(lambda inner, layer: layer(inner), reversed(layers), handler)
 
 
 class Gateway:
@@ -98,7 +92,9 @@ class Gateway:
         self._guardian = Guardian()
         self._fleet = Fleet(self._make_upstream, _is_same_server, self._inform_server, self._brief)
         self.upstreams = self._fleet.serving
-        self.metrics = Metrics(lambda: [each.health() for each in list(self.upstreams.values())])
+        self._access_log = logs.AccessLog()
+        requests = RequestLog(self._access_log.write)
+        self.metrics = Metrics(lambda: [each.health() for each in list(self.upstreams.values())], requests)
         self._reloader = self._reloader_for(reread) if reread is not None else None
         self.policy = Policy(configured.rules(config))
         self._limits = Limits(MemoryLimiter(), *configured.limits(config), self.metrics.limit_decided)
@@ -114,10 +110,8 @@ class Gateway:
         self.server = Server(
             settings,
             self.policy,
-            self._limits,
             self.library,
             self.upstreams,
-            Bridge(seal, self._parking),
             TaskHandles(keys),
             lambda upstream: self._snapshots.is_outdated(),
             self._places,
@@ -133,14 +127,19 @@ class Gateway:
         cap, cap_each = settings.max_requests, settings.max_requests_per_principal
         self._in_flight = InFlight(cap, cap_each, self.metrics.limit_decided)
         self.metrics.watch("requests_in_flight", "Requests that arrive or are answered.", lambda: self._in_flight.total)
-        self.handle = compose(
-            self.metrics.layer,
-            audit,
-            self._drain.layer,
-            authorize(self._lacks_scope),
-            self._in_flight.layer,
-            self._limits.layer,
-        )(self.server.route)
+        server = self.server
+        self.handle = Pipeline(
+            self._drain,
+            Admission(self._in_flight, self._limits, self._lacks_scope),
+            requests,
+            server.methods,
+            server.targets,
+            server.lookup,
+            self._limits,
+            server.log_messages,
+            Bridge(seal, self._parking),
+            server.dress,
+        ).serve
 
     def _make_upstream(self, name: str, server: ServerConfig, listing: Listing | None) -> Upstream:
         return Upstream(name, server, self.server, self._guardian, listing, self._only)
@@ -169,6 +168,7 @@ class Gateway:
                 yield tg
                 tg.cancel_scope.cancel()
         finally:
+            self._access_log.flush()
             with anyio.CancelScope(shield=True):
                 await self._guardian.aclose()
                 await self._pinning.save()
@@ -227,6 +227,7 @@ class Gateway:
         def on_revoked(principals: frozenset[str]) -> None:
             server.end_streams(principals)
             self._parking.end_those_of(principals)
+            self._drain.end_those_of(principals)
             sse.close_those_of(principals)
             tg.start_soon(sessions.close_those_of, principals)
 
@@ -296,10 +297,10 @@ class Gateway:
             lacks_scope=entry.lacks_scope,
         )
 
-    def _lacks_scope(self, request: Request, needed: Collection[str]) -> GatewayError:
+    def _lacks_scope(self, call: Call, needed: Collection[str]) -> GatewayError:
         if self._entry is None:
             return InsufficientScope(needed)
-        return self._entry.lacks_scope(request.principal, needed, request.agent)
+        return self._entry.lacks_scope(call.principal, needed, call.agent)
 
     # --- Reload and drain ---------------------------------------------------------------------------------------------
 

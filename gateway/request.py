@@ -1,12 +1,10 @@
-"""What travels through the rooms: the principal, the agent, and one request of theirs."""
+"""Who asks: the principal, and the agent that acts for them. What they ask is a `gateway.call.Call`."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
-from gateway.errors import InvalidParams
-from gateway.jsonrpc import RequestId, as_object
-from gateway.protocol import Era
+from gateway.protocol import LOG_LEVELS, Era
 
 READ, WRITE, ADMIN = "read", "write", "admin"
 SCOPES = frozenset({READ, WRITE, ADMIN})
@@ -72,7 +70,7 @@ class Agent(Protocol):
 
     @property
     def opener(self) -> Principal:
-        """Who opened the connection or session. What a request may do is decided by `Request.principal`: the next one
+        """Who opened the connection or session. What a request may do is decided by `Call.principal`: the next one
         can come with another token of the same person, that grants more or less."""
         ...
 
@@ -139,58 +137,16 @@ Ask = Callable[[str, dict[str, Any] | None], Awaitable[dict[str, Any]]]
 """`(method, params)`: as `Agent.ask`, on one request's own stream."""
 
 
-@dataclass(slots=True)
-class Request:
-    """One request of an agent, as it walks through the house."""
-
-    id: RequestId
-    method: str
-    params: dict[str, Any]
-    agent: Agent
-    notify: Notify
-    ask: Ask | None = None
-    """Ask the agent something while its request is in progress; None where the era or the front has no way to."""
-    pause: Callable[[], None] | None = None
-    """End the connection, but not the stream, where the agent can come back for the rest."""
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    """`Mcp-Param-*` headers the agent sent that no schema names; forwarded as they are."""
-    upstream: str | None = None
-    """The owner, once the catalogue has found it."""
-    response_headers: dict[str, str] = field(default_factory=dict[str, str])
-    """HTTP headers that the layers want the answer to carry; ignored on other fronts."""
-    sender: Principal | None = None
-    """Whose credential it came with, where each request brings one."""
-
-    @property
-    def principal(self) -> Principal:
-        """On whose behalf it is carried out, from its first byte to its answer."""
-        return self.sender or self.agent.opener
-
-    @property
-    def view(self) -> str | None:
-        return self.agent.view
-
-    @property
-    def era(self) -> Era:
-        return self.agent.era
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        """`params._meta`, or an empty dict."""
-        return as_object(self.params.get("_meta"))
-
-    @property
-    def progress_token(self) -> RequestId | None:
-        return self.meta.get("progressToken")
+_RANK: Final = {level: rank for rank, level in enumerate(LOG_LEVELS)}
 
 
-def string(params: Mapping[str, Any], key: str) -> str:
-    """A parameter that must be text.
+def wants(agent: Agent, message: Mapping[str, Any]) -> bool:
+    """Whether an agent asked to hear a log message of that level.
 
-    Raises:
-        InvalidParams: it is missing, or something else.
+    In the handshake era an agent that never said hears what the server chooses to send; in the modern one it hears
+    nothing it did not ask for.
     """
-    value = params.get(key)
-    if not isinstance(value, str):
-        raise InvalidParams(f"{key} must be a string")
-    return value
+    if agent.log_level is None:
+        return agent.era is Era.HANDSHAKE
+    level = message.get("level")
+    return not isinstance(level, str) or _RANK.get(level, len(_RANK)) >= _RANK.get(agent.log_level, 0)

@@ -1,6 +1,6 @@
 """What a configuration says of access, in the words of this room."""
 
-from gateway.access.layers import UpstreamLimits
+from gateway.access.limits import UpstreamLimits
 from gateway.access.policy import Rule
 from gateway.access.rate_limit import Limit
 from gateway.config.models import Config, ServerConfig

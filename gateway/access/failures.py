@@ -51,7 +51,7 @@ class Failures:
         handle = self._handle(address, credential)
         bucket = f"failures:{_network(address)}" if handle not in self._good else None
         if bucket is not None:
-            await self._take(bucket, address)
+            self._consume(bucket, address)
         try:
             yield
         except (Unauthenticated, KeyUnknown):
@@ -63,8 +63,8 @@ class Failures:
         self._give_back(bucket)
         self._remember(handle)
 
-    async def _take(self, bucket: str, address: str) -> None:
-        decision = await self._limiter.take(bucket, FAILURES)
+    def _consume(self, bucket: str, address: str) -> None:
+        decision = self._limiter.consume(bucket, FAILURES)
         self._observe("failures", decision.allowed)
         if not decision.allowed:
             raise RateLimited(decision.retry_after, "on failed authentication")

@@ -4,14 +4,11 @@ A request counts while its body arrives and while it is answered. Listen streams
 their own (`frontend/places.py`). Agents with tokens of their own count for whoever is behind them.
 """
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
 
 from gateway.errors import Overloaded, TooManyRequests
-from gateway.request import ANONYMOUS, Principal, Request
-
-Handler = Callable[[Request], Awaitable[dict[str, Any]]]
+from gateway.request import ANONYMOUS, Principal
 
 
 class InFlight:
@@ -61,22 +58,3 @@ class InFlight:
             yield
         finally:
             self.give(principal)
-
-    def layer(self, following: Handler) -> Handler:
-        """Count a request while it is answered.
-
-        Raises:
-            TooManyRequests, Overloaded: as `take`.
-        """
-
-        async def handle(request: Request) -> dict[str, Any]:
-            if request.method == "subscriptions/listen":
-                return await following(request)
-            principal = request.principal
-            self.take(principal)
-            try:
-                return await following(request)
-            finally:
-                self.give(principal)
-
-        return handle

@@ -55,7 +55,7 @@ class Bucket:
     def full(cls, limit: Limit, now: float) -> "Bucket":
         return cls(limit.capacity, now)
 
-    def take(self, limit: Limit, now: float) -> Decision:
+    def consume(self, limit: Limit, now: float) -> Decision:
         """Take one token if there is one. A clock that steps back is taken to have stood still."""
         elapsed = max(0.0, now - self.at)
         self.tokens = min(limit.capacity, self.tokens + elapsed * limit.per_second)
@@ -68,14 +68,14 @@ class Bucket:
         return Decision(allowed, limit, math.floor(self.tokens), reset, wait)
 
     def give_back(self, limit: Limit) -> None:
-        """Undo one `take`."""
+        """Undo one `consume`."""
         self.tokens = min(limit.capacity, self.tokens + 1)
 
 
 class Limiter(Protocol):
     """Where buckets live: in this process, or shared between nodes."""
 
-    async def take(self, key: str, limit: Limit) -> Decision:
+    def consume(self, key: str, limit: Limit) -> Decision:
         """Take one token of the bucket called `key`."""
         ...
 
@@ -88,7 +88,7 @@ class MemoryLimiter:
         self._cap = cap
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
-    async def take(self, key: str, limit: Limit) -> Decision:
+    def consume(self, key: str, limit: Limit) -> Decision:
         now = self._clock()
         bucket = self._buckets.get(key)
         if bucket is None:
@@ -97,10 +97,10 @@ class MemoryLimiter:
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(key)
-        return bucket.take(limit, now)
+        return bucket.consume(limit, now)
 
     def give_back(self, key: str, limit: Limit) -> None:
-        """Undo one `take` of an allowed token."""
+        """Undo one `consume` of an allowed token."""
         bucket = self._buckets.get(key)
         if bucket is not None:
             bucket.give_back(limit)

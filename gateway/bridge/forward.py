@@ -1,23 +1,23 @@
-"""One request, carried to its upstream and back: tokens mapped, the era's envelope changed, questions bridged, all else
-untouched."""
+"""Between the eras: what an upstream asks reaches an agent that is asked another way, and the answer goes back."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, cast
 
-from gateway.bridge.envelope import is_input_required, unwrap_params
-from gateway.bridge.log_levels import is_wanted
+from gateway.bridge.envelope import is_input_required
 from gateway.bridge.parking import ParkedCall, Parking
 from gateway.bridge.questions import LiveAsker, check
 from gateway.bridge.rounds import answer_rounds
 from gateway.bridge.state import StateSeal
+from gateway.call import Call
 from gateway.errors import AgentCannot, UpstreamAsked, UpstreamError
 from gateway.jsonrpc import as_object
 from gateway.protocol import INVALID_PARAMS, RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Era
-from gateway.request import QUESTIONS, Request, is_askable
+from gateway.request import QUESTIONS, is_askable
 from gateway.upstream.upstream import Upstream
 
-if TYPE_CHECKING:
-    from gateway.upstream.calls import Asker, CallOptions
+Attempt = Callable[[Upstream, Call, dict[str, Any]], Awaitable[dict[str, Any]]]
+"""Sends a call with these parameters, under the upstream's names, and returns the raw result: `pipeline.attempt`."""
 
 MAY_ASK: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 """Methods that a modern upstream may answer with `input_required`."""
@@ -32,108 +32,78 @@ class Bridge:
         self._seal = seal
         self._parking = parking
 
-    async def forward(self, request: Request, upstream: Upstream, params: dict[str, Any]) -> dict[str, Any]:
-        """Send `request` with `params` (its own, under the upstream's names) to its owner; return the raw result.
+    def is_needed(self, call: Call) -> bool:
+        """Whether a call is not just sent: its agent may be asked something, or comes back with answers."""
+        return is_askable(call.agent) or (call.agent.era is Era.MODERN and "requestState" in call.params)
 
-        Progress, log messages and questions that belong to it reach the agent on the request's own stream, before the
+    async def carry(self, call: Call, upstream: Upstream, params: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
+        """The result of such a call.
+
+        Progress, log messages and questions that belong to it reach the agent on the call's own stream, before the
         result; a modern agent finds the questions in the result.
+
+        Args:
+            params: the call's, under the upstream's names.
 
         Raises:
             GatewayError: the upstream's own error, or why there is no answer.
         """
-        with upstream.engaged():
-            if request.agent.era is Era.MODERN:
-                return await self._for_modern(request, upstream, params)
-            return await self._for_handshake(request, upstream, params)
+        if call.agent.era is Era.HANDSHAKE:
+            call.asker = LiveAsker(call)
+            try:
+                return await self.on_result(call, upstream, params, await attempt(upstream, call, params), attempt)
+            finally:
+                call.asker = None
+        if call.method in MAY_ASK and params.get("requestState") is not None:
+            content = self._seal.open(params["requestState"], call, upstream.name)
+            if "call" in content:
+                return await self._parking.resume(content["call"], content.get("round"), call)
+            params = {**params, "requestState": content["state"]}
+        agent = call.agent
+        if call.method in MAY_ASK and is_askable(agent) and await upstream.era(agent) is Era.HANDSHAKE:
+            bare = {name: value for name, value in params.items() if name not in _OF_RETRIES}
 
-    async def _for_handshake(self, request: Request, upstream: Upstream, params: dict[str, Any]) -> dict[str, Any]:
-        asker = LiveAsker(request) if is_askable(request.agent) else None
+            async def run(parked: ParkedCall) -> dict[str, Any]:
+                with upstream.engaged():  # for longer than this request of the agent's
+                    return await attempt(upstream, parked, bare)
 
-        async def send(params: dict[str, Any]) -> dict[str, Any]:
-            return await _send(request, upstream, params, lambda: request, asker)
+            return await self._parking.start(call, upstream.name, run)
+        return await self.on_result(call, upstream, params, await attempt(upstream, call, params), attempt)
 
-        return await answer_rounds(request, upstream.name, params, await send(params), send)
+    async def on_result(
+        self, call: Call, upstream: Upstream, params: dict[str, Any], result: dict[str, Any], attempt: Attempt
+    ) -> dict[str, Any]:
+        """What an upstream asks by its result is asked live, or sealed into what the agent comes back with.
 
-    async def _for_modern(self, request: Request, upstream: Upstream, params: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return await self._ask_for_modern(request, upstream, params)
-        except UpstreamError as error:
+        Raises:
+            UpstreamAsked: the agent cannot be asked that.
+            GatewayError: what the agent or the upstream answered instead.
+        """
+        if not is_input_required(result):
+            return result
+        if call.agent.era is Era.HANDSHAKE:
+            return await answer_rounds(call, upstream.name, params, result, partial(attempt, upstream, call))
+        _check_questions(call, upstream.name, result)
+        if result.get("requestState") is not None:
+            result["requestState"] = self._seal.seal({"state": result["requestState"]}, call, upstream.name)
+        return result
+
+    def on_error(self, call: Call, upstream: str, error: UpstreamError) -> dict[str, Any]:
+        """An upstream's error as the agent's era has it: an error, or a result.
+
+        Raises:
+            UpstreamError: the error.
+            UpstreamAsked: the agent cannot be asked what the error asks.
+        """
+        if call.agent.era is Era.MODERN:
             if error.code == RESOURCE_NOT_FOUND:
                 error.code = INVALID_PARAMS  # the modern era has no code of its own for it, and forbids the old one
             if error.code == URL_ELICITATION_REQUIRED:  # nor for this, which was an error and is a result now
-                return _url_questions(request, upstream.name, error)
-            raise
-
-    async def _ask_for_modern(self, request: Request, upstream: Upstream, params: dict[str, Any]) -> dict[str, Any]:
-        if request.method in MAY_ASK and params.get("requestState") is not None:
-            content = self._seal.open(params["requestState"], request, upstream.name)
-            if "call" in content:
-                return await self._parking.resume(content["call"], content.get("round"), request)
-            params = {**params, "requestState": content["state"]}
-        agent = request.agent
-        if request.method in MAY_ASK and is_askable(agent) and await upstream.era(agent) is Era.HANDSHAKE:
-            bare = {name: value for name, value in params.items() if name not in _OF_RETRIES}
-
-            async def run(call: ParkedCall) -> dict[str, Any]:
-                with upstream.engaged():  # for longer than this request of the agent's
-                    return await _send(request, upstream, bare, lambda: call.request, call)
-
-            return await self._parking.start(request, upstream.name, run)
-        result = await _send(request, upstream, params, lambda: request, None)
-        if is_input_required(result):
-            _check_questions(request, upstream.name, result)
-            if result.get("requestState") is not None:
-                result["requestState"] = self._seal.seal({"state": result["requestState"]}, request, upstream.name)
-        return result
+                return _url_questions(call, upstream, error)
+        raise error
 
 
-async def _send(
-    request: Request,
-    upstream: Upstream,
-    params: dict[str, Any],
-    hearer: Callable[[], Request | None],
-    asker: "Asker | None",
-) -> dict[str, Any]:
-    options: CallOptions = {"on_notification": _Relay(hearer)}
-    if asker is not None:
-        options["asker"] = asker
-    if request.progress_token is not None:
-        options["progress"] = True
-    if request.pause is not None:
-        options["on_pause"] = request.pause
-    return await upstream.request(
-        request.method,
-        unwrap_params(params),
-        request.agent,
-        options=options,
-        log_level=request.agent.log_level,
-        headers=request.headers,
-    )
-
-
-class _Relay:
-    """Passes on what the upstream says while it works on a request, to the request that waits for it now."""
-
-    __slots__ = ("_hearer",)
-
-    def __init__(self, hearer: Callable[[], Request | None]) -> None:
-        self._hearer = hearer
-
-    def __call__(self, method: str, params: dict[str, Any] | None) -> None:
-        request = self._hearer()
-        if request is None:
-            return  # parked; progress and logs are for who is there
-        if method == "notifications/progress":
-            if request.progress_token is not None:
-                request.notify(method, {**(params or {}), "progressToken": request.progress_token})
-        elif (method == "notifications/message" and is_wanted(request.agent, params or {})) or (
-            method == "notifications/elicitation/complete" and request.agent.era is Era.HANDSHAKE
-        ):
-            request.notify(method, params)
-        # Nothing else belongs to a request in either era; what does not, must not look as if it did.
-
-
-def _check_questions(request: Request, upstream: str, result: dict[str, Any]) -> None:
+def _check_questions(call: Call, upstream: str, result: dict[str, Any]) -> None:
     """
     Raises:
         UpstreamAsked: the upstream asks for what the agent did not declare. Questions that are not in the specification
@@ -143,12 +113,12 @@ def _check_questions(request: Request, upstream: str, result: dict[str, Any]) ->
         question = as_object(asked)
         if question.get("method") in QUESTIONS:
             try:
-                check(request.agent, question["method"], as_object(question.get("params")))
+                check(call.agent, question["method"], as_object(question.get("params")))
             except AgentCannot as error:
                 raise UpstreamAsked(upstream, error.reason) from None
 
 
-def _url_questions(request: Request, upstream: str, error: UpstreamError) -> dict[str, Any]:
+def _url_questions(call: Call, upstream: str, error: UpstreamError) -> dict[str, Any]:
     """The questions that a handshake-era upstream puts into an error (−32042), in the modern era's form.
 
     Raises:
@@ -162,5 +132,5 @@ def _url_questions(request: Request, upstream: str, error: UpstreamError) -> dic
         for number, params in enumerate(cast("list[object]", asked), 1)
     }
     result = {"resultType": "input_required", "inputRequests": questions}
-    _check_questions(request, upstream, result)
+    _check_questions(call, upstream, result)
     return result

@@ -19,10 +19,11 @@ from anyio.abc import TaskGroup
 from gateway import jsonrpc
 from gateway.bridge import questions
 from gateway.bridge.state import LIFETIME_SECONDS, StateSeal
+from gateway.call import Call
 from gateway.errors import AgentCannot, AgentGone, GatewayError, InternalError, InvalidRequestState, TooManyParked
 from gateway.jsonrpc import as_object
 from gateway.protocol import Era
-from gateway.request import Agent, Request
+from gateway.request import Agent
 
 log = structlog.stdlib.get_logger("gateway.bridge")
 
@@ -80,46 +81,73 @@ class Asked:
                 del self._of[root]
 
 
-class ParkedCall:
-    """One call at the upstream, over as many requests of the agent as it takes. The upstream's `Asker`.
+class ParkedCall(Call):
+    """One call at the upstream, over as many of the agent's as it takes to answer what is asked.
 
     Args:
         asked: what all calls have asked.
     """
 
-    def __init__(self, request: Request, upstream: str, asked: Asked) -> None:
-        self.id = secrets.token_urlsafe(16)
+    __slots__ = (
+        "_asked",
+        "_changed",
+        "_client",
+        "_numbers",
+        "_own_size",
+        "_result",
+        "_waiting",
+        "expiry",
+        "key",
+        "owner",
+        "request",
+        "round",
+        "scope",
+        "size",
+    )
+
+    def __init__(self, request: Call, upstream: str, asked: Asked) -> None:
+        super().__init__(
+            request.id, request.method, request.params, request.agent, request.notify, headers=request.headers
+        )
+        self.principal = request.principal
         self.upstream = upstream
+        self.key = secrets.token_urlsafe(16)
         self.round = 0
         self.size = 0
         """Bytes that are kept for it while it is parked."""
-        self.request: Request | None = request
-        """The agent's request that is being answered; None while it is parked."""
+        self.request: Call | None = request
+        """The agent's call that is being answered; None while this one is parked."""
         self.scope = anyio.CancelScope()
         self.expiry: asyncio.TimerHandle | None = None
-        self.agent = request.agent.id
-        self.principal = request.principal.id
-        self.root = request.principal.root or self.principal
+        self.owner = self.principal.root_id
         """Whom it counts for."""
         self._asked = asked
-        self._params = request.params
         self._own_size = 0
         self._client: Agent = request.agent
-        self._principal = request.principal
         self._numbers = count(1)
         self._waiting: dict[str, _Question] = {}
-        self._outcome: dict[str, Any] | GatewayError | None = None
+        self._result: dict[str, Any] | GatewayError | None = None
         self._changed = anyio.Event()
 
-    def is_of(self, principals: Collection[str]) -> bool:
-        return self._principal.is_one_of(principals)
+    def on_notification(self, method: str, params: dict[str, Any] | None) -> None:
+        """For the agent's call that is there; while this one is parked, for nobody."""
+        self.spoken()
+        if self.request is not None:
+            self.request.on_notification(method, params)
 
-    def attend(self, request: Request) -> None:
+    @property
+    def can_be_asked(self) -> bool:
+        return True
+
+    def is_of(self, principals: Collection[str]) -> bool:
+        return self.principal.is_one_of(principals)
+
+    def attend(self, request: Call) -> None:
         """From now on this is what is being answered; what its agent declares now is what it can be asked."""
         self.request = request
         self._client = request.agent
 
-    async def ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+    async def answer(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
         """
         Raises:
             AgentCannot: the agent did not declare that it can answer this, or has too much to answer.
@@ -128,7 +156,7 @@ class ParkedCall:
         if len(self._waiting) >= MAX_ASKED:
             raise AgentCannot(f"{MAX_ASKED} questions of this call wait for answers already")
         question = _Question(method, questions.outgoing(method, params, Era.MODERN))
-        with self._asked.held(self.root, len(jsonrpc.dumps(question.content))):
+        with self._asked.held(self.owner, len(jsonrpc.dumps(question.content))):
             key = f"question-{next(self._numbers)}"
             self._waiting[key] = question
             self._wake()
@@ -141,15 +169,15 @@ class ParkedCall:
         """The call itself, from its beginning to its end."""
         try:
             with self.scope:
-                self._outcome = await run(self)
+                self._result = await run(self)
         except GatewayError as error:
-            self._outcome = error
+            self._result = error
         except Exception:
             log.exception("call failed", upstream=self.upstream)
-            self._outcome = InternalError()
+            self._result = InternalError()
         finally:
-            if self._outcome is None:
-                self._outcome = AgentGone()
+            if self._result is None:
+                self._result = AgentGone()
             self._wake()
 
     async def next(self) -> dict[str, Any] | None:
@@ -158,7 +186,7 @@ class ParkedCall:
         Raises:
             GatewayError: how the call failed.
         """
-        while self._outcome is None:
+        while self._result is None:
             if asked := len(self._waiting):
                 await anyio.sleep(TOGETHER_SECONDS)
                 if len(self._waiting) == asked:
@@ -166,9 +194,9 @@ class ParkedCall:
             else:
                 self._changed = anyio.Event()
                 await self._changed.wait()
-        if isinstance(self._outcome, GatewayError):
-            raise self._outcome
-        return self._outcome
+        if isinstance(self._result, GatewayError):
+            raise self._result
+        return self._result
 
     def pending(self) -> dict[str, Any]:
         """The questions that wait for an answer, as `inputRequests`."""
@@ -176,10 +204,10 @@ class ParkedCall:
 
     def weigh(self) -> None:
         """Find out its size. What it was called with, it is parked with from the first time to the last."""
-        self._own_size = self._own_size or len(jsonrpc.dumps(self._params))
+        self._own_size = self._own_size or len(jsonrpc.dumps(self.params))
         self.size = self._own_size + len(jsonrpc.dumps(self.pending()))
 
-    def answer(self, responses: dict[str, Any]) -> None:
+    def take_answers(self, responses: dict[str, Any]) -> None:
         """Give the answers there are; what has none stays asked."""
         for key, question in list(self._waiting.items()):
             if isinstance(responses.get(key), dict) and not question.answer.done():
@@ -204,7 +232,7 @@ class Parking:
         async with anyio.create_task_group() as self._tasks:
             await anyio.sleep_forever()
 
-    async def start(self, request: Request, upstream: str, run: Run) -> dict[str, Any]:
+    async def start(self, request: Call, upstream: str, run: Run) -> dict[str, Any]:
         """Begin a call; returns its result, or the upstream's questions.
 
         Raises:
@@ -212,11 +240,11 @@ class Parking:
         """
         assert self._tasks is not None
         call = ParkedCall(request, upstream, self._asked)
-        self._calls[call.id] = call
+        self._calls[call.key] = call
         self._tasks.start_soon(call.run, run)
         return await self._attend(call, request)
 
-    async def resume(self, id: object, round: object, request: Request) -> dict[str, Any]:
+    async def resume(self, id: object, round: object, request: Call) -> dict[str, Any]:
         """Go on with a parked call: the agent came back with answers.
 
         Raises:
@@ -233,7 +261,7 @@ class Parking:
             raise InvalidRequestState("This requestState was used already. Start the request again, without it.")
         if call.expiry is not None:
             call.expiry.cancel()
-        call.answer(as_object(request.params.get("inputResponses")))
+        call.take_answers(as_object(request.params.get("inputResponses")))
         return await self._attend(call, request)
 
     def end_those_of(self, principals: Collection[str]) -> None:
@@ -250,7 +278,7 @@ class Parking:
             if call.request is None:
                 self._drop(call)
 
-    async def _attend(self, call: ParkedCall, request: Request) -> dict[str, Any]:
+    async def _attend(self, call: ParkedCall, request: Call) -> dict[str, Any]:
         call.attend(request)
         try:
             result = await call.next()
@@ -262,10 +290,10 @@ class Parking:
         self._drop(call)
         return result
 
-    def _park(self, call: ParkedCall, request: Request) -> dict[str, Any]:
+    def _park(self, call: ParkedCall, request: Call) -> dict[str, Any]:
         call.weigh()
         parked = [other for other in self._calls.values() if other.request is None]
-        own = [other for other in parked if other.root == call.root]
+        own = [other for other in parked if other.owner == call.owner]
         for some, cap, max_bytes in (
             (parked, MAX_PARKED, MAX_PARKED_BYTES),
             (own, MAX_PARKED_EACH, MAX_PARKED_BYTES_EACH),
@@ -276,16 +304,16 @@ class Parking:
         call.request = None
         call.round += 1
         call.expiry = asyncio.get_running_loop().call_later(LIFETIME_SECONDS, self._expire, call)
-        state = self._seal.seal({"call": call.id, "round": call.round}, request, call.upstream)
+        state = self._seal.seal({"call": call.key, "round": call.round}, request, call.upstream or "")
         return {"resultType": "input_required", "inputRequests": call.pending(), "requestState": state}
 
     def _expire(self, call: ParkedCall) -> None:
-        log.info("parked call expired", upstream=call.upstream, principal=call.principal)
+        log.info("parked call expired", upstream=call.upstream, principal=call.principal.id)
         self._drop(call)
 
     def _drop(self, call: ParkedCall) -> None:
         """Forget a call; if it still runs, cancel it upstream."""
-        self._calls.pop(call.id, None)
+        self._calls.pop(call.key, None)
         if call.expiry is not None:
             call.expiry.cancel()
         call.scope.cancel()

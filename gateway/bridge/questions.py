@@ -4,10 +4,11 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.call import Call
 from gateway.errors import AgentCannot
 from gateway.jsonrpc import as_object
 from gateway.protocol import META_RELATED_TASK, Era
-from gateway.request import QUESTIONS, Agent, Request
+from gateway.request import QUESTIONS, Agent
 
 
 def check(agent: Agent, method: str, params: Mapping[str, Any]) -> None:
@@ -38,7 +39,7 @@ def outgoing(method: str, params: Mapping[str, Any] | None, era: Era) -> dict[st
 class LiveAsker:
     """Takes questions to a handshake-era agent, on the stream of the request they belong to."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Call) -> None:
         self._request = request
 
     @property

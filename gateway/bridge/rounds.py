@@ -10,9 +10,9 @@ import anyio
 
 from gateway.bridge.envelope import is_input_required
 from gateway.bridge.questions import LiveAsker
+from gateway.call import Call
 from gateway.errors import AgentCannot, GatewayError, UpstreamAsked, UpstreamProtocolError
 from gateway.jsonrpc import as_object
-from gateway.request import Request
 
 MAX_ROUNDS: Final = 10
 """As in the SDKs; an upstream that has not had enough by then never will."""
@@ -24,7 +24,7 @@ Send = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 async def answer_rounds(
-    request: Request, upstream: str, params: dict[str, Any], result: dict[str, Any], send: Send
+    request: Call, upstream: str, params: dict[str, Any], result: dict[str, Any], send: Send
 ) -> dict[str, Any]:
     """Have the agent answer what the upstream asks, until the upstream is content.
 
@@ -57,7 +57,7 @@ async def answer_rounds(
     return result
 
 
-async def _answers(request: Request, upstream: str, questions: dict[str, Any]) -> dict[str, Any]:
+async def _answers(request: Call, upstream: str, questions: dict[str, Any]) -> dict[str, Any]:
     """All at once; the first that has no answer ends the others."""
     asker, answers, failures = LiveAsker(request), dict[str, Any](), list[GatewayError]()
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from gateway import jsonrpc, sdk
+from gateway.call import Call
 from gateway.errors import InvalidRequestState
-from gateway.request import Request
 
 if TYPE_CHECKING:
     from mcp.server.request_state import AESGCMRequestStateCodec
@@ -36,7 +36,7 @@ class StateSeal:
         self._clock = clock
         self._made: AESGCMRequestStateCodec | None = None
 
-    def seal(self, content: Mapping[str, Any], request: Request, upstream: str) -> str:
+    def seal(self, content: Mapping[str, Any], request: Call, upstream: str) -> str:
         """Make the state that only a retry of `request` at `upstream` opens again."""
         claims = {
             "v": _VERSION,
@@ -46,7 +46,7 @@ class StateSeal:
         }
         return self._codec().seal(jsonrpc.dumps(claims))
 
-    def open(self, state: object, request: Request, upstream: str) -> dict[str, Any]:
+    def open(self, state: object, request: Call, upstream: str) -> dict[str, Any]:
         """What was sealed.
 
         Raises:
@@ -78,7 +78,7 @@ class StateSeal:
         return self._made
 
 
-def _binding(request: Request, upstream: str) -> str:
+def _binding(request: Call, upstream: str) -> str:
     """A digest of whose request it is, what it asks, and of whom."""
     params = request.params
     asked = [params.get("name"), params.get("uri"), params.get("arguments")]

@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 
 from gateway.app import Gateway
+from gateway.call import Call
 from gateway.catalogue.catalogue import Catalogue
 from gateway.cli.contact import Contact, contact
 from gateway.cli.memory import remembered
@@ -15,7 +16,7 @@ from gateway.config.models import Config
 from gateway.frontend.agents import ConnectedAgent
 from gateway.jsonrpc import as_object
 from gateway.protocol import HANDSHAKE_VERSIONS
-from gateway.request import ANONYMOUS, Notify, Request
+from gateway.request import ANONYMOUS, Notify
 
 
 class Visit:
@@ -70,8 +71,8 @@ class Visit:
         Raises:
             GatewayError: what an agent would be told instead of a result.
         """
-        request = Request(1, method, params, self._agent, lambda method, params: self._notify(method, params))
-        return await self.gateway.handle(request)
+        call = Call(1, method, params, self._agent, lambda method, params: self._notify(method, params))
+        return await self.gateway.handle(call)
 
     async def tools(self) -> list[dict[str, Any]]:
         """All pages of `tools/list`, without the tools of upstreams that do not work: those vanish soon."""

@@ -113,7 +113,7 @@ async def _latency(upstream: Upstream, era: Era) -> float | None:
     with suppress(GatewayError):
         for _ in range(ROUND_TRIPS):
             started = time.perf_counter()
-            await upstream.request(method, {})
+            await upstream.ask(method, {})
             times.append(time.perf_counter() - started)
     return min(times, default=None)
 

@@ -7,11 +7,12 @@ from itertools import count
 from typing import Any, Final, cast
 
 from gateway import jsonrpc
-from gateway.access.layers import scope_of
+from gateway.access.scopes import scope_of
+from gateway.call import Call
 from gateway.errors import AgentCannot, AgentError, AgentGone, InsufficientScope
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR
-from gateway.request import Principal, Request
+from gateway.request import Principal
 
 MAX_ASKED: Final = 64
 """Most questions that one agent has before it at a time."""
@@ -24,7 +25,7 @@ class _Question:
     answer: asyncio.Future[Message]
     scope: str | None
     """What whoever answers it must have."""
-    request: Request | None
+    request: Call | None
     """What it belongs to, if it belongs to a request."""
 
     def is_for(self, sender: Principal) -> bool:
@@ -45,7 +46,7 @@ class Asks:
         write: Callable[[Message], None],
         method: str,
         params: dict[str, Any] | None,
-        request: Request | None = None,
+        request: Call | None = None,
     ) -> dict[str, Any]:
         """Send a request by `write` and wait for its result. If the caller is cancelled, the agent hears of it.
 

@@ -13,6 +13,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
+from gateway.call import Call
 from gateway.errors import AgentCannot, GatewayError, InvalidRequest, Overloaded
 from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, declared, modern_agent
 from gateway.frontend.asks import Asks
@@ -21,7 +22,7 @@ from gateway.frontend.body import check_batch, check_shape, decode
 from gateway.harmless import Clipped
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR, REQUEST_CANCELLED, Era
-from gateway.request import Principal, Request
+from gateway.request import Principal
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -42,7 +43,7 @@ class Duplex:
     def __init__(
         self,
         agent: ConnectedAgent,
-        handle: Callable[[Request], Awaitable[dict[str, Any]]],
+        handle: Callable[[Call], Awaitable[dict[str, Any]]],
         write: Callable[[Message | list[Message]], None],
         tasks: TaskGroup,
         on_open: Callable[[ConnectedAgent], None],
@@ -184,7 +185,7 @@ class Duplex:
         params = as_object(message.get("params"))
         try:
             agent = self._describe(message, params, sender)
-            request = Request(id, message["method"], params, agent, self._notify, sender=sender)
+            request = Call(id, message["method"], params, agent, self._notify, sender=sender)
             if agent is self.agent:
                 request.ask = partial(self._ask, request=request)
             result = await self._handle(request)
@@ -216,7 +217,7 @@ class Duplex:
         self._on_first()
         return agent
 
-    async def _ask(self, method: str, params: dict[str, Any] | None, request: Request | None = None) -> dict[str, Any]:
+    async def _ask(self, method: str, params: dict[str, Any] | None, request: Call | None = None) -> dict[str, Any]:
         if not self._opened:
             raise AgentCannot("it has not initialized")
         return await self._asks.ask(self._write, method, params, request)

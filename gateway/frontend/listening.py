@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 
 from gateway.access.policy import Grant
 from gateway.bridge.subscriptions import Listener, Resource, Subscriptions, by_upstream, requested
+from gateway.call import Call, string
 from gateway.catalogue.catalogue import Catalogue, changed
 from gateway.catalogue.library import Library, Selection
 from gateway.errors import DefinitionChanged, GatewayError, InvalidRequest, UnknownResource
@@ -22,7 +23,7 @@ from gateway.frontend.telling import Telling
 from gateway.jsonrpc import as_object
 from gateway.pause import Pause
 from gateway.protocol import CHANGE_NOTIFICATIONS, META_SUBSCRIPTION_ID
-from gateway.request import Agent, Notify, Principal, Request, string
+from gateway.request import Agent, Notify, Principal
 from gateway.upstream.audience import Audience
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
@@ -88,7 +89,7 @@ class Listening:
         if listener is not None:
             await self._leave(listener)
 
-    async def subscribe(self, request: Request) -> dict[str, Any]:
+    async def subscribe(self, request: Call) -> dict[str, Any]:
         uri = string(request.params, "uri")
         owner = await self._lookup.owner(request, uri)
         self._lookup.check(request, "resources", owner)
@@ -103,7 +104,7 @@ class Listening:
             raise
         return {}
 
-    async def unsubscribe(self, request: Request) -> dict[str, Any]:
+    async def unsubscribe(self, request: Call) -> dict[str, Any]:
         listener = self._session(request.agent)
         resource = self._subscriptions.unsubscribe(listener, string(request.params, "uri"))
         if resource is not None:
@@ -123,14 +124,14 @@ class Listening:
 
     # --- Listen streams ---------------------------------------------------------------------------------------------
 
-    async def listen(self, request: Request) -> dict[str, Any]:
+    async def listen(self, request: Call) -> dict[str, Any]:
         """Acknowledge, then pass on what was asked for until the agent leaves, its credential expires, or the gateway
         stops."""
         principal, ended = request.principal, anyio.Event()
         with self._places.held(principal), until_expiry(principal, ended.set):
             return await self._listen(request, ended)
 
-    async def _listen(self, request: Request, ended: anyio.Event) -> dict[str, Any]:
+    async def _listen(self, request: Call, ended: anyio.Event) -> dict[str, Any]:
         pause = Pause(turn=self._large)
         await pause.if_due()  # who sends a filter may send many
         wanted, asked = requested(request.params)

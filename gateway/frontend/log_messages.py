@@ -1,18 +1,18 @@
 """Log messages of upstreams: at which level each runs, and whose a message is that names no request."""
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import anyio
 import structlog
 
-from gateway.bridge.log_levels import LogRequests, is_wanted
+from gateway.bridge.log_levels import LogRequests
+from gateway.call import Call
 from gateway.errors import GatewayError, InvalidParams
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.lookup import Opener, Viewer
 from gateway.protocol import LOG_LEVELS, Era
-from gateway.request import Agent, Request
+from gateway.request import Agent, wants
 from gateway.upstream.audience import Audience
 from gateway.upstream.upstream import Upstream
 
@@ -46,29 +46,28 @@ class LogMessages:
         if self._agents.pop(agent.id, None) is not None and agent.log_level is not None:
             await self._share_level()
 
-    async def set_level(self, request: Request) -> dict[str, Any]:
-        level = request.params.get("level")
+    async def set_level(self, call: Call) -> dict[str, Any]:
+        level = call.params.get("level")
         if level not in LOG_LEVELS:
             raise InvalidParams(f"level must be one of {', '.join(LOG_LEVELS)}")
-        cast(ConnectedAgent, request.agent).log_level = level
+        cast(ConnectedAgent, call.agent).log_level = level
         await self._share_level()
         return {}
 
-    async def take_up(self, request: Request, upstream: Upstream) -> None:
-        """Have the upstream log at the level that a modern request asks for."""
-        level = request.agent.log_level
-        if request.agent.era is Era.MODERN and level and self._requests.asks(upstream.name, level):
-            await self._share_level(upstream)
+    def is_due(self, call: Call) -> bool:
+        """Whether the upstream of a modern call has to be asked to say more than so far."""
+        level = call.agent.log_level
+        if level is None or call.agent.era is not Era.MODERN or call.upstream is None:
+            return False
+        return self._requests.asks(call.upstream, level)
+
+    async def take_up(self, upstream: Upstream) -> None:
+        """Have the upstream log at the level that requests ask for."""
+        await self._share_level(upstream)
 
     async def brief(self, upstream: Upstream) -> None:
         """One begins to serve: have it run at the level asked for so far."""
         await self._share_level(upstream)
-
-    @contextmanager
-    def at_work(self, upstream: str, request: Request) -> Generator[None]:
-        """The upstream is working on the request while this lasts."""
-        with self._requests.at_work(upstream, request):
-            yield
 
     def on_log(self, upstream: str, params: dict[str, Any], audience: Audience) -> None:
         """A message that names no request.
@@ -82,11 +81,12 @@ class LogMessages:
             _tell(audience.agent, params)
             return
         agents = [one for one in self._agents.values() if audience.includes(one)]
-        requests = [request for request in self._requests.working(upstream) if audience.includes(request.agent)]
-        if len({*(one.opener.root_id for one in agents), *(request.principal.root_id for request in requests)}) != 1:
+        working = self._upstreams[upstream].calls if upstream in self._upstreams else ()
+        requests = [call for call in working if audience.includes(call.agent)]
+        if len({*(one.opener.root_id for one in agents), *(call.principal.root_id for call in requests)}) != 1:
             return
-        if len({request.agent.id for request in requests}) == 1:
-            if is_wanted(requests[-1].agent, params):
+        if len({call.agent.id for call in requests}) == 1:
+            if wants(requests[-1].agent, params):
                 requests[-1].notify(METHOD, params)
             return
         for one in agents:
@@ -111,5 +111,5 @@ async def _set_level(upstream: Upstream, level: str | None) -> None:
 
 
 def _tell(agent: Agent, params: dict[str, Any]) -> None:
-    if is_wanted(agent, params):
+    if wants(agent, params):
         agent.notify(METHOD, params)

@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 from gateway import jsonrpc
 from gateway.access.delegation import covers
 from gateway.access.in_flight import InFlight
+from gateway.call import Call
 from gateway.catalogue.catalogue import Catalogue
 from gateway.catalogue.library import Sight
 from gateway.config.models import GatewaySettings
@@ -54,11 +55,11 @@ from gateway.protocol import (
     REQUEST_CANCELLED,
     Era,
 )
-from gateway.request import Ask, Principal, Request
+from gateway.request import Ask, Principal
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
-Handler = Callable[[Request], Awaitable[dict[str, Any]]]
+Handler = Callable[[Call], Awaitable[dict[str, Any]]]
 
 Work = Coroutine[Any, Any, None]
 
@@ -396,17 +397,17 @@ class Streamable:
         """The answer to one request, None if nobody is owed one, and its HTTP status."""
         id: RequestId = message["id"]
         params = as_object(message.get("params"))
-        request = Request(
+        request = Call(
             id,
             message["method"],
             params,
             agent,
             exchange.notify,
             headers=extra or {},
-            response_headers=headers,
             pause=exchange.pause,
             sender=http.principal,
         )
+        request.response_headers = headers
         if session is not None:
             request.ask = _asking(session, exchange, request)
         answer, status = None, 200
@@ -466,7 +467,7 @@ def _primes(agent: ConnectedAgent) -> bool:
     return agent.version >= PRIMING_VERSION
 
 
-def _asking(session: Session, exchange: Exchange, request: Request) -> Ask:
+def _asking(session: Session, exchange: Exchange, request: Call) -> Ask:
     """Asks on the request's own stream, or on the standing one if its client wants none."""
 
     async def ask(method: str, params: dict[str, Any] | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Nothing that the configuration holds as a secret gets through: every rendered li
 all, whoever wrote it and in whatever field.
 """
 
+import asyncio
 import functools
 import json
 import logging
@@ -11,6 +12,8 @@ import os
 import re
 import sys
 from collections.abc import Collection, MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO, cast
 
 import orjson
@@ -20,6 +23,9 @@ from gateway.config.models import Config
 from gateway.harmless import Clipped
 from gateway.telemetry.log_stream import LogStream
 
+_access: "_Access | None" = None
+FLUSH_SECONDS: Final = 0.05
+"""How long lines of the access log are kept, to be written together."""
 MASK: Final = "***"
 SHORTEST_LINE: Final = 6
 """Characters of a line of a secret that is masked also without the others."""
@@ -78,6 +84,8 @@ def configure(
     def write(_: Any, __: str, event: Any) -> str:
         return redact(event)
 
+    global _access
+    _access = _Access(number <= logging.INFO, None if console else redact, _stream_of(out))
     structlog.configure(
         processors=[
             structlog.stdlib.add_log_level,
@@ -96,6 +104,62 @@ def configure(
     logging.getLogger("watchfiles").setLevel(logging.ERROR)  # it would tell of the change that telling it made
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR if number > logging.DEBUG else logging.DEBUG)
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """How lines of the access log are written."""
+
+    wanted: bool
+    redact: Redactor | None
+    """None where they take the way of all other lines."""
+    stream: LogStream
+
+
+class AccessLog:
+    """The lines that each request leaves: kept for a moment, and written together. `flush` at the end."""
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[float, dict[str, Any]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def write(self, at: float, fields: dict[str, Any]) -> None:
+        """
+        Args:
+            at: seconds since 1970.
+        """
+        if _access is None or not _access.wanted:
+            return
+        self._lines.append((at, fields))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Write what there is."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        lines, self._lines = self._lines, []
+        if _access is None or _access.redact is None:
+            for _, fields in lines:
+                structlog.get_logger("gateway.access").info("request", **fields)
+        elif lines:
+            redact = _access.redact
+            _access.stream.write(redact("".join([_access_line(at, fields, redact) for at, fields in lines])))
+
+
+def _access_line(at: float, fields: dict[str, Any], redact: Redactor) -> str:
+    line: dict[str, Any] = {
+        name: redact.clip(value) if type(value) is Clipped else value
+        for name, value in fields.items()
+        if value is not None
+    }
+    line |= {"event": "request", "level": "info", "timestamp": _iso(at)}
+    return _render_json(None, "", line) + "\n"
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def configure_for(config: Config, *, at_least: str | None = None) -> None:

@@ -1,38 +1,24 @@
 """Prometheus metrics: what is asked, what comes of it, how long it takes; upstreams' states; limits' decisions; and
 what the process takes.
 
-Labels have few values by construction: methods and outcomes are closed sets, upstreams are the configured ones.
+Labels have few values by construction: methods and outcomes are closed sets, upstreams are the configured ones. What
+is counted of each request stands in `requests`.
 """
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Final
 
 import anyio.to_thread
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway.errors import GatewayError
-from gateway.request import Request
 from gateway.telemetry.health import Health
 from gateway.telemetry.nameless import Nameless
 from gateway.telemetry.scrapes import Scrapes
 
-Handler = Callable[[Request], Awaitable[dict[str, Any]]]
-
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-"""Seconds."""
-
-METHODS: Final = frozenset(
-    {
-        *("initialize", "ping", "server/discover", "tools/list", "tools/call", "prompts/list", "prompts/get"),
-        *("resources/list", "resources/templates/list", "resources/read", "resources/subscribe"),
-        *("resources/unsubscribe", "completion/complete", "logging/setLevel", "subscriptions/listen"),
-    }
-)
 
 
 class Metrics:
@@ -40,19 +26,12 @@ class Metrics:
 
     Args:
         health: the upstreams' now; asked for when the metrics are read.
+        requests: what is counted of requests.
     """
 
-    def __init__(self, health: Callable[[], Iterable[Health]]) -> None:
+    def __init__(self, health: Callable[[], Iterable[Health]], requests: Collector) -> None:
         self._registry = CollectorRegistry()
-        labels = ("method", "upstream", "outcome")
-        self._requests = Counter("mcp_gateway_requests", "MCP requests answered.", labels, registry=self._registry)
-        self._seconds = Histogram(
-            "mcp_gateway_request_seconds",
-            "Time from a request to its answer.",
-            ("method", "upstream"),
-            buckets=BUCKETS,
-            registry=self._registry,
-        )
+        self._registry.register(requests)
         self._reloads = Counter(
             "mcp_gateway_config_reloads", "Changes of the configuration's files.", ("outcome",), registry=self._registry
         )
@@ -81,31 +60,6 @@ class Metrics:
     def watch(self, name: str, what: str, count: Callable[[], int]) -> None:
         """Show a number that is known anyway, as it is when the metrics are read."""
         Gauge(f"mcp_gateway_{name}", what, registry=self._registry).set_function(count)
-
-    def layer(self, following: Handler) -> Handler:
-        """Count and time each request."""
-
-        async def handle(request: Request) -> dict[str, Any]:
-            started = time.perf_counter()
-            outcome = "cancelled"
-            try:
-                result = await following(request)
-                outcome = "tool_error" if result.get("isError") is True else "ok"
-                return result
-            except GatewayError as error:
-                outcome = error.outcome
-                raise
-            except Exception:
-                outcome = "error"
-                raise
-            finally:
-                method = request.method if request.method in METHODS else "other"
-                upstream = request.upstream or ""
-                self._requests.labels(method, upstream, outcome).inc()
-                if method != "subscriptions/listen":  # it lasts as long as its client wants
-                    self._seconds.labels(method, upstream).observe(time.perf_counter() - started)
-
-        return handle
 
     def config_read(self, usable: bool) -> None:
         self._reloads.labels("applied" if usable else "refused").inc()

@@ -1,38 +1,29 @@
-"""One request in flight, who hears what belongs to no request, and the options a request is sent with."""
+"""One request in flight on one connection, and who hears what belongs to no request."""
 
 import asyncio
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 
 from gateway.errors import UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import RequestId
-from gateway.request import Notify
+from gateway.request import Agent, Notify
 from gateway.upstream.audience import Audience
+from gateway.upstream.fair import ALL
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
 
+    from gateway.call import Call
+
     class CallOptions(SdkCallOptions, total=False):
-        """The SDK's options, and what forwarding needs besides. All optional."""
+        """The SDK's options, and what the gateway's own requests need besides. All optional."""
 
         on_notification: Notify
-        """Hears the notifications that belong to this request: its progress, its log messages, its listen frames."""
-        asker: "Asker"
-        """Answers what the upstream asks on behalf of this request."""
-        on_pause: Callable[[], None]
-        """Told that the upstream has ended the connection of this request for the time being, and will be polled."""
-        root: str
-        """The root principal on whose behalf it is sent; without it, it is the gateway's own."""
-        progress: bool
-        """Ask the upstream for progress, under a token of this side."""
-        max_timeout: float
-        """Progress starts `timeout` anew, but never beyond this many seconds in all."""
-        spent: float
-        """How many seconds of both were over when the request was sent."""
+        """Hears the notifications that belong to this request: its listen frames."""
 
 else:
     CallOptions = dict[str, Any]
@@ -71,6 +62,9 @@ class RefusedError(UpstreamError):
         self.status = status
 
 
+NO_HEADERS: Final[Mapping[str, str]] = {}
+
+
 class Peer(Protocol):
     """Who hears what the upstream says unasked. `audience` is whom that may concern."""
 
@@ -91,11 +85,11 @@ class Asker(Protocol):
     """Takes what an upstream asks on behalf of a request (sampling, elicitation, roots) to whoever sent it."""
 
     @property
-    def agent(self) -> str:
-        """The id of the agent that answers."""
+    def agent(self) -> Agent:
+        """Who answers."""
         ...
 
-    async def ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+    async def put_question(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
         """The agent's result.
 
         Raises:
@@ -104,8 +98,13 @@ class Asker(Protocol):
         ...
 
 
-class Call:
-    """One request in flight."""
+class Pending:
+    """One request in flight on one connection.
+
+    Args:
+        call: the agent's that it is sent for; None for the gateway's own.
+        options: of a request of the gateway's own.
+    """
 
     __slots__ = (
         "_asked",
@@ -115,29 +114,55 @@ class Call:
         "_timeout",
         "_timer",
         "asker",
+        "call",
         "future",
+        "headers",
         "id",
         "method",
         "on_notification",
         "on_pause",
         "reply",
+        "tenant",
         "upstream",
     )
 
-    def __init__(self, upstream: str, id: RequestId, method: str, options: "CallOptions", future: asyncio.Future[Any]):
+    def __init__(
+        self,
+        upstream: str,
+        id: RequestId,
+        method: str,
+        future: asyncio.Future[dict[str, Any]],
+        call: "Call | None" = None,
+        options: "CallOptions | None" = None,
+    ) -> None:
         self.upstream = upstream
         self.id = id
         self.method = method
-        self.on_notification = options.get("on_notification")
-        self.on_pause = options.get("on_pause")
-        self.asker = options.get("asker")
-        self.future: asyncio.Future[dict[str, Any]] = future
+        self.future = future
+        self.call = call
+        self.on_notification: Notify | None = None
+        self.on_pause: Callable[[], None] | None = None
+        self.asker: Asker | None = None
+        """Answers what the upstream asks on behalf of this request."""
+        self.headers: Mapping[str, str] = NO_HEADERS
+        """Further HTTP headers."""
+        self.tenant = ALL
+        """The root principal on whose behalf it is sent."""
+        if call is not None:
+            self.on_notification = call.on_notification
+            self.on_pause = call.pause
+            self.tenant = call.agent.opener.root_id
+            if call.can_be_asked:
+                self.asker = call
+        elif options is not None:
+            self.on_notification = options.get("on_notification")
+            self.headers = options.get("headers") or NO_HEADERS
         self.reply: object = None
-        """What the transport keeps with the call."""
+        """What the transport keeps with it."""
         self._timer: asyncio.TimerHandle | None = None
         self._timeout = self._max_timeout = self._latest = math.inf
         self._is_last = False
-        self._asked: set[anyio.CancelScope] = set()
+        self._asked: set[anyio.CancelScope] | None = None
 
     def set_deadline(self, timeout: float, max_timeout: float, spent: float = 0.0) -> None:
         """Fail after `timeout` seconds without progress, or `max_timeout` seconds in all; `spent` of them are over."""
@@ -156,6 +181,8 @@ class Call:
         """While somebody thinks about a question of the upstream's, only the latest deadline counts. When the request
         is over before there is an answer, nobody needs one: the block is cancelled."""
         with anyio.CancelScope() as scope:
+            if self._asked is None:
+                self._asked = set()
             self._asked.add(scope)
             self._reset_deadline(math.inf)
             try:
@@ -177,15 +204,17 @@ class Call:
 
     def settle(self) -> None:
         """Nobody waits any more: drop the timer and what was asked meanwhile, and read a failure that would otherwise
-        be reported as unread."""
-        for scope in self._asked:
+        be reported as unread. What refers to this refers to nothing behind it from here on."""
+        for scope in self._asked or ():
             scope.cancel()
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         if not self.future.done():
             self.future.cancel()
         elif not self.future.cancelled():
             self.future.exception()
+        self.call = self.asker = self.on_notification = self.on_pause = None
 
     def succeed(self, result: dict[str, Any]) -> None:
         if not self.future.done():

@@ -17,7 +17,7 @@ from gateway import __version__, jsonrpc
 from gateway.jsonrpc import Message
 from gateway.protocol import Era
 from gateway.upstream.backoff import Backoff
-from gateway.upstream.calls import Call, Peer, SessionLost
+from gateway.upstream.calls import Peer, Pending, SessionLost
 from gateway.upstream.events import Event, EventParser, EventTooLarge
 from gateway.upstream.pool import Origin, Pool
 from gateway.upstream.receipt import Receipt
@@ -28,7 +28,6 @@ from gateway.upstream.wire import WireError
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
 
-    from gateway.upstream.calls import CallOptions
 
 NOTE_SECONDS: Final = 10.0
 """How long the upstream may take to accept a message that is owed no answer."""
@@ -91,11 +90,11 @@ class HttpDispatcher(CallTable):
 
     # --- CallTable ------------------------------------------------------------------------------------------------
 
-    def _transmit(self, message: Message, call: Call, options: "CallOptions") -> None:
-        call.reply = reply = CallReply(self, call, message, options)
+    def _transmit(self, message: Message, call: Pending) -> None:
+        call.reply = reply = CallReply(self, call, message)
         reply.send()
 
-    def _withdraw(self, call: Call, *, tell: bool) -> None:
+    def _withdraw(self, call: Pending, *, tell: bool) -> None:
         # Closing the connection is how a modern request is cancelled; in the handshake era it means nothing, and a
         # notification says it.
         if isinstance(call.reply, CallReply):

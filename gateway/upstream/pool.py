@@ -13,7 +13,7 @@ import anyio
 
 from gateway.names import resolver
 from gateway.upstream.fair import ALL
-from gateway.upstream.slots import Slots
+from gateway.upstream.limiter import ConcurrencyLimiter
 from gateway.upstream.wire import Wire, WireError
 
 IDLE_SECONDS: Final = 4.0
@@ -61,17 +61,17 @@ class Pool:
         self._idle: deque[Wire] = deque()
         """Longest idle first."""
         self._open: set[Wire] = set()
-        self._turns = Slots(limit)
+        self._turns = ConcurrencyLimiter(limit)
         self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
 
     def take(self, tenant: str = ALL) -> Wire | None:
         """An idle connection, or None when one has to be waited for: see `acquire`."""
-        if not self._idle or not self._turns.take_now(tenant):
+        if not self._idle or not self._turns.acquire_now(tenant):
             return None
         wire = self._pop_idle()
         if wire is None:
-            self._turns.give(tenant)
+            self._turns.release(tenant)
         else:
             wire.holder = tenant
         return wire
@@ -87,11 +87,11 @@ class Pool:
         """
         if standing:
             return self._pop_idle() or await self._connect()
-        await self._turns.take(tenant=tenant)
+        await self._turns.acquire(tenant=tenant)
         try:
             wire = self._pop_idle() or await self._connect()
         except BaseException:
-            self._turns.give(tenant)
+            self._turns.release(tenant)
             raise
         wire.holder = tenant
         return wire
@@ -147,7 +147,7 @@ class Pool:
     def _settle(self, wire: Wire) -> None:
         if wire.holder is not None:
             holder, wire.holder = wire.holder, None
-            self._turns.give(holder)
+            self._turns.release(holder)
 
     async def _connect(self) -> Wire:
         origin = self.origin

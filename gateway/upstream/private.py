@@ -1,8 +1,7 @@
 """Connections that one agent, or one identity, has to itself (`isolation`): made when needed, closed with it."""
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal
@@ -38,14 +37,23 @@ def declared(agent: Agent) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class _Private:
+class PrivateLink:
+    """A link of somebody's own, and who uses it. Whoever acquires it releases it."""
+
     link: Link
     lasting: bool
     """Whether we will be told that its agent has gone."""
     tenant: str
     """The root principal it is for."""
+    on_release: Callable[[], None]
     used_at: float = field(default_factory=time.monotonic)
     users: int = 0
+
+    def release(self) -> None:
+        """One request over it has ended."""
+        self.users -= 1
+        self.used_at = time.monotonic()
+        self.on_release()
 
     def is_idle(self) -> bool:
         patience = LASTING_IDLE_SECONDS if self.lasting else IDLE_SECONDS
@@ -64,7 +72,7 @@ class PrivateLinks:
         self.cap = cap
         self._upstream = upstream
         self._make = make
-        self._links: dict[Key, list[_Private]] = {}
+        self._links: dict[Key, list[PrivateLink]] = {}
         self._freed = anyio.Event()
         self._tasks: TaskGroup | None = None
 
@@ -72,10 +80,9 @@ class PrivateLinks:
     def links(self) -> list[Link]:
         return [private.link for some in self._links.values() for private in some]
 
-    @asynccontextmanager
-    async def lease(
+    async def acquire(
         self, agent: Agent, isolation: Literal["identity", "session"], patience: float, *, era: Era, alone: bool
-    ) -> AsyncGenerator[Link]:
+    ) -> PrivateLink:
         """A connection for one request.
 
         Args:
@@ -95,24 +102,24 @@ class PrivateLinks:
         take = partial(self._take, key, make, agent.opener.root_id, lasting=lasting, alone=alone)
         private = await self._obtain(key, take, patience)
         private.users += 1
-        try:
-            yield private.link
-        finally:
-            private.users -= 1
-            private.used_at = time.monotonic()
-            self._freed.set()
-            self._freed = anyio.Event()
+        return private
 
-    def _take(self, key: Key, make: Callable[[], Link], tenant: str, *, lasting: bool, alone: bool) -> _Private | None:
+    def _on_release(self) -> None:
+        self._freed.set()
+        self._freed = anyio.Event()
+
+    def _take(
+        self, key: Key, make: Callable[[], Link], tenant: str, *, lasting: bool, alone: bool
+    ) -> PrivateLink | None:
         some = self._links.setdefault(key, [])
         private = next((private for private in some if not alone or private.users == 0), None)
         if private is None and self._tasks is not None and self._has_room(tenant):
-            private = _Private(make(), lasting, tenant)
+            private = PrivateLink(make(), lasting, tenant, self._on_release)
             some.append(private)
             self._tasks.start_soon(private.link.run)
         return private
 
-    async def _obtain(self, key: Key, take: Callable[[], _Private | None], patience: float) -> _Private:
+    async def _obtain(self, key: Key, take: Callable[[], PrivateLink | None], patience: float) -> PrivateLink:
         """A connection as soon as there is one: wait for those of one's own, not for other people's."""
         with anyio.move_on_after(patience):
             while (private := take()) is None and self._links.get(key):

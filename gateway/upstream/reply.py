@@ -14,13 +14,11 @@ from gateway import jsonrpc
 from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError
 from gateway.jsonrpc import Message, as_object
 from gateway.protocol import INVALID_REQUEST, METHOD_NOT_FOUND, Era
-from gateway.upstream.calls import Call, Refused, RefusedError, SessionLost
+from gateway.upstream.calls import Pending, Refused, RefusedError, SessionLost
 from gateway.upstream.events import EventParser, EventTooLarge
-from gateway.upstream.fair import ALL
 from gateway.upstream.wire import Wire, WireError
 
 if TYPE_CHECKING:
-    from gateway.upstream.calls import CallOptions
     from gateway.upstream.http import HttpDispatcher
 
 SUCCESSES: Final = (200, 201, 203)
@@ -52,14 +50,14 @@ _GONE: Final = re.compile(
 class CallReply:
     """The response to one request, over as many HTTP exchanges as it takes. A `wire.Reply`."""
 
-    def __init__(self, dispatcher: "HttpDispatcher", call: Call, message: Message, options: "CallOptions") -> None:
+    def __init__(self, dispatcher: "HttpDispatcher", call: Pending, message: Message) -> None:
         self._dispatcher = dispatcher
         self._upstream = dispatcher.upstream
         self._call = call
         self._is_opening = message["method"] == "initialize"
         self._body = jsonrpc.dumps(message)
-        self._headers = options.get("headers") or {}
-        self._tenant = options.get("root", ALL)
+        self._headers = call.headers
+        self._tenant = call.tenant
         self._cap = dispatcher.endpoint.max_response_bytes
         self._wire: Wire | None = None
         self._connecting: anyio.CancelScope | None = None

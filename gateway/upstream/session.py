@@ -15,6 +15,7 @@ from mcp.shared.inbound import MCP_NAME_HEADER, encode_header_value
 from pydantic import ValidationError
 
 from gateway import __version__
+from gateway.call import Call
 from gateway.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import as_object
 from gateway.protocol import (
@@ -30,7 +31,7 @@ from gateway.protocol import (
     Era,
 )
 from gateway.request import QUESTIONS
-from gateway.upstream.calls import CallOptions, Refused
+from gateway.upstream.calls import NO_HEADERS, CallOptions, Pending, Refused
 from gateway.upstream.introduction import repaired
 from gateway.upstream.revisions import next_offer, supported_of
 from gateway.upstream.table import CallTable
@@ -113,29 +114,42 @@ class Session(ClientSession):
         options: CallOptions,
         *,
         capabilities: Mapping[str, Any] | None = None,
-        log_level: str | None = None,
-        headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Send one request, stamped for this upstream's revision, and return the raw result.
+        """Send one request of the gateway's own, stamped for this upstream's revision, and return the raw result.
 
         Args:
             capabilities: what this one request's client can do (modern only); default: what the session declared.
-            log_level: least severe log message wanted (modern only).
-            headers: extra HTTP headers (modern only).
         """
-        data: dict[str, Any] = {"method": method, "params": dict(params)}
         if self.era is Era.MODERN:
-            meta = data["params"]["_meta"] = dict(as_object(params.get("_meta")))
-            self._stamp(data, options)
-            meta[META_CLIENT_CAPABILITIES] = dict(self.capabilities if capabilities is None else capabilities)
-            if log_level is not None:
-                meta[META_LOG_LEVEL] = log_level
-            given = options.setdefault("headers", {})
-            if method in _NAMED_BY and isinstance(name := params.get(_NAMED_BY[method]), str):
-                given[MCP_NAME_HEADER] = encode_header_value(name)
-            if headers:
-                given.update(headers)
-        return await self.connection.send_raw_request(method, data["params"], options)
+            params = self._stamped(method, params, options, self.capabilities if capabilities is None else capabilities)
+        return await self.connection.send_raw_request(method, params, options)
+
+    def send(self, call: Call, params: dict[str, Any], timeout: float, max_timeout: float, spent: float) -> Pending:
+        """Send a request for an agent's call, stamped for this upstream's revision; see `CallTable.send`.
+
+        Raises:
+            GatewayError: the connection has ended.
+        """
+        method, headers = call.method, NO_HEADERS
+        if self.era is Era.MODERN:
+            options: CallOptions = {}
+            params = self._stamped(method, params, options, call.agent.capabilities)
+            headers = {**(options.get("headers") or {}), **call.headers}
+            if call.agent.log_level is not None:
+                params["_meta"][META_LOG_LEVEL] = call.agent.log_level
+        return self.connection.send(call, method, params, timeout, max_timeout, spent, headers)
+
+    def _stamped(
+        self, method: str, params: Mapping[str, Any], options: CallOptions, capabilities: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The parameters as the modern era wants them; its headers go into `options`."""
+        data: dict[str, Any] = {"method": method, "params": {**params, "_meta": {**as_object(params.get("_meta"))}}}
+        self._stamp(data, options)
+        stamped: dict[str, Any] = data["params"]
+        stamped["_meta"][META_CLIENT_CAPABILITIES] = capabilities
+        if method in _NAMED_BY and isinstance(name := params.get(_NAMED_BY[method]), str):
+            options.setdefault("headers", {})[MCP_NAME_HEADER] = encode_header_value(name)
+        return stamped
 
     # --- Negotiation ------------------------------------------------------------------------------------------------
 

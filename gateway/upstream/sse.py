@@ -15,7 +15,7 @@ from gateway import jsonrpc
 from gateway.errors import GatewayError, UpstreamLost, UpstreamProtocolError
 from gateway.jsonrpc import Message
 from gateway.protocol import Era
-from gateway.upstream.calls import Call, Refused, SessionLost
+from gateway.upstream.calls import Pending, Refused, SessionLost
 from gateway.upstream.events import Event, EventParser, EventTooLarge
 from gateway.upstream.fair import ALL
 from gateway.upstream.http import HttpDispatcher
@@ -26,7 +26,6 @@ from gateway.upstream.wire import WireError
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
 
-    from gateway.upstream.calls import CallOptions
 
 _COMPRESSED: Final = "a compressed event stream, though identity was asked for"
 
@@ -83,11 +82,11 @@ class SseDispatcher(HttpDispatcher):
     async def _answer(self, message: Message) -> None:
         self._note("an answer", await self._deliver(message))
 
-    def _transmit(self, message: Message, call: Call, options: "CallOptions") -> None:
+    def _transmit(self, message: Message, call: Pending) -> None:
         call.reply = sending = anyio.CancelScope()
-        self.spawn(self._send, message, call, sending, options.get("root", ALL))
+        self.spawn(self._send, message, call, sending, call.tenant)
 
-    def _withdraw(self, call: Call, *, tell: bool) -> None:
+    def _withdraw(self, call: Pending, *, tell: bool) -> None:
         if isinstance(call.reply, anyio.CancelScope):
             call.reply.cancel()
         if tell:
@@ -95,7 +94,7 @@ class SseDispatcher(HttpDispatcher):
 
     # --- Inside ---------------------------------------------------------------------------------------------------
 
-    async def _send(self, message: Message, call: Call, sending: anyio.CancelScope, tenant: str) -> None:
+    async def _send(self, message: Message, call: Pending, sending: anyio.CancelScope, tenant: str) -> None:
         with sending:
             failure = await self._deliver(message, tenant)
             if failure is not None:

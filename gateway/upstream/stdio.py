@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway import jsonrpc
 from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError
 from gateway.jsonrpc import Message
-from gateway.upstream.calls import Call, Peer
+from gateway.upstream.calls import Peer, Pending
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.lines import KEPT_OF_OVERLONG, LineSplitter, Overlong
 from gateway.upstream.process import Child, Program, spawn
@@ -22,7 +22,6 @@ from gateway.upstream.table import CallTable
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
 
-    from gateway.upstream.calls import CallOptions
 
 _ID_FIRST: Final = re.compile(
     rb'(?:\xef\xbb\xbf)?\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*"?(\d{1,18})(?:\.0)?"?\s*[,}]'
@@ -60,11 +59,11 @@ class StdioDispatcher(CallTable):
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: "SdkCallOptions | None" = None) -> None:
         self._write(jsonrpc.notification(method, dict(params) if params is not None else None))
 
-    def _transmit(self, message: Message, call: Call, options: "CallOptions") -> None:
+    def _transmit(self, message: Message, call: Pending) -> None:
         if not self._write(message):
             call.fail(UpstreamLost(self.upstream, "it has gone, or has stopped reading its stdin", delivered=False))
 
-    def _withdraw(self, call: Call, *, tell: bool) -> None:
+    def _withdraw(self, call: Pending, *, tell: bool) -> None:
         if tell:  # on a pipe, this notification is the way of both eras
             params = {"requestId": call.id, "reason": "no longer awaited"}
             self._write(jsonrpc.notification("notifications/cancelled", params))

@@ -22,12 +22,13 @@ from gateway.harmless import LONGEST_SECRET
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR, INVALID_REQUEST, META_SUBSCRIPTION_ID, Era
 from gateway.upstream.audience import Audience
-from gateway.upstream.calls import Asker, Call, Dropped, Peer
+from gateway.upstream.calls import Asker, Dropped, Peer, Pending
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
     from mcp.shared.dispatcher import OnNotify, OnNotifyIntercept, OnRequest
 
+    from gateway.call import Call
     from gateway.upstream.calls import CallOptions
 
 MAX_ASKED: Final = 64
@@ -47,7 +48,7 @@ class CallTable(ABC):
         self.upstream = upstream
         self.audience = Audience()
         """Whom it concerns what the upstream says unasked."""
-        self.calls: dict[RequestId, Call] = {}
+        self.calls: dict[RequestId, Pending] = {}
         self.hears = anyio.Event()
         """Set once what the upstream says unasked reaches us, as far as it ever will."""
         self.hears.set()
@@ -73,28 +74,81 @@ class CallTable(ABC):
             UpstreamTimeout: no answer within `opts["timeout"]` seconds.
             GatewayError: the answer was lost, too large, or not MCP.
         """
-        if self._closed is not None:
-            raise self._closed
         options = cast("CallOptions", opts or {})
-        if (root := options.get("root")) is not None:
-            self.audience.used_by(root)
-        loop = asyncio.get_running_loop()
-        id = options.get("request_id") or self._mint()
-        call = Call(self.upstream, id, method, options, loop.create_future())
-        message = jsonrpc.request(id, method, self._with_token(params, call, options))
+        pending = Pending(
+            self.upstream, options.get("request_id") or self._mint(), method, self._future(), options=options
+        )
         timeout = options.get("timeout")
-        if timeout is not None:
-            call.set_deadline(timeout, options.get("max_timeout", timeout), options.get("spent", 0.0))
-        self.calls[id] = call
+        self._begin(pending, params, timeout, timeout)
         try:
-            self._transmit(message, call, options)
-            return await call.future
+            return await pending.future
         except (asyncio.CancelledError, UpstreamTimeout):
-            self._withdraw(call, tell=options.get("cancel_on_abandon", True))
+            self.withdraw(pending, tell=options.get("cancel_on_abandon", True))
             raise
         finally:
-            self.calls.pop(id, None)
-            call.settle()
+            self.end(pending)
+
+    def send(
+        self,
+        call: "Call",
+        method: str,
+        params: dict[str, Any],
+        timeout: float,
+        max_timeout: float,
+        spent: float,
+        headers: Mapping[str, str],
+    ) -> Pending:
+        """Send a request for an agent's call. Whoever awaits its `future` calls `end` when that is over, and `withdraw`
+        before if there is no answer.
+
+        Args:
+            timeout: seconds without progress.
+            max_timeout: seconds in all.
+            spent: how many of both are over.
+
+        Raises:
+            GatewayError: the connection has ended.
+        """
+        pending = Pending(self.upstream, self._mint(), method, self._future(), call)
+        pending.headers = headers
+        if pending.tenant:
+            self.audience.used_by(pending.tenant)
+        if call.progress_token is not None:
+            params = {**params, "_meta": {**as_object(params.get("_meta")), "progressToken": pending.id}}
+        self._begin(pending, params, timeout, max_timeout, spent)
+        return pending
+
+    def withdraw(self, pending: Pending, *, tell: bool = True) -> None:
+        """Nobody waits for the answer any more; the upstream is told so, if `tell`."""
+        self._withdraw(pending, tell=tell)
+
+    def end(self, pending: Pending) -> None:
+        """It is over, one way or another."""
+        self.calls.pop(pending.id, None)
+        pending.settle()
+
+    def _future(self) -> "asyncio.Future[dict[str, Any]]":
+        if self._closed is not None:
+            raise self._closed
+        return asyncio.get_running_loop().create_future()
+
+    def _begin(
+        self,
+        pending: Pending,
+        params: Mapping[str, Any] | None,
+        timeout: float | None,
+        max_timeout: float | None,
+        spent: float = 0.0,
+    ) -> None:
+        if timeout is not None:
+            pending.set_deadline(timeout, timeout if max_timeout is None else max_timeout, spent)
+        self.calls[pending.id] = pending
+        message = jsonrpc.request(pending.id, pending.method, cast("dict[str, Any] | None", params))
+        try:
+            self._transmit(message, pending)
+        except BaseException:
+            self.end(pending)
+            raise
 
     @abstractmethod
     async def notify(
@@ -128,12 +182,12 @@ class CallTable(ABC):
     # --- What transports use --------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _transmit(self, message: Message, call: Call, options: "CallOptions") -> None:
+    def _transmit(self, message: Message, call: Pending) -> None:
         """Put the request on the wire, or see to it that it gets there. Must not block: the caller's deadline runs.
         The answer comes through `receive` or `call.fail`."""
 
     @abstractmethod
-    def _withdraw(self, call: Call, *, tell: bool) -> None:
+    def _withdraw(self, call: Pending, *, tell: bool) -> None:
         """The caller no longer waits. Tell the upstream in the way of its era, if `tell`. Must not block."""
 
     @abstractmethod
@@ -169,7 +223,7 @@ class CallTable(ABC):
         self._drop()
         return True
 
-    def receive(self, message: Any, via: Call | None = None, size: int = 0) -> None:
+    def receive(self, message: Any, via: Pending | None = None, size: int = 0) -> None:
         """Take one decoded message.
 
         Args:
@@ -189,7 +243,7 @@ class CallTable(ABC):
     def _drop(self) -> None:
         self._peer.on_noise(f"a notification of more than {MAX_NOTIFICATION} bytes")
 
-    def _receive(self, message: Any, via: Call | None) -> None:
+    def _receive(self, message: Any, via: Pending | None) -> None:
         if not isinstance(message, dict):
             self._garbage(f"a message that is not an object but {type(message).__name__}", via)
             return
@@ -208,15 +262,7 @@ class CallTable(ABC):
         self._next_id += 1
         return self._next_id
 
-    def _with_token(
-        self, params: Mapping[str, Any] | None, call: Call, options: "CallOptions"
-    ) -> dict[str, Any] | None:
-        if not options.get("progress"):
-            return cast("dict[str, Any] | None", params)
-        params = params or {}
-        return {**params, "_meta": {**as_object(params.get("_meta")), "progressToken": call.id}}
-
-    def _receive_answer(self, body: Message, id: object, via: Call | None) -> None:
+    def _receive_answer(self, body: Message, id: object, via: Pending | None) -> None:
         call = via if id is None else self._call(id)
         if via is not None and call is not via:
             self._garbage("an answer to another request", via)  # a call's own stream can answer no other
@@ -225,7 +271,7 @@ class CallTable(ABC):
         elif not jsonrpc.is_id(id) or isinstance(id, str) or id > self._next_id:  # else too late: the caller gave up
             self._peer.on_noise(f"an answer to a request that is not waiting (id {str(id)[:LONGEST_SECRET]!r})")
 
-    def _settle(self, call: Call, body: Message) -> None:
+    def _settle(self, call: Pending, body: Message) -> None:
         if isinstance(result := jsonrpc.mended(body.get("result")), dict):
             call.succeed(cast("dict[str, Any]", result))
         elif isinstance(error := body.get("error"), dict):
@@ -233,7 +279,7 @@ class CallTable(ABC):
         else:
             self._garbage("an answer with neither a result object nor an error", call)
 
-    def _receive_notification(self, method: str, params: dict[str, Any] | None, via: Call | None) -> None:
+    def _receive_notification(self, method: str, params: dict[str, Any] | None, via: Pending | None) -> None:
         if method == "notifications/cancelled":
             id = (params or {}).get("requestId")
             if jsonrpc.is_id(id) and id in self._asked:
@@ -249,25 +295,25 @@ class CallTable(ABC):
         else:
             self._peer.on_notification(method, params, self.audience)
 
-    def _owner(self, method: str, params: dict[str, Any]) -> Call | None:
+    def _owner(self, method: str, params: dict[str, Any]) -> Pending | None:
         """The call a notification names by its progress token or subscription id."""
         if method == "notifications/progress":
             return self._call(params.get("progressToken"))
         meta = params.get("_meta")
         return self._call(cast("dict[str, Any]", meta).get(META_SUBSCRIPTION_ID)) if isinstance(meta, dict) else None
 
-    def _only_call(self) -> Call | None:
+    def _only_call(self) -> Pending | None:
         """What a log message is about that names no call: where one client is served, the one it waits for."""
         heard = [call for call in self.calls.values() if call.on_notification is not None]
         return heard[0] if self.audience.is_private and len(heard) == 1 else None
 
-    def _call(self, id: object) -> Call | None:
+    def _call(self, id: object) -> Pending | None:
         """The call with that id; a peer that turned `7` into `"7"` is understood."""
         if isinstance(id, str):
             return self.calls.get(id) or (self.calls.get(int(id)) if id.isdecimal() and len(id) < 19 else None)
         return self.calls.get(id) if jsonrpc.is_id(id) else None
 
-    def _receive_request(self, id: RequestId, method: str, params: dict[str, Any] | None, via: Call | None) -> None:
+    def _receive_request(self, id: RequestId, method: str, params: dict[str, Any] | None, via: Pending | None) -> None:
         owner = via.id if via is not None else None
         if id in self._asked or self._asked_for[owner] >= MAX_ASKED:
             self._peer.on_noise(f"a request ({method[:LONGEST_SECRET]}) under an id in use, or one too many")
@@ -276,7 +322,7 @@ class CallTable(ABC):
         self._asked_for[owner] += 1
         self.spawn(self._serve, id, method, params, via)
 
-    async def _serve(self, id: RequestId, method: str, params: dict[str, Any] | None, via: Call | None) -> None:
+    async def _serve(self, id: RequestId, method: str, params: dict[str, Any] | None, via: Pending | None) -> None:
         try:
             with self._asked[id]:
                 await self._answer(await self._ask_peer(id, method, params, via))
@@ -289,7 +335,9 @@ class CallTable(ABC):
             if not self._asked_for[owner]:
                 del self._asked_for[owner]
 
-    async def _ask_peer(self, id: RequestId, method: str, params: dict[str, Any] | None, via: Call | None) -> Message:
+    async def _ask_peer(
+        self, id: RequestId, method: str, params: dict[str, Any] | None, via: Pending | None
+    ) -> Message:
         call = via or self._provoker()
         try:
             if call is not None and call.asker is not None and method != "ping":
@@ -303,16 +351,16 @@ class CallTable(ABC):
             self._peer.on_noise(f"answering {method[:LONGEST_SECRET]} failed: {type(error).__name__}")
             return jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
 
-    def _provoker(self) -> Call | None:
+    def _provoker(self) -> Pending | None:
         """The call on whose behalf the upstream asks, where the transport cannot tell: the latest, provided that all
         are one agent's. Among those of several it is never guessed."""
         if not self.audience.is_private:
             return None
         asking = [call for call in self.calls.values() if call.asker is not None]
-        agents = {call.asker.agent for call in asking if call.asker is not None}
+        agents = {call.asker.agent.id for call in asking if call.asker is not None}
         return asking[-1] if len(agents) == 1 else None
 
-    def _garbage(self, reason: str, call: Call | None) -> None:
+    def _garbage(self, reason: str, call: Pending | None) -> None:
         if call is not None:
             call.fail(UpstreamProtocolError(self.upstream, reason))
         else:
@@ -324,9 +372,9 @@ class CallTable(ABC):
             self._tasks.start_soon(work, *args)
 
 
-async def _ask(call: Call, asker: Asker, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+async def _ask(call: Pending, asker: Asker, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
     with call.asked():
-        return await asker.ask(method, params)
+        return await asker.put_question(method, params)
     raise AgentGone  # the request it was asked for is over
 
 

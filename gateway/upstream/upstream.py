@@ -11,6 +11,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from gateway.call import Call
 from gateway.config.models import OutOfOrder, ServerConfig
 from gateway.errors import GatewayError, UpstreamUnavailable
 from gateway.protocol import CHANGE_NOTIFICATIONS, LIST_METHODS, Era
@@ -20,15 +21,16 @@ from gateway.upstream.audience import Audience
 from gateway.upstream.breaker import Breaker, BreakerState
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.connect import Connector
-from gateway.upstream.delivery import Deadline, Delivery, Errand
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.hearing import Hearing, Listener
 from gateway.upstream.learning import Learning, OwnLists
+from gateway.upstream.limiter import ConcurrencyLimiter, Lease
 from gateway.upstream.link import TROUBLED, Link, State, Status
 from gateway.upstream.listing import Listing
-from gateway.upstream.private import PrivateLinks, declared
+from gateway.upstream.permit import BreakerPermit
+from gateway.upstream.private import PrivateLink, PrivateLinks, declared
 from gateway.upstream.repetition import Repetition
-from gateway.upstream.slots import PausingAsker, Slots, Turn
+from gateway.upstream.retry import RetryBudget
 from gateway.upstream.stderr import MAX_NOISE, BoundedLog, StderrLog
 from gateway.upstream.variants import era_of, label_of, listing_for, rebased, used, varied
 from gateway.upstream.watch import Watch
@@ -132,8 +134,12 @@ class Upstream:
         self._learning = Learning(self)
         self._watch = Watch(self)
         self._breakers = Breakers(self._new_breaker, self._on_breaker)
-        self._delivery = Delivery(config, self._breakers, self._tool, self._on_suspicion)
-        self._slots = Slots(config.max_concurrency, config.max_queue)
+        self._limiter = ConcurrencyLimiter(config.max_concurrency, config.max_queue)
+        self.retry_budget = RetryBudget()
+        self.retries = 0
+        """How many requests were sent once more."""
+        self.calls: dict[Call, None] = {}
+        """The agents' calls that it is at work on, the latest last."""
         if listing is not None:
             self.settled.set()
 
@@ -261,7 +267,9 @@ class Upstream:
         if len(self._private.links) >= self._private.cap:
             return 0.0  # calls come first
         alone = self._connector.is_one_channel and is_askable(agent)
-        async with self._private.lease(agent, isolation, 0.0, era=self._own_era(agent), alone=alone) as link:
+        private = await self._private.acquire(agent, isolation, 0.0, era=self._own_era(agent), alone=alone)
+        link = private.link
+        try:
             link.wake()
             with anyio.move_on_after(self.config.connect_timeout + self.config.timeout):
                 await self.until(lambda: self._own_label(agent) != label or self._has_variant(label))
@@ -270,6 +278,8 @@ class Upstream:
             if not link.called:
                 link.rest("only its lists were wanted")
             return took
+        finally:
+            private.release()
 
     async def publish_variant(self, label: str, other: Listing, kinds: Collection[str]) -> None:
         """These lists of it are known for clients of a label."""
@@ -299,50 +309,105 @@ class Upstream:
 
     # --- Asking it --------------------------------------------------------------------------------------------------
 
-    async def request(
-        self,
-        method: str,
-        params: Mapping[str, Any],
-        agent: Agent | None = None,
-        *,
-        options: "CallOptions | None" = None,
-        log_level: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
-        """Send one request and return the raw result. `options` take defaults from the configuration.
+    def enter(self, call: Call) -> None:
+        """It begins to work on a call."""
+        self.calls[call] = None
+
+    def leave(self, call: Call) -> None:
+        del self.calls[call]
+        self._pulse()
+
+    def timeout(self, call: Call, params: Mapping[str, Any]) -> float:
+        """Seconds it has for a call, without progress."""
+        tool = params.get("name") if call.method == "tools/call" else None
+        return self.config.timeout_of(tool if isinstance(tool, str) else None)
+
+    def lease_now(self, tenant: str) -> Lease | None:
+        """A place among the calls it works on, if one is to be had without waiting."""
+        return Lease(self._limiter, tenant) if self._limiter.acquire_now(tenant) else None
+
+    async def lease(self, tenant: str, patience: float) -> Lease:
+        """As `lease_now`, waiting at most `patience` seconds.
 
         Raises:
-            UpstreamUnavailable: it is not connected; nothing was sent.
-            CircuitOpen: it has failed too often; nothing was sent.
-            UpstreamError: it answered with an error.
-            GatewayError: the other ways to fail, each its own leaf.
+            UpstreamUnavailable: too many wait already, or none was free in time.
         """
-        given: CallOptions = {**(options or {})}
-        if agent is not None:
-            given["root"] = agent.opener.root_id
-        isolation = None if agent is None else await self._isolation_for(agent)
-        tool = params.get("name") if method == "tools/call" else None
-        timeout = given.get("timeout", self.config.timeout_of(tool if isinstance(tool, str) else None))
-        deadline = Deadline.after(timeout, given.get("max_timeout", self.config.max_timeout))
-        tenant = given.get("root", "")
-        if not await self._slots.take(timeout, tenant):
+        if not await self._limiter.acquire(patience, tenant):
             reason = f"too many requests wait for one of its {self.config.max_concurrency} places"
             raise UpstreamUnavailable(self.name, "busy", reason)
-        turn = Turn(self._slots, tenant)
-        if (asker := given.get("asker")) is not None:
-            given["asker"] = PausingAsker(asker, turn)
-        capabilities = agent.capabilities if agent is not None else None
-        errand = Errand(method, params, capabilities, log_level, headers)
+        return Lease(self._limiter, tenant)
+
+    def link_now(self, agent: Agent) -> Link | None:
+        """The connection that all share, if an agent is served by that; None where it has to be seen: `link`."""
+        if self.config.isolation or self._is_served_by_main(agent):
+            return self._main if self.config.isolation in (None, "shared") else None
+        if self.agreed is None or self._isolation(agent, self.agreed.era) is not None:
+            return None
+        return self._main
+
+    async def link(self, agent: Agent, until: float) -> "Link | PrivateLink":
+        """The connection that serves an agent. One of its own is released when the call is over.
+
+        Args:
+            until: when to give up waiting for one of its own that is in use, in the loop's time.
+
+        Raises:
+            GatewayError: there is none.
+        """
+        isolation = await self._isolation_for(agent)
+        if isolation in (None, "shared"):
+            return self._main
+        # Where it does not show on whose behalf the upstream asks, nobody else may be at work beside it.
+        alone = self._connector.is_one_channel and is_askable(agent)
+        patience = max(0.0, until - anyio.current_time())
+        return await self._private.acquire(agent, isolation, patience, era=self._own_era(agent), alone=alone)
+
+    def admit(self, link: Link, tenant: str, call: Call | None = None) -> BreakerPermit:
+        """Let an attempt pass the breakers.
+
+        Raises:
+            CircuitOpen: one of them is open.
+        """
+        return BreakerPermit(link, self._breakers, tenant, call)
+
+    def tool(self, name: str) -> Mapping[str, Any] | None:
+        """Its description of a tool, by its own name."""
+        tools = self._listing.tools if self._listing is not None else ()
+        return next((tool for tool in tools if tool.get("name") == name), None)
+
+    def suspect(self, link: Link) -> None:
+        """A request could not be delivered on a link that seems to be up."""
+        if link is self._main:
+            self._watch.suspect()
+
+    async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The raw result of a request of the gateway's own.
+
+        Raises:
+            GatewayError: the upstream's own error, or why there is no answer.
+        """
+        options: CallOptions = {"timeout": self.config.timeout}
+        return await (await self._reach("")).forward(method, params, options)
+
+    async def _reach(self, tenant: str) -> "Session":
+        """The session, as soon as there is one.
+
+        Raises:
+            CircuitOpen, UpstreamUnavailable: there is none.
+        """
+        link = self._main
+        link.check()
+        permit = self.admit(link, tenant)
         try:
-            if agent is None or isolation in (None, "shared"):
-                return await self._delivery.carry(errand, self._main, given, deadline)
-            # Where it does not show on whose behalf the upstream asks, nobody else may be at work beside it.
-            alone = self._connector.is_one_channel and is_askable(agent)
-            era = self._own_era(agent)
-            async with self._private.lease(agent, isolation, deadline.left(), era=era, alone=alone) as link:
-                return await self._delivery.carry(errand, link, given, deadline)
-        finally:
-            turn.end()
+            session = await link.ready(self.config.connect_timeout)
+        except GatewayError as error:
+            permit.failed(error)
+            raise
+        except BaseException:
+            permit.abandon()
+            raise
+        permit.passed()
+        return session
 
     async def _isolation_for(self, agent: Agent) -> "Isolation | None":
         if self.config.isolation or self._is_served_by_main(agent):
@@ -386,12 +451,12 @@ class Upstream:
         if self.agreed is not None:
             return self.agreed.era
         tenant = agent.opener.root_id if agent is not None else ""
-        return (await self._delivery.reach(self._main, tenant)).era
+        return (await self._reach(tenant)).era
 
     def health(self) -> Health:
         """What metrics show of it."""
         state, breaker = self.status.state.value, self.breaker.state.value
-        return Health(self.name, state, breaker, self._breakers.openings, self._delivery.retries)
+        return Health(self.name, state, breaker, self._breakers.openings, self.retries)
 
     @property
     def breaker(self) -> Breaker:
@@ -455,7 +520,7 @@ class Upstream:
     def adjust(self, config: ServerConfig) -> None:
         """Take up a configuration that asks for no other connection (`config.diff.LIVE_KEYS`)."""
         self.config = config
-        self._slots.resize(config.max_concurrency, config.max_queue)
+        self._limiter.resize(config.max_concurrency, config.max_queue)
         self._private.cap = config.max_sessions
 
     @property
@@ -484,7 +549,7 @@ class Upstream:
     async def drain(self, patience: float) -> None:
         """Wait until nobody is engaged with it any more, for at most `patience` seconds."""
         with anyio.move_on_after(patience):
-            await self.until(lambda: not self._engagements)
+            await self.until(lambda: not self._engagements and not self.calls)
 
     def _pulse(self) -> None:
         if self._changed is not None:
@@ -541,14 +606,6 @@ class Upstream:
     def _new_breaker(self, on_change: Callable[[Breaker], None]) -> Breaker:
         config = self.config.breaker
         return Breaker(config.failures, config.window, config.cooldown, on_change)
-
-    def _tool(self, name: str) -> Mapping[str, Any] | None:
-        tools = self._listing.tools if self._listing is not None else ()
-        return next((tool for tool in tools if tool.get("name") == name), None)
-
-    def _on_suspicion(self, link: Link) -> None:
-        if link is self._main:
-            self._watch.suspect()
 
     def _declared(self) -> Mapping[str, Any]:
         """What the main connection says its client can do."""

@@ -1,15 +1,15 @@
 """How many requests may be in flight, and whose they are."""
 
-from typing import Any
-
-import anyio
 import pytest
 
+from gateway.access.admission import Admission
 from gateway.access.in_flight import InFlight
-from gateway.errors import Overloaded, TooManyRequests
+from gateway.access.limits import Limits
+from gateway.access.rate_limit import Limit, MemoryLimiter
+from gateway.call import Call
+from gateway.errors import InsufficientScope, Overloaded, RateLimited, TooManyRequests
 from gateway.frontend.agents import ConnectedAgent
-from gateway.request import ANONYMOUS, Principal, Request
-from tests.support import wait_until
+from gateway.request import ANONYMOUS, Principal
 
 ALICE, BOB = Principal("key:alice"), Principal("key:bob")
 AGENT = Principal("agent:1", root=ALICE.id)
@@ -53,37 +53,26 @@ def test_without_authentication_there_is_only_the_cap_of_all() -> None:
         in_flight.take(ANONYMOUS)
 
 
-def request(method: str) -> Request:
-    return Request(1, method, {}, ConnectedAgent(ALICE, None, "2025-11-25"), lambda method, params: None)
+def call(method: str) -> Call:
+    return Call(1, method, {}, ConnectedAgent(ALICE, None, "2025-11-25"), lambda method, params: None)
 
 
-@pytest.mark.anyio
-async def test_a_request_counts_until_its_answer_whatever_that_is() -> None:
+def test_a_call_counts_from_its_admission_to_its_end() -> None:
     in_flight, _ = capped(1, 1)
-    release = anyio.Event()
-
-    async def answer(request: Request) -> dict[str, Any]:
-        if request.method == "fail":
-            raise LookupError
-        if request.method != "quick":
-            await release.wait()
-        return {}
-
-    layered = in_flight.layer(answer)
-
-    async def handle(request: Request) -> None:
-        await layered(request)
-
-    for _ in range(3):
-        await handle(request("quick"))
-        with pytest.raises(LookupError):
-            await handle(request("fail"))
-    async with anyio.create_task_group() as tg:
-        tg.start_soon(handle, request("subscriptions/listen"))
-        tg.start_soon(handle, request("slow"))
-        await wait_until(lambda: in_flight.total == 1)
-        with pytest.raises(Overloaded):
-            await handle(request("quick"))
-        tg.cancel_scope.cancel()
+    limits = Limits(MemoryLimiter(), Limit(1), {}, lambda limit, allowed: None)
+    admission = Admission(in_flight, limits, lambda call, needed: InsufficientScope(needed))
+    lasting, first, second, third = call("subscriptions/listen"), call("ping"), call("ping"), call("tools/list")
+    admission.enter(lasting)
+    admission.enter(first)
+    assert in_flight.total == 1, "listen streams have places of their own"
+    with pytest.raises(Overloaded):
+        admission.enter(second)
+    admission.leave(second)
+    assert in_flight.total == 1, "what was not taken is not given back"
+    admission.leave(first)
+    with pytest.raises(RateLimited):
+        admission.enter(third)
+    assert in_flight.total == 1
+    for each in (third, third, lasting):
+        admission.leave(each)
     assert in_flight.total == 0
-    await handle(request("quick"))

@@ -2,38 +2,40 @@
 
 import math
 from contextlib import suppress
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access.layers import Limits, UpstreamLimits, authorize
+from gateway.access.admission import Admission
+from gateway.access.in_flight import InFlight
+from gateway.access.limits import Limits, UpstreamLimits
 from gateway.access.rate_limit import Bucket, Limit, MemoryLimiter, headers
+from gateway.call import Call
 from gateway.errors import InsufficientScope, RateLimited
 from gateway.frontend.agents import ConnectedAgent
-from gateway.request import ANONYMOUS, Principal, Request
+from gateway.request import ANONYMOUS, Principal
 
 
 def test_a_full_bucket_serves_its_capacity_at_once_and_then_its_rate() -> None:
     limit = Limit(rpm=60, burst=10)
     bucket = Bucket.full(limit, now=0)
-    assert [bucket.take(limit, 0).allowed for _ in range(70)] == [True] * 70
-    refused = bucket.take(limit, 0)
+    assert [bucket.consume(limit, 0).allowed for _ in range(70)] == [True] * 70
+    refused = bucket.consume(limit, 0)
     assert not refused.allowed
     assert refused.retry_after == pytest.approx(1)
-    assert bucket.take(limit, 1).allowed
-    assert not bucket.take(limit, 1).allowed
-    assert [bucket.take(limit, 1000).allowed for _ in range(71)] == [True] * 70 + [False]
+    assert bucket.consume(limit, 1).allowed
+    assert not bucket.consume(limit, 1).allowed
+    assert [bucket.consume(limit, 1000).allowed for _ in range(71)] == [True] * 70 + [False]
 
 
 def test_a_clock_that_steps_back_gives_nothing_away() -> None:
     limit = Limit(rpm=60)
     bucket = Bucket.full(limit, now=100)
     for _ in range(60):
-        bucket.take(limit, 100)
-    assert not bucket.take(limit, 0).allowed
-    assert not bucket.take(limit, 100.5).allowed
+        bucket.consume(limit, 100)
+    assert not bucket.consume(limit, 0).allowed
+    assert not bucket.consume(limit, 100.5).allowed
 
 
 @given(
@@ -46,33 +48,33 @@ def test_never_more_than_capacity_and_rate_allow(rpm: int, burst: int, steps: li
     bucket, now, served = Bucket.full(limit, 0), 0.0, 0
     for step in steps:
         now += step
-        decision = bucket.take(limit, now)
+        decision = bucket.consume(limit, now)
         served += decision.allowed
         assert served <= limit.capacity + now * limit.per_second + 1e-6
         assert 0 <= decision.remaining <= limit.capacity
         assert decision.allowed == (decision.retry_after == 0)
         if not decision.allowed:
-            assert Bucket(bucket.tokens, bucket.at).take(limit, now + decision.retry_after + 1e-6).allowed
+            assert Bucket(bucket.tokens, bucket.at).consume(limit, now + decision.retry_after + 1e-6).allowed
 
 
-@pytest.mark.anyio
-async def test_the_quietest_is_forgotten_first() -> None:
+def test_the_quietest_is_forgotten_first() -> None:
     limiter = MemoryLimiter(clock=lambda: 0.0, cap=2)
     limit = Limit(rpm=1)
-    assert (await limiter.take("a", limit)).allowed
-    assert (await limiter.take("b", limit)).allowed
-    assert not (await limiter.take("a", limit)).allowed
-    assert (await limiter.take("c", limit)).allowed
-    assert not (await limiter.take("a", limit)).allowed
-    assert (await limiter.take("b", limit)).allowed
+    assert limiter.consume("a", limit).allowed
+    assert limiter.consume("b", limit).allowed
+    assert not limiter.consume("a", limit).allowed
+    assert limiter.consume("c", limit).allowed
+    assert not limiter.consume("a", limit).allowed
+    assert limiter.consume("b", limit).allowed
 
 
-async def _answer(request: Request) -> dict[str, Any]:
-    return {}
+def admission(limits: Limits) -> Admission:
+    in_flight = InFlight(100, 100, lambda limit, allowed: None)
+    return Admission(in_flight, limits, lambda call, needed: InsufficientScope(needed))
 
 
-def request(principal: Principal, method: str = "tools/list") -> Request:
-    return Request(1, method, {}, ConnectedAgent(principal, None, "2025-11-25"), lambda method, params: None)
+def request(principal: Principal, method: str = "tools/list") -> Call:
+    return Call(1, method, {}, ConnectedAgent(principal, None, "2025-11-25"), lambda method, params: None)
 
 
 def limits(upstreams: dict[str, UpstreamLimits] | None = None) -> tuple[Limits, list[tuple[str, bool]]]:
@@ -81,77 +83,73 @@ def limits(upstreams: dict[str, UpstreamLimits] | None = None) -> tuple[Limits, 
     return Limits(limiter, Limit(2), upstreams or {}, lambda kind, allowed: seen.append((kind, allowed))), seen
 
 
-@pytest.mark.anyio
-async def test_each_principal_has_its_own_limit() -> None:
+def test_each_principal_has_its_own_limit() -> None:
     guard, seen = limits()
-    handle = guard.layer(_answer)
+    admit = admission(guard).enter
     first, second = Principal("key:1"), Principal("key:2", rate_limit_rpm=1)
     answered = request(first)
-    await handle(answered)
+    admit(answered)
     assert answered.response_headers == {"ratelimit-policy": '"default";q=2;w=60', "ratelimit": '"default";r=1;t=30'}
-    await handle(request(first))
+    admit(request(first))
     with pytest.raises(RateLimited) as refused:
-        await handle(request(first))
+        admit(request(first))
     assert refused.value.status == 429
     assert refused.value.headers["retry-after"] == "30"
     assert refused.value.headers["ratelimit"].startswith('"default";r=0')
-    await handle(request(second))
+    admit(request(second))
     with pytest.raises(RateLimited):
-        await handle(request(second))
-    await handle(request(second, "ping"))
+        admit(request(second))
+    admit(request(second, "ping"))
     assert seen == [("principal", allowed) for allowed in (True, True, False, True, False)]
 
 
-@pytest.mark.anyio
-async def test_no_limit_means_none() -> None:
+def test_no_limit_means_none() -> None:
     guard, seen = limits()
-    handle = guard.layer(_answer)
+    admit = admission(guard).enter
     for principal in (ANONYMOUS, Principal("key:3", rate_limit_rpm=-1)):
         for _ in range(100):
-            await handle(request(principal))
+            admit(request(principal))
     assert seen == []
 
 
-@pytest.mark.anyio
-async def test_upstream_and_tool_limits() -> None:
+def test_upstream_and_tool_limits() -> None:
     guard, seen = limits({"git": UpstreamLimits(Limit(3), {"slow_*": Limit(1), "*": Limit(2)})})
     call = request(Principal("key:1"), "tools/call")
-    await guard.count_upstream(call, "git", "slow_log")
+    guard.count_upstream(call.principal, "git", "slow_log")
     with pytest.raises(RateLimited, match="this tool"):
-        await guard.count_upstream(call, "git", "slow_log")
-    await guard.count_upstream(call, "git", "log")
+        guard.count_upstream(call.principal, "git", "slow_log")
+    guard.count_upstream(call.principal, "git", "log")
     with pytest.raises(RateLimited, match="upstream 'git'"):
-        await guard.count_upstream(call, "git", None)
-    await guard.count_upstream(call, "time", "now")
-    await guard.count_upstream(request(Principal("key:2")), "git", None)
+        guard.count_upstream(call.principal, "git", None)
+    guard.count_upstream(call.principal, "time", "now")
+    guard.count_upstream(Principal("key:2"), "git", None)
     assert ("tool", False) in seen
     assert ("upstream", False) in seen
 
 
-@pytest.mark.anyio
-async def test_agents_have_together_what_their_key_has() -> None:
+def test_agents_have_together_what_their_key_has() -> None:
     guard, _ = limits({"git": UpstreamLimits(None, {"*": Limit(2)}), "time": UpstreamLimits(Limit(3))})
     root = "key:1", 4
     agents = [Principal(f"agent:{each}", root="key:1", ancestors=(root,), rate_limit_rpm=-1) for each in range(20)]
     heir = Principal("agent:heir", root="key:1", ancestors=(root, ("agent:0", 1)))
-    fields = await guard.count(heir)
+    fields = guard.count(heir)
     assert fields["ratelimit"].startswith('"default";r=0'), "what is left is what the tightest leaves"
     with pytest.raises(RateLimited):
-        await guard.count(heir)
+        guard.count(heir)
     allowed = 0
     for agent in agents:
         with suppress(RateLimited):
-            await guard.count(agent)
+            guard.count(agent)
             allowed += 1
     assert allowed == 3
     with pytest.raises(RateLimited):
-        await guard.count(Principal("key:1", rate_limit_rpm=4))
-    await guard.count(Principal("key:2"))
+        guard.count(Principal("key:1", rate_limit_rpm=4))
+    guard.count(Principal("key:2"))
     for upstream, most in (("git", 2), ("time", 3)):
         passed = 0
         for agent in agents:
             with suppress(RateLimited):
-                await guard.count_upstream(request(agent, "tools/call"), upstream, "log")
+                guard.count_upstream(agent, upstream, "log")
                 passed += 1
         assert passed == most
 
@@ -169,15 +167,14 @@ async def test_agents_have_together_what_their_key_has() -> None:
         ("ping", set[str](), True),
     ],
 )
-@pytest.mark.anyio
-async def test_scopes(method: str, scopes: set[str], allowed: bool) -> None:
+def test_scopes(method: str, scopes: set[str], allowed: bool) -> None:
     asked = request(Principal("key:1", scopes=frozenset(scopes)), method)
-    guarded = authorize(lambda principal, needed: InsufficientScope(needed))(_answer)
+    admit = admission(limits()[0]).enter
     if allowed:
-        assert await guarded(asked) == {}
+        admit(asked)
     else:
         with pytest.raises(InsufficientScope) as refused:
-            await guarded(asked)
+            admit(asked)
         assert refused.value.status == 403
 
 
@@ -185,7 +182,7 @@ async def test_scopes(method: str, scopes: set[str], allowed: bool) -> None:
 def test_the_fields_are_whole_and_true(rpm: int, burst: int, taken: int) -> None:
     limit = Limit(rpm, burst)
     bucket = Bucket.full(limit, 0)
-    decision = [bucket.take(limit, 0) for _ in range(taken + 1)][-1]
+    decision = [bucket.consume(limit, 0) for _ in range(taken + 1)][-1]
     fields = headers(decision)
     assert (
         fields["ratelimit-policy"] == f'"default";q={limit.capacity};w={math.ceil(limit.capacity / limit.per_second)}'

@@ -11,9 +11,10 @@ from typing import Any, Final
 import anyio
 
 from gateway.app import Gateway
+from gateway.call import Call
 from gateway.config.loader import load
 from gateway.frontend.agents import ConnectedAgent
-from gateway.request import Principal, Request
+from gateway.request import Principal
 from tests.bridge.requests import ALL, HANDSHAKE, MODERN
 from tests.interaction._gateway import PATIENT, Entry, config_file
 
@@ -50,7 +51,7 @@ class Somebody:
     async def send(self, method: str, **params: Any) -> dict[str, Any]:
         agent = self.session or self._agent(lasting=False)
         ask = self._answer if self.version == HANDSHAKE else None
-        request = Request(next(_ids), method, params, agent, self._hear, ask)
+        request = Call(next(_ids), method, params, agent, self._hear, ask)
         with anyio.fail_after(SECONDS):
             return await self.gateway.handle(request)
 

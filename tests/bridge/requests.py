@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
+from gateway.call import Call
 from gateway.frontend.agents import ConnectedAgent
-from gateway.request import Ask, Principal, Request
+from gateway.request import Ask, Principal
 
 HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
 ALL: Final[dict[str, Any]] = {
@@ -24,6 +25,6 @@ def agent(
 
 def call(
     who: ConnectedAgent | None = None, *, method: str = "tools/call", ask: Ask | None = None, **params: Any
-) -> Request:
+) -> Call:
     """A `tools/call`, whose notifications nobody hears."""
-    return Request(1, method, {"name": "a", **params}, who or agent(), lambda method, params: None, ask)
+    return Call(1, method, {"name": "a", **params}, who or agent(), lambda method, params: None, ask)

@@ -148,7 +148,7 @@ def unheard(upstream: str, house: Gateway, monkeypatch: pytest.MonkeyPatch) -> G
         return {}
 
     with monkeypatch.context() as patch:
-        patch.setattr(house.upstreams[upstream], "request", request)
+        patch.setattr(house.upstreams[upstream], "lease_now", request)
         yield
     assert sent == []
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from gateway.bridge.log_levels import LogRequests, is_wanted, most_verbose
+from gateway.bridge.log_levels import LogRequests, most_verbose
 from gateway.frontend.agents import ConnectedAgent
 from gateway.protocol import LOG_LEVELS
-from gateway.request import ANONYMOUS, Request
+from gateway.request import ANONYMOUS, wants
 
 HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
 
@@ -21,17 +21,17 @@ def agent(version: str, level: str | None) -> ConnectedAgent:
 @pytest.mark.parametrize("level", LOG_LEVELS)
 def test_a_message_is_wanted_at_the_level_asked_for_and_above(version: str, asked: str, level: str) -> None:
     wanted = LOG_LEVELS.index(level) >= LOG_LEVELS.index(asked)
-    assert is_wanted(agent(version, asked), {"level": level, "data": ""}) is wanted
+    assert wants(agent(version, asked), {"level": level, "data": ""}) is wanted
 
 
 def test_who_asked_for_nothing_hears_what_its_era_says() -> None:
-    assert is_wanted(agent(HANDSHAKE, None), {"level": "debug"})
-    assert not is_wanted(agent(MODERN, None), {"level": "emergency"})
+    assert wants(agent(HANDSHAKE, None), {"level": "debug"})
+    assert not wants(agent(MODERN, None), {"level": "emergency"})
 
 
 @pytest.mark.parametrize("params", [{}, {"level": "loud"}, {"level": None}, {"level": 7}])
 def test_a_level_nobody_knows_is_not_withheld(params: dict[str, Any]) -> None:
-    assert is_wanted(agent(HANDSHAKE, "emergency"), params)
+    assert wants(agent(HANDSHAKE, "emergency"), params)
 
 
 @pytest.mark.parametrize(
@@ -52,35 +52,3 @@ def test_an_upstream_becomes_only_ever_more_verbose_for_requests() -> None:
     assert requests.level("up", ["debug"]) == "debug", "sessions count too"
     assert requests.level("other", ["alert"]) == "alert"
     assert requests.level("other", []) is None
-
-
-def test_requests_are_at_work_until_they_are_done() -> None:
-    def notify(method: str, params: dict[str, Any] | None) -> None: ...
-
-    requests = LogRequests()
-    one, equal = (Request(1, "tools/call", {}, agent(MODERN, "info"), notify) for _ in range(2))
-    with requests.at_work("up", one):
-        with requests.at_work("up", equal), requests.at_work("other", equal):
-            assert [request is equal for request in requests.working("up")] == [False, True]
-            assert len(requests.working("other")) == 1
-        assert len(requests.working("up")) == 1
-        assert requests.working("up")[0] is one
-        with requests.at_work("up", one):
-            assert len(requests.working("up")) == 2
-        assert len(requests.working("up")) == 1
-    assert requests.working("up") == []
-
-
-def test_requests_may_end_in_any_order() -> None:
-    def notify(method: str, params: dict[str, Any] | None) -> None: ...
-
-    requests = LogRequests()
-    first, second, third = (Request(id, "tools/call", {}, agent(MODERN, "info"), notify) for id in (1, 2, 3))
-    works = [requests.at_work("up", request) for request in (first, second, third)]
-    for work in works:
-        work.__enter__()
-    works[1].__exit__(None, None, None)
-    assert [request.id for request in requests.working("up")] == [1, 3]
-    works[0].__exit__(None, None, None)
-    assert [request.id for request in requests.working("up")] == [3]
-    works[2].__exit__(None, None, None)

@@ -10,6 +10,7 @@ import pytest
 from gateway.bridge import parking as parking_module
 from gateway.bridge.parking import ParkedCall, Parking
 from gateway.bridge.state import StateSeal
+from gateway.call import Call
 from gateway.errors import (
     AgentCannot,
     GatewayError,
@@ -19,7 +20,7 @@ from gateway.errors import (
     UpstreamLost,
 )
 from gateway.frontend.agents import ConnectedAgent
-from gateway.request import Principal, Request
+from gateway.request import Principal
 from tests.bridge.requests import ALL, MODERN, agent, call
 from tests.support import wait_until
 
@@ -39,7 +40,7 @@ class Yard:
         self.running = 0
         self.cancelled = 0
 
-    async def start(self, run: Run, request: Request | None = None) -> dict[str, Any]:
+    async def start(self, run: Run, request: Call | None = None) -> dict[str, Any]:
         async def counted(parked: ParkedCall) -> dict[str, Any]:
             self.running += 1
             try:
@@ -52,7 +53,7 @@ class Yard:
 
         return await self.parking.start(request or call(), "up", counted)
 
-    async def retry(self, result: dict[str, Any], request: Request | None = None, /, **answers: Any) -> dict[str, Any]:
+    async def retry(self, result: dict[str, Any], request: Call | None = None, /, **answers: Any) -> dict[str, Any]:
         """Come back with answers to the questions of a result."""
         request = request or call()
         request.params["inputResponses"] = answers
@@ -73,8 +74,8 @@ async def yard() -> AsyncGenerator[Yard]:
 
 async def in_turn(parked: ParkedCall) -> dict[str, Any]:
     """Asks for a first and a second thing; its result is the answers."""
-    first = await parked.ask(ROOTS, None)
-    second = await parked.ask(FORM, {"message": first["x"]})
+    first = await parked.answer(ROOTS, None)
+    second = await parked.answer(FORM, {"message": first["x"]})
     return {"answers": [first, second]}
 
 
@@ -85,7 +86,7 @@ async def together(parked: ParkedCall) -> dict[str, Any]:
     async def ask(name: str, turns: int) -> None:
         for _ in range(turns):
             await anyio.lowlevel.checkpoint()
-        answers[name] = await parked.ask(FORM, {"message": name})
+        answers[name] = await parked.answer(FORM, {"message": name})
 
     async with anyio.create_task_group() as tg:
         for turns, name in enumerate(("a", "b", "c")):
@@ -94,7 +95,7 @@ async def together(parked: ParkedCall) -> dict[str, Any]:
 
 
 async def for_ever(parked: ParkedCall) -> dict[str, Any]:
-    await parked.ask(ROOTS, None)
+    await parked.answer(ROOTS, None)
     return DONE
 
 
@@ -157,7 +158,7 @@ async def test_two_retries_at_once_are_one(yard: Yard) -> None:
     release = anyio.Event()
 
     async def run(parked: ParkedCall) -> dict[str, Any]:
-        await parked.ask(ROOTS, None)
+        await parked.answer(ROOTS, None)
         await release.wait()
         return DONE
 
@@ -212,7 +213,7 @@ async def test_each_round_has_its_time(yard: Yard) -> None:
 
 async def test_an_agent_that_leaves_takes_its_call_with_it(yard: Yard) -> None:
     async def run(parked: ParkedCall) -> dict[str, Any]:
-        await parked.ask(ROOTS, None)
+        await parked.answer(ROOTS, None)
         await anyio.sleep_forever()
         return DONE
 
@@ -238,7 +239,7 @@ async def test_one_that_leaves_before_anything_was_asked(yard: Yard) -> None:
 async def test_what_fails_while_it_is_parked_fails_the_retry(yard: Yard, error: GatewayError) -> None:
     async def run(parked: ParkedCall) -> dict[str, Any]:
         async with anyio.create_task_group() as tg:
-            tg.start_soon(parked.ask, ROOTS, None)
+            tg.start_soon(parked.answer, ROOTS, None)
             await anyio.sleep(0.05)
             tg.cancel_scope.cancel()
         raise error
@@ -257,7 +258,7 @@ async def test_an_upstream_may_do_without_an_answer(yard: Yard) -> None:
 
     async def run(parked: ParkedCall) -> dict[str, Any]:
         with anyio.move_on_after(0.05):
-            await parked.ask(ROOTS, None)
+            await parked.answer(ROOTS, None)
         return DONE
 
     result = await yard.start(run)
@@ -278,9 +279,9 @@ async def test_what_the_agent_did_not_declare_is_not_asked(yard: Yard) -> None:
     told: list[AgentCannot] = []
 
     async def run(parked: ParkedCall) -> dict[str, Any]:
-        await parked.ask(ROOTS, None)
+        await parked.answer(ROOTS, None)
         try:
-            await parked.ask(FORM, {"message": "m"})
+            await parked.answer(FORM, {"message": "m"})
         except AgentCannot as error:
             told.append(error)
         return DONE
@@ -376,7 +377,7 @@ async def test_progress_and_log_are_for_the_request_that_waits_now(yard: Yard) -
 
     async def run(parked: ParkedCall) -> dict[str, Any]:
         parked_calls.append(parked)
-        await parked.ask(ROOTS, None)
+        await parked.answer(ROOTS, None)
         await anyio.sleep(0.05)
         return DONE
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from gateway.bridge.state import LIFETIME_SECONDS, StateSeal
+from gateway.call import Call
 from gateway.errors import InvalidRequestState
-from gateway.request import Request
 from tests.bridge.requests import agent, call
 
 OLD, NEW = b"o" * 32, "n" * 32
@@ -22,7 +22,7 @@ class Clock:
         return self.now
 
 
-def refused(seal: StateSeal, state: object, request: Request, upstream: str = "up") -> bool:
+def refused(seal: StateSeal, state: object, request: Call, upstream: str = "up") -> bool:
     with pytest.raises(InvalidRequestState) as caught:
         seal.open(state, request, upstream)
     return (caught.value.code, caught.value.data) == (-32602, {"reason": "invalid_request_state"})
@@ -53,7 +53,7 @@ def test_a_retry_of_the_same_request_opens_it() -> None:
     ],
     ids=["upstream", "principal", "view", "tool", "value", "type", "more", "none", "method", "uri"],
 )
-def test_any_other_request_does_not(other: Request, upstream: str) -> None:
+def test_any_other_request_does_not(other: Call, upstream: str) -> None:
     seal = StateSeal([NEW])
     assert refused(seal, seal.seal(CONTENT, call(arguments=ARGUMENTS), "up"), other, upstream)
 

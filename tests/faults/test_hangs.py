@@ -10,7 +10,7 @@ from gateway.upstream.breaker import BreakerState
 from tests.faults.conftest import Keep, PassTime
 from tests.faults.proxy import Fault, proxy
 from tests.support import wait_until
-from tests.upstream.ends import DEADLINE, STREAM_HEAD, Got, Mcp, byte_server, event, service, supervised, text_of
+from tests.upstream.ends import DEADLINE, STREAM_HEAD, Got, Mcp, ask, byte_server, event, service, supervised, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +58,7 @@ async def test_a_tool_may_have_a_deadline_of_its_own(keep: Keep) -> None:
                 ("resources/read", {"uri": "quick_one", "name": "quick_one"}, 0.4),
             ):
                 with pytest.raises(UpstreamTimeout) as caught:
-                    await kept.upstream.request(method, params)
+                    await ask(kept.upstream, method, params)
                 assert caught.value.data == {"upstream": "up", "timeout": seconds}
 
 

@@ -24,6 +24,7 @@ from tests.upstream.ends import (
     Got,
     Mcp,
     Script,
+    ask,
     byte_server,
     event,
     response,
@@ -76,7 +77,7 @@ def wait(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 
 
 async def read(kept: Kept, **options: Any) -> str:
-    result = await kept.upstream.request("resources/read", {"uri": "note:1"}, **options)
+    result = await ask(kept.upstream, "resources/read", {"uri": "note:1"}, **options)
     return result["contents"][0]["text"]
 
 
@@ -167,18 +168,18 @@ async def test_what_the_agent_was_asked_for_is_not_repeated(keep: Keep) -> None:
             self.asked += 1
             return {"roots": []}
 
-    async def ask(got: Got) -> None:
+    async def roots(got: Got) -> None:
         await got.send(STREAM_HEAD, event({"jsonrpc": "2.0", "id": 7, "method": "roots/list"}))
         await wait_until(lambda: any("result" in message for message in mcp.heard))
         await got.drop()
 
-    mcp = Mcp(service("handshake"), on={"resources/read": ask})
+    mcp = Mcp(service("handshake"), on={"resources/read": roots})
     async with byte_server(mcp) as server:
         kept, asker = keep(server.url), Asker()
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
             with pytest.raises(UpstreamLost):
-                await kept.upstream.request("resources/read", {"uri": "note:1"}, options={"asker": asker})
+                await ask(kept.upstream, "resources/read", {"uri": "note:1"}, asker=asker)
             assert asker.asked == 1
             assert mcp.methods().count("resources/read") == 1
 
@@ -190,7 +191,7 @@ async def test_a_later_round_of_questions_is_not_repeated(keep: Keep) -> None:
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
             with pytest.raises(UpstreamLost):
-                await kept.upstream.request("resources/read", {"uri": "note:1", "inputResponses": {"q": {}}})
+                await ask(kept.upstream, "resources/read", {"uri": "note:1", "inputResponses": {"q": {}}})
             assert mcp.methods().count("resources/read") == 1
 
 

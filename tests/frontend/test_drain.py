@@ -1,15 +1,15 @@
 """Requests in flight are waited for, and those that take too long are told so."""
 
 from collections.abc import Callable
-from typing import Any
 
 import anyio
 import pytest
 
-from gateway.errors import Stopping
+from gateway.call import Call
+from gateway.errors import Stopping, Unauthenticated
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.drain import Drain
-from gateway.request import ANONYMOUS, Request
+from gateway.request import ANONYMOUS, Principal
 
 pytestmark = pytest.mark.anyio
 
@@ -22,21 +22,25 @@ class Work:
         self.go_on = anyio.Event()
         self.ends: list[str] = []
 
-    async def request(self, on_cancel: Callable[[], None] = lambda: None) -> None:
-        async def answer(request: Request) -> dict[str, Any]:
+    async def request(self, on_cancel: Callable[[], None] = lambda: None, principal: Principal = ANONYMOUS) -> None:
+        agent = ConnectedAgent(principal, None, "2026-07-28", lasting=False)
+        call = Call(1, "tools/call", {}, agent, lambda method, params: None)
+        try:
+            self.drain.enter(call)
             try:
                 await self.go_on.wait()
             except anyio.get_cancelled_exc_class():
                 on_cancel()
-                raise
-            return {}
-
-        agent = ConnectedAgent(ANONYMOUS, None, "2026-07-28")
-        try:
-            await self.drain.layer(answer)(Request(1, "tools/call", {}, agent, lambda method, params: None))
+                if (reason := call.interruption()) is None:
+                    raise
+                raise reason from None
+            finally:
+                self.drain.leave(call)
             self.ends.append("answered")
         except Stopping:
             self.ends.append("stopping")
+        except Unauthenticated:
+            self.ends.append("revoked")
 
 
 async def test_it_waits_for_the_last() -> None:
@@ -91,3 +95,16 @@ async def test_an_agent_that_leaves_is_owed_nothing() -> None:
             scope.cancel()
     assert work.ends == []
     assert len(work.drain) == 0
+
+
+async def test_what_a_revoked_credential_began_ends_with_it() -> None:
+    work = Work()
+    async with anyio.create_task_group() as tg:
+        for principal in (Principal("key:a"), Principal("agent:1", root="key:a"), Principal("key:b")):
+            tg.start_soon(work.request, lambda: None, principal)
+        await anyio.wait_all_tasks_blocked()
+        work.drain.end_those_of({"key:a"})
+        await anyio.wait_all_tasks_blocked()
+        assert work.ends == ["revoked", "revoked"]
+        work.go_on.set()
+    assert work.ends[2:] == ["answered"]

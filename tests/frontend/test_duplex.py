@@ -8,12 +8,13 @@ from typing import Any
 import anyio
 import pytest
 
+from gateway.call import Call
 from gateway.errors import InsufficientScope, UnknownTool
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.backlog import Backlog, Backlogs
 from gateway.frontend.duplex import Duplex
 from gateway.protocol import Era
-from gateway.request import ANONYMOUS, READ, Principal, Request
+from gateway.request import ANONYMOUS, READ, Principal
 from tests.servers.peers import ENVELOPE
 from tests.support import wait_until
 
@@ -27,7 +28,7 @@ class Wired:
         self.held = held
         self.written: list[Any] = []
         self.opened: list[ConnectedAgent] = []
-        self.handled: list[Request] = []
+        self.handled: list[Call] = []
         self.heard: list[tuple[str, dict[str, Any]]] = []
         self.release = anyio.Event()
         self.agent = ConnectedAgent(ANONYMOUS, None, "2025-11-25")
@@ -35,7 +36,7 @@ class Wired:
     async def hear(self, agent: ConnectedAgent, method: str, params: dict[str, Any]) -> None:
         self.heard.append((method, params))
 
-    async def handle(self, request: Request) -> dict[str, Any]:
+    async def handle(self, request: Call) -> dict[str, Any]:
         self.handled.append(request)
         match request.method:
             case "wait":

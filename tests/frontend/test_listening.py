@@ -10,6 +10,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from gateway.access.policy import Grant, Policy, Rule
+from gateway.call import Call
 from gateway.catalogue.library import Library
 from gateway.config.models import ServerConfig
 from gateway.errors import UpstreamError
@@ -18,7 +19,7 @@ from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.listening import Listening
 from gateway.frontend.lookup import Lookup
 from gateway.frontend.places import Places
-from gateway.request import ANONYMOUS, Agent, Request
+from gateway.request import ANONYMOUS, Agent
 from gateway.upstream.audience import Audience
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
@@ -100,7 +101,7 @@ class House:
         return agent
 
     async def subscribe(self, agent: ConnectedAgent, uri: str) -> None:
-        request = Request(1, "resources/subscribe", {"uri": uri}, agent, agent.notify)
+        request = Call(1, "resources/subscribe", {"uri": uri}, agent, agent.notify)
         await self.listening.subscribe(request)
 
     @asynccontextmanager
@@ -193,7 +194,7 @@ async def test_of_a_filter_only_what_is_refused_goes() -> None:
         heard.append((params or {}).get("notifications"))
 
     async with anyio.create_task_group() as tg:
-        tg.start_soon(house.listening.listen, Request(1, "subscriptions/listen", params, agent, notify))
+        tg.start_soon(house.listening.listen, Call(1, "subscriptions/listen", params, agent, notify))
         await anyio.wait_all_tasks_blocked()
         assert heard == [{"resourceSubscriptions": ["a:1", "a:3"]}]
         assert house.ups["up"].wanted == {"a:1", "a:3"}

@@ -9,11 +9,12 @@ import anyio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.call import Call
 from gateway.errors import GatewayError
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.duplex import Duplex
-from gateway.request import ANONYMOUS, Request
-from gateway.upstream.calls import Call
+from gateway.request import ANONYMOUS
+from gateway.upstream.calls import Pending
 from gateway.upstream.lines import LineSplitter, Overlong
 from gateway.upstream.stderr import StderrLog
 from gateway.upstream.stdio import StdioDispatcher
@@ -70,7 +71,7 @@ def test_a_child_prints_what_it_likes(stream: bytes, at: list[int]) -> None:
     async def talk() -> None:
         dispatcher = StdioDispatcher("up", Ears(), StderrLog(lambda line, suppressed: None, lambda: 0.0), CAP)
         futures = [asyncio.get_running_loop().create_future() for _ in range(2)]
-        calls = [Call("up", id, "tools/call", {}, future) for id, future in zip((7, 1000), futures, strict=True)]
+        calls = [Pending("up", id, "tools/call", future) for id, future in zip((7, 1000), futures, strict=True)]
         dispatcher.calls = {call.id: call for call in calls}
         for piece in pieces(stream, at):
             dispatcher.on_stdout(piece)
@@ -104,7 +105,7 @@ def test_a_client_says_what_it_likes(stream: bytes, at: list[int]) -> None:
     anyio.run(talk)
 
 
-async def _answer(request: Request) -> dict[str, Any]:
+async def _answer(request: Call) -> dict[str, Any]:
     return {"fine": True}
 
 

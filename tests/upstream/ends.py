@@ -1,5 +1,6 @@
 """The ends of a connection that tests hold: who hears an upstream, and servers whose every byte a test decides."""
 
+import asyncio
 import json
 import ssl
 import time
@@ -13,8 +14,12 @@ from anyio.abc import ByteStream, SocketAttribute, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSListener
 
+from gateway.call import Asker, Call
 from gateway.config.models import ServerConfig
-from gateway.errors import MethodNotFound
+from gateway.errors import MethodNotFound, UpstreamTimeout
+from gateway.frontend.agents import ConnectedAgent
+from gateway.pipeline import attempt
+from gateway.request import Agent, Notify, Principal
 from gateway.upstream.audience import Audience
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.http import Endpoint, HttpDispatcher
@@ -25,12 +30,63 @@ from gateway.upstream.session import Negotiated, Session
 from gateway.upstream.sse import SseDispatcher
 from gateway.upstream.stderr import StderrLog
 from gateway.upstream.stdio import StdioDispatcher
+from gateway.upstream.table import CallTable
 from gateway.upstream.upstream import Upstream
 from tests.servers.wire import Message, Method, Service, encode
 from tests.support import ROOT, command
 
 DEADLINE: Final = 10.0
 """Seconds that anything in a test may take before it counts as hung."""
+
+
+def nobody() -> ConnectedAgent:
+    """An agent of no principal's."""
+    return ConnectedAgent(Principal("", method="none"), None, "2025-11-25")
+
+
+async def ask(
+    upstream: Upstream, method: str, params: dict[str, Any], *, agent: Agent | None = None, asker: Asker | None = None
+) -> dict[str, Any]:
+    """A request of an agent's, as the pipeline sends it.
+
+    Args:
+        asker: answers what the upstream asks on its behalf.
+    """
+    call = Call(1, method, params, agent or nobody(), lambda method, params: None)
+    call.asker = asker
+    return await attempt(upstream, call, params)
+
+
+class Heard(Call):
+    """A call whose notifications are heard as they came."""
+
+    __slots__ = ()
+
+    def on_notification(self, method: str, params: dict[str, Any] | None) -> None:
+        self.notify(method, params)
+
+
+async def exchange(
+    table: CallTable,
+    method: str,
+    params: dict[str, Any],
+    hear: Notify,
+    *,
+    timeout: float = DEADLINE,
+    max_timeout: float = 10 * DEADLINE,
+    spent: float = 0.0,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """A request and its answer over one connection, as the pipeline has it."""
+    call = Heard(1, method, {"_meta": {"progressToken": "p"}} if progress else {}, nobody(), hear)
+    pending = table.send(call, method, params, timeout, max_timeout, spent, {})
+    try:
+        return await pending.future
+    except (asyncio.CancelledError, UpstreamTimeout):
+        table.withdraw(pending)
+        raise
+    finally:
+        table.end(pending)
 
 
 class Ears:

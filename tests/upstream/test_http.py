@@ -116,7 +116,7 @@ async def test_line_breaks_in_headers_are_refused(line_end: str) -> None:
         before = len(server.got)
         for headers in ({"Mcp-Param-A": f"x{line_end}Evil: 1"}, {f"A{line_end}Evil": "1"}):
             with pytest.raises(ValueError, match="line break"):
-                await up.session.forward("tools/call", {"name": "a"}, {}, headers=headers)
+                await up.session.forward("tools/call", {"name": "a"}, {"headers": headers})
         assert await up.call("a") == "a"
         assert len(server.got) == before + 1
     with pytest.raises(ValueError, match="line break"):

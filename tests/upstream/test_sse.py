@@ -18,6 +18,7 @@ from tests.upstream.ends import (
     byte_server,
     chunk,
     event,
+    exchange,
     legacy,
     reply_to,
     response,
@@ -69,7 +70,8 @@ async def test_calls_and_what_belongs_to_them() -> None:
 
             arguments = {"x": [None, 2**70], "ü": 1.5}
             assert (await up.ask("echo", arguments))["structuredContent"] == arguments
-            await up.ask("slow", {"seconds": 0.02, "steps": 3}, progress=True, on_notification=hear)
+            slow = {"name": "slow", "arguments": {"seconds": 0.02, "steps": 3}}
+            await exchange(up.dispatcher, "tools/call", slow, hear, progress=True)
             assert heard == ["notifications/progress"] * 3
             async with anyio.create_task_group() as tg:
                 tg.start_soon(up.ask, "slow", {"seconds": 60})

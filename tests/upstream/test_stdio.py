@@ -10,7 +10,7 @@ import pytest
 from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import RequestId
 from gateway.upstream import process
-from gateway.upstream.calls import Call
+from gateway.upstream.calls import Pending
 from gateway.upstream.process import Program
 from gateway.upstream.stderr import BURST, StderrLog
 from gateway.upstream.stdio import StdioDispatcher
@@ -235,7 +235,7 @@ async def test_whom_a_broken_line_answers(kind: str) -> None:
     ears = Ears()
     dispatcher = StdioDispatcher("up", ears, StderrLog(lambda line, suppressed: None, float), 10_000)
     loop = asyncio.get_running_loop()
-    calls: dict[RequestId, Call] = {id: Call("up", id, "m", {}, loop.create_future()) for id in (5, 7)}
+    calls: dict[RequestId, Pending] = {id: Pending("up", id, "m", loop.create_future()) for id in (5, 7)}
     dispatcher.calls.update(calls)
     dispatcher.on_stdout(line + b"\n")
     assert {id for id, call in calls.items() if call.future.done()} == ({answered} if answered else set[int]())

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from gateway.errors import UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
 from gateway.upstream import table as table_module
-from gateway.upstream.calls import Call, SessionLost
+from gateway.upstream.calls import Pending, SessionLost
 from gateway.upstream.session import Session
 from gateway.upstream.table import MAX_ASKED, CallTable
 from tests.support import wait_until
 from tests.upstream.conftest import PassTime
-from tests.upstream.ends import DEADLINE, Ears
+from tests.upstream.ends import DEADLINE, Ears, exchange
 
 pytestmark = pytest.mark.anyio
 
@@ -29,10 +29,10 @@ class Table(CallTable):
         self.sent: list[dict[str, Any]] = []
         self.withdrawn: list[Any] = []
 
-    def _transmit(self, message: dict[str, Any], call: Call, options: Any) -> None:
+    def _transmit(self, message: dict[str, Any], call: Pending) -> None:
         self.sent.append(message)
 
-    def _withdraw(self, call: Call, *, tell: bool) -> None:
+    def _withdraw(self, call: Pending, *, tell: bool) -> None:
         self.withdrawn.append((call.id, tell))
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: Any = None) -> None:
@@ -69,10 +69,13 @@ class Bench:
         def hear(method: str, params: dict[str, Any] | None) -> None:
             asked.heard.append((method, params))
 
-        given: Any = {"on_notification": hear, **options}
         with asked.scope:
             try:
-                asked.outcome = await self.table.send_raw_request("m", params, given)
+                if options.keys() & {"max_timeout", "progress"}:
+                    asked.outcome = await exchange(self.table, "m", params or {}, hear, **options)
+                else:
+                    given: Any = {"on_notification": hear, **options}
+                    asked.outcome = await self.table.send_raw_request("m", params, given)
             except Exception as error:
                 asked.outcome = error
 
@@ -297,7 +300,7 @@ async def test_who_gives_up_withdraws() -> None:
 
 async def test_a_request_that_cannot_be_encoded_leaves_nothing_behind() -> None:
     class Picky(Table):
-        def _transmit(self, message: dict[str, Any], call: Call, options: Any) -> None:
+        def _transmit(self, message: dict[str, Any], call: Pending) -> None:
             raise ValueError("a header contains a line break")
 
     table = Picky(Ears())

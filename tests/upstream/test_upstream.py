@@ -25,6 +25,7 @@ from tests.upstream.ends import (
     Got,
     Hears,
     Mcp,
+    ask,
     byte_server,
     config,
     fixture,
@@ -57,7 +58,7 @@ class Kept:
         self.upstream = Upstream("up", config(program, **settings), self.hears, guardian, known)
 
     async def call(self, tool: str, **options: Any) -> dict[str, Any]:
-        return await self.upstream.request("tools/call", {"name": tool}, **options)
+        return await ask(self.upstream, "tools/call", {"name": tool}, **options)
 
     async def pid(self) -> int:
         return (await self.call("pid"))["structuredContent"]["pid"]

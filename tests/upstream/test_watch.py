@@ -21,6 +21,7 @@ from tests.upstream.ends import (
     STREAM_HEAD,
     Got,
     Mcp,
+    ask,
     byte_server,
     call,
     event,
@@ -127,10 +128,10 @@ async def test_a_change_is_heard(everything: str, keep: Keep) -> None:
     kept = keep(everything)
     async with supervised(kept.upstream):
         await kept.upstream.settled.wait()
-        await kept.upstream.request("tools/call", {"name": "add_tool", "arguments": {"name": "fresh"}})
+        await ask(kept.upstream, "tools/call", {"name": "add_tool", "arguments": {"name": "fresh"}})
         await wait_until(lambda: "fresh" in kept.hears.tools)
         assert kept.hears.announced[-1] == {"tools"}
-        await kept.upstream.request("tools/call", {"name": "remove_tool", "arguments": {"name": "fresh"}})
+        await ask(kept.upstream, "tools/call", {"name": "remove_tool", "arguments": {"name": "fresh"}})
         await wait_until(lambda: "fresh" not in kept.hears.tools)
 
 
@@ -139,7 +140,7 @@ async def test_a_change_is_heard_over_stdio(era: str, keep: Keep) -> None:
     kept = keep(fixture("everything", "--era", era))
     async with supervised(kept.upstream):
         await kept.upstream.settled.wait()
-        await kept.upstream.request("tools/call", {"name": "add_tool", "arguments": {"name": "fresh"}})
+        await ask(kept.upstream, "tools/call", {"name": "add_tool", "arguments": {"name": "fresh"}})
         await wait_until(lambda: "fresh" in kept.hears.tools)
 
 

@@ -126,9 +126,9 @@ class _Counter:
     def __init__(self) -> None:
         self._limiter = MemoryLimiter()
 
-    async def __call__(self, principal: Principal) -> Mapping[str, str]:
+    def __call__(self, principal: Principal) -> Mapping[str, str]:
         limit = Limit(principal.rate_limit_rpm or 100_000)
-        decision = await self._limiter.take(principal.id, limit)
+        decision = self._limiter.consume(principal.id, limit)
         if not decision.allowed:
             raise RateLimited(decision.retry_after, f"of {limit.rpm} a minute")
         return headers(decision)

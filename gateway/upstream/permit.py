@@ -1,4 +1,4 @@
-"""One attempt at an upstream, as its breakers see it: let through or not, and what its outcome says of the upstream.
+"""What the breakers give one attempt at an upstream: let through or not, and what its outcome says of the upstream.
 
 A request passes the breaker of its tenant and that of all (`breakers.py`). For all counts what no tenant can bring
 about by what he asks: that the connection itself failed. That a call timed out does not.
@@ -11,7 +11,6 @@ failures are allowed, and nobody succeeds, it is the upstream, and the breaker o
 
 import asyncio
 from collections.abc import Hashable
-from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import (
@@ -24,73 +23,73 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gateway.upstream.breaker import Breaker, Permit
+from gateway.upstream.breaker import Breaker
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.calls import Dropped, Refused, RefusedError
 from gateway.upstream.link import Link, reason_of
 
 if TYPE_CHECKING:
+    from gateway.call import Call
     from gateway.upstream.session import Session
 
 UNABLE: Final = frozenset({502, 503, 504})
 """HTTP statuses that say of the upstream, not of the request, that it does not work now."""
 
 
-class Trial:
-    """One attempt; a context manager around it.
+class BreakerPermit:
+    """One attempt.
 
     Args:
         breakers: the upstream's.
         tenant: whom the request is for.
+        call: what the attempt is made for; None where somebody only wants the connection.
 
     Raises:
-        CircuitOpen: on entering; a breaker is open.
+        CircuitOpen: a breaker is open.
     """
 
-    def __init__(self, link: Link, breakers: Breakers, tenant: str) -> None:
+    __slots__ = ("_breakers", "_call", "_link", "_permits", "_tenant", "session")
+
+    def __init__(self, link: Link, breakers: Breakers, tenant: str, call: "Call | None" = None) -> None:
         self._link = link
         self._tenant = tenant
-        self._shared = breakers.shared
-        own = breakers.of(tenant)
-        self._breakers = [own, self._shared] if link.breaker is None else [link.breaker, own, self._shared]
-        self._permits: list[tuple[Breaker, Permit]] = []
+        self._call = call
         self.session: Session | None = None
         """What the request is sent on, once that is known."""
-        self.questions = 0
-        """How many of the upstream's questions the agent has yet to answer."""
-
-    def __enter__(self) -> "Trial":
-        now = _now()
+        own, shared = breakers.of(tenant), breakers.shared
+        self._breakers = (own, shared) if link.breaker is None else (link.breaker, own, shared)
+        self._permits: list[int] = []
+        now = asyncio.get_running_loop().time()
         for breaker in self._breakers:
-            permit = breaker.admit(now, self._tenant)
+            permit = breaker.admit(now, tenant)
             if permit is None:
-                self._abandon()
-                wait = breaker.retry_after(now, self._tenant) or 0.0
-                raise CircuitOpen(self._link.upstream, breaker.reason, wait)
-            self._permits.append((breaker, permit))
-        return self
+                self.abandon()
+                wait = breaker.retry_after(now, tenant) or 0.0
+                raise CircuitOpen(link.upstream, breaker.reason, wait)
+            self._permits.append(permit)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is None or is_answer(error):
-            self.alive()
-        elif isinstance(error, GatewayError) and is_failure(error) and not self._waits_for_agent(error):
-            reason = reason_of(error, self._link.upstream)
-            may_be_his_own = self._link.breaker is not None or not self._is_of_connection(error)
-            for breaker, permit in self._permits:
-                tenant = self._tenant if breaker is self._shared and may_be_his_own else None
-                breaker.failed(permit, _now(), reason, self._cause(breaker), tenant)
-        else:
-            self._abandon()
-
-    def alive(self) -> None:
+    def passed(self) -> None:
         """The upstream has said something on behalf of the request; it need not be the answer."""
-        for breaker, permit in self._permits:
+        for breaker, permit in zip(self._breakers, self._permits, strict=False):
             breaker.passed(permit)
 
-    def _abandon(self) -> None:
-        for breaker, permit in self._permits:
+    def failed(self, error: GatewayError) -> None:
+        """The attempt ended with that error, which may say that the upstream works."""
+        if is_answer(error):
+            self.passed()
+        elif is_failure(error) and not self._waits_for_agent(error):
+            reason, now = reason_of(error, self._link.upstream), asyncio.get_running_loop().time()
+            may_be_his_own = self._link.breaker is not None or not self._is_of_connection(error)
+            shared = self._breakers[-1]
+            for breaker, permit in zip(self._breakers, self._permits, strict=False):
+                tenant = self._tenant if breaker is shared and may_be_his_own else None
+                breaker.failed(permit, now, reason, self._cause(breaker), tenant)
+        else:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """What became of it says nothing of the upstream."""
+        for breaker, permit in zip(self._breakers, self._permits, strict=False):
             breaker.abandoned(permit, self._tenant)
 
     def _is_of_connection(self, error: GatewayError) -> bool:
@@ -100,7 +99,7 @@ class Trial:
         return isinstance(error, UpstreamUnavailable)
 
     def _waits_for_agent(self, error: GatewayError) -> bool:
-        return self.questions > 0 and isinstance(error, UpstreamTimeout)
+        return self._call is not None and self._call.questions > 0 and isinstance(error, UpstreamTimeout)
 
     def _cause(self, breaker: Breaker) -> Hashable:
         if self._link.breaker not in (None, breaker):
@@ -125,7 +124,3 @@ def is_failure(error: GatewayError) -> bool:
         return False
     kinds = UpstreamLost | UpstreamTimeout | UpstreamUnavailable | UpstreamProtocolError | RefusedError
     return isinstance(error, kinds) and not is_answer(error)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -1,0 +1,54 @@
+"""May this call be served? Whether its principal has the scope for it, and whether it is within its limits.
+
+Plain calls that raise: nothing here waits.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from gateway.access.in_flight import InFlight
+from gateway.access.limits import Limits
+from gateway.access.scopes import scope_of
+from gateway.call import Call
+from gateway.errors import GatewayError
+
+FREE: Final = frozenset({"ping"})
+"""Methods that cost nothing."""
+LASTING: Final = frozenset({"subscriptions/listen"})
+"""Methods whose calls last, and have places of their own."""
+
+
+class Admission:
+    """
+    Args:
+        lacks_scope: makes the error for who lacks scopes.
+    """
+
+    def __init__(
+        self, in_flight: InFlight, limits: Limits, lacks_scope: Callable[[Call, Collection[str]], GatewayError]
+    ) -> None:
+        self._in_flight = in_flight
+        self._limits = limits
+        self._lacks_scope = lacks_scope
+
+    def enter(self, call: Call) -> None:
+        """What the principal may use is the catalogue's matter: what it may not is not there.
+
+        Raises:
+            InsufficientScope, TooManyRequests, Overloaded, RateLimited: it is not served.
+        """
+        method, principal = call.method, call.principal
+        needed = scope_of(method)
+        if needed is not None and needed not in principal.scopes:
+            raise self._lacks_scope(call, {needed})
+        if method not in LASTING:
+            self._in_flight.take(principal)
+            call.counted = True
+        if method not in FREE:
+            call.response_headers.update(self._limits.count(principal))
+
+    def leave(self, call: Call) -> None:
+        """It is over. What `enter` did not take is not given back."""
+        if call.counted:
+            call.counted = False
+            self._in_flight.give(call.principal)

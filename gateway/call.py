@@ -1,0 +1,225 @@
+"""One request of an agent, from its first byte to its answer: everything that is known of it stands here.
+
+A front makes the call, `pipeline` answers it. The upstream that works on it says and asks things on its behalf through
+the same object, so that whoever wants to know what became of it asks nobody else.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from gateway.errors import GatewayError, InvalidParams
+from gateway.jsonrpc import RequestId, as_object
+from gateway.protocol import Era
+from gateway.request import Agent, Ask, Notify, Principal, wants
+
+if TYPE_CHECKING:
+    import asyncio
+
+NO_HEADERS: Final[Mapping[str, str]] = {}
+
+
+class Asker(Protocol):
+    """Takes what an upstream asks on behalf of a call (sampling, elicitation, roots) to whoever sent it."""
+
+    async def ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        """The agent's result.
+
+        Raises:
+            GatewayError: it has none; what the upstream is to be told instead.
+        """
+        ...
+
+
+class Permit(Protocol):
+    """What the breakers gave an attempt at an upstream."""
+
+    def passed(self) -> None:
+        """The upstream has said something on behalf of the call; it need not be the answer."""
+        ...
+
+
+class Lease(Protocol):
+    """The call's place among those that its upstream works on."""
+
+    def pause(self) -> None:
+        """The upstream waits for somebody: the place is others' meanwhile."""
+        ...
+
+    def resume(self) -> None: ...
+
+
+class Call:
+    """
+    Args:
+        notify: sends a notification on the call's own stream; never blocks.
+        ask: asks the agent something while the call is in progress; None where the era or the front has no way to.
+        pause: ends the connection, but not the stream, where the agent can come back for the rest.
+        headers: `Mcp-Param-*` headers that the agent sent and no schema names; forwarded as they are.
+        sender: whose credential it came with, where each request brings one.
+    """
+
+    __slots__ = (
+        "_interrupted",
+        "agent",
+        "ask",
+        "asker",
+        "began",
+        "code",
+        "counted",
+        "headers",
+        "id",
+        "lease",
+        "method",
+        "notify",
+        "outcome",
+        "params",
+        "pause",
+        "permit",
+        "principal",
+        "questions",
+        "response_headers",
+        "spoke",
+        "task",
+        "upstream",
+    )
+
+    def __init__(
+        self,
+        id: RequestId,
+        method: str,
+        params: dict[str, Any],
+        agent: Agent,
+        notify: Notify,
+        ask: Ask | None = None,
+        pause: Callable[[], None] | None = None,
+        headers: Mapping[str, str] = NO_HEADERS,
+        sender: Principal | None = None,
+    ) -> None:
+        self.id = id
+        self.method = method
+        self.params = params
+        self.agent = agent
+        self.principal = sender or agent.opener
+        """On whose behalf it is carried out, from its first byte to its answer."""
+        self.notify = notify
+        self.ask = ask
+        self.pause = pause
+        self.headers = headers
+        self.began = time.perf_counter()
+        self.upstream: str | None = None
+        """The owner, once the catalogue has found it."""
+        self.response_headers: dict[str, str] = {}
+        """HTTP headers for the answer; ignored on other fronts."""
+        self.outcome = "cancelled"
+        """What logs and metrics call what became of it."""
+        self.code: int | None = None
+        """The JSON-RPC code, if it failed."""
+        self.counted = False
+        """Whether it counts against the limits on requests in flight."""
+        self.asker: Asker | None = None
+        """Answers what the upstream asks; None if nobody can."""
+        self.spoke = False
+        """Whether the agent has heard anything of it, or was asked something for it; it must not be twice."""
+        self.questions = 0
+        """How many of the upstream's questions the agent has yet to answer."""
+        self.permit: Permit | None = None
+        self.lease: Lease | None = None
+        self.task: asyncio.Task[Any] | None = None
+        """The task that answers it."""
+        self._interrupted: GatewayError | None = None
+
+    @property
+    def view(self) -> str | None:
+        return self.agent.view
+
+    @property
+    def era(self) -> Era:
+        return self.agent.era
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """`params._meta`, or an empty dict."""
+        return as_object(self.params.get("_meta"))
+
+    @property
+    def progress_token(self) -> RequestId | None:
+        return self.meta.get("progressToken")
+
+    # --- What its upstream says and asks ------------------------------------------------------------------------------
+
+    def on_notification(self, method: str, params: dict[str, Any] | None) -> None:
+        """The upstream says something on behalf of the call: progress and wanted log messages go to the agent. Nothing
+        else belongs to a request in either era; what does not, must not look as if it did."""
+        self.spoken()
+        if method == "notifications/progress":
+            token = self.progress_token
+            if token is not None:
+                self.notify(method, {**(params or {}), "progressToken": token})
+        elif (method == "notifications/message" and wants(self.agent, params or {})) or (
+            method == "notifications/elicitation/complete" and self.agent.era is Era.HANDSHAKE
+        ):
+            self.notify(method, params)
+
+    async def put_question(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        """The upstream asks something on behalf of the call. While the agent thinks, the call's place is others'.
+
+        Raises:
+            GatewayError: there is no answer; what the upstream is to be told instead.
+        """
+        self.spoken()
+        lease = self.lease
+        if lease is not None:
+            lease.pause()
+        self.questions += 1
+        try:
+            return await self.answer(method, params)
+        finally:
+            self.questions -= 1
+            if lease is not None:
+                lease.resume()
+
+    async def answer(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        """The agent's answer to a question; see `put_question`."""
+        assert self.asker is not None
+        return await self.asker.ask(method, params)
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether anybody answers what its upstream asks."""
+        return self.asker is not None
+
+    def spoken(self) -> None:
+        """The upstream has said something on its behalf."""
+        self.spoke = True
+        if self.permit is not None:
+            self.permit.passed()
+
+    # --- Its end ------------------------------------------------------------------------------------------------------
+
+    def interrupt(self, reason: GatewayError) -> None:
+        """End it where it stands, with that answer."""
+        if self._interrupted is None and self.task is not None:
+            self._interrupted = reason
+            self.task.cancel()
+
+    def interruption(self) -> GatewayError | None:
+        """Why it was cancelled, if that was an `interrupt` and nothing else. Asked once."""
+        if self._interrupted is None or self.task is None or self.task.uncancel() > 0:
+            return None
+        return self._interrupted
+
+
+Answerer = Callable[[Call], Awaitable[dict[str, Any]]]
+
+
+def string(params: Mapping[str, Any], key: str) -> str:
+    """A parameter that must be text.
+
+    Raises:
+        InvalidParams: it is missing, or something else.
+    """
+    value = params.get(key)
+    if not isinstance(value, str):
+        raise InvalidParams(f"{key} must be a string")
+    return value

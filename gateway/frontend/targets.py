@@ -1,0 +1,167 @@
+"""Who owns what a call names, what that upstream is sent, and what of its result is the gateway's to change."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from gateway.bridge.tasks import FAMILY
+from gateway.call import Call, string
+from gateway.catalogue.catalogue import Owner
+from gateway.catalogue.completion import permitted
+from gateway.catalogue.intake import Kind
+from gateway.errors import InvalidParams, MethodNotFound, UnknownPrompt, UnknownTool, UpstreamUnavailable
+from gateway.frontend.extensions import Extensions, family_of
+from gateway.frontend.lookup import Lookup, unknown_resource
+from gateway.frontend.param_headers import mirrored
+from gateway.jsonrpc import as_object
+from gateway.upstream.upstream import Upstream
+
+
+@dataclass(slots=True)
+class Target:
+    """Where a call goes."""
+
+    upstream: str
+    params: dict[str, Any] = field(repr=False)
+    """Under the upstream's own names."""
+    kind: Kind | None = None
+    """None where it names no item."""
+    owner: Owner | None = None
+    tool: str | None = None
+    """The tool's own name, if it calls one."""
+
+
+class Targets:
+    """
+    Args:
+        own: the families of MCP's own methods, of both eras and directions: no extension has those.
+    """
+
+    def __init__(
+        self,
+        lookup: Lookup,
+        upstreams: Mapping[str, Upstream],
+        extensions: Extensions,
+        own: frozenset[str],
+    ) -> None:
+        self._lookup = lookup
+        self._upstreams = upstreams
+        self._extensions = extensions
+        self._own = own
+        self._find: dict[str, Callable[[Call], Awaitable[Target]]] = {
+            "tools/call": self._tool,
+            "prompts/get": self._prompt,
+            "resources/read": self._resource,
+            "completion/complete": self._completion,
+        }
+
+    def find_now(self, call: Call) -> Target | None:
+        """The target of a `tools/call`, unless it has to be looked for."""
+        if call.method != "tools/call":
+            return None
+        owner = self._lookup.catalogue(call).tool(_tool_name(call))
+        return self._target_of(call, owner) if owner is not None else None
+
+    async def find(self, call: Call) -> Target:
+        """
+        Raises:
+            MethodNotFound: no such method, in this era.
+            GatewayError: nobody owns what it names.
+        """
+        find = self._find.get(call.method)
+        if find is not None:
+            return await find(call)
+        if family_of(call.method) in self._own:
+            raise MethodNotFound(call.method)
+        upstream, params = await self._extensions.find(call)
+        return Target(upstream, params)
+
+    def upstream(self, target: Target) -> Upstream:
+        """The one that serves a target now; not to be kept across an `await`, for then it may be another.
+
+        Raises:
+            UpstreamUnavailable: it was removed since the target was found.
+        """
+        upstream = self._upstreams.get(target.upstream)
+        if upstream is None:
+            raise UpstreamUnavailable(target.upstream, "gone", "it was taken out of the configuration")
+        return upstream
+
+    def finish(self, call: Call, target: Target, result: dict[str, Any]) -> dict[str, Any]:
+        """An upstream's result as the agent is to have it; changed in place, as a rule."""
+        if result.get("resultType") == "task" or (target.kind is None and family_of(call.method) == FAMILY):
+            self._extensions.publish(call, target.upstream, target.params, result)
+        if call.method == "completion/complete" and target.kind == "resources" and target.owner is not None:
+            result = self._permitted(call, target.owner, result)
+        if call.agent.view is None:
+            self._lookup.relink(result, target.upstream)
+        return result
+
+    # --- By method ----------------------------------------------------------------------------------------------------
+
+    async def _tool(self, call: Call) -> Target:
+        name = _tool_name(call)
+        owner = await self._lookup.find(call, lambda catalogue: catalogue.tool(name))
+        if owner is None:
+            raise self._missing(call, name) or UnknownTool(name)
+        return self._target_of(call, owner)
+
+    def _target_of(self, call: Call, owner: Owner) -> Target:
+        headers = mirrored(owner, call.params)
+        if headers:
+            call.headers = {**call.headers, **headers}
+        target = Target(owner.upstream, {**call.params, "name": owner.original}, "tools", owner, owner.original)
+        if "task" in call.params and not self._extensions.makes_tasks(call.agent, self.upstream(target)):
+            del target.params["task"]  # nobody could ever ask for its result
+        return target
+
+    async def _prompt(self, call: Call) -> Target:
+        name = string(call.params, "name")
+        owner = await self._lookup.find(call, lambda catalogue: catalogue.prompt(name))
+        if owner is None:
+            raise self._missing(call, name) or UnknownPrompt(name)
+        return Target(owner.upstream, {**call.params, "name": owner.original}, "prompts", owner)
+
+    async def _resource(self, call: Call) -> Target:
+        owner = await self._lookup.owner(call, string(call.params, "uri"))
+        return Target(owner.upstream, {**call.params, "uri": owner.original}, "resources", owner)
+
+    async def _completion(self, call: Call) -> Target:
+        ref = as_object(call.params.get("ref"))
+        kind: Kind = "prompts" if ref.get("type") == "ref/prompt" else "resources"
+        if ref.get("type") == "ref/prompt":
+            name, key = string(ref, "name"), "name"
+            owner = await self._lookup.find(call, lambda catalogue: catalogue.prompt(name))
+            if owner is None:
+                raise UnknownPrompt(name)
+        elif ref.get("type") == "ref/resource":
+            uri, key = string(ref, "uri"), "uri"
+            owner = await self._lookup.find(call, lambda catalogue: catalogue.template(uri) or catalogue.resource(uri))
+            if owner is None:
+                raise unknown_resource(call, uri)
+        else:
+            raise InvalidParams("ref.type must be ref/prompt or ref/resource")
+        return Target(owner.upstream, {**call.params, "ref": {**ref, key: owner.original}}, kind, owner)
+
+    def _permitted(self, call: Call, owner: Owner, result: dict[str, Any]) -> dict[str, Any]:
+        if self._lookup.grant(call).unrestricted:
+            return result
+        admits = partial(self._lookup.admits_uri, call, owner.upstream)
+        return permitted(result, owner.original, call.params, admits)
+
+    def _missing(self, call: Call, name: str) -> UpstreamUnavailable | None:
+        """Why there is nothing of that name, if its upstream is away."""
+        upstream = self._lookup.away_owner(call, name)
+        return upstream.unavailable() if upstream is not None else None
+
+
+def _tool_name(call: Call) -> str:
+    """
+    Raises:
+        InvalidParams: there is none, or its arguments are none.
+    """
+    arguments = call.params.get("arguments")
+    if arguments is not None and not isinstance(arguments, dict):
+        raise InvalidParams("arguments must be an object")
+    return string(call.params, "name")

@@ -1,0 +1,260 @@
+"""The way of every call, from top to bottom: serve → forward → attempt. The only place where order stands.
+
+A policy is a line here. What rarely waits is a plain function that answers, or says that somebody has to wait: one
+path, whichever it is.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from gateway.access.admission import Admission
+from gateway.access.limits import Limits
+from gateway.bridge.envelope import unwrap_params
+from gateway.bridge.forward import Bridge
+from gateway.call import Answerer, Call
+from gateway.errors import CircuitOpen, GatewayError, UpstreamError, UpstreamLost, UpstreamTimeout
+from gateway.frontend.drain import Drain
+from gateway.frontend.log_messages import LogMessages
+from gateway.frontend.lookup import Lookup
+from gateway.frontend.targets import Targets
+from gateway.protocol import Era
+from gateway.telemetry.requests import RequestLog
+from gateway.upstream import retry
+from gateway.upstream.calls import Dropped, Pending, Refused, RefusedError, SessionLost
+from gateway.upstream.link import Link
+from gateway.upstream.permit import UNABLE
+from gateway.upstream.private import PrivateLink
+from gateway.upstream.upstream import Upstream
+
+if TYPE_CHECKING:
+    from gateway.upstream.session import Session
+
+
+class Pipeline:
+    """
+    Args:
+        own_methods: by era and method, what the gateway answers itself. All else is forwarded.
+        dress: gives a result what its agent's era requires; changes it in place.
+    """
+
+    def __init__(
+        self,
+        calls: Drain,
+        admission: Admission,
+        requests: RequestLog,
+        own_methods: Mapping[Era, Mapping[str, Answerer]],
+        targets: Targets,
+        lookup: Lookup,
+        limits: Limits,
+        log_messages: LogMessages,
+        bridge: Bridge,
+        dress: Callable[[Call, dict[str, Any]], None],
+    ) -> None:
+        self._calls = calls
+        self._admission = admission
+        self._requests = requests
+        self._own_methods = own_methods
+        self._targets = targets
+        self._lookup = lookup
+        self._limits = limits
+        self._log_messages = log_messages
+        self._bridge = bridge
+        self._dress = dress
+
+    async def serve(self, call: Call) -> dict[str, Any]:
+        """The result of a call, whoever gives it.
+
+        Raises:
+            GatewayError: what the agent is told instead.
+        """
+        self._calls.enter(call)
+        try:
+            self._admission.enter(call)
+            answer = self._own_methods[call.agent.era].get(call.method)
+            result = await (answer(call) if answer is not None else self.forward(call))
+            self._dress(call, result)
+            call.outcome = "tool_error" if result.get("isError") is True else "ok"
+            return result
+        except GatewayError as error:
+            call.outcome, call.code = error.outcome, error.code
+            raise
+        except asyncio.CancelledError:
+            interruption = call.interruption()
+            if interruption is None:
+                raise  # the agent has gone, and is owed nothing
+            call.outcome, call.code = interruption.outcome, interruption.code
+            raise interruption from None
+        except Exception:
+            call.outcome = "error"
+            raise
+        finally:
+            self._admission.leave(call)  # what it did not take, it does not give back
+            self._calls.leave(call)
+            self._requests.record(call)
+
+    async def forward(self, call: Call) -> dict[str, Any]:
+        """The result of whoever owns what a call names.
+
+        Raises:
+            GatewayError: nobody does, or why there is no result.
+        """
+        target = self._targets.find_now(call) or await self._targets.find(call)
+        call.upstream = target.upstream
+        if target.kind is not None and target.owner is not None:
+            self._lookup.check(call, target.kind, target.owner)  # pins
+        self._limits.count_upstream(call.principal, target.upstream, target.tool)
+        upstream = self._targets.upstream(target)
+        if self._log_messages.is_due(call):
+            await self._log_messages.take_up(upstream)
+        upstream.enter(call)
+        try:
+            if self._bridge.is_needed(call):
+                result = await self._bridge.carry(call, upstream, target.params, attempt)
+            else:
+                result = await attempt(upstream, call, target.params)
+                if result.get("resultType") == "input_required":
+                    result = await self._bridge.on_result(call, upstream, target.params, result, attempt)
+        except UpstreamError as error:
+            result = self._bridge.on_error(call, upstream.name, error)
+        finally:
+            upstream.leave(call)
+        return self._targets.finish(call, target, result)
+
+
+async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """Ask an upstream: once, and once more where that is safe.
+
+    Args:
+        params: the call's, under the upstream's own names.
+
+    Raises:
+        CircuitOpen: the upstream, or this connection of it, has failed too often.
+        GatewayError: the upstream's own error, or why there is no answer.
+    """
+    params, tenant, now = unwrap_params(params), call.agent.opener.root_id, asyncio.get_running_loop().time
+    clock = _Clock(upstream.timeout(call, params), upstream.config.max_timeout, now())
+    private: PrivateLink | None = None
+    failure: GatewayError | None = None
+    call.spoke = False
+    call.lease = lease = upstream.lease_now(tenant) or await upstream.lease(tenant, clock.timeout)
+    try:
+        link = upstream.link_now(call.agent) or await upstream.link(call.agent, clock.began + clock.timeout)
+        if isinstance(link, PrivateLink):
+            private, link = link, link.link
+        upstream.retry_budget.requested(now())
+        for number in count(1):
+            try:
+                return await _try(upstream, link, call, params, clock, is_first=number == 1)
+            except CircuitOpen as refusal:
+                raise failure or refusal from None
+            except GatewayError as error:
+                if number == retry.MAX_ATTEMPTS or not _may_repeat(upstream, call, params, error):
+                    raise
+                failure = error
+            wait = retry.delay(number, random.random())  # noqa: S311 - jitter is no secret
+            if wait >= clock.left(now()) or not upstream.retry_budget.take(now()):
+                raise failure
+            upstream.retries += 1
+            await asyncio.sleep(wait)
+        raise AssertionError  # `count` does not end
+    finally:
+        failure = call.lease = None  # an error refers to this frame, which must not refer back
+        lease.release()
+        if private is not None:
+            private.release()
+
+
+async def _try(
+    upstream: Upstream, link: Link, call: Call, params: dict[str, Any], clock: "_Clock", *, is_first: bool
+) -> dict[str, Any]:
+    """One attempt, as the breakers see it."""
+    link.check()  # while it backs off, it knows better than the breaker when it is tried again
+    call.permit = permit = upstream.admit(link, call.agent.opener.root_id, call)
+    try:
+        permit.session = session = link.current() or await _connected(upstream, link, clock, is_first=is_first)
+        try:
+            result = await _exchange(upstream, link, session, call, params, clock)
+        except SessionLost as lost:
+            # If the session was refused, the request was not acted on, and is sent on a new one.
+            if (lost.delivered or call.spoke) and not _is_repeatable(upstream, call, params):
+                raise
+            patience = min(upstream.config.connect_timeout, clock.left(asyncio.get_running_loop().time()))
+            permit.session = session = await link.ready(patience, after=session)
+            result = await _exchange(upstream, link, session, call, params, clock)
+    except GatewayError as error:
+        permit.failed(error)
+        raise
+    except BaseException:
+        permit.abandon()
+        raise
+    finally:
+        call.permit = None
+    permit.passed()
+    return result
+
+
+async def _connected(upstream: Upstream, link: Link, clock: "_Clock", *, is_first: bool) -> "Session":
+    """Starting an upstream takes what it takes (`connect_timeout`), which is no part of its time to answer."""
+    began = asyncio.get_running_loop().time()
+    if not is_first:
+        return await link.ready(min(upstream.config.connect_timeout, clock.left(began)))
+    session = await link.ready(upstream.config.connect_timeout)
+    clock.began += asyncio.get_running_loop().time() - began
+    return session
+
+
+async def _exchange(
+    upstream: Upstream, link: Link, session: "Session", call: Call, params: dict[str, Any], clock: "_Clock"
+) -> dict[str, Any]:
+    """Request and answer, over one connection."""
+    connection = session.connection
+    spent = asyncio.get_running_loop().time() - clock.began
+    pending: Pending | None = session.send(call, params, clock.timeout, clock.max_timeout, spent)
+    try:
+        return await pending.future
+    except (asyncio.CancelledError, UpstreamTimeout):
+        connection.withdraw(pending)
+        raise
+    except UpstreamLost as error:
+        if not error.delivered and connection.closed is None:
+            upstream.suspect(link)
+        raise
+    finally:
+        connection.end(pending)
+        pending = None  # whose future holds the error that refers to this frame
+
+
+@dataclass(slots=True)
+class _Clock:
+    """When a call must be answered, whatever of that time goes by before it is sent. In seconds."""
+
+    timeout: float
+    """Without progress, which starts it anew."""
+    max_timeout: float
+    """Whatever progress is shown."""
+    began: float
+    """In the event loop's time."""
+
+    def left(self, now: float) -> float:
+        return max(0.0, self.timeout - (now - self.began))
+
+
+def _may_repeat(upstream: Upstream, call: Call, params: Mapping[str, Any], error: GatewayError) -> bool:
+    if call.spoke or isinstance(error, SessionLost | Dropped):
+        return False  # the agent has heard of it; or it was repeated already; or we have hung up ourselves
+    if isinstance(error, UpstreamLost) and not error.delivered:
+        return True
+    is_transient = isinstance(error, UpstreamLost) or (
+        isinstance(error, Refused | RefusedError) and error.status in UNABLE
+    )
+    return is_transient and _is_repeatable(upstream, call, params)
+
+
+def _is_repeatable(upstream: Upstream, call: Call, params: Mapping[str, Any]) -> bool:
+    """Whether doing it twice is the same as doing it once; a tool's annotations may say so, if they are trusted."""
+    trusted = call.method == "tools/call" and upstream.config.trust_annotations
+    return retry.is_repeatable(call.method, params, upstream.tool(str(params.get("name"))) if trusted else None)
