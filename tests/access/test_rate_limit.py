@@ -69,7 +69,7 @@ def test_the_quietest_is_forgotten_first() -> None:
 
 
 def admission(limits: Limits) -> Admission:
-    in_flight = InFlight(100, 100, lambda limit, allowed: None)
+    in_flight = InFlight(1000, 1000, lambda limit, allowed: None)
     return Admission(in_flight, limits, lambda call, needed: InsufficientScope(needed))
 
 

@@ -71,7 +71,7 @@ async def test_it_opens_fails_fast_and_lets_one_probe_through(keep: Keep) -> Non
 
     mcp = Mcp(service("modern"), on={"hang": never, "slow": slow})
     async with byte_server(mcp) as server:
-        kept = keep(server.url, timeout=0.1, breaker={"failures": 5, "cooldown": 0.5})
+        kept = keep(server.url, timeout=0.1, timeouts={"slow": 10}, breaker={"failures": 5, "cooldown": 0.5})
         async with supervised(kept.upstream) as tg:
             await kept.upstream.settled.wait()
             assert [await outcome(kept, "hang") for _ in range(5)] == ["UpstreamTimeout"] * 5
@@ -93,7 +93,7 @@ async def test_it_opens_fails_fast_and_lets_one_probe_through(keep: Keep) -> Non
             probed: list[str] = []
 
             async def probe() -> None:
-                probed.append(await outcome(kept, "slow", options={"timeout": 10}))
+                probed.append(await outcome(kept, "slow"))
 
             tg.start_soon(probe)
             await wait_until(lambda: kept.upstream.breaker.state is HALF_OPEN)
@@ -201,13 +201,12 @@ async def test_nor_does_an_agent_that_thinks_for_too_long(keep: Keep) -> None:
         await got.send(STREAM_HEAD, event({"jsonrpc": "2.0", "id": 7, "method": "roots/list"}))
 
     async with byte_server(Mcp(service("handshake"), on={"x": ask})) as server:
-        kept = keep(server.url, breaker={"failures": 1})
+        kept = keep(server.url, timeout=0.1, max_timeout=0.2, breaker={"failures": 1})
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
-            options = {"asker": Asker(), "timeout": 0.1, "max_timeout": 0.2}
-            assert await outcome(kept, "x", options=options) == "UpstreamTimeout"
+            assert await outcome(kept, "x", asker=Asker()) == "UpstreamTimeout"
             assert kept.upstream.breaker.state is CLOSED
-            assert await outcome(kept, "x", options={"timeout": 0.1}) == "UpstreamTimeout"
+            assert await outcome(kept, "x") == "UpstreamTimeout"
             assert kept.upstream.breaker.state is OPEN, "it asked nobody"
 
 

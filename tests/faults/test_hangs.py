@@ -80,7 +80,7 @@ async def test_progress_does_not_last_beyond_the_cap(keep: Keep) -> None:
                 heard.append(method)
 
             with pytest.raises(UpstreamTimeout, match="raise `max_timeout`") as caught:
-                await kept.call("long", options={"progress": True, "on_notification": hear})
+                await kept.call("long", hear=hear, progress=True)
             assert caught.value.data == {"upstream": "up", "timeout": 0.5}
             assert len(heard) > 5
 

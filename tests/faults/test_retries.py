@@ -154,7 +154,7 @@ async def test_what_the_agent_has_heard_of_is_not_repeated(keep: Keep, says: str
                 heard.append(method)
 
             with pytest.raises(UpstreamLost):
-                await read(kept, options={"progress": True, "on_notification": hear})
+                await read(kept, hear=hear, progress=True)
             assert heard == [f"notifications/{says}"]
             assert mcp.methods().count("resources/read") == 1
 
@@ -256,7 +256,7 @@ async def test_progress_after_a_retry_starts_the_whole_timeout_anew(
         kept = keep(server.url)
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
-            assert await read(kept, options={"progress": True, "on_notification": hear}) == "done"
+            assert await read(kept, hear=hear, progress=True) == "done"
             assert mcp.methods().count("resources/read") == 2
 
 
@@ -349,13 +349,13 @@ async def test_what_a_killed_program_was_doing_is_never_done_twice(keep: Keep, t
 
 
 async def test_a_stopped_program_hangs_its_own_calls_alone(keep: Keep, tmp_path: Path) -> None:
-    counted = Counted(keep, tmp_path, timeout=0.3, breaker={"failures": 2, "cooldown": 0.2})
+    counted = Counted(keep, tmp_path, timeout=0.3, timeouts={"pid": DEADLINE}, breaker={"failures": 2, "cooldown": 0.2})
     other = Counted(keep, tmp_path / "..")
     kept = counted.kept
     async with supervised(kept.upstream, other.kept.upstream):
         await kept.upstream.settled.wait()
         await other.kept.upstream.settled.wait()
-        pid = (await kept.call("pid", options={"timeout": DEADLINE}))["structuredContent"]["pid"]
+        pid = (await kept.call("pid"))["structuredContent"]["pid"]
         os.kill(pid, signal.SIGSTOP)
         try:
             for _ in range(2):

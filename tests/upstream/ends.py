@@ -44,15 +44,28 @@ def nobody() -> ConnectedAgent:
     return ConnectedAgent(Principal("", method="none"), None, "2025-11-25")
 
 
+def _unheard(method: str, params: dict[str, Any] | None) -> None: ...
+
+
 async def ask(
-    upstream: Upstream, method: str, params: dict[str, Any], *, agent: Agent | None = None, asker: Asker | None = None
+    upstream: Upstream,
+    method: str,
+    params: dict[str, Any],
+    *,
+    agent: Agent | None = None,
+    asker: Asker | None = None,
+    hear: Notify = _unheard,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """A request of an agent's, as the pipeline sends it.
 
     Args:
         asker: answers what the upstream asks on its behalf.
+        hear: hears what else it says.
+        progress: whether that is to be its progress, too.
     """
-    call = Call(1, method, params, agent or nobody(), lambda method, params: None)
+    own = {**params, "_meta": {"progressToken": "p"}} if progress else params
+    call = Call(1, method, own, agent or nobody(), hear)
     call.asker = asker
     return await attempt(upstream, call, params)
 

@@ -57,7 +57,11 @@ class Many(Mcp):
 
 
 async def session_of(kept: Kept, who: ConnectedAgent | None) -> str:
-    result = await kept.call("a", agent=who)
+    """Of whoever asks; None is the gateway itself."""
+    if who is None:
+        result = await kept.upstream.ask("tools/call", {"name": "a"})
+    else:
+        result = await kept.call("a", agent=who)
     return result["content"][0]["text"]
 
 
