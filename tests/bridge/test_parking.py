@@ -334,7 +334,7 @@ async def test_so_is_what_a_call_asks_before_it_is_parked(
     async def many(parked: ParkedCall) -> dict[str, Any]:
         async def ask() -> None:
             try:
-                await parked.ask(FORM, question)
+                await parked.answer(FORM, question)
             except AgentCannot as error:
                 refused.append(error.message)
 
