@@ -44,6 +44,8 @@ class Listener:
     """Whether it may hear of an upstream's URI that it did not subscribe to itself, but to what that is part of."""
     root: str = ANONYMOUS.id
     """The root principal it counts for."""
+    reserved: int = 0
+    """What counts for it already of resources that it is about to be subscribed to, as `Subscriptions` keeps it."""
     size: int = 0
     """Bytes of the URIs in `resources`, as far as `Subscriptions` keeps them."""
 
@@ -147,12 +149,17 @@ class Subscriptions:
     def __contains__(self, listener: Listener) -> bool:
         return listener in self._listeners
 
-    def add(self, listener: Listener) -> None:
+    def add(self, listener: Listener, reserve: Iterable[str] = ()) -> None:
         """
+        Args:
+            reserve: what it is about to be subscribed to. All of that has room, or it is refused now: of many who come
+                at once, some get all they ask for.
+
         Raises:
             TooManySubscriptions: there would be more than may be.
         """
-        cost = _cost(listener.resources)
+        listener.reserved = _cost(reserve)
+        cost = _cost(listener.resources) + listener.reserved
         self._check_counts(listener.root, cost)
         self._count(listener.root, cost)
         self._listeners[listener] = None
@@ -161,9 +168,15 @@ class Subscriptions:
         for public, resource in listener.resources.items():
             self._want(listener, public, resource)
 
+    def release(self, listener: Listener) -> None:
+        """It is subscribed to no more of what was reserved for it."""
+        self._count(listener.root, -listener.reserved)
+        listener.reserved = 0
+
     def remove(self, listener: Listener) -> None:
         """It has left, and gives up all it is subscribed to."""
         if listener in self._listeners:
+            self.release(listener)
             for uri in list(listener.resources):
                 self.unsubscribe(listener, uri)
             del self._listeners[listener]
@@ -191,11 +204,14 @@ class Subscriptions:
         if uri not in listener.resources:
             size = _bytes(uri)
             _check_bounds(len(listener.resources) + 1, listener.size + size)
-            self._check_counts(listener.root, _cost([uri]))
+            cost = _cost([uri])
+            reserved = min(cost, listener.reserved)
+            self._check_counts(listener.root, cost - reserved)
             listener.resources[uri] = resource
             listener.size += size
             if listener in self._listeners:  # else it has left meanwhile
-                self._count(listener.root, _cost([uri]))
+                listener.reserved -= reserved
+                self._count(listener.root, cost - reserved)
                 self._want(listener, uri, resource)
 
     def unsubscribe(self, listener: Listener, uri: str) -> Resource | None:

@@ -1,7 +1,7 @@
 """Who hears of changes: sessions and what they subscribed to, listen streams, and what upstreams are asked for it."""
 
 import gc
-from collections.abc import Collection, Generator, Hashable, Mapping
+from collections.abc import Collection, Generator, Hashable, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final, cast
@@ -146,7 +146,7 @@ class Listening:
 
         # Mute until acknowledged: that comes first on the stream, and only once nothing can be missed any more.
         listener = self._make(request, kinds, _mute)
-        self._add(listener, request)
+        self._add(listener, request, asked)
         stream = request.principal, ended
         self._streams.add(stream)
         try:
@@ -156,6 +156,7 @@ class Listening:
                     owner = await self._lookup.owner(request, uri)
                     self._lookup.check(request, "resources", owner)
                     self._subscriptions.subscribe(listener, uri, (owner.upstream, owner.original))
+            self._subscriptions.release(listener)
             async with anyio.create_task_group() as tg:
                 for upstream, uris in by_upstream(listener.resources.values()).items():
                     tg.start_soon(self._take_up, listener, upstream, uris)
@@ -354,8 +355,8 @@ class Listening:
 
     # --- Inside -----------------------------------------------------------------------------------------------------
 
-    def _add(self, listener: Listener, viewer: Viewer) -> None:
-        self._subscriptions.add(listener)
+    def _add(self, listener: Listener, viewer: Viewer, reserve: Iterable[str] = ()) -> None:
+        self._subscriptions.add(listener, reserve)
         self._viewers[listener] = viewer
 
     async def _leave(self, listener: Listener) -> None:

@@ -253,3 +253,28 @@ def test_what_is_subscribed_to_may_lead_elsewhere() -> None:
     tell(subscriptions.resource_updated("up", "own"))
     tell(subscriptions.resource_updated("down", "other"))
     assert ear.uris == ["public"]
+
+
+def test_of_many_who_come_at_once_some_get_all_they_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_EACH", 5)
+    subscriptions, ears = Subscriptions(), [Ear(), Ear(), Ear()]
+    names = ["a:1", "a:2"]
+    for ear in ears:
+        ear.listener.root = "key:a"
+    for ear in ears[:2]:
+        subscriptions.add(ear.listener, reserve=names)
+    with pytest.raises(TooManySubscriptions):
+        subscriptions.add(ears[2].listener, reserve=names)
+    for name in names:
+        for ear in ears[:2]:
+            subscriptions.subscribe(ear.listener, name, ("up", name))
+    subscriptions.unsubscribe(ears[0].listener, "a:1")
+    subscriptions.add(ears[2].listener, reserve=names)
+    subscriptions.subscribe(ears[2].listener, "a:1", ("up", "a:1"))
+    with pytest.raises(TooManySubscriptions):
+        subscriptions.subscribe(ears[0].listener, "a:1", ("up", "a:1"))
+    subscriptions.release(ears[2].listener)  # there was no other resource that it may have
+    subscriptions.subscribe(ears[0].listener, "a:1", ("up", "a:1"))
+    for ear in ears:
+        subscriptions.remove(ear.listener)
+    subscriptions.add(ears[2].listener, reserve=[f"a:{number}" for number in range(5)])
