@@ -11,7 +11,7 @@ import uvloop
 from tests.bench import systems
 from tests.bench.load import Work
 from tests.bench.processes import OTHER_CPU
-from tests.bench.rounds import LIST, Plan, Step, Table, interleaved, over_stdio, ready
+from tests.bench.rounds import LIST, Plan, Step, Table, cost, interleaved, over_stdio, p50, rate, ready
 from tests.bench.systems import ASGI, FASTMCP_NAME, GATEWAY, HELD, HUB_NAME, NGINX, PROTOCOL, Program, System
 from tests.bench.verdicts import Row, at_least, at_most, not_compared
 from tests.bench.wires import connected
@@ -59,38 +59,38 @@ def _gateway(program: Program, folder: Path, servers: dict[str, Entry]) -> Calla
 def _cost_rows(table: Table) -> list[Row]:
     rows: list[Row] = []
     for era in ERAS:
-        ours, bare = (table.cost(name, f"{era} 32") for name in (GATEWAY, ASGI))
-        detail = f"{ours:.0f} µs against {bare:.0f}"
-        if table.has(NGINX, f"{era} 32"):
-            detail += f"; {ours / table.cost(NGINX, f'{era} 32'):.3g} × nginx's"
+        step = f"{era} 32"
+        detail = f"{table.cost(GATEWAY, step):.0f} µs against {table.cost(ASGI, step):.0f}"
+        if table.has(NGINX, step):
+            detail += f"; {table.ratio(cost, step, GATEWAY, NGINX):.3g} × nginx's"
         what = f"tools/call, HTTP to HTTP, {era} era: CPU a call against the bare ASGI proxy's"
-        rows.append(at_most(what, 1.0, ours / bare, beyond="≤ 2 × nginx's", detail=detail))
+        rows.append(at_most(what, 1.0, table.ratio(cost, step, GATEWAY, ASGI), beyond="≤ 2 × nginx's", detail=detail))
     return rows
 
 
 def _rate_rows(table: Table) -> list[Row]:
     step = "handshake 32"
-    ours = table.rate(GATEWAY, step)
     rows: list[Row] = []
     for peer, limit in ((HUB_NAME, 12.0), (FASTMCP_NAME, 50.0)):
         what = f"calls/s at 32 connections against {peer}"
         if not table.has(peer, step):
             rows.append(not_compared(what, f"≥ {limit:g} ×", peer))
             continue
-        detail = f"{ours:.0f} against {table.rate(peer, step):.0f}"
-        share = ours / table.rate(PROTOCOL, step)
+        detail = f"{table.rate(GATEWAY, step):.0f} against {table.rate(peer, step):.0f}"
+        share = table.ratio(rate, step, GATEWAY, PROTOCOL)
         detail += f"; {share:.2g} × the bare Python proxy's" if peer == HUB_NAME else ""
         beyond = "≥ 0.8 × the bare Python proxy's" if peer == HUB_NAME else ""
-        rows.append(at_least(what, limit, ours / table.rate(peer, step), beyond=beyond, detail=detail))
+        rows.append(at_least(what, limit, table.ratio(rate, step, GATEWAY, peer), beyond=beyond, detail=detail))
     return rows
 
 
 def _latency_rows(table: Table) -> list[Row]:
     rows: list[Row] = []
     for era in ERAS:
-        ours, bare = (table.percentile(name, f"{era} 1", 0.5) for name in (GATEWAY, ASGI))
+        step = f"{era} 1"
+        detail = " ms against ".join(f"{table.median(name, step, p50):.2f}" for name in (GATEWAY, ASGI))
         what = f"p50 at one connection, {era} era, against the bare ASGI proxy's"
-        rows.append(at_most(what, 1.2, ours / bare, beyond="≤ 1 ×", detail=f"{ours:.2f} ms against {bare:.2f}"))
+        rows.append(at_most(what, 1.2, table.ratio(p50, step, GATEWAY, ASGI), beyond="≤ 1 ×", detail=detail))
     return rows
 
 
@@ -108,12 +108,20 @@ def stdio(plan: Plan, programs: Sequence[Program], folder: Path, table: Table) -
         through_http = [(_renamed(each, "web__"), pid) for each, pid in pids if each.name != HUB_NAME]
         interleaved(plan, through_http, [Step("HTTP 32", Work(), 32)], table)
     what = f"stdio server: calls/s against {HUB_NAME}"
-    ours, theirs = table.rate(GATEWAY, "stdio 32"), table.cost(GATEWAY, "stdio 32") / table.cost(GATEWAY, "HTTP 32")
     if not table.has(HUB_NAME, "stdio 32"):
         return [not_compared(what, "≥ 5 ×", HUB_NAME)]
-    hub = table.rate(HUB_NAME, "stdio 32")
-    detail = f"{ours:.0f} against {hub:.0f}; {theirs:.3g} × an HTTP server's CPU"
-    return [at_least(what, 5, ours / hub, beyond="≤ 1.2 × an HTTP server's CPU", detail=detail)]
+    ours, hub = (table.rate(name, "stdio 32") for name in (GATEWAY, HUB_NAME))
+    of_http = table.cost(GATEWAY, "stdio 32") / table.cost(GATEWAY, "HTTP 32")
+    detail = f"{ours:.0f} against {hub:.0f}; {of_http:.3g} × an HTTP server's CPU"
+    return [
+        at_least(
+            what,
+            5,
+            table.ratio(rate, "stdio 32", GATEWAY, HUB_NAME),
+            beyond="≤ 1.2 × an HTTP server's CPU",
+            detail=detail,
+        )
+    ]
 
 
 def _renamed(system: System, prefix: str) -> System:
@@ -141,7 +149,9 @@ def front(plan: Plan, programs: Sequence[Program], folder: Path, table: Table) -
     ours, plain = (table.cost(name, "stdio front 8") for name in (GATEWAY, "plain SDK"))
     detail = f"{ours:.0f} µs against {plain:.0f}"
     what = "stdio front: CPU a call against plain use of the SDK"
-    return [at_most(what, 0.04, ours / plain, beyond="≤ 80 µs", detail=detail)]
+    return [
+        at_most(what, 0.04, table.ratio(cost, "stdio front 8", GATEWAY, "plain SDK"), beyond="≤ 80 µs", detail=detail)
+    ]
 
 
 LISTS: Final = {10: 2.0, 100: 1.6, 1000: 1.2}
@@ -164,7 +174,8 @@ def lists(plan: Plan, programs: Sequence[Program], folder: Path, table: Table) -
             interleaved(plan, pids, [step], table)
         ours, bytes_held = (table.cost(name, step.name) for name in (GATEWAY, HELD))
         what = f"tools/list of {count:,} tools: CPU against a server that holds the bytes"
-        rows.append(at_most(what, limit, ours / bytes_held, detail=f"{ours:.0f} µs against {bytes_held:.0f}"))
+        detail = f"{ours:.0f} µs against {bytes_held:.0f}"
+        rows.append(at_most(what, limit, table.ratio(cost, step.name, GATEWAY, HELD), detail=detail))
     return rows
 
 
@@ -192,4 +203,5 @@ def big(plan: Plan, programs: Sequence[Program], folder: Path, table: Table) -> 
         interleaved(plan, pids, [Step("64 KiB 8", Work("big", "big", modern=True, size=64), 8)], table)
     ours, bare = (table.cost(name, "64 KiB 8") for name in (GATEWAY, ASGI))
     what = "results of 64 KiB: CPU a call against the bare ASGI proxy's"
-    return [at_most(what, 1.3, ours / bare, beyond="≤ 1 ×", detail=f"{ours:.0f} µs against {bare:.0f}")]
+    detail = f"{ours:.0f} µs against {bare:.0f}"
+    return [at_most(what, 1.3, table.ratio(cost, "64 KiB 8", GATEWAY, ASGI), beyond="≤ 1 ×", detail=detail)]

@@ -4,7 +4,6 @@ The ratios are in `committed.json`; `scripts/bench --guard --write` measures and
 """
 
 import json
-import statistics
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Final
 
 from tests.bench import systems
 from tests.bench.calls import ERAS, WORKS, web
-from tests.bench.rounds import Plan, Step, Table, interleaved
+from tests.bench.rounds import Plan, Step, Table, cost, interleaved
 from tests.bench.systems import ASGI, GATEWAY, Program
 from tests.support import ROOT
 
@@ -32,13 +31,7 @@ def measured() -> dict[str, float]:
         found = [systems.asgi_proxy(f"{base}/mcp"), systems.gateway(Program(), folder, web(base, "u0"))]
         pids = [(each, stack.enter_context(systems.started(each, folder))) for each in found]
         interleaved(PLAN, pids, [Step(f"{era} 32", WORKS[era], 32) for era in ERAS], table)
-    return {era: ratio(table, f"{era} 32") for era in ERAS}
-
-
-def ratio(table: Table, step: str) -> float:
-    """The median of the rounds' own: what happened to one of the two happened to both."""
-    ours, bare = (table.cells[name, step] for name in (GATEWAY, ASGI))
-    return round(statistics.median(one.cost / other.cost for one, other in zip(ours, bare, strict=True)), 2)
+    return {era: round(table.ratio(cost, f"{era} 32", GATEWAY, ASGI), 2) for era in ERAS}
 
 
 def guard() -> bool:

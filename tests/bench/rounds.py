@@ -24,8 +24,8 @@ LIST: Final = Work(kind="list")
 class Plan:
     """How long everything takes."""
 
-    rounds: int = 3
-    seconds: float = 2.5
+    rounds: int = 5
+    seconds: float = 1.5
     pause_seconds: float = 60.0
     sessions: int = 10_000
 
@@ -46,6 +46,24 @@ class Step:
     watched: bool = False
 
 
+Quantity = Callable[[Measured], float]
+
+
+def cost(measured: Measured) -> float:
+    """Microseconds of CPU a call."""
+    return measured.cost
+
+
+def rate(measured: Measured) -> float:
+    """Calls a second."""
+    return measured.rate
+
+
+def p50(measured: Measured) -> float:
+    """Milliseconds."""
+    return measured.percentile(0.5)
+
+
 @dataclass
 class Table:
     """What was measured, by system and step."""
@@ -58,16 +76,19 @@ class Table:
     def has(self, system: str, step: str) -> bool:
         return (system, step) in self.cells
 
-    def median(self, system: str, step: str, of: Callable[[Measured], float]) -> float:
+    def median(self, system: str, step: str, of: Quantity) -> float:
         return statistics.median(map(of, self.cells[system, step]))
 
+    def ratio(self, of: Quantity, step: str, ours: str, theirs: str) -> float:
+        """The median of the rounds' own: what happened to the machine in a round happened to both."""
+        pairs = zip(self.cells[ours, step], self.cells[theirs, step], strict=True)
+        return statistics.median(of(one) / of(other) for one, other in pairs)
+
     def cost(self, system: str, step: str) -> float:
-        """Microseconds of CPU a call."""
-        return self.median(system, step, lambda each: each.cost)
+        return self.median(system, step, cost)
 
     def rate(self, system: str, step: str) -> float:
-        """Calls a second."""
-        return self.median(system, step, lambda each: each.rate)
+        return self.median(system, step, rate)
 
     def percentile(self, system: str, step: str, share: float) -> float:
         """Milliseconds."""

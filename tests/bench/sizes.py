@@ -17,7 +17,7 @@ import uvloop
 from tests.bench import systems
 from tests.bench.calls import WORKS, web
 from tests.bench.processes import settle, usage
-from tests.bench.rounds import Plan, Step, Table, interleaved, ready
+from tests.bench.rounds import Plan, Step, Table, cost, interleaved, ready
 from tests.bench.systems import GATEWAY, Program, System
 from tests.bench.verdicts import Row, at_most
 from tests.bench.wires import HttpAgent, connected
@@ -47,7 +47,14 @@ def scale(plan: Plan, programs: Sequence[Program], folder: Path, table: Table) -
         what = (
             f"one call's CPU with {servers} server{'s'[: servers > 1]} and {servers * tools:,} tools against 1 and 10"
         )
-        rows.append(at_most(what, 1.1, ours / base_cost, detail=f"{ours:.0f} µs against {base_cost:.0f}"))
+        rows.append(
+            at_most(
+                what,
+                1.1,
+                table.ratio(cost, "modern 32", shape, GATEWAY),
+                detail=f"{ours:.0f} µs against {base_cost:.0f}",
+            )
+        )
     return rows
 
 
@@ -70,7 +77,7 @@ def memory(plan: Plan, programs: Sequence[Program], folder: Path, table: Table) 
             )
     bare = statistics.median(importing() for _ in range(3))
     ours = whole[GATEWAY]
-    sessions = added[GATEWAY] / plan.sessions * 10_000
+    sessions = added[GATEWAY] * 2**20 / 1e6 / plan.sessions * 10_000
     return [
         at_most(
             "idle memory with ten HTTP servers against a process that imports mcp",
