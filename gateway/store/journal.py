@@ -76,9 +76,11 @@ def clear(path: Path, ids: Collection[str]) -> None:
 @contextmanager
 def _opened(path: Path) -> Generator[tuple[IO[bytes], list[bytes]]]:
     """The file and its slots, with other gateways kept out; on the disk when the block has ended."""
-    with files.locked(path), open(path, "r+b", buffering=0) as file:
-        yield file, _slots(file.read(SLOTS * _SIZE))
-        os.fsync(file.fileno())
+    with files.locked(path):
+        slots = _slots(blocking.read(path, SLOTS * _SIZE))  # which refuses what could hang
+        with open(path, "r+b", buffering=0) as file:
+            yield file, slots
+            os.fsync(file.fileno())
 
 
 def _write(file: IO[bytes], number: int, slot: bytes) -> None:

@@ -221,6 +221,30 @@ async def test_what_is_removed_on_a_full_disk_stays_dead_though_nothing_is_close
     assert await FileAgentStore(path, clock).sessions() == [OTHER]
 
 
+@pytest.mark.parametrize("data", [b"", b"x" * 100, b"\xff" * 64 * 600, b"00000000 \n" * 999, os.urandom(40_000)])
+def test_a_journal_that_is_none_notes_what_it_can(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    assert journal.read(path) == set()
+    journal.clear(path, {"a"})
+    if len(data) < 64:
+        with pytest.raises(OSError, match="No space"):
+            journal.note(path, ["a"])
+    else:
+        journal.note(path, ["a"])
+        assert journal.read(path) == {"a"}
+
+
+async def test_a_pipe_in_place_of_the_journal_hangs_nobody(path: Path, clock: Clock) -> None:
+    store = FileAgentStore(path, clock)
+    await store.add(ONE, 10)
+    noted = path.with_suffix(".revoked")
+    os.unlink(noted)
+    os.mkfifo(noted)
+    with anyio.fail_after(5), pytest.raises(NotSaved):
+        await store.remove(["1"])
+    assert await store.get("1") is None
+
+
 def test_a_journal_holds_so_many_and_loses_none_to_a_torn_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "SLOTS", 3)
     with pytest.raises(FileNotFoundError):
