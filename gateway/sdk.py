@@ -14,13 +14,18 @@ from threading import Lock
 from types import ModuleType
 
 _lock = Lock()
+_loaded = False
 
 
 def load() -> None:
     """Import all of the SDK that the gateway uses. Blocks; instant once it has been done."""
+    global _loaded
+    if _loaded:
+        return
     with _lock:
         for module in ("mcp", "mcp.client.session", "mcp.client.sse", "mcp.shared.inbound", "mcp.shared.uri_template"):
             import_module(module)
+        _loaded = True
 
 
 @cache

@@ -45,11 +45,22 @@ class ConnectedAgent:
     inquiry: Ask | None = None
     """Where questions go that belong to no request."""
     lasting: bool = True
-    id: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     era: Era = field(init=False)
+    _id: str = ""
 
     def __post_init__(self) -> None:
         self.era = Era.of(self.version)
+
+    @property
+    def id(self) -> str:
+        """Made when it is asked for: most requests of the modern era need none."""
+        if not self._id:
+            self._id = secrets.token_urlsafe(24)
+        return self._id
+
+    @id.setter
+    def id(self, id: str) -> None:
+        self._id = id
 
     def notify(self, method: str, params: dict[str, Any] | None) -> None:
         self.outlet(method, params)

@@ -31,7 +31,7 @@ async def run(app: App, request: HttpRequest, body: bytes, **more: Any) -> None:
         "raw_path": request.raw_path,
         "query_string": request.query,
         "root_path": "",
-        "headers": [(name.lower(), value) for name, value in request.fields],
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()],
         "client": (request.address, 0) if request.address else None,
         "server": None,
         **more,

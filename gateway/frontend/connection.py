@@ -15,9 +15,10 @@ import httptools
 from gateway import jsonrpc
 from gateway.errors import GatewayError, HeadersTooLarge, InvalidRequest, Overloaded, SlowRequest
 from gateway.frontend.connections import Connections
-from gateway.frontend.http_head import CONTINUE, whole
+from gateway.frontend.http_head import CONTINUE, NAMES, whole
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.plain_http import PlainParser
+from gateway.frontend.slow_reader import SlowReader
 from gateway.request import Principal
 
 MAX_PIPELINED: Final = 16
@@ -26,9 +27,6 @@ KEEP_ALIVE_SECONDS: Final = 5.0
 """How long a connection may be idle after an answer."""
 WRITE_AHEAD: Final = 64 * 1024
 """Bytes that are written before a client has to read."""
-STALL_SECONDS: Final = 30.0
-"""How long a client may take to read `STALL_BYTES` of what was written to it."""
-STALL_BYTES: Final = 64 * 1024
 PROBE_SECONDS: Final = (0.1, 1.0, 5.0)
 """When a client that has ended its side is asked again whether it is there to hear its answer."""
 
@@ -44,7 +42,7 @@ class Connection(asyncio.Protocol):
         "_current",
         "_drained",
         "_ending",
-        "_fields",
+        "_headers",
         "_held",
         "_idle_until",
         "_in_head",
@@ -52,12 +50,12 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_pieces",
         "_probes",
+        "_reader",
         "_refusal",
+        "_repeated",
         "_requests",
-        "_stall",
         "_timer",
         "_transport",
-        "_unread",
         "_url",
         "_write_paused",
         "address",
@@ -68,13 +66,13 @@ class Connection(asyncio.Protocol):
     def __init__(self, connections: Connections) -> None:
         self._all = connections
         self._parser = PlainParser(self)
-        self._unread = connections.waiting.open()
         self._requests = deque[HttpRequest]()
         """Those that are not answered yet, in their order. Nobody is at work on any but the first."""
         self._current: HttpRequest | None = None
         """The one whose body arrives, answered or not."""
         self._url = b""
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._headers: dict[str, str] = {}
+        self._repeated: list[str] | tuple[()] = ()
         self._pieces: list[bytes] = []
         """Of a body, as they came in one read. A client can make them as small as a byte."""
         self._overhead = 0
@@ -86,7 +84,6 @@ class Connection(asyncio.Protocol):
         """When, or when the connection was opened for it."""
         self._idle_until = math.inf
         self._timer: asyncio.TimerHandle | None = None
-        self._stall: asyncio.TimerHandle | None = None
         self._probes: asyncio.TimerHandle | None = None
         self._refusal: GatewayError | None = None
         """Why the parser was stopped, if we did it."""
@@ -104,6 +101,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own does not inherit from it
         self._transport.set_write_buffer_limits(WRITE_AHEAD)  # TLS has another idea of it
+        self._reader = SlowReader(self._transport, self._all.waiting.open(), self._all.loop, self.abort)
         self.write = self._transport.write
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
@@ -118,10 +116,10 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._all.open.discard(self)
         self.closing = True
-        for timer in (self._timer, self._stall, self._probes):
+        for timer in (self._timer, self._probes):
             if timer is not None:
                 timer.cancel()
-        self._unread.clear()
+        self._reader.leave()
         self._on_writable()
         self._lose_all()
         self._current = None
@@ -158,21 +156,11 @@ class Connection(asyncio.Protocol):
         self._advance()
 
     def pause_writing(self) -> None:
-        """The client is slower than we are: what it has yet to read is counted from here on."""
         self._write_paused = True
-        unread = self._transport.get_write_buffer_size()
-        if not self._unread.has_room(unread, must=True):
-            self._unread.lose()
-            self.abort()
-            return
-        self._unread.add(unread)
-        self._watch_reader(math.inf)
+        self._reader.fall_behind()
 
     def resume_writing(self) -> None:
-        self._unread.clear()
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
+        self._reader.catch_up()
         self._on_writable()
         if self._requests and (on_writable := self._requests[0].on_writable) is not None:
             on_writable()
@@ -182,14 +170,19 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._url = b""
-        self._fields = []
+        self._headers = {}
         self._in_head = self._arriving = True
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
+        lower = NAMES.get(name) or name.lower().decode("latin-1")
+        text = value.decode("latin-1").strip(" \t")  # RFC 9110, 5.5: not part of the value
+        if lower in self._headers:
+            self._repeated = [*self._repeated, lower]
+            text = f"{self._headers[lower]}, {text}"
+        self._headers[lower] = text
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -202,14 +195,17 @@ class Connection(asyncio.Protocol):
         if method == b"CONNECT":
             self._stop_parser(InvalidRequest("This is no proxy."))
         if parser.should_upgrade():
-            parser.ignore_offer(self._url, self._fields)
+            parser.ignore_offer(self._url, self._headers)
             return
         version, keep_alive = parser.get_http_version(), parser.should_keep_alive()
         try:
-            request = HttpRequest(self, method.decode(), self._url, version, self._fields, keep_alive=keep_alive)
+            request = HttpRequest(
+                self, method.decode(), self._url, version, self._headers, self._repeated, keep_alive=keep_alive
+            )
         except GatewayError as error:
             self._stop_parser(error)
             return
+        self._repeated = ()
         self._current = request
         self._requests.append(request)
 
@@ -237,7 +233,7 @@ class Connection(asyncio.Protocol):
             self._current.feed(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def _head_size(self) -> int:
-        return len(self._url) + sum(len(name) + len(value) for name, value in self._fields)
+        return len(self._url) + sum(len(name) + len(value) for name, value in self._headers.items())
 
     def _stop_parser(self, refusal: GatewayError) -> None:
         """End the parsing, from within one of the parser's callbacks."""
@@ -303,7 +299,7 @@ class Connection(asyncio.Protocol):
         self._lose_all()
 
     def belongs_to(self, principal: Principal | None) -> None:
-        self._unread.belongs_to(principal)
+        self._reader.backlog.belongs_to(principal)
 
     def future(self) -> asyncio.Future[None]:
         return self._all.loop.create_future()
@@ -369,19 +365,6 @@ class Connection(asyncio.Protocol):
             return self._held or bool(self._requests)
         return self._held or (self._current.expects_continue and not self._current.answered)
 
-    def _watch_reader(self, before: float) -> None:
-        """See to it that the client reads, of what was there before."""
-        if self._stall is None:
-            self._stall = self._all.loop.call_later(STALL_SECONDS, self._on_stall, before)
-
-    def _on_stall(self, before: float) -> None:
-        self._stall = None
-        unread = self._transport.get_write_buffer_size()
-        if unread > before - STALL_BYTES:
-            self.abort()
-        else:
-            self._watch_reader(unread)
-
     def _probe(self, turn: int) -> None:
         self._probes = None
         if self._requests and not self._requests[0].started:
@@ -405,6 +388,6 @@ class Connection(asyncio.Protocol):
             return
         self.closing = True
         if self._transport.get_write_buffer_size():
-            self._watch_reader(math.inf)
+            self._reader.watch()
         self._transport.close()
         self._lose_all()

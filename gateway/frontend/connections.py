@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
-Handle = Callable[[HttpRequest], Coroutine[Any, Any, None] | None]
+Handle = Callable[[HttpRequest], Coroutine[Any, Any, object] | None]
 """Answers a request: at once, or in the coroutine that it returns, or at last later if that has begun."""
 Fail = Callable[[HttpRequest, BaseException], None]
 """Answers a request whose handler raised an error, as far as it has not."""
@@ -71,7 +71,7 @@ class Connections:
     loop: asyncio.AbstractEventLoop
     fail: Fail = fail
     open: "set[Connection]" = field(default_factory=set["Connection"])
-    tasks: dict[asyncio.Task[None], HttpRequest] = field(default_factory=dict[asyncio.Task[None], HttpRequest])
+    tasks: dict[asyncio.Task[object], HttpRequest] = field(default_factory=dict[asyncio.Task[object], HttpRequest])
     """Requests that could not be answered at once."""
     handshakes: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     """Connections that are not open yet."""
@@ -117,10 +117,10 @@ class Connections:
         for connection in list(self.open):
             connection.finish()
 
-    def _on_done(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[object]) -> None:
         self._on_end(task, self.tasks.pop(task))
 
-    def _on_end(self, task: asyncio.Task[None], request: HttpRequest) -> None:
+    def _on_end(self, task: asyncio.Task[object], request: HttpRequest) -> None:
         error = InternalError() if task.cancelled() else task.exception()
         if error is None and not (request.started or request.gone):
             error = RuntimeError("Nobody has answered the request.")
@@ -137,11 +137,11 @@ class Connections:
 
 if sys.version_info >= (3, 12):
 
-    def _start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         """Run it to where it has to wait for the first time."""
         return asyncio.Task(work, loop=loop, eager_start=True)
 
 else:
 
-    def _start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         return loop.create_task(work)

@@ -24,7 +24,7 @@ from gateway.request import Principal
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
-Work = Coroutine[Any, Any, None]
+Work = Coroutine[Any, Any, object]
 Endpoints = Mapping[str, Callable[[Http], Work | None]]
 """What answers, by HTTP method."""
 

@@ -3,7 +3,7 @@ answer's is written.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
@@ -22,25 +22,10 @@ _USUAL: Final = (
     *("Content-Length", "Authorization", "X-Api-Key", "X-Agent-Token", "Origin", "Transfer-Encoding", "Last-Event-ID"),
     *("MCP-Protocol-Version", "Mcp-Protocol-Version", "Mcp-Session-Id", "Mcp-Method", "Mcp-Name", "X-Forwarded-For"),
 )
-_NAMES: Final = {spelled.encode(): name.lower() for name in _USUAL for spelled in (name, name.lower())}
+NAMES: Final = {spelled.encode(): name.lower() for name in _USUAL for spelled in (name, name.lower())}
 """Most names that come, in lower case."""
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SCHEME: Final = re.compile(rb"https?://", re.IGNORECASE)
-
-
-def read_fields(raw: Sequence[tuple[bytes, bytes]]) -> tuple[dict[str, str], list[str]]:
-    """Headers by lower-case name, and the names of those that came more than once: their values are joined by a comma
-    (RFC 9110, 5.3)."""
-    headers: dict[str, str] = {}
-    repeated: list[str] = []
-    for spelled, value in raw:
-        name = _NAMES.get(spelled) or spelled.lower().decode("latin-1")
-        text = value.decode("latin-1").strip(" \t")  # RFC 9110, 5.5: not part of the value
-        if name in headers:
-            repeated.append(name)
-            text = f"{headers[name]}, {text}"
-        headers[name] = text
-    return headers, repeated
 
 
 def read_target(url: bytes, host: str | None) -> tuple[bytes, str, bytes]:

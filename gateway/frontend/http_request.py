@@ -5,11 +5,11 @@ waits for the rest of a body, for a slow reader, or for a client to leave, makes
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from gateway.errors import InvalidRequest, PayloadTooLarge
-from gateway.frontend.http_head import CONTINUE, JSON, STATUS_LINES, Fields, field_line, read_fields, read_target
+from gateway.frontend.http_head import CONTINUE, JSON, STATUS_LINES, Fields, field_line, read_target
 from gateway.request import Principal
 
 BODILESS: Final = frozenset({204, 304})
@@ -52,7 +52,8 @@ class HttpRequest:
 
     Args:
         url: the target as it came.
-        fields: the headers as they came.
+        headers: by lower-case name; those that came more than once are joined by a comma (RFC 9110, 5.3).
+        repeated: the names of those that did.
 
     Raises:
         InvalidRequest: the target is not ours.
@@ -70,7 +71,6 @@ class HttpRequest:
         "answered",
         "begun",
         "expects_continue",
-        "fields",
         "gone",
         "headers",
         "keep_alive",
@@ -87,18 +87,26 @@ class HttpRequest:
     )
 
     def __init__(
-        self, line: Line, method: str, url: bytes, version: str, fields: list[tuple[bytes, bytes]], *, keep_alive: bool
+        self,
+        line: Line,
+        method: str,
+        url: bytes,
+        version: str,
+        headers: dict[str, str],
+        repeated: Sequence[str],
+        *,
+        keep_alive: bool,
     ) -> None:
         self._line = line
         self.method = method
         self.version = version
         """Of HTTP, `1.1` or `1.0`."""
-        self.fields = fields
-        self.headers, self.repeated = read_fields(fields)
-        self.raw_path, self.path, self.query = read_target(url, self.headers.get("host"))
+        self.headers = headers
+        self.repeated = repeated
+        self.raw_path, self.path, self.query = read_target(url, headers.get("host"))
         self.keep_alive = keep_alive
         """Whether the connection is to go on after the answer."""
-        self.expects_continue = "expect" in self.headers and self.headers["expect"].lower() == "100-continue"
+        self.expects_continue = "expect" in headers and headers["expect"].lower() == "100-continue"
         """Whether the client waits for a word from us before it sends the body."""
         self.also: Fields = ()
         """Further headers of the answer, whatever it will be."""

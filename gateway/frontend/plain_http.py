@@ -5,11 +5,12 @@ The parser stops after the headers of a request that makes one, and would take i
 given the headers anew, without the offer.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import httptools
 
-_OFFERS: Final = frozenset({b"upgrade", b"http2-settings"})
+_OFFERS: Final = frozenset({"upgrade", "http2-settings"})
 
 
 class PlainParser:
@@ -36,15 +37,18 @@ class PlainParser:
     def is_repeating(self) -> bool:
         return bool(self._head)
 
-    def ignore_offer(self, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def ignore_offer(self, url: bytes, headers: Mapping[str, str]) -> None:
+        """
+        Args:
+            headers: by lower-case name.
+        """
         lines = [b"%s %s HTTP/%s" % (self.get_method(), url, self.get_http_version().encode())]
-        for name, value in headers:
-            lower = name.lower()
-            if lower == b"connection":
-                tokens = [token.strip() for token in value.split(b",")]
-                value = b", ".join(token for token in tokens if token.lower() not in _OFFERS)
-            if lower not in _OFFERS:
-                lines.append(b"%s: %s" % (name, value))
+        for name, value in headers.items():
+            if name == "connection":
+                tokens = [token.strip() for token in value.split(",")]
+                value = ", ".join(token for token in tokens if token.lower() not in _OFFERS)
+            if name not in _OFFERS:
+                lines.append(f"{name}: {value}".encode("latin-1"))
         self._head = b"\r\n".join([*lines, b"", b""])
 
     def feed_data(self, data: bytes) -> None:

@@ -61,7 +61,7 @@ log = structlog.stdlib.get_logger("gateway.frontend")
 
 Handler = Callable[[Call], Awaitable[dict[str, Any]]]
 
-Work = Coroutine[Any, Any, None]
+Work = Coroutine[Any, Any, object]
 
 MODERN_STATUSES: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400, INVALID_PARAMS: 400, METHOD_NOT_FOUND: 404}
 """HTTP status by error code, for answers of the modern era; all others are 200. Codes of the specification's own range
@@ -252,7 +252,7 @@ class Streamable:
 
     def _post_in_session(self, http: Http, message: Message, session: Session) -> Work | None:
         if "id" in message and "method" in message:
-            return self._post_request(http, message, session.agent, session, _session_header(session.agent))
+            return self._answer(http, message, session.agent, session, _session_header(session.agent))
         self._take(message, session, http.principal)
         http.request.reply(202)
         return None
@@ -317,7 +317,7 @@ class Streamable:
             http.request.reply(202)
             return None
         agent = ConnectedAgent(http.principal, http.view, DEFAULT_VERSION, lasting=False)
-        return self._post_request(http, message, agent, None, {})
+        return self._answer(http, message, agent, None, {})
 
     # --- Modern era -------------------------------------------------------------------------------------------------
 
@@ -337,7 +337,7 @@ class Streamable:
             return None
         if message["method"] == "subscriptions/listen" and not http.accepts(EVENTS):
             raise NotAcceptable("Accept must include text/event-stream.")
-        return self._post_request(http, message, agent, None, {}, extra)
+        return self._answer(http, message, agent, None, {}, extra)
 
     def _check_param_headers(self, http: Http, agent: ConnectedAgent, message: Message) -> dict[str, str]:
         """Check mirrored arguments; returns the headers to forward unchecked."""
@@ -353,17 +353,6 @@ class Streamable:
         return param_headers.unrecognised(owner, http.headers)
 
     # --- Both -------------------------------------------------------------------------------------------------------
-
-    async def _post_request(
-        self,
-        http: Http,
-        message: Message,
-        agent: ConnectedAgent,
-        session: Session | None,
-        headers: dict[str, str],
-        extra: Mapping[str, str] | None = None,
-    ) -> None:
-        await self._answer(http, message, agent, session, headers, extra)
 
     async def _answer(
         self,

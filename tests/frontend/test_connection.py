@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.frontend.connection import MAX_PIPELINED, STALL_BYTES, STALL_SECONDS
+from gateway.frontend.connection import MAX_PIPELINED
 from gateway.frontend.http_request import HttpRequest
+from gateway.frontend.slow_reader import STALL_BYTES, STALL_SECONDS
 from tests.frontend.ends import Client
 
 HEAD = b"POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway.frontend.connection import MAX_PIPELINED
 from tests.frontend.ends import Client
 
-Requests = list[tuple[str, str, tuple[tuple[bytes, bytes], ...], bytes]]
+Requests = list[tuple[str, str, tuple[tuple[str, str], ...], bytes]]
 
 lines = st.sampled_from(
     [
@@ -77,7 +77,7 @@ def converse(client: Client, chunks: list[bytes]) -> Requests:
         client.send(chunk)
         assert client.pipelined <= MAX_PIPELINED
         while (one := client.running) and not one.answered and not one.gone and one.whole:
-            found.append((one.method, one.path, tuple(one.fields), one.body))
+            found.append((one.method, one.path, tuple(one.headers.items()), one.body))
             client.answer()
     return found
 
@@ -126,3 +126,20 @@ def test_how_the_bytes_are_cut_makes_no_difference(stream: bytes, at: list[int])
     one_by_one = converse(Client(), pieces(stream, list(range(len(stream)))))
     fewer, more = sorted((found, one_by_one), key=len)  # what comes at once with nonsense ends with it
     assert more[: len(fewer)] == fewer
+
+
+names = st.sampled_from([b"mcp-method", b"MCP-Method", b"mcp-session-id", b"accept", b"x-a"])
+values = st.binary(max_size=8).map(lambda value: bytes(byte for byte in value if byte > 31 and byte != 127))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(names, values)), st.sampled_from([b"", b"Connection: upgrade\r\nUpgrade: h2c\r\n"]))
+def test_any_headers(fields: list[tuple[bytes, bytes]], offer: bytes) -> None:
+    client = Client()
+    lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+    request = client.ask(b"GET / HTTP/1.1\r\nHost: x\r\n" + offer + lines + b"\r\n")
+    found = [name.lower().decode() for name, _ in fields]
+    assert request.headers.keys() - {"connection"} == {"host", *found}
+    assert sorted([*request.repeated, *set(found)]) == sorted(found)
+    for name, value in fields:
+        assert value.decode("latin-1").strip(" ") in request.headers[name.lower().decode()]

@@ -10,7 +10,6 @@ from gateway.bridge.envelope import dress_result, unwrap_params
 from gateway.errors import GatewayError
 from gateway.frontend.agents import carries_envelope, modern_agent
 from gateway.frontend.body import check_shape
-from gateway.frontend.http_head import read_fields
 from gateway.jsonrpc import as_object
 from gateway.protocol import ENVELOPE_KEYS, META_CLIENT_CAPABILITIES, META_VERSION, Era
 from gateway.request import ANONYMOUS, is_askable
@@ -76,15 +75,3 @@ def test_any_result_can_be_dressed(result: dict[str, Any], era: Era, method: str
     before = deepcopy(result)
     dressed = dress_result(result, method, era)
     assert all(repr(dressed[key]) == repr(before[key]) for key in before if key not in ("_meta", "resultType"))
-
-
-names = st.sampled_from([b"mcp-method", b"MCP-Method", b"mcp-session-id", b"accept", b"x-\xff", b""])
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(names, st.binary(max_size=8))))
-def test_any_headers(raw: list[tuple[bytes, bytes]]) -> None:
-    headers, repeated = read_fields(raw)
-    found = [name.lower().decode("latin-1") for name, _ in raw]
-    assert headers.keys() == set(found)
-    assert sorted(repeated + list(headers)) == sorted(found)

@@ -58,8 +58,10 @@ POLICY: Final = (
 
 def is_browser(method: str, headers: Mapping[str, str]) -> bool:
     """Whether a person asks: agents accept JSON or event streams, and none of them accepts a page."""
+    if method not in ("GET", "HEAD"):
+        return False
     accept = headers.get("accept", "").lower()
-    return method in ("GET", "HEAD") and "text/html" in accept and "text/event-stream" not in accept
+    return "text/html" in accept and "text/event-stream" not in accept
 
 
 def reply_page(request: HttpRequest) -> None:
