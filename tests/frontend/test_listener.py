@@ -16,6 +16,7 @@ from gateway.frontend.connections import bounds_of
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.listener import Listener
 from tests.servers.peers import SECONDS
+from tests.support import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -114,6 +115,36 @@ async def test_what_waits_to_be_accepted_is_answered() -> None:
 
 async def answered(caller: Caller) -> None:
     assert b"connection: close" in await caller.ask()
+
+
+async def test_a_client_that_ended_its_side_is_answered_and_one_that_left_is_noticed() -> None:
+    """To us both look alike, until we have written something."""
+    asked, left, answer = list[HttpRequest](), anyio.Event(), anyio.Event()
+
+    async def handle(request: HttpRequest) -> None:
+        request.on_gone = left.set
+        asked.append(request)
+        await answer.wait()
+        request.reply(200, b"ok")
+
+    listener = Listener("127.0.0.1", 0, BOUNDS)
+    with ExitStack() as until:
+        async with anyio.create_task_group() as tg:
+            await tg.start(listener.serve, handle)
+            stays, leaves = Caller(listener.url, until), Caller(listener.url, until)
+            for caller in (stays, leaves):
+                caller.socket.sendall(GET)
+            await wait_until(lambda: len(asked) == 2, SECONDS)
+            stays.socket.shutdown(socket.SHUT_WR)
+            leaves.socket.close()
+            with anyio.fail_after(SECONDS):
+                await left.wait()
+            assert sorted(request.gone for request in asked) == [False, True]
+            answer.set()
+            heard = await anyio.to_thread.run_sync(lambda: b"".join(iter(lambda: stays.socket.recv(4096), b"")))
+            assert heard.startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+            assert heard.endswith(b"connection: close\r\n\r\nok")
+            await listener.close(1)
 
 
 def test_an_address_is_taken_but_nobody_is_let_in_before_there_is_somebody_to_serve_them() -> None:
