@@ -242,7 +242,6 @@ class Gateway:
             streamable = Streamable(
                 settings,
                 self.handle,
-                server.catalogue,
                 sessions,
                 self._in_flight,
                 count,

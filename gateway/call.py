@@ -4,17 +4,15 @@ A front makes the call, `pipeline` answers it. The upstream that works on it say
 the same object, so that whoever wants to know what became of it asks nobody else.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
-from gateway.errors import GatewayError, InvalidParams
+from gateway.errors import GatewayError, InvalidParams, RequestCancelled
 from gateway.jsonrpc import RequestId, as_object
 from gateway.protocol import Era
 from gateway.request import Agent, Ask, Notify, Principal, wants
-
-if TYPE_CHECKING:
-    import asyncio
 
 NO_HEADERS: Final[Mapping[str, str]] = {}
 
@@ -55,7 +53,7 @@ class Call:
         notify: sends a notification on the call's own stream; never blocks.
         ask: asks the agent something while the call is in progress; None where the era or the front has no way to.
         pause: ends the connection, but not the stream, where the agent can come back for the rest.
-        headers: `Mcp-Param-*` headers that the agent sent and no schema names; forwarded as they are.
+        http_headers: those that a modern agent sent, by lower-case name; None where there are none.
         sender: whose credential it came with, where each request brings one.
     """
 
@@ -68,6 +66,7 @@ class Call:
         "code",
         "counted",
         "headers",
+        "http_headers",
         "id",
         "lease",
         "method",
@@ -93,7 +92,7 @@ class Call:
         notify: Notify,
         ask: Ask | None = None,
         pause: Callable[[], None] | None = None,
-        headers: Mapping[str, str] = NO_HEADERS,
+        http_headers: Mapping[str, str] | None = None,
         sender: Principal | None = None,
     ) -> None:
         self.id = id
@@ -105,12 +104,14 @@ class Call:
         self.notify = notify
         self.ask = ask
         self.pause = pause
-        self.headers = headers
+        self.http_headers = http_headers
+        self.headers: Mapping[str, str] = NO_HEADERS
+        """HTTP headers that its upstream is sent besides: arguments that are mirrored into `Mcp-Param-*`."""
         self.began = time.perf_counter()
         self.upstream: str | None = None
         """The owner, once the catalogue has found it."""
         self.response_headers: dict[str, str] = {}
-        """HTTP headers for the answer; ignored on other fronts."""
+        """HTTP headers for the answer, which may be added to; ignored on other fronts."""
         self.outcome = "cancelled"
         """What logs and metrics call what became of it."""
         self.code: int | None = None
@@ -198,10 +199,30 @@ class Call:
     # --- Its end ------------------------------------------------------------------------------------------------------
 
     def interrupt(self, reason: GatewayError) -> None:
-        """End it where it stands, with that answer."""
-        if self._interrupted is None and self.task is not None:
+        """End it where it stands, with that answer. If nobody is at work on it yet, it is not begun."""
+        if self._interrupted is None:
             self._interrupted = reason
-            self.task.cancel()
+            if self.task is not None:
+                self.task.cancel()
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more."""
+        self.interrupt(RequestCancelled())
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether its agent no longer waits for it."""
+        return isinstance(self._interrupted, RequestCancelled)
+
+    def begin(self) -> None:
+        """This task answers it.
+
+        Raises:
+            GatewayError: it was interrupted already.
+        """
+        if self._interrupted is not None:
+            raise self._interrupted
+        self.task = asyncio.current_task()
 
     def interruption(self) -> GatewayError | None:
         """Why it was cancelled, if that was an `interrupt` and nothing else. Asked once."""

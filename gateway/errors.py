@@ -214,6 +214,15 @@ class NotFound(GatewayError):
     code, status, outcome = protocol.METHOD_NOT_FOUND, 404, "malformed"
 
 
+class RequestCancelled(GatewayError):
+    """The agent no longer waits for it. Told only where it is owed an answer all the same."""
+
+    code, outcome = protocol.REQUEST_CANCELLED, "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("Request cancelled")
+
+
 class Stopping(GatewayError):
     """The gateway stops, and the request was not done within `drain_timeout`."""
 

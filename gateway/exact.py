@@ -78,6 +78,8 @@ def verbatim(value: object) -> orjson.Fragment:
     Raises:
         TypeError: the value is nothing that JSON has.
     """
+    if isinstance(value, msgspec.Raw):
+        return orjson.Fragment(bytes(value))
     if isinstance(value, Number):
         return orjson.Fragment(value.text)
     raise TypeError(f"{type(value).__name__} has no JSON form")

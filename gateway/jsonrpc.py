@@ -63,6 +63,117 @@ def loads(data: bytes, max_values: int = MAX_VALUES) -> Any:
     return value
 
 
+class _Answer(msgspec.Struct):
+    """An answer, as far as it is looked into."""
+
+    id: Any = None
+    result: dict[str, msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    method: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_CALL: Final = b"tools/call"
+_answers: Final = msgspec.json.Decoder(_Answer)
+
+PASSED_ON: Final = frozenset({"content", "structuredContent", "contents", "messages", "arguments"})
+"""Members of results, and of a call's parameters, that are passed on as the bytes they came as: `msgspec.Raw`, until
+somebody opens them."""
+
+
+def loads_answer(data: bytes) -> Any:
+    """Decode one message, but of a result no more than the gateway has to know: see `PASSED_ON`.
+
+    Only what can stand anywhere stays as it is: valid UTF-8 on one line. All else is decoded whole.
+
+    Raises:
+        ValueError, TooManyValues: as `loads`.
+    """
+    data = data.strip()
+    if _is_one_line(data) and not _may_have_too_many(data):
+        try:
+            answer = _answers.decode(data)
+            result = answer.result
+            if isinstance(result, dict) and answer.error is msgspec.UNSET and answer.method is msgspec.UNSET:
+                members = {name: raw if name in PASSED_ON else _small(bytes(raw)) for name, raw in result.items()}
+                return {"id": answer.id, "result": members}
+        except (ValueError, RecursionError):
+            pass  # whatever is wrong with it, `loads` says so in its own words
+    return loads(data)
+
+
+class _Request(msgspec.Struct):
+    """A request for an upstream's tool, as far as it is looked into."""
+
+    jsonrpc: str
+    method: str
+    params: dict[str, msgspec.Raw]
+    id: Any = None
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_requests: Final = msgspec.json.Decoder(_Request)
+
+
+def loads_request(data: bytes) -> Any:
+    """Decode one message, but of a `tools/call` not the arguments, which are passed on as the bytes they came as: see
+    `loads_answer`.
+
+    Raises:
+        ValueError, TooManyValues: as `loads`.
+    """
+    data = data.strip()
+    if _CALL in data and _is_one_line(data) and not _may_have_too_many(data):
+        try:
+            request = _requests.decode(data)
+            if request.method == "tools/call" and request.result is msgspec.UNSET and request.error is msgspec.UNSET:
+                params = {name: _passed_on(name, raw) for name, raw in request.params.items()}
+                message = {"jsonrpc": request.jsonrpc, "method": request.method, "params": params}
+                return message if request.id is None else {**message, "id": request.id}
+        except (ValueError, RecursionError):
+            pass
+    return loads(data)
+
+
+def _small(data: bytes) -> Any:
+    return False if data == b"false" else loads(data)
+
+
+def _passed_on(name: str, raw: msgspec.Raw) -> Any:
+    data = bytes(raw)
+    return raw if name == "arguments" and data.startswith(b"{") else loads(data)
+
+
+def _is_one_line(data: bytes) -> bool:
+    """Whether it can stand anywhere as it is."""
+    return b"\n" not in data and b"\r" not in data and (data.isascii() or _is_utf8(data))
+
+
+def _may_have_too_many(data: bytes) -> bool:
+    """Whether it takes a closer look, or less than `loads`, to say how many values there are."""
+    return len(data) > 2 * MAX_VALUES and _marks(data) > MAX_VALUES  # each takes two bytes at least
+
+
+def opened(result: dict[str, Any]) -> dict[str, Any]:
+    """A result, or the parameters of a request, with nothing in it that is still bytes. Changed in place.
+
+    Raises:
+        ValueError: a member is nested too deep, or has too many values.
+    """
+    for name, value in result.items():
+        if isinstance(value, msgspec.Raw):
+            result[name] = loads(bytes(value))
+    return result
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _loads(data: bytes) -> Any:
     if not exact.is_needed(data):
         try:

@@ -71,8 +71,8 @@ class Pipeline:
         Raises:
             GatewayError: what the agent is told instead.
         """
-        self._calls.enter(call)
         try:
+            self._calls.enter(call)
             self._admission.enter(call)
             answer = self._own_methods[call.agent.era].get(call.method)
             result = await (answer(call) if answer is not None else self.forward(call))

@@ -9,7 +9,7 @@ from gateway.access import metadata
 from gateway.access.failures import Failures
 from gateway.access.rate_limit import MemoryLimiter
 from gateway.errors import Unauthenticated
-from gateway.request import ANONYMOUS, Principal
+from gateway.request import Principal
 
 log = structlog.stdlib.get_logger("gateway.access")
 
@@ -41,6 +41,8 @@ class Authentication:
         challenge: makes the `WWW-Authenticate` header of a 401, by the view, and by what is wrong with the bearer that
             was sent, if one was.
         observe: see `Failures`.
+        recognise: by header, whose a credential is where that is known without waiting; None where somebody has to
+            look.
     """
 
     def __init__(
@@ -49,10 +51,21 @@ class Authentication:
         limiter: MemoryLimiter,
         challenge: Callable[[str | None, str], str] = lambda view, wrong: metadata.realm_challenge(wrong),
         observe: Callable[[str, bool], None] = lambda limit, allowed: None,
+        recognise: Mapping[str, Callable[[str], Principal | None]] = {},
     ) -> None:
         self._ways = ways
+        self._recognise = recognise
         self._failures = Failures(limiter, observe)
         self._challenge = challenge
+
+    def at_once(self, headers: Mapping[str, str], address: str) -> Principal | None:
+        """Who sent it, if its credential was good from that address before and is recognised without waiting."""
+        way = next((way for way in self._ways if way.header in headers), None)
+        recognise = self._recognise.get(way.header) if way is not None else None
+        if way is None or recognise is None:
+            return None
+        credential = headers[way.header]
+        return recognise(credential) if self._failures.knows(address, f"{way.header}: {credential}") else None
 
     async def __call__(self, headers: Mapping[str, str], address: str, view: str | None = None) -> Principal:
         """
@@ -77,8 +90,3 @@ class Authentication:
                 error.headers.setdefault("www-authenticate", self._challenge(view, wrong))
                 log.info("authentication failed", address=address, reason=error.message)
                 raise
-
-
-async def anybody(headers: Mapping[str, str], address: str, view: str | None = None) -> Principal:
-    """Authentication is off: whoever is on this machine."""
-    return ANONYMOUS

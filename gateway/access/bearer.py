@@ -42,6 +42,13 @@ class Bearer:
         self._keys = keys
         self._oauth = oauth
 
+    def recognise(self, credential: str) -> Principal | None:
+        """See `Authenticator`; tokens have to be looked at."""
+        if self._keys is None or self._oauth is not None:
+            return None
+        scheme, _, token = credential.strip().partition(" ")
+        return self._keys.recognise(token.strip()) if scheme.lower() == "bearer" else None
+
     async def authenticate(self, credential: str, view: str | None, address: str) -> Principal:
         """
         Raises:

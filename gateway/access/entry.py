@@ -1,6 +1,6 @@
 """The ways in, built from the configuration: API keys, agent tokens, bearers, in the order they are tried."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ import anyio
 from gateway.access import api_keys, metadata, signing_key
 from gateway.access.agent_tokens import AgentTokens
 from gateway.access.api_keys import ApiKeys
-from gateway.access.authentication import Authentication, Authenticator, anybody
+from gateway.access.authentication import Authentication, Authenticator
 from gateway.access.bearer import Bearer
 from gateway.access.oauth import OAuth
 from gateway.access.oauth_settings import ClaimRule, OAuthSettings
@@ -18,7 +18,7 @@ from gateway.config.access import OAuthSettings as OAuthConfig
 from gateway.config.models import GatewaySettings
 from gateway.errors import ConfigError, InsufficientScope
 from gateway.protocol import Era
-from gateway.request import Agent, Principal
+from gateway.request import ANONYMOUS, Agent, Principal
 from gateway.store.agent_file import FileAgentStore
 
 DEV_KEYS_FILE: Final = Path(__file__).parents[1] / "demo" / "api_keys.json"
@@ -66,20 +66,30 @@ class Entry:
         if auth.enabled and self._oauth_settings is not None:
             self._oauth = OAuth(self._oauth_settings, on_revoked=on_revoked)
         ways: list[Authenticator] = [self.agents]
+        recognise: dict[str, Callable[[str], Principal | None]] = {}
         if self._keys is not None:
             ways.insert(0, self._keys)
+            recognise[self._keys.header] = self._keys.recognise
         if self._keys is not None or self._oauth is not None:
-            ways.append(Bearer(self._keys, self._oauth))
+            bearer = Bearer(self._keys, self._oauth)
+            ways.append(bearer)
+            recognise[bearer.header] = bearer.recognise
         if auth.enabled and self._keys is None and self._oauth is None:
             raise ConfigError(
                 "gateway.auth is enabled, but nobody could come in: set auth.api_keys_file "
                 "(`mcp-gateway keys create` makes a key) or auth.oauth."
             )
-        self._authentication = Authentication(ways, MemoryLimiter(), self._challenge, observe) if auth.enabled else None
+        self._authentication = (
+            Authentication(ways, MemoryLimiter(), self._challenge, observe, recognise) if auth.enabled else None
+        )
 
-    async def authenticate(self, headers: Mapping[str, str], address: str, view: str | None = None) -> Principal:
+    def authenticate(
+        self, headers: Mapping[str, str], address: str, view: str | None = None
+    ) -> Principal | Awaitable[Principal]:
         """Who sent an HTTP request; see `Authentication`."""
-        return await (self._authentication or anybody)(headers, address, view)
+        if self._authentication is None:
+            return ANONYMOUS  # somebody on this machine
+        return self._authentication.at_once(headers, address) or self._authentication(headers, address, view)
 
     async def run(self) -> None:
         """Follow the files and the authorization server."""

@@ -41,6 +41,10 @@ class Failures:
         self._good: OrderedDict[bytes, None] = OrderedDict()
         self._pepper = secrets.token_bytes(32)
 
+    def knows(self, address: str, credential: str) -> bool:
+        """Whether a credential was good from that address before."""
+        return self._handle(address, credential) in self._good
+
     @asynccontextmanager
     async def attempt(self, address: str, credential: str) -> AsyncGenerator[None]:
         """Around the look at a credential, which fails by raising `Unauthenticated`. Any other error is not its fault.

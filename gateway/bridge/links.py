@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final, cast
 
+from gateway import jsonrpc
 from gateway.jsonrpc import as_object
 
 Public = Callable[[str], str]
@@ -22,7 +23,7 @@ _OLDER_LINK: Final = "ui/resourceUri"
 def relink(result: dict[str, Any], public: Public) -> None:
     """Have every link in a result lead to where its upstream means, and nothing else be changed: of the contents of
     tools, prompts and resources, of the user interface in `_meta`, and of a task's result."""
-    for holder, key in islice(_links(result), MAX_LINKS):
+    for holder, key in islice(_links(jsonrpc.opened(result)), MAX_LINKS):
         if isinstance(uri := holder.get(key), str) and (there := public(uri)) != uri:
             holder[key] = there
 

@@ -106,9 +106,8 @@ class ParkedCall(Call):
     )
 
     def __init__(self, request: Call, upstream: str, asked: Asked) -> None:
-        super().__init__(
-            request.id, request.method, request.params, request.agent, request.notify, headers=request.headers
-        )
+        super().__init__(request.id, request.method, request.params, request.agent, request.notify)
+        self.headers = request.headers
         self.principal = request.principal
         self.upstream = upstream
         self.key = secrets.token_urlsafe(16)

@@ -80,7 +80,7 @@ class StateSeal:
 
 def _binding(request: Call, upstream: str) -> str:
     """A digest of whose request it is, what it asks, and of whom."""
-    params = request.params
+    params = jsonrpc.opened(request.params)
     asked = [params.get("name"), params.get("uri"), params.get("arguments")]
     whole = [request.principal.id, request.agent.view, upstream, request.method, *asked]
     return hashlib.sha256(jsonrpc.dumps(whole, sort_keys=True)).hexdigest()

@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 
+from gateway import jsonrpc
 from gateway.app import Gateway
 from gateway.call import Call
 from gateway.catalogue.catalogue import Catalogue
@@ -72,7 +73,7 @@ class Visit:
             GatewayError: what an agent would be told instead of a result.
         """
         call = Call(1, method, params, self._agent, lambda method, params: self._notify(method, params))
-        return await self.gateway.handle(call)
+        return jsonrpc.opened(await self.gateway.handle(call))
 
     async def tools(self) -> list[dict[str, Any]]:
         """All pages of `tools/list`, without the tools of upstreams that do not work: those vanish soon."""

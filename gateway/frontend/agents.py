@@ -1,5 +1,6 @@
 """The one kind of `Agent` there is: facts about a connection, or about a single modern request."""
 
+import functools
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -58,9 +59,9 @@ class ConnectedAgent:
             self._id = secrets.token_urlsafe(24)
         return self._id
 
-    @id.setter
-    def id(self, id: str) -> None:
-        self._id = id
+    def is_part_of(self, connection: "ConnectedAgent") -> None:
+        """It speaks for a connection, and goes with that."""
+        self._id, self.lasting = connection.id, True
 
     def notify(self, method: str, params: dict[str, Any] | None) -> None:
         self.outlet(method, params)
@@ -100,6 +101,15 @@ def described(value: object) -> dict[str, Any]:
     return {name: clipped(info[name]) for name in ("name", "title", "version") if isinstance(info.get(name), str)}
 
 
+@functools.cache
+def _ladder() -> tuple[Any, Any]:
+    """What checks an envelope, and the class of what it says of a bad one."""
+    sdk.load()
+    from mcp.shared.inbound import InboundLadderRejection, classify_inbound_request
+
+    return classify_inbound_request, InboundLadderRejection
+
+
 def modern_agent(
     message: Message, principal: Principal, view: str | None, headers: Mapping[str, str] | None = None
 ) -> ConnectedAgent:
@@ -112,12 +122,10 @@ def modern_agent(
         InvalidParams, HeaderMismatch, UnsupportedVersion: the envelope is incomplete, contradicted, or of a revision
             that is not spoken here.
     """
-    sdk.load()
-    from mcp.shared.inbound import InboundLadderRejection, classify_inbound_request
-
-    route = classify_inbound_request(message, headers=headers)
+    classify, rejection = _ladder()
+    route = classify(message, headers=headers)
     meta = as_object(as_object(message.get("params")).get("_meta"))
-    if isinstance(route, InboundLadderRejection):
+    if isinstance(route, rejection):
         if route.code == HEADER_MISMATCH:
             raise HeaderMismatch(route.message)
         if route.code == UNSUPPORTED_VERSION:

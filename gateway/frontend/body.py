@@ -74,7 +74,7 @@ def decode(data: bytes) -> object:
         InvalidRequest: it has too many values.
     """
     try:
-        return jsonrpc.loads(data)
+        return jsonrpc.loads_request(data)
     except jsonrpc.TooManyValues as error:
         raise InvalidRequest(str(error)) from None
     except (ValueError, RecursionError):

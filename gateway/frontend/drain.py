@@ -31,8 +31,12 @@ class Drain:
         return len(self._calls)
 
     def enter(self, call: Call) -> None:
-        """It is being answered, by the task that says so."""
-        call.task = asyncio.current_task()
+        """It is being answered, by the task that says so.
+
+        Raises:
+            GatewayError: it was interrupted already.
+        """
+        call.begin()
         self._calls.add(call)
         if self._latest < math.inf:
             asyncio.get_running_loop().call_at(self._latest, call.interrupt, Stopping())

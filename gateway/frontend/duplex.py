@@ -21,7 +21,7 @@ from gateway.frontend.backlog import Backlog, Backlogs
 from gateway.frontend.body import check_batch, check_shape, decode
 from gateway.harmless import Clipped
 from gateway.jsonrpc import Message, RequestId, as_object
-from gateway.protocol import INTERNAL_ERROR, REQUEST_CANCELLED, Era
+from gateway.protocol import INTERNAL_ERROR, Era
 from gateway.request import Principal
 
 log = structlog.stdlib.get_logger("gateway.frontend")
@@ -64,7 +64,7 @@ class Duplex:
         self._asks = Asks()
         self._opened = False
         self._spoke = False
-        self._in_flight: dict[RequestId, anyio.CancelScope] = {}
+        self._in_flight: dict[RequestId, Call] = {}
         self._idle = anyio.Event()
         self._idle.set()
         agent.outlet = self._notify
@@ -80,14 +80,14 @@ class Duplex:
         if isinstance(message, list) and self._opened:
             self._receive_batch(cast("list[object]", message))
         else:
-            self._receive(cast("object", message), self._write)
+            self._receive(cast("object", message))
 
-    def _receive(self, message: object, write: Callable[[Message], None]) -> None:
+    def _receive(self, message: object, write: Callable[[Message], None] | None = None) -> None:
         try:
             self.take(check_shape(as_object(message)), write=write)
         except GatewayError as error:
             id = as_object(message).get("id")
-            self._refuse(id if jsonrpc.is_id(id) else None, error, write)
+            self._refuse(id if jsonrpc.is_id(id) else None, error, write or self._write)
 
     def _receive_batch(self, batch: list[object]) -> None:
         """Several messages at once, as 2025-03-26 has it: answered in one piece."""
@@ -140,9 +140,18 @@ class Duplex:
         self._admit()
         if id in self._in_flight:
             raise InvalidRequest(f"Request id {id!r} is already in use; give every request an id of its own.")
-        scope = self._in_flight[id] = anyio.CancelScope()
+        sender = sender or self.agent.opener
+        try:
+            agent = self._describe(message, as_object(message.get("params")), sender)
+        except GatewayError as error:
+            self._refuse(id, error, write or self._write)
+            return
+        call = Call(id, method, as_object(message.get("params")), agent, self._notify, sender=sender)
+        if agent is self.agent:
+            call.ask = partial(self._ask, call=call)
+        self._in_flight[id] = call
         self._idle = anyio.Event()
-        self._tasks.start_soon(self._serve, message, id, scope, sender or self.agent.opener, write or self._write)
+        self._tasks.start_soon(self._serve, call, write)
 
     def _hear(self, method: str, params: dict[str, Any]) -> None:
         if method == "notifications/cancelled":
@@ -156,55 +165,49 @@ class Duplex:
         """Let what is in flight finish, for at most that long; what is not finished then is cancelled."""
         with anyio.move_on_after(seconds):
             await self._idle.wait()
-        for scope in list(self._in_flight.values()):
-            scope.cancel()
+        for call in list(self._in_flight.values()):
+            call.cancel()
 
     def close(self) -> None:
         """The agent has gone, and answers nothing any more."""
         self._asks.close()
 
-    async def _serve(
-        self,
-        message: Message,
-        id: RequestId,
-        scope: anyio.CancelScope,
-        sender: Principal,
-        write: Callable[[Message], None],
-    ) -> None:
+    async def _serve(self, call: Call, write: Callable[[Message], None] | None) -> None:
+        """
+        Args:
+            write: takes the answer as one of a batch, which is answered when all of it is.
+        """
         try:
-            with scope:
-                write(await self._answer(message, id, sender))
-            if scope.cancelled_caught and write != self._write:  # a batch is answered when all of it is
-                write(jsonrpc.error(id, REQUEST_CANCELLED, "Request cancelled"))
+            answer = await self._answer(call)
+            if write is not None:
+                write(answer)
+            elif not call.is_cancelled:  # else nobody waits for it
+                self._write(answer)
         finally:
-            del self._in_flight[id]
+            call.ask = None
+            del self._in_flight[call.id]
             if not self._in_flight:
                 self._idle.set()
 
-    async def _answer(self, message: Message, id: RequestId, sender: Principal) -> Message:
-        params = as_object(message.get("params"))
+    async def _answer(self, call: Call) -> Message:
         try:
-            agent = self._describe(message, params, sender)
-            request = Call(id, message["method"], params, agent, self._notify, sender=sender)
-            if agent is self.agent:
-                request.ask = partial(self._ask, request=request)
-            result = await self._handle(request)
-            if message["method"] == "initialize" and not self._opened:
+            result = await self._handle(call)
+            if call.method == "initialize" and not self._opened:
                 self._opened = True
-                self._on_open(agent)
-            return jsonrpc.result(id, result)
+                self._on_open(self.agent)
+            return jsonrpc.result(call.id, result)
         except GatewayError as error:
-            return jsonrpc.error(id, error.code, error.message, error.data)
+            return jsonrpc.error(call.id, error.code, error.message, error.data)
         except Exception:
-            log.exception("request failed", method=Clipped(message["method"], 100))
-            return jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
+            log.exception("request failed", method=Clipped(call.method, 100))
+            return jsonrpc.error(call.id, INTERNAL_ERROR, "Internal error")
 
     def _describe(self, message: Message, params: dict[str, Any], sender: Principal) -> ConnectedAgent:
         """The agent as it describes itself in this request."""
         agent = self.agent
         if carries_envelope(params):
             agent = modern_agent(message, sender, agent.view)
-            agent.id, agent.lasting = self.agent.id, True
+            agent.is_part_of(self.agent)
             if not self._opened:
                 self.agent.capabilities = agent.capabilities
             if not self._spoke:
@@ -217,10 +220,10 @@ class Duplex:
         self._on_first()
         return agent
 
-    async def _ask(self, method: str, params: dict[str, Any] | None, request: Call | None = None) -> dict[str, Any]:
+    async def _ask(self, method: str, params: dict[str, Any] | None, call: Call | None = None) -> dict[str, Any]:
         if not self._opened:
             raise AgentCannot("it has not initialized")
-        return await self._asks.ask(self._write, method, params, request)
+        return await self._asks.ask(self._write, method, params, call)
 
     def _notify(self, method: str, params: dict[str, Any] | None) -> None:
         self._write(jsonrpc.notification(method, params))

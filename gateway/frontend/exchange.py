@@ -148,12 +148,12 @@ class Exchange:
     __slots__ = (
         "_backlogs",
         "_channel",
-        "_headers",
         "_prime",
         "_principal",
         "_request",
         "_silence",
         "_stream",
+        "headers",
         "streams",
     )
 
@@ -171,7 +171,7 @@ class Exchange:
     ) -> None:
         self._request = request
         self._silence = silence
-        self._headers = headers
+        self.headers = headers
         self.streams = streams
         self._channel = channel
         self._prime = prime
@@ -218,7 +218,7 @@ class Exchange:
 
     def _reply(self, answer: Message | list[Message] | None, status: int) -> None:
         """Nothing was said before: one response of a known length."""
-        channel, headers = self._channel, self._headers
+        channel, headers = self._channel, self.headers
         if self._prime and channel is not None and isinstance(answer, dict) and status == 200:
             body = priming(channel.id(0)) + channel.record(answer)[1]
             channel.end()
@@ -235,5 +235,5 @@ class Exchange:
             self._stream = EventStream(self._request, self._silence, backlog)
             if self._channel is not None:
                 self._channel.attach(self._stream, 0, prime=self._prime)
-            self._stream.open(self._headers.items())
+            self._stream.open(self.headers.items())
         return self._stream

@@ -6,7 +6,8 @@ What a schema says of it is worked out once: a large one takes tens of milliseco
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway import sdk
+from gateway import jsonrpc, sdk
+from gateway.call import NO_HEADERS
 from gateway.catalogue.catalogue import Owner
 from gateway.errors import HeaderMismatch
 
@@ -15,6 +16,25 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "mcp-param-"
 _KEY: Final = "x-mcp-header"
+
+
+def of_call(tool: Owner, params: dict[str, Any], headers: Mapping[str, str] | None) -> Mapping[str, str]:
+    """The headers that a call of `tool` carries to its upstream: what is mirrored, and what no schema names.
+
+    Args:
+        headers: what an agent sent that mirrors its arguments itself; None for those that do not.
+
+    Raises:
+        HeaderMismatch: a header is missing, or is not what the argument says.
+    """
+    if _declared(tool) is None and not any(name.startswith(PREFIX) for name in headers or ()):
+        return NO_HEADERS
+    jsonrpc.opened(params)
+    given: dict[str, str] = {}
+    if headers is not None:
+        check(tool, params, headers)
+        given = unrecognised(tool, headers)
+    return given | mirrored(tool, params)
 
 
 def mirrored(tool: Owner, params: Mapping[str, Any]) -> dict[str, str]:

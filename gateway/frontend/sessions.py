@@ -7,10 +7,12 @@ from typing import Any
 import anyio
 
 from gateway import jsonrpc
+from gateway.call import Call
 from gateway.errors import InvalidRequest, SessionNotFound
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.asks import Asks
 from gateway.frontend.backlog import Backlog
+from gateway.frontend.exchange import Exchange
 from gateway.frontend.places import Places
 from gateway.frontend.streams import Streams
 from gateway.jsonrpc import Message, RequestId
@@ -28,7 +30,7 @@ class Session:
         self.agent = agent
         self.asks = Asks()
         self.streams = Streams(kept)
-        self.in_flight: dict[RequestId, anyio.CancelScope] = {}
+        self.in_flight: dict[RequestId, Call] = {}
         self.used_at = time.monotonic()
         agent.outlet = self._notify
         agent.inquiry = self._ask
@@ -37,29 +39,30 @@ class Session:
     def busy(self) -> bool:
         return bool(self.in_flight) or self.streams.standing.connection is not None
 
-    def begin(self, id: RequestId, scope: anyio.CancelScope) -> None:
+    def begin(self, call: Call) -> None:
         """A request begins.
 
         Raises:
             InvalidRequest: another of the same id is in flight; answers could not be told apart.
         """
-        if id in self.in_flight:
-            raise InvalidRequest(f"Request id {id!r} is already in use; give every request an id of its own.")
-        self.in_flight[id] = scope
+        if call.id in self.in_flight:
+            raise InvalidRequest(f"Request id {call.id!r} is already in use; give every request an id of its own.")
+        self.in_flight[call.id] = call
 
-    def end(self, id: RequestId) -> None:
-        self.in_flight.pop(id, None)
+    def end(self, call: Call) -> None:
+        if self.in_flight.get(call.id) is call:
+            del self.in_flight[call.id]
         self.used_at = time.monotonic()
 
     def cancel(self, id: object) -> None:
         """The agent no longer waits for that request."""
-        if jsonrpc.is_id(id) and (scope := self.in_flight.get(id)) is not None:
-            scope.cancel()
+        if jsonrpc.is_id(id) and (call := self.in_flight.get(id)) is not None:
+            call.cancel()
 
     def shut(self) -> None:
         """The session is over: cancel what is in flight and end its streams."""
-        for scope in list(self.in_flight.values()):
-            scope.cancel()
+        for call in list(self.in_flight.values()):
+            call.cancel()
         self.asks.close()
         self.streams.standing.end()
         self.streams.clear()
@@ -67,6 +70,10 @@ class Session:
     def write(self, message: Message) -> None:
         """Send a message that belongs to no request, and must not be lost."""
         self.streams.standing.push(message, must=True)
+
+    async def ask(self, exchange: Exchange, call: Call, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        """Ask on a call's own stream, or on the standing one if its client wants none."""
+        return await self.asks.ask(exchange.write if exchange.streams else self.write, method, params, call)
 
     def _notify(self, method: str, params: dict[str, Any] | None) -> None:
         self.streams.standing.push(jsonrpc.notification(method, params), once=True)

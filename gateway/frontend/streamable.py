@@ -7,6 +7,7 @@ has to agree. Nothing here knows what a method means, except for `initialize`, w
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -17,13 +18,11 @@ from gateway import jsonrpc
 from gateway.access.delegation import covers
 from gateway.access.in_flight import InFlight
 from gateway.call import Call
-from gateway.catalogue.catalogue import Catalogue
 from gateway.catalogue.library import Sight
 from gateway.config.models import GatewaySettings
 from gateway.errors import (
     GatewayError,
     HeaderMismatch,
-    InvalidParams,
     InvalidRequest,
     MethodNotAllowed,
     NotAcceptable,
@@ -32,7 +31,6 @@ from gateway.errors import (
     StreamExists,
     UnsupportedVersion,
 )
-from gateway.frontend import param_headers
 from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, modern_agent
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.body import NO_BATCHES, check_batch, check_form, check_size, messages_of
@@ -52,10 +50,9 @@ from gateway.protocol import (
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     PARSE_ERROR,
-    REQUEST_CANCELLED,
     Era,
 )
-from gateway.request import Ask, Principal
+from gateway.request import Principal
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -110,7 +107,6 @@ class Streamable:
 
     Args:
         handle: answers a request (the whole chain).
-        catalogue: what the agent of a modern request sees.
         in_flight: what bodies that arrive are counted by; `handle` counts what comes after.
         count_notification: counts what a principal says unasked against its limit; raises `RateLimited`.
         on_open: told of every handshake-era agent once it is initialized.
@@ -123,7 +119,6 @@ class Streamable:
         self,
         settings: GatewaySettings,
         handle: Handler,
-        catalogue: Callable[[ConnectedAgent], Catalogue],
         sessions: Sessions,
         in_flight: InFlight,
         count_notification: Callable[[Principal, str], Awaitable[None]],
@@ -138,7 +133,6 @@ class Streamable:
         self._waiting = waiting
         self._kept = kept
         self._handle = handle
-        self._catalogue = catalogue
         self._sessions = sessions
         self._in_flight = in_flight
         self._count_notification = count_notification
@@ -244,7 +238,7 @@ class Streamable:
         self._on_open(agent)
         opened = False
         try:
-            opened = await self._answer(http, message, agent, session, _session_header(agent))
+            opened = await self._answer(http, message, agent, session)
         finally:
             if not opened:
                 with anyio.CancelScope(shield=True):
@@ -252,7 +246,7 @@ class Streamable:
 
     def _post_in_session(self, http: Http, message: Message, session: Session) -> Work | None:
         if "id" in message and "method" in message:
-            return self._answer(http, message, session.agent, session, _session_header(session.agent))
+            return self._answer(http, message, session.agent, session)
         self._take(message, session, http.principal)
         http.request.reply(202)
         return None
@@ -272,16 +266,13 @@ class Streamable:
         if not requests:
             http.request.reply(202)
             return
-        headers = _session_header(session.agent)
-        exchange = self._exchange(http, session, headers)
+        exchange = self._exchange(http, session)
         self._silence.watch(exchange)
         answers: list[Message] = []
         held = self._waiting.open(http.principal)
 
         async def answer(message: Message) -> None:
-            one, _ = await self._handled(http, message, session.agent, session, exchange, headers)
-            if one is None:
-                return
+            one, _ = await self._handled(http, message, session.agent, session, exchange)
             size = len(jsonrpc.dumps(one))
             if held.has_room(size, must=True):
                 held.add(size)
@@ -317,7 +308,7 @@ class Streamable:
             http.request.reply(202)
             return None
         agent = ConnectedAgent(http.principal, http.view, DEFAULT_VERSION, lasting=False)
-        return self._answer(http, message, agent, None, {})
+        return self._answer(http, message, agent, None)
 
     # --- Modern era -------------------------------------------------------------------------------------------------
 
@@ -331,26 +322,12 @@ class Streamable:
             return None
         try:
             agent = modern_agent(message, http.principal, http.view, http.headers)
-            extra = self._check_param_headers(http, agent, message)
         except GatewayError as error:
             reply_failure(http.request, error, message["id"])
             return None
         if message["method"] == "subscriptions/listen" and not http.accepts(EVENTS):
             raise NotAcceptable("Accept must include text/event-stream.")
-        return self._answer(http, message, agent, None, {}, extra)
-
-    def _check_param_headers(self, http: Http, agent: ConnectedAgent, message: Message) -> dict[str, str]:
-        """Check mirrored arguments; returns the headers to forward unchecked."""
-        params = as_object(message.get("params"))
-        if message["method"] != "tools/call":
-            return {}
-        owner = self._catalogue(agent).tool(str(params.get("name")))
-        if owner is None:
-            return {}
-        if not isinstance(params.get("arguments", {}), dict):
-            raise InvalidParams("arguments must be an object")
-        param_headers.check(owner, params, http.headers)
-        return param_headers.unrecognised(owner, http.headers)
+        return self._answer(http, message, agent, None, http.headers)
 
     # --- Both -------------------------------------------------------------------------------------------------------
 
@@ -360,18 +337,17 @@ class Streamable:
         message: Message,
         agent: ConnectedAgent,
         session: Session | None,
-        headers: dict[str, str],
-        extra: Mapping[str, str] | None = None,
+        http_headers: Mapping[str, str] | None = None,
     ) -> bool:
         """Handle one request and send what comes of it. Returns whether it succeeded."""
-        exchange = self._exchange(http, session, headers)
+        exchange = self._exchange(http, session)
         self._silence.watch(exchange)
         try:
-            answer, status = await self._handled(http, message, agent, session, exchange, headers, extra)
+            answer, status = await self._handled(http, message, agent, session, exchange, http_headers)
         finally:
             self._silence.forget(exchange)
         exchange.finish(answer, status)
-        return answer is not None and "result" in answer
+        return "result" in answer
 
     async def _handled(
         self,
@@ -380,52 +356,37 @@ class Streamable:
         agent: ConnectedAgent,
         session: Session | None,
         exchange: Exchange,
-        headers: dict[str, str],
-        extra: Mapping[str, str] | None = None,
-    ) -> tuple[Message | None, int]:
-        """The answer to one request, None if nobody is owed one, and its HTTP status."""
+        http_headers: Mapping[str, str] | None = None,
+    ) -> tuple[Message, int]:
+        """The answer to one request, and its HTTP status."""
         id: RequestId = message["id"]
         params = as_object(message.get("params"))
-        request = Call(
-            id,
-            message["method"],
-            params,
-            agent,
-            exchange.notify,
-            headers=extra or {},
-            pause=exchange.pause,
-            sender=http.principal,
+        call = Call(
+            id, message["method"], params, agent, exchange.notify, None, exchange.pause, http_headers, http.principal
         )
-        request.response_headers = headers
-        if session is not None:
-            request.ask = _asking(session, exchange, request)
-        answer, status = None, 200
-        with anyio.CancelScope() as scope:
-            if agent.era is Era.MODERN:
-                http.request.on_gone = scope.cancel
+        call.response_headers = headers = exchange.headers
+        try:
+            if session is not None:
+                call.ask = partial(session.ask, exchange, call)
+                session.begin(call)
+            elif agent.era is Era.MODERN:
+                http.request.on_gone = call.cancel
                 if http.request.gone:
-                    scope.cancel()
-            try:
-                if session is not None:
-                    session.begin(id, scope)
-                try:
-                    answer = jsonrpc.result(id, await self._handle(request))
-                finally:
-                    if session is not None:
-                        session.end(id)
-            except GatewayError as error:
-                answer = jsonrpc.error(id, error.code, error.message, error.data)
-                status = error.status if error.ends_exchange else _status(error.code, agent.era)
-                headers.update(error.headers)
-            except Exception:
-                log.exception("request failed", method=Clipped(request.method, 100))
-                answer = jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
-        http.request.on_gone = request.ask = None
-        if answer is None and session is not None:
-            answer = jsonrpc.error(id, REQUEST_CANCELLED, "Request cancelled")
-        return answer, status
+                    call.cancel()
+            return jsonrpc.result(id, await self._handle(call)), 200
+        except GatewayError as error:
+            headers.update(error.headers)
+            status = error.status if error.ends_exchange else _status(error.code, agent.era)
+            return jsonrpc.error(id, error.code, error.message, error.data), status
+        except Exception:
+            log.exception("request failed", method=Clipped(call.method, 100))
+            return jsonrpc.error(id, INTERNAL_ERROR, "Internal error"), 200
+        finally:
+            http.request.on_gone = call.ask = None
+            if session is not None:
+                session.end(call)
 
-    def _exchange(self, http: Http, session: Session | None, headers: dict[str, str]) -> Exchange:
+    def _exchange(self, http: Http, session: Session | None) -> Exchange:
         streams = http.accepts(EVENTS)
         channel, prime = None, False
         if session is not None and streams:
@@ -435,7 +396,7 @@ class Streamable:
         return Exchange(
             http.request,
             self._silence,
-            headers,
+            {"mcp-session-id": session.agent.id} if session is not None else {},
             streams=streams,
             channel=channel,
             prime=prime,
@@ -454,16 +415,6 @@ def _status(code: int, era: Era) -> int:
 def _primes(agent: ConnectedAgent) -> bool:
     """Whether its client knows events without a message; older ones take them for broken JSON."""
     return agent.version >= PRIMING_VERSION
-
-
-def _asking(session: Session, exchange: Exchange, request: Call) -> Ask:
-    """Asks on the request's own stream, or on the standing one if its client wants none."""
-
-    async def ask(method: str, params: dict[str, Any] | None) -> dict[str, Any]:
-        write = exchange.write if exchange.streams else session.write
-        return await session.asks.ask(write, method, params, request)
-
-    return ask
 
 
 def _session_header(agent: ConnectedAgent) -> dict[str, str]:

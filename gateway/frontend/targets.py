@@ -5,15 +5,26 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import msgspec
+
+from gateway import jsonrpc
 from gateway.bridge.tasks import FAMILY
 from gateway.call import Call, string
 from gateway.catalogue.catalogue import Owner
 from gateway.catalogue.completion import permitted
 from gateway.catalogue.intake import Kind
-from gateway.errors import InvalidParams, MethodNotFound, UnknownPrompt, UnknownTool, UpstreamUnavailable
+from gateway.errors import (
+    InvalidParams,
+    MethodNotFound,
+    UnknownPrompt,
+    UnknownTool,
+    UpstreamOversized,
+    UpstreamProtocolError,
+    UpstreamUnavailable,
+)
+from gateway.frontend import param_headers
 from gateway.frontend.extensions import Extensions, family_of
 from gateway.frontend.lookup import Lookup, unknown_resource
-from gateway.frontend.param_headers import mirrored
 from gateway.jsonrpc import as_object
 from gateway.upstream.upstream import Upstream
 
@@ -95,8 +106,20 @@ class Targets:
         if call.method == "completion/complete" and target.kind == "resources" and target.owner is not None:
             result = self._permitted(call, target.owner, result)
         if call.agent.view is None:
-            self._lookup.relink(result, target.upstream)
+            self._relink(result, target.upstream)
         return result
+
+    def _relink(self, result: dict[str, Any], upstream: str) -> None:
+        """
+        Raises:
+            UpstreamOversized, UpstreamProtocolError: it has to be looked into, and cannot be.
+        """
+        try:
+            self._lookup.relink(result, upstream)
+        except jsonrpc.TooManyValues:
+            raise UpstreamOversized(upstream, jsonrpc.MAX_VALUES, "values") from None
+        except ValueError as error:
+            raise UpstreamProtocolError(upstream, f"an answer of which {error}") from None
 
     # --- By method ----------------------------------------------------------------------------------------------------
 
@@ -108,9 +131,7 @@ class Targets:
         return self._target_of(call, owner)
 
     def _target_of(self, call: Call, owner: Owner) -> Target:
-        headers = mirrored(owner, call.params)
-        if headers:
-            call.headers = {**call.headers, **headers}
+        call.headers = param_headers.of_call(owner, call.params, call.http_headers)
         target = Target(owner.upstream, {**call.params, "name": owner.original}, "tools", owner, owner.original)
         if "task" in call.params and not self._extensions.makes_tasks(call.agent, self.upstream(target)):
             del target.params["task"]  # nobody could ever ask for its result
@@ -162,6 +183,6 @@ def _tool_name(call: Call) -> str:
         InvalidParams: there is none, or its arguments are none.
     """
     arguments = call.params.get("arguments")
-    if arguments is not None and not isinstance(arguments, dict):
+    if arguments is not None and not isinstance(arguments, dict | msgspec.Raw):
         raise InvalidParams("arguments must be an object")
     return string(call.params, "name")

@@ -176,7 +176,7 @@ class CallReply:
 
     def _on_json(self, body: bytes) -> None:
         try:
-            message = jsonrpc.loads(body)
+            message = jsonrpc.loads_answer(body)
         except jsonrpc.TooManyValues:
             self._call.fail(UpstreamOversized(self._upstream, jsonrpc.MAX_VALUES, "values"))
             return
@@ -211,7 +211,7 @@ class CallReply:
         if self._dispatcher.drops(data):
             return
         try:
-            message = jsonrpc.loads(data)
+            message = jsonrpc.loads_answer(data)
         except jsonrpc.TooManyValues:
             raise
         except ValueError:

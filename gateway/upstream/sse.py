@@ -175,7 +175,7 @@ class _Stream:
             if self._dispatcher.drops(event.data):
                 return
             try:
-                message = jsonrpc.loads(event.data)
+                message = jsonrpc.loads_answer(event.data)
             except ValueError:
                 self._dispatcher.on_noise("an event that is not JSON")
                 return

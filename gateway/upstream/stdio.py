@@ -93,7 +93,7 @@ class StdioDispatcher(CallTable):
         if self.drops(line):
             return
         try:
-            message = jsonrpc.loads(line)
+            message = jsonrpc.loads_answer(line)
         except ValueError as error:
             failure: GatewayError = UpstreamProtocolError(self.upstream, "a line that is not JSON")
             if isinstance(error, jsonrpc.TooManyValues):

@@ -17,7 +17,15 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from gateway import jsonrpc
-from gateway.errors import AgentGone, GatewayError, UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
+from gateway.errors import (
+    AgentGone,
+    GatewayError,
+    UpstreamError,
+    UpstreamLost,
+    UpstreamOversized,
+    UpstreamProtocolError,
+    UpstreamTimeout,
+)
 from gateway.harmless import LONGEST_SECRET
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR, INVALID_REQUEST, META_SUBSCRIPTION_ID, Era
@@ -273,7 +281,13 @@ class CallTable(ABC):
 
     def _settle(self, call: Pending, body: Message) -> None:
         if isinstance(result := jsonrpc.mended(body.get("result")), dict):
-            call.succeed(cast("dict[str, Any]", result))
+            given = cast("dict[str, Any]", result)
+            try:
+                call.succeed(given if call.call is not None else jsonrpc.opened(given))
+            except jsonrpc.TooManyValues:
+                call.fail(UpstreamOversized(self.upstream, jsonrpc.MAX_VALUES, "values"))
+            except ValueError as error:
+                self._garbage(f"an answer of which {error}", call)
         elif isinstance(error := body.get("error"), dict):
             call.fail(_upstream_error(cast("dict[str, Any]", error)))
         else:

@@ -41,6 +41,12 @@ def enter(tmp_path: Path) -> Enter:
     return enter
 
 
+async def found(entry: Entry, headers: dict[str, str], address: str) -> Principal:
+    """Who sent them, at once or later."""
+    principal = entry.authenticate(headers, address)
+    return principal if isinstance(principal, Principal) else await principal
+
+
 async def test_what_is_said_of_an_authorization_server_counts(enter: Enter) -> None:
     said = {
         "resource": RESOURCE,
@@ -57,8 +63,8 @@ async def test_what_is_said_of_an_authorization_server_counts(enter: Enter) -> N
         tg.start_soon(entry.run)
         claims = {"aud": "api://gateway", "email": "a@example.com", "roles": ["dev"], "department": "engineering"}
         token = issuer.token(scope="mcp:call read", **claims)
-        principal = await entry.authenticate({"authorization": f"Bearer {token}"}, "192.0.2.1")
-        nobody = await entry.authenticate({"authorization": f"Bearer {issuer.token(scope='read')}"}, "192.0.2.1")
+        principal = await found(entry, {"authorization": f"Bearer {token}"}, "192.0.2.1")
+        nobody = await found(entry, {"authorization": f"Bearer {issuer.token(scope='read')}"}, "192.0.2.1")
         assert (principal.owner, principal.groups) == ("a@example.com", {"dev"})
         assert (principal.scopes, principal.upstreams) == ({"write", "admin"}, {"github"})
         assert (nobody.scopes, nobody.upstreams) == (set(), set())

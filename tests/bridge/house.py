@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import anyio
 
+from gateway import jsonrpc
 from gateway.app import Gateway
 from gateway.call import Call
 from gateway.config.loader import load
@@ -53,7 +54,7 @@ class Somebody:
         ask = self._answer if self.version == HANDSHAKE else None
         request = Call(next(_ids), method, params, agent, self._hear, ask)
         with anyio.fail_after(SECONDS):
-            return await self.gateway.handle(request)
+            return jsonrpc.opened(await self.gateway.handle(request))
 
     async def call(self, tool: str, arguments: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         return await self.send("tools/call", name=tool, arguments=arguments or {}, **more)

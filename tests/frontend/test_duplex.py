@@ -37,6 +37,15 @@ class Wired:
         self.heard.append((method, params))
 
     async def handle(self, request: Call) -> dict[str, Any]:
+        request.begin()
+        try:
+            return await self._handle(request)
+        except anyio.get_cancelled_exc_class():
+            if (reason := request.interruption()) is None:
+                raise
+            raise reason from None
+
+    async def _handle(self, request: Call) -> dict[str, Any]:
         self.handled.append(request)
         match request.method:
             case "wait":

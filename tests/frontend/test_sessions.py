@@ -3,6 +3,7 @@
 import anyio
 import pytest
 
+from gateway.call import Call
 from gateway.errors import InvalidRequest, SessionNotFound, TooManySessions
 from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.places import Places
@@ -64,6 +65,10 @@ async def test_ids_are_long_and_never_the_same() -> None:
     assert min(map(len, ids)) >= 22
 
 
+def call(id: int | str = 1) -> Call:
+    return Call(id, "tools/call", {}, session().agent, lambda method, params: None)
+
+
 async def test_there_is_a_cap_for_all_and_one_for_each() -> None:
     book = Book(cap=3, cap_each=2)
     for principal in (ALICE, ALICE, BOB):
@@ -84,13 +89,12 @@ async def test_a_closed_session_is_gone_and_told_of_once() -> None:
     one, stream = session(), Stream()
     book.sessions.add(one)
     one.streams.standing.attach(stream, prime=False)
-    scope = anyio.CancelScope()
-    one.begin(1, scope)
+    one.begin(under_way := call())
     for _ in range(2):
         await book.sessions.close(one)
     assert book.closed == [one.agent.id]
     assert stream.ended
-    assert scope.cancel_called
+    assert under_way.is_cancelled
     with pytest.raises(SessionNotFound):
         book.sessions.get(one.agent.id, ALICE, None)
     book.sessions.add(session())
@@ -110,36 +114,40 @@ async def test_only_idle_sessions_are_swept() -> None:
     book = Book(idle=0.05)
     idle, streaming, calling = session(), session(), session()
     streaming.streams.standing.attach(stream := Stream(), prime=False)
-    calling.begin(1, anyio.CancelScope())
+    calling.begin(under_way := call())
     for one in (idle, streaming, calling):
         book.sessions.add(one)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(book.sessions.sweep)
         await wait_until(lambda: book.closed == [idle.agent.id])
         streaming.streams.standing.detach(stream)
-        calling.end(1)
+        calling.end(under_way)
         await wait_until(lambda: len(book.closed) == 3)
         tasks.cancel_scope.cancel()
 
 
 async def test_a_request_id_is_in_use_until_its_request_ends() -> None:
     one = session()
-    one.begin(1, anyio.CancelScope())
-    one.begin("1", anyio.CancelScope())
+    one.begin(first := call())
+    one.begin(call("1"))
+    second = call()
     with pytest.raises(InvalidRequest):
-        one.begin(1, anyio.CancelScope())
-    one.end(1)
-    one.begin(1, anyio.CancelScope())
+        one.begin(second)
+    one.end(second)
+    with pytest.raises(InvalidRequest):
+        one.begin(call())
+    one.end(first)
+    one.begin(call())
 
 
 async def test_only_the_request_named_is_cancelled() -> None:
     one = session()
-    named, other = anyio.CancelScope(), anyio.CancelScope()
-    one.begin(1, named)
-    one.begin("1", other)
+    named, other = call(), call("1")
+    one.begin(named)
+    one.begin(other)
     others: list[object] = [None, 2, [], {}, True, 1.5]
     for id in others:
         one.cancel(id)
-    assert (named.cancel_called, other.cancel_called) == (False, False)
+    assert (named.is_cancelled, other.is_cancelled) == (False, False)
     one.cancel(1)
-    assert (named.cancel_called, other.cancel_called) == (True, False)
+    assert (named.is_cancelled, other.is_cancelled) == (True, False)

@@ -14,6 +14,7 @@ from anyio.abc import ByteStream, SocketAttribute, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSListener
 
+from gateway import jsonrpc
 from gateway.call import Asker, Call
 from gateway.config.models import ServerConfig
 from gateway.errors import MethodNotFound, UpstreamTimeout
@@ -67,7 +68,7 @@ async def ask(
     own = {**params, "_meta": {"progressToken": "p"}} if progress else params
     call = Call(1, method, own, agent or nobody(), hear)
     call.asker = asker
-    return await attempt(upstream, call, params)
+    return jsonrpc.opened(await attempt(upstream, call, params))
 
 
 class Heard(Call):
@@ -94,7 +95,7 @@ async def exchange(
     call = Heard(1, method, {"_meta": {"progressToken": "p"}} if progress else {}, nobody(), hear)
     pending = table.send(call, method, params, timeout, max_timeout, spent, {})
     try:
-        return await pending.future
+        return jsonrpc.opened(await pending.future)
     except (asyncio.CancelledError, UpstreamTimeout):
         table.withdraw(pending)
         raise
