@@ -68,6 +68,7 @@ class Call:
         "headers",
         "http_headers",
         "id",
+        "is_cancelled",
         "lease",
         "method",
         "notify",
@@ -128,6 +129,8 @@ class Call:
         self.lease: Lease | None = None
         self.task: asyncio.Task[Any] | None = None
         """The task that answers it."""
+        self.is_cancelled = False
+        """Whether its agent no longer waits for it."""
         self._interrupted: GatewayError | None = None
 
     @property
@@ -202,6 +205,7 @@ class Call:
         """End it where it stands, with that answer. If nobody is at work on it yet, it is not begun."""
         if self._interrupted is None:
             self._interrupted = reason
+            self.is_cancelled = isinstance(reason, RequestCancelled)
             if self.task is not None:
                 self.task.cancel()
 
@@ -209,26 +213,27 @@ class Call:
         """Nobody waits for it any more."""
         self.interrupt(RequestCancelled())
 
-    @property
-    def is_cancelled(self) -> bool:
-        """Whether its agent no longer waits for it."""
-        return isinstance(self._interrupted, RequestCancelled)
-
     def begin(self) -> None:
         """This task answers it.
 
         Raises:
             GatewayError: it was interrupted already.
         """
-        if self._interrupted is not None:
-            raise self._interrupted
         self.task = asyncio.current_task()
+        if self._interrupted is not None:
+            raise self._take_interruption()
 
     def interruption(self) -> GatewayError | None:
         """Why it was cancelled, if that was an `interrupt` and nothing else. Asked once."""
         if self._interrupted is None or self.task is None or self.task.uncancel() > 0:
             return None
-        return self._interrupted
+        return self._take_interruption()
+
+    def _take_interruption(self) -> GatewayError:
+        """An error that is raised refers to this call, which must not refer back."""
+        assert self._interrupted is not None
+        interruption, self._interrupted = self._interrupted, None
+        return interruption
 
 
 Answerer = Callable[[Call], Awaitable[dict[str, Any]]]

@@ -136,12 +136,14 @@ def loads_request(data: bytes) -> Any:
 
 
 def _small(data: bytes) -> Any:
+    if data.startswith(b'"') and b"\\" not in data:
+        return data[1:-1].decode()
     return False if data == b"false" else loads(data)
 
 
 def _passed_on(name: str, raw: msgspec.Raw) -> Any:
     data = bytes(raw)
-    return raw if name == "arguments" and data.startswith(b"{") else loads(data)
+    return raw if name == "arguments" and data.startswith(b"{") else _small(data)
 
 
 def _is_one_line(data: bytes) -> bool:
@@ -282,7 +284,7 @@ def mended(value: object) -> object:
 
 def as_object(value: object) -> dict[str, Any]:
     """`value` if it is a JSON object, else an empty one."""
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
 def is_id(value: object) -> TypeGuard[RequestId]:

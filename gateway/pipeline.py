@@ -87,7 +87,10 @@ class Pipeline:
             if interruption is None:
                 raise  # the agent has gone, and is owed nothing
             call.outcome, call.code = interruption.outcome, interruption.code
-            raise interruption from None
+            try:
+                raise interruption from None
+            finally:
+                del interruption  # which refers to this frame
         except Exception:
             call.outcome = "error"
             raise
@@ -119,7 +122,10 @@ class Pipeline:
                 if result.get("resultType") == "input_required":
                     result = await self._bridge.on_result(call, upstream, target.params, result, attempt)
         except UpstreamError as error:
-            result = self._bridge.on_error(call, upstream.name, error)
+            instead = self._bridge.on_error(call, upstream.name, error)
+            if instead is None:
+                raise
+            result = instead
         finally:
             upstream.leave(call)
         return self._targets.finish(call, target, result)

@@ -46,6 +46,9 @@ class Principal:
     leeway: float = field(default=0.0, compare=False)
     """How many seconds longer the credential is accepted, because clocks differ."""
 
+    def __hash__(self) -> int:
+        return hash(self.id)  # it is looked up several times a request
+
     @property
     def root_id(self) -> str:
         """The id of the principal it descends from, or its own."""
@@ -127,7 +130,8 @@ QUESTIONS: Final = {"sampling/createMessage": "sampling", "elicitation/create": 
 
 def is_askable(agent: Agent) -> bool:
     """Whether a server may ask it anything."""
-    return any(agent.capabilities.get(capability) is not None for capability in QUESTIONS.values())
+    declared = agent.capabilities
+    return bool(declared) and any(declared.get(capability) is not None for capability in QUESTIONS.values())
 
 
 Notify = Callable[[str, dict[str, Any] | None], None]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from gateway.access.rate_limit import Decision, Limit, Limiter, headers
 from gateway.errors import RateLimited
@@ -24,6 +25,9 @@ class UpstreamLimits:
 
     def of_tool(self, name: str) -> Limit | None:
         return next((limit for glob, limit in self.tools.items() if fnmatchcase(name, glob)), None)
+
+
+_limit = lru_cache(maxsize=1024)(Limit)
 
 
 class Limits:
@@ -58,9 +62,11 @@ class Limits:
         for id, given in ((principal.id, principal.rate_limit_rpm), *reversed(principal.ancestors)):
             rpm = self._default.rpm if given is None else given
             if rpm >= 0:
-                limit = Limit(rpm, self._default.burst)
+                limit = _limit(rpm, self._default.burst)
                 decisions.append(self._consume("principal", f"principal:{id}", limit, f"of {rpm} a minute"))
-        return headers(min(decisions, key=lambda decision: decision.remaining)) if decisions else {}
+        if len(decisions) > 1:
+            return headers(min(decisions, key=lambda decision: decision.remaining))
+        return headers(decisions[0]) if decisions else {}
 
     async def count_notification(self, principal: Principal, method: str) -> None:
         """Count what a principal says unasked like a request. A cancellation is counted and never refused: it takes

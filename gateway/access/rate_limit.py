@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 MAX_BUCKETS: Final = 100_000
@@ -106,10 +107,15 @@ class MemoryLimiter:
             bucket.give_back(limit)
 
 
+@lru_cache(maxsize=256)
+def _policy(limit: Limit) -> str:
+    window = math.ceil(limit.capacity / limit.per_second)
+    return f'"default";q={limit.capacity};w={window}'
+
+
 def headers(decision: Decision) -> dict[str, str]:
     """The `RateLimit` and `RateLimit-Policy` fields (draft-ietf-httpapi-ratelimit-headers)."""
-    window = math.ceil(decision.limit.capacity / decision.limit.per_second)
     return {
-        "ratelimit-policy": f'"default";q={decision.limit.capacity};w={window}',
+        "ratelimit-policy": _policy(decision.limit),
         "ratelimit": f'"default";r={decision.remaining};t={math.ceil(decision.reset)}',
     }

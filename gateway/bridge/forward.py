@@ -88,11 +88,10 @@ class Bridge:
             result["requestState"] = self._seal.seal({"state": result["requestState"]}, call, upstream.name)
         return result
 
-    def on_error(self, call: Call, upstream: str, error: UpstreamError) -> dict[str, Any]:
-        """An upstream's error as the agent's era has it: an error, or a result.
+    def on_error(self, call: Call, upstream: str, error: UpstreamError) -> dict[str, Any] | None:
+        """An upstream's error as the agent's era has it: the error, changed in place, or a result instead of it.
 
         Raises:
-            UpstreamError: the error.
             UpstreamAsked: the agent cannot be asked what the error asks.
         """
         if call.agent.era is Era.MODERN:
@@ -100,7 +99,7 @@ class Bridge:
                 error.code = INVALID_PARAMS  # the modern era has no code of its own for it, and forbids the old one
             if error.code == URL_ELICITATION_REQUIRED:  # nor for this, which was an error and is a result now
                 return _url_questions(call, upstream, error)
-        raise error
+        return None
 
 
 def _check_questions(call: Call, upstream: str, result: dict[str, Any]) -> None:

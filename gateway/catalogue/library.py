@@ -163,6 +163,8 @@ class Library:
         self._is_unowned = False
         """Whether it is to be found out anew whose each URI is."""
         self._seen: dict[tuple[Sight, Selection], tuple[Part, ...]] = {}
+        self._latest_of: dict[int, tuple[Sight, Catalogue]] = {}
+        """What somebody's `id` saw last."""
 
     @property
     def ownership(self) -> Ownership:
@@ -188,7 +190,7 @@ class Library:
     def view(self, view: View, sight: Sight, selection: Selection = ()) -> Catalogue:
         """The catalogue of somebody of that sight; an empty one where there is no such view, or no longer."""
         if view is None:
-            return self._join(self._parts(sight, selection))
+            return self._latest(sight) if not selection else self._join(self._parts(sight, selection))
         part = self._own_part(view, selection)
         return self._restricted(part, sight).catalogue if part is not None and self.sees(view, sight) else NOTHING
 
@@ -312,6 +314,7 @@ class Library:
         self._is_unowned = True
         self._replaced = {}
         self._joined.clear()
+        self._latest_of.clear()
         self._joined_items = 0
         _at_once(self._rebuild(stale))
         self._made.clear()
@@ -399,12 +402,25 @@ class Library:
                 self._replaced.setdefault(None, {})[each] = was_merged, is_merged
                 self._replaced.setdefault(name, {})[each] = was_own, is_own
         self._seen.clear()
+        self._latest_of.clear()
         if ownership is not self._ownership:
             self._joined.clear()
             self._joined_items = 0
         for parts in [parts for parts in self._joined if not gone.isdisjoint(parts)]:
             self._joined_items -= self._joined.pop(parts).size
         self._ownership, self._is_unowned = ownership, False
+
+    def _latest(self, sight: Sight) -> Catalogue:
+        """The merged catalogue of somebody who declares nothing unusual, as nearly always. Who comes again brings the
+        same object, and what it sees need not be compared."""
+        known = self._latest_of.get(id(sight))
+        if known is not None and known[0] is sight:
+            return known[1]
+        catalogue = self._join(self._parts(sight, ()))
+        if len(self._latest_of) >= MAX_SIGHTS:
+            self._latest_of.clear()
+        self._latest_of[id(sight)] = sight, catalogue
+        return catalogue
 
     def _join(self, parts: tuple[Part, ...]) -> Catalogue:
         if not parts:

@@ -27,7 +27,7 @@ def of_call(tool: Owner, params: dict[str, Any], headers: Mapping[str, str] | No
     Raises:
         HeaderMismatch: a header is missing, or is not what the argument says.
     """
-    if _declared(tool) is None and not any(name.startswith(PREFIX) for name in headers or ()):
+    if _declared(tool) is None and (not headers or PREFIX not in "\n".join(headers)):
         return NO_HEADERS
     jsonrpc.opened(params)
     given: dict[str, str] = {}

@@ -281,7 +281,7 @@ class Server:
 def _is_one_of_many(agent: Agent) -> bool:
     """Whether somebody else might be answered differently: with authentication, what one principal may use says nothing
     of another's, even if no rule and no credential tells them apart yet."""
-    return agent.opener != ANONYMOUS
+    return agent.opener.id != ANONYMOUS.id
 
 
 def _absence(away: Sequence[Upstream]) -> str | None:

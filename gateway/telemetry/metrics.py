@@ -38,6 +38,7 @@ class Metrics:
         self._limits = Counter(
             "mcp_gateway_limit_decisions", "Decisions of rate limits.", ("limit", "decision"), registry=self._registry
         )
+        self._limit_cells: dict[tuple[str, bool], Counter] = {}
         self._changes = Counter(
             "mcp_gateway_definition_changes",
             "Unapproved changes of pinned definitions, when first seen.",
@@ -65,7 +66,11 @@ class Metrics:
         self._reloads.labels("applied" if usable else "refused").inc()
 
     def limit_decided(self, limit: str, allowed: bool) -> None:
-        self._limits.labels(limit, "allowed" if allowed else "refused").inc()
+        cell = self._limit_cells.get((limit, allowed))
+        if cell is None:
+            cell = self._limits.labels(limit, "allowed" if allowed else "refused")
+            self._limit_cells[limit, allowed] = cell
+        cell.inc()
 
     def definition_changed(self, upstream: str, what: str) -> None:
         self._changes.labels(upstream, what).inc()

@@ -214,7 +214,7 @@ class Pending:
             self.future.cancel()
         elif not self.future.cancelled():
             self.future.exception()
-        self.call = self.asker = self.on_notification = self.on_pause = None
+        self.call = self.asker = self.on_notification = self.on_pause = self.reply = None
 
     def succeed(self, result: dict[str, Any]) -> None:
         if not self.future.done():

@@ -11,7 +11,7 @@ from typing import Any, Final
 import anyio
 import mcp_types as types
 from mcp.client.session import ClientSession
-from mcp.shared.inbound import MCP_NAME_HEADER, encode_header_value
+from mcp.shared.inbound import MCP_NAME_HEADER, NAME_BEARING_METHODS, encode_header_value
 from pydantic import ValidationError
 
 from gateway import __version__
@@ -36,8 +36,11 @@ from gateway.upstream.introduction import repaired
 from gateway.upstream.revisions import next_offer, supported_of
 from gateway.upstream.table import CallTable
 
-_NAMED_BY = dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId")
-"""Methods of extensions whose `Mcp-Name` the SDK does not know → the parameter it repeats (SEP-2663)."""
+_UNKNOWN_TO_SDK: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
+"""Methods of extensions whose `Mcp-Name` the SDK does not know (SEP-2663)."""
+_NAMED_BY: Final = {**NAME_BEARING_METHODS, **dict.fromkeys(_UNKNOWN_TO_SDK, "taskId")}
+"""Method → the parameter that `Mcp-Name` repeats."""
+MAX_STAMPS: Final = 4096
 
 _NOT_THAT_ERA: Final = frozenset({UNSUPPORTED_VERSION, METHOD_NOT_FOUND, INVALID_PARAMS, HEADER_MISMATCH})
 """How those that know the modern era alone may refuse `initialize`."""
@@ -66,6 +69,8 @@ class Session(ClientSession):
         self.connection = dispatcher
         self.capabilities = dict(capabilities)
         self.era = Era.HANDSHAKE
+        self._stamps: dict[tuple[str, str | None], tuple[dict[str, Any], dict[str, str], bool]] = {}
+        """What the envelope of a request is made of, by method and by what it names."""
 
     async def negotiate(self, timeout: float, *, probe: bool = True, only: Era | None = None) -> Negotiated:
         """Agree on a revision: `server/discover` first, unless `probe` is off, then `initialize`.
@@ -134,7 +139,9 @@ class Session(ClientSession):
         if self.era is Era.MODERN:
             options: CallOptions = {}
             params = self._stamped(method, params, options, call.agent.capabilities)
-            headers = {**(options.get("headers") or {}), **call.headers}
+            headers = options.get("headers") or {}
+            if call.headers:
+                headers = {**headers, **call.headers}
             if call.agent.log_level is not None:
                 params["_meta"][META_LOG_LEVEL] = call.agent.log_level
         return self.connection.send(call, method, params, timeout, max_timeout, spent, headers)
@@ -143,13 +150,32 @@ class Session(ClientSession):
         self, method: str, params: Mapping[str, Any], options: CallOptions, capabilities: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The parameters as the modern era wants them; its headers go into `options`."""
-        data: dict[str, Any] = {"method": method, "params": {**params, "_meta": {**as_object(params.get("_meta"))}}}
+        name = params.get(_NAMED_BY.get(method, ""))
+        key = method, name if isinstance(name, str) else None
+        stamp = self._stamps.get(key)
+        if stamp is None:
+            stamp = self._stamp_of(method, params)
+            if len(self._stamps) >= MAX_STAMPS:
+                self._stamps.clear()
+            self._stamps[key] = stamp
+        meta, headers, is_cancelled = stamp
+        options["headers"] = headers
+        if not is_cancelled:
+            options["cancel_on_abandon"] = False
+        own = {**as_object(params.get("_meta")), **meta, META_CLIENT_CAPABILITIES: capabilities}
+        return {**params, "_meta": own}
+
+    def _stamp_of(self, method: str, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str], bool]:
+        """What the SDK makes of it: what goes into `_meta`, the headers, and whether a cancellation is told. It depends
+        on the method and on what is named, and on nothing else."""
+        named = _NAMED_BY.get(method, "")
+        data: dict[str, Any] = {"method": method, "params": {named: params[named]} if named in params else {}}
+        options: CallOptions = {}
         self._stamp(data, options)
-        stamped: dict[str, Any] = data["params"]
-        stamped["_meta"][META_CLIENT_CAPABILITIES] = capabilities
-        if method in _NAMED_BY and isinstance(name := params.get(_NAMED_BY[method]), str):
-            options.setdefault("headers", {})[MCP_NAME_HEADER] = encode_header_value(name)
-        return stamped
+        headers = {**(options.get("headers") or {})}
+        if method in _UNKNOWN_TO_SDK and isinstance(name := params.get(named), str):
+            headers[MCP_NAME_HEADER] = encode_header_value(name)
+        return data["params"].get("_meta", {}), headers, options.get("cancel_on_abandon", True)
 
     # --- Negotiation ------------------------------------------------------------------------------------------------
 

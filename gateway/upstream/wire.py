@@ -133,6 +133,10 @@ class Wire(asyncio.Protocol):
             self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._lost(exc)
+        del self._parser  # which knows us
+
+    def _lost(self, exc: Exception | None) -> None:
         self._closed = True
         self._keeper.forget(self)
         if exc is None and not self._in_head and self._until_close():

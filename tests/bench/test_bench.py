@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import orjson
 import pytest
 
-from tests.bench import guard
+from tests.bench import cycles, guard
 from tests.bench.answers import answering, tools
 from tests.bench.load import Measured, Work, Wrong
 from tests.bench.report import chart, page
@@ -68,3 +68,9 @@ def test_the_guard_bears_a_third_more_than_what_is_committed(
     guard.COMMITTED.write_text(json.dumps({"modern": 2.0, "handshake": 2.0}))
     monkeypatch.setattr(guard, "measured", lambda: {"modern": 2.0, "handshake": now})
     assert guard.guard() is holds
+
+
+@pytest.mark.parametrize("kind", list(cycles.KINDS))
+def test_no_call_leaves_work_to_the_garbage_collector(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A full collection of a large heap takes a hundred milliseconds, in which nobody is served."""
+    assert cycles.measure([kind], 20, 20), capsys.readouterr().out

@@ -56,7 +56,10 @@ async def crossed(bridge: Bridge, call: Call, told: Told) -> dict[str, Any]:
         result = await told.attempt(upstream, call, call.params)
         return await bridge.on_result(call, upstream, call.params, result, told.attempt)
     except UpstreamError as error:
-        return bridge.on_error(call, told.name, error)
+        instead = bridge.on_error(call, told.name, error)
+        if instead is None:
+            raise
+        return instead
 
 
 async def carry(
