@@ -13,9 +13,10 @@ from anyio.abc import TaskGroup
 from gateway import sdk
 from gateway.access import configured
 from gateway.access.admission import Admission
-from gateway.access.entry import Entry
+from gateway.access.entry import Authenticators
 from gateway.access.in_flight import InFlight
 from gateway.access.limits import Limits
+from gateway.access.places import SessionQuota
 from gateway.access.policy import Policy
 from gateway.access.proxies import TrustedProxies
 from gateway.access.rate_limit import MemoryLimiter
@@ -24,39 +25,38 @@ from gateway.bridge.parking import Parking
 from gateway.bridge.state import StateSeal
 from gateway.bridge.tasks import TaskHandles
 from gateway.call import Call
-from gateway.catalogue.keeper import SnapshotKeeper, fingerprint
-from gateway.catalogue.library import Library
+from gateway.catalogue.keeper import SnapshotWriter, fingerprint
+from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.owners_keeper import OwnersKeeper
 from gateway.catalogue.pinning import Pinning
 from gateway.config.models import Config, ServerConfig
 from gateway.config.reload import Current, Reloader
 from gateway.config.settings import is_loopback
 from gateway.errors import ConfigError, GatewayError, InsufficientScope
-from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.backlog import backlogs_of
 from gateway.frontend.connections import bounds_of
-from gateway.frontend.drain import LAST_WORD_SECONDS, Drain
 from gateway.frontend.guard import Guard
 from gateway.frontend.http import HttpFront
 from gateway.frontend.listener import Listener
 from gateway.frontend.overload import Overload
-from gateway.frontend.places import Places
 from gateway.frontend.rest import Rest, fail, metrics_app, rest_app
-from gateway.frontend.server import Server
 from gateway.frontend.sessions import Sessions
 from gateway.frontend.sse import LegacySse
 from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
 from gateway.frontend.tls import ServerTls
 from gateway.pipeline import Pipeline
+from gateway.server.agents import ConnectedAgent
+from gateway.server.drain import LAST_WORD_SECONDS, Drain
+from gateway.server.methods import Server
 from gateway.signals import asked_to_stop
 from gateway.store import owners, pins, secret
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.requests import RequestLog
-from gateway.upstream.fleet import Fleet
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.listing import Listing
+from gateway.upstream.manager import UpstreamManager
 from gateway.upstream.upstream import Upstream
 
 log = structlog.stdlib.get_logger("gateway")
@@ -87,11 +87,13 @@ class Gateway:
         self.current = Current(config)
         self._only = only
         self._remembers = remembers
-        self._entry: Entry | None = None
+        self._entry: Authenticators | None = None
         self._draining = False
         self._guardian = Guardian()
-        self._fleet = Fleet(self._make_upstream, _is_same_server, self._inform_server, self._brief)
-        self.upstreams = self._fleet.serving
+        self._manager = UpstreamManager(
+            self._make_upstream, _is_same_server, self._inform_server, self._restore_subscriptions
+        )
+        self.upstreams = self._manager.serving
         self._access_log = logs.AccessLog()
         requests = RequestLog(self._access_log.write)
         self.metrics = Metrics(lambda: [each.health() for each in list(self.upstreams.values())], requests)
@@ -100,13 +102,13 @@ class Gateway:
         self._limits = Limits(MemoryLimiter(), *configured.limits(config), self.metrics.limit_decided)
         self._pinning = Pinning(config.enabled, settings.state_dir / pins.NAME, self.metrics)
         self._owners = OwnersKeeper(settings.state_dir / owners.NAME, config.path, config.enabled)
-        self.library = Library(config.enabled, config.prefix, self._pinning, self._owners.owners)
+        self.library = CatalogueViews(config.enabled, config.prefix, self._pinning, self._owners.owners)
         keys = settings.state_keys or [secret.load(settings.state_dir / "state.key")]
         seal = StateSeal(keys)
         self._parking = Parking(seal)
-        self._places = Places(settings.max_sessions, settings.max_sessions_per_principal)
+        self._places = SessionQuota(settings.max_sessions, settings.max_sessions_per_principal)
         self.metrics.watch("sessions", "Sessions and streams that are open.", lambda: self._places.total)
-        self._snapshots = SnapshotKeeper(settings.state_dir / "catalogue.json", self.upstreams)
+        self._snapshots = SnapshotWriter(settings.state_dir / "catalogue.json", self.upstreams)
         self.server = Server(
             settings,
             self.policy,
@@ -117,7 +119,7 @@ class Gateway:
             self._places,
         )
         for name, server in config.enabled.items():
-            self._fleet.add(name, server, self._snapshots.listing(name, server))
+            self._manager.add(name, server, self._snapshots.listing(name, server))
             if self._snapshots.was_away(name, server):
                 self.upstreams[name].settled.set()
         listings = [(name, upstream.listing) for name, upstream in self.upstreams.items()]
@@ -156,7 +158,7 @@ class Gateway:
         try:
             async with anyio.create_task_group() as tg:
                 if self._reloader is not None:
-                    await tg.start(self._reloader.run, self._fleet.runs)
+                    await tg.start(self._reloader.run, self._manager.runs)
                 tg.start_soon(self._guardian.run)
                 tg.start_soon(self._run_upstreams, start)
                 tg.start_soon(self.server.run)
@@ -180,7 +182,7 @@ class Gateway:
         if start is not None:
             with anyio.move_on_after(INTRODUCTION_SECONDS):
                 await start.wait()
-        await self._fleet.run()
+        await self._manager.run()
 
     async def stdio(self) -> None:
         """Serve the one agent on stdin and stdout until it leaves or a signal ends us."""
@@ -277,12 +279,12 @@ class Gateway:
             await stop.wait()
             await self._leave(listener, sessions, sse)
 
-    def _open_entry(self, on_revoked: Callable[[frozenset[str]], None]) -> Entry:
+    def _open_entry(self, on_revoked: Callable[[frozenset[str]], None]) -> Authenticators:
         settings = self.current.config.gateway
         loopback = is_loopback(settings.host)
-        return Entry(settings, loopback=loopback, on_revoked=on_revoked, observe=self.metrics.limit_decided)
+        return Authenticators(settings, loopback=loopback, on_revoked=on_revoked, observe=self.metrics.limit_decided)
 
-    def _build_rest(self, entry: Entry) -> Rest:
+    def _build_rest(self, entry: Authenticators) -> Rest:
         return rest_app(
             self.current,
             self.upstreams,
@@ -328,10 +330,10 @@ class Gateway:
         logs.configure_for(config)
         self._limits.use(*configured.limits(config))
         self._pinning.use(config.enabled)
-        self._fleet.apply(config.enabled, config.gateway.drain_timeout)
+        self._manager.apply(config.enabled, config.gateway.drain_timeout)
 
-    async def _brief(self, upstream: Upstream) -> None:
-        await self.server.brief(upstream)
+    async def _restore_subscriptions(self, upstream: Upstream) -> None:
+        await self.server.restore_subscriptions(upstream)
 
     def _inform_server(self) -> None:
         config = self.current.config
@@ -355,7 +357,7 @@ class Gateway:
         latest = anyio.current_time() + settings.drain_timeout
         await listener.refuse()
         await self._finish()
-        await listener.hush()
+        await listener.close_idle()
         await self._drain.wait(max(0.0, latest - anyio.current_time()))  # for what was on its way until now
         sessions.shut()
         sse.shut()

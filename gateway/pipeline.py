@@ -17,17 +17,17 @@ from gateway.bridge.envelope import unwrap_params
 from gateway.bridge.forward import Bridge
 from gateway.call import Answerer, Call
 from gateway.errors import CircuitOpen, GatewayError, UpstreamError, UpstreamLost, UpstreamTimeout
-from gateway.frontend.drain import Drain
-from gateway.frontend.log_messages import LogMessages
-from gateway.frontend.lookup import Lookup
-from gateway.frontend.targets import Targets
 from gateway.protocol import Era
+from gateway.server.drain import Drain
+from gateway.server.log_messages import LogMessages
+from gateway.server.lookup import Lookup
+from gateway.server.targets import Targets
 from gateway.telemetry.requests import RequestLog
 from gateway.upstream import retry
-from gateway.upstream.calls import Dropped, Pending, Refused, RefusedError, SessionLost
 from gateway.upstream.link import Link
 from gateway.upstream.permit import UNABLE
 from gateway.upstream.private import PrivateLink
+from gateway.upstream.transport.pending import Dropped, Pending, Refused, RefusedError, SessionLost
 from gateway.upstream.upstream import Upstream
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ DEV_KEYS_FILE: Final = Path(__file__).parents[1] / "demo" / "api_keys.json"
 this machine only, and in `development` only."""
 
 
-class Entry:
+class Authenticators:
     """Who may come in. `run` must be running. Constructing it reads files, and blocks.
 
     Args:

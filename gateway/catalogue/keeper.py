@@ -30,7 +30,7 @@ def fingerprint(server: ServerConfig) -> str:
     return snapshot.fingerprint(server.model_dump(mode="json"))
 
 
-class SnapshotKeeper:
+class SnapshotWriter:
     """Constructing it reads the file, and blocks.
 
     Args:

@@ -57,7 +57,7 @@ BESIDE: Final = 100
 """The same of comparing it with its pins, which takes longer."""
 
 
-class Sight(Protocol):
+class Visibility(Protocol):
     """What somebody may see. Equal ones share catalogues, so they must be hashable by what they allow."""
 
     @property
@@ -118,7 +118,7 @@ class _Made:
     merged: Catalogue
 
 
-class Library:
+class CatalogueViews:
     """Holds the catalogues.
 
     Args:
@@ -162,8 +162,8 @@ class Library:
         """How often the configuration has changed."""
         self._is_unowned = False
         """Whether it is to be found out anew whose each URI is."""
-        self._seen: dict[tuple[Sight, Selection], tuple[Part, ...]] = {}
-        self._latest_of: dict[int, tuple[Sight, Catalogue]] = {}
+        self._seen: dict[tuple[Visibility, Selection], tuple[Part, ...]] = {}
+        self._latest_of: dict[int, tuple[Visibility, Catalogue]] = {}
         """What somebody's `id` saw last."""
 
     @property
@@ -173,11 +173,11 @@ class Library:
 
     # --- What somebody sees -------------------------------------------------------------------------------------------
 
-    def has(self, view: View, sight: Sight) -> bool:
+    def has(self, view: View, sight: Visibility) -> bool:
         """Whether there is such a view for somebody of that sight."""
         return view is None or self.sees(view, sight)
 
-    def sees(self, upstream: str, sight: Sight) -> bool:
+    def sees(self, upstream: str, sight: Visibility) -> bool:
         """Whether an upstream is there for somebody of that sight: one of which it may use nothing is not."""
         if upstream not in self._rules or not sight.sees_upstream(upstream):
             return False
@@ -187,7 +187,7 @@ class Library:
         parts = [part for part in (self._offered.get(upstream), *variants) if part is not None]
         return any(not self._restricted(part, sight).is_empty for part in parts)
 
-    def view(self, view: View, sight: Sight, selection: Selection = ()) -> Catalogue:
+    def view(self, view: View, sight: Visibility, selection: Selection = ()) -> Catalogue:
         """The catalogue of somebody of that sight; an empty one where there is no such view, or no longer."""
         if view is None:
             return self._latest(sight) if not selection else self._join(self._parts(sight, selection))
@@ -216,7 +216,7 @@ class Library:
             return None
         return changes.get((kind, owner.original)) or changes.get(("templates", str(owner.item.get("uriTemplate"))))
 
-    def held_back(self, view: View, sight: Sight, selection: Selection = ()) -> Catalogue:
+    def held_back(self, view: View, sight: Visibility, selection: Selection = ()) -> Catalogue:
         """What is not published because it is blocked and new, under the names it would have. Only for who sees
         everything: to others it might never be shown."""
         return self._held(view, selection) if sight.unrestricted else NOTHING
@@ -233,7 +233,7 @@ class Library:
         """What the names of all its tools and prompts begin with in the merged catalogue."""
         return public_prefix(upstream) + SEPARATOR if self._prefix != "none" else ""
 
-    def changes(self, view: View, sight: Sight, selection: Selection = ()) -> set[ChangeKind]:
+    def changes(self, view: View, sight: Visibility, selection: Selection = ()) -> set[ChangeKind]:
         """Which lists the last `update` changed for somebody."""
         kinds = set[ChangeKind]()
         for (name, label), (before, after) in self._replaced.get(view, {}).items():
@@ -410,7 +410,7 @@ class Library:
             self._joined_items -= self._joined.pop(parts).size
         self._ownership, self._is_unowned = ownership, False
 
-    def _latest(self, sight: Sight) -> Catalogue:
+    def _latest(self, sight: Visibility) -> Catalogue:
         """The merged catalogue of somebody who declares nothing unusual, as nearly always. Who comes again brings the
         same object, and what it sees need not be compared."""
         known = self._latest_of.get(id(sight))
@@ -461,7 +461,7 @@ class Library:
         varied = ((part, self._varied.get(_of(name, selection))) for name, part in self._merged.items())
         return (part if other is None else other[1] for part, other in varied)
 
-    def _parts(self, sight: Sight, selection: Selection) -> tuple[Part, ...]:
+    def _parts(self, sight: Visibility, selection: Selection) -> tuple[Part, ...]:
         """What the merged catalogue consists of for somebody."""
         parts = self._seen.get((sight, selection))
         if parts is None:
@@ -472,7 +472,7 @@ class Library:
             self._seen[sight, selection] = parts
         return parts
 
-    def _restricted(self, part: Part, sight: Sight) -> Part:
+    def _restricted(self, part: Part, sight: Visibility) -> Part:
         if sight.within is None:
             return part
 

@@ -79,7 +79,7 @@ def _add(name: str, values: dict[str, Any], file: Path, *, dry_run: bool, keep_s
     from gateway.cli.foreign import validate
     from gateway.cli.insertion import CannotInsert, insert
     from gateway.cli.takeover import is_own
-    from gateway.cli.withhold import Variable, Withholder
+    from gateway.cli.withhold import SecretExtractor, Variable
     from gateway.config.problems import name_fault
     from gateway.config.source import parse, read_text
 
@@ -95,7 +95,7 @@ def _add(name: str, values: dict[str, Any], file: Path, *, dry_run: bool, keep_s
         if is_own(values, own_file.port_in(data)):
             raise ConfigError("this is the gateway itself")
         if not keep_secrets:
-            values, variables = Withholder(own_file.known_variables(file)).apply(name, values)
+            values, variables = SecretExtractor(own_file.known_variables(file)).apply(name, values)
         validate(values)
     except ConfigError as error:
         fail(harmless(error.message), Exit.USAGE)

@@ -14,10 +14,10 @@ from gateway.cli.contact import Contact, contact
 from gateway.cli.memory import remembered
 from gateway.cli.waiting import waiting_for
 from gateway.config.models import Config
-from gateway.frontend.agents import ConnectedAgent
 from gateway.jsonrpc import as_object
 from gateway.protocol import HANDSHAKE_VERSIONS
 from gateway.request import ANONYMOUS, Notify
+from gateway.server.agents import ConnectedAgent
 
 
 class Visit:

@@ -54,10 +54,10 @@ class _Outcome:
 
 async def _call(config: "Config", tool: str, words: tuple[str, ...]) -> _Outcome:
     from gateway.cli.agent import awake, visiting
-    from gateway.cli.last_words import LastWords
+    from gateway.cli.last_words import StderrTail
     from gateway.cli.memory import owner
 
-    redact = LastWords().listen(config, at_least="error")
+    redact = StderrTail().listen(config, at_least="error")
     if owner(config, tool) is not None:
         config = awake(config, ())  # the call itself wakes the owner up
     else:

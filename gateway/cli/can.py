@@ -81,11 +81,11 @@ def _principals(config: "Config", who: str) -> "list[Principal]":
 
 def _upstream_of(config: "Config", what: str) -> str:
     """The owner of a public name: by the catalogue as last seen, else by the prefix of the name."""
-    from gateway.catalogue.library import Library
+    from gateway.catalogue.library import CatalogueViews
     from gateway.catalogue.naming import SEPARATOR, public_prefix
     from gateway.cli.memory import remembered
 
-    library = Library(config.enabled, config.prefix)
+    library = CatalogueViews(config.enabled, config.prefix)
     library.update(remembered(config).items())
     catalogue: Catalogue = library.whole(None)
     owner = (

@@ -115,13 +115,13 @@ def _valid(config: "Config", is_demo: bool) -> "Finding":
 async def _examine_servers(config: "Config") -> "tuple[list[Finding], dict[str, Probe], Redact]":
     from gateway.cli import blocked, examine
     from gateway.cli.findings import Finding
-    from gateway.cli.last_words import LastWords
+    from gateway.cli.last_words import StderrTail
     from gateway.cli.memory import remembered
     from gateway.cli.probe import probe
     from gateway.cli.remedies import explain
     from gateway.cli.shadows import shadows
 
-    last_words = LastWords()
+    last_words = StderrTail()
     redact = last_words.listen(config, at_least="critical")
     stdio = {name: server for name, server in config.enabled.items() if server.type == "stdio"}
     findings = [finding for name, server in stdio.items() for finding in examine.program(name, server)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.catalogue import snapshot
 from gateway.cli.findings import Finding
 from gateway.cli.listener import listener_on
-from gateway.upstream.process import Program
+from gateway.upstream.transport.process import Program
 
 if TYPE_CHECKING:
     from gateway.config.models import GatewaySettings, ServerConfig

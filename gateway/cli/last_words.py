@@ -20,7 +20,7 @@ KEPT: Final = 8
 """Lines per upstream. A traceback's last ones say it all."""
 
 
-class LastWords:
+class StderrTail:
     """Listens in on the log once `listen` was called."""
 
     def __init__(self) -> None:

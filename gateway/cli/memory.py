@@ -1,7 +1,7 @@
 """What the snapshot on disk remembers of the configured servers, for verbs that need not, or must not, ask them."""
 
 from gateway.catalogue import snapshot
-from gateway.catalogue.library import Library
+from gateway.catalogue.library import CatalogueViews
 from gateway.config.models import Config
 from gateway.upstream.listing import Listing
 
@@ -18,7 +18,7 @@ def remembered(config: Config) -> dict[str, Listing]:
 
 def owner(config: Config, tool: str) -> str | None:
     """The server that the tool of that public name was of when last seen."""
-    library = Library(config.enabled, config.prefix)
+    library = CatalogueViews(config.enabled, config.prefix)
     library.update(remembered(config).items())
     found = library.whole(None).tool(tool)
     return found.upstream if found is not None else None

@@ -60,11 +60,11 @@ def diff(config: "Config", servers: tuple[str, ...], as_json: bool) -> None:
 
 
 async def _diff(config: "Config", names: tuple[str, ...], as_json: bool) -> Exit:
-    from gateway.cli.last_words import LastWords
+    from gateway.cli.last_words import StderrTail
     from gateway.cli.pin_state import as_json as shown
     from gateway.cli.pin_state import ask, in_words
 
-    redact = LastWords().listen(config, at_least="error")
+    redact = StderrTail().listen(config, at_least="error")
     compared = await ask(config, names, _load(config))
     if as_json:
         print_json([shown(each) for each in compared])

@@ -52,7 +52,7 @@ class Probe:
         return fields
 
 
-class _Deaf:
+class NullObserver:
     """An observer who is not interested."""
 
     async def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None: ...
@@ -79,7 +79,7 @@ async def probe(servers: Mapping[str, ServerConfig]) -> dict[str, Probe]:
                 anyio.create_task_group() as probes,
             ):
                 for name, server in servers.items():
-                    upstream = Upstream(name, server, _Deaf(), guardian)
+                    upstream = Upstream(name, server, NullObserver(), guardian)
                     running.start_soon(upstream.run)
                     probes.start_soon(one, upstream)
             running.cancel_scope.cancel()

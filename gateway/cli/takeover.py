@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from gateway.cli.foreign import Foreign
-from gateway.cli.withhold import Variable, Withholder, exposed
+from gateway.cli.withhold import SecretExtractor, Variable, exposed
 from gateway.config.source import mapping
 
 _OWN_NAME: Final = re.compile(r"mcp-gateway(\.exe)?(@.*)?")
@@ -46,7 +46,7 @@ def decide(
         known: variables that are set already.
         rename: whether a name that is taken gets a number rather than being left out.
     """
-    result, withholder = Takeover(), Withholder(known)
+    result, withholder = Takeover(), SecretExtractor(known)
     for server in servers:
         name, values = server.name, server.values
         if is_own(values, port):

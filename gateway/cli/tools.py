@@ -31,9 +31,9 @@ def command(config: "Config", servers: tuple[str, ...], more: tuple[str, ...], a
 
 async def _list(config: "Config", servers: tuple[str, ...], as_json: bool) -> Exit:
     from gateway.cli.agent import awake, visiting
-    from gateway.cli.last_words import LastWords
+    from gateway.cli.last_words import StderrTail
 
-    last_words = LastWords()
+    last_words = StderrTail()
     redact = last_words.listen(config, at_least="error")
     wanted = servers or tuple(config.enabled)
     async with visiting(awake(config, wanted) if servers else config) as visit:

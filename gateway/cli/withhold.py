@@ -34,7 +34,7 @@ class Variable:
     value: str = field(default="", repr=False)
 
 
-class Withholder:
+class SecretExtractor:
     """Remembers which variable stands for which secret, over all entries of one import.
 
     Args:

@@ -34,7 +34,7 @@ class _Question:
         return upstream is None or sender.upstreams is None or upstream in sender.upstreams
 
 
-class Asks:
+class ServerRequests:
     """What one connection's or session's agent has been asked and not answered yet."""
 
     def __init__(self) -> None:

@@ -15,14 +15,14 @@ from anyio.abc import TaskGroup
 from gateway import jsonrpc
 from gateway.call import Call
 from gateway.errors import AgentCannot, GatewayError, InvalidRequest, Overloaded
-from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, declared, modern_agent
-from gateway.frontend.asks import Asks
+from gateway.frontend.asks import ServerRequests
 from gateway.frontend.backlog import Backlog, Backlogs
 from gateway.frontend.body import check_batch, check_shape, decode
 from gateway.harmless import Clipped
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR, Era
 from gateway.request import Principal
+from gateway.server.agents import ConnectedAgent, OnNotification, carries_envelope, declared, modern_agent
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -61,7 +61,7 @@ class Duplex:
         self._on_open = on_open
         self._on_notification = on_notification
         self._on_first = on_first
-        self._asks = Asks()
+        self._asks = ServerRequests()
         self._opened = False
         self._spoke = False
         self._in_flight: dict[RequestId, Call] = {}

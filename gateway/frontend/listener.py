@@ -119,7 +119,7 @@ class Listener:
                     break
                 await anyio.lowlevel.checkpoint()
 
-    async def hush(self) -> None:
+    async def close_idle(self) -> None:
         """Wait until nothing can be on its way any more, then close idle connections; the others close when they have
         been answered. So no request begins after this, but those whose headers have arrived."""
         assert self._connections is not None

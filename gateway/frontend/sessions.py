@@ -7,16 +7,16 @@ from typing import Any
 import anyio
 
 from gateway import jsonrpc
+from gateway.access.places import SessionQuota
 from gateway.call import Call
 from gateway.errors import InvalidRequest, SessionNotFound
-from gateway.frontend.agents import ConnectedAgent
-from gateway.frontend.asks import Asks
+from gateway.frontend.asks import ServerRequests
 from gateway.frontend.backlog import Backlog
 from gateway.frontend.exchange import Exchange
-from gateway.frontend.places import Places
 from gateway.frontend.streams import Streams
 from gateway.jsonrpc import Message, RequestId
 from gateway.request import Principal
+from gateway.server.agents import ConnectedAgent
 
 
 class Session:
@@ -28,7 +28,7 @@ class Session:
 
     def __init__(self, agent: ConnectedAgent, kept: Backlog | None = None) -> None:
         self.agent = agent
-        self.asks = Asks()
+        self.asks = ServerRequests()
         self.streams = Streams(kept)
         self.in_flight: dict[RequestId, Call] = {}
         self.used_at = time.monotonic()
@@ -91,7 +91,7 @@ class Sessions:
     """
 
     def __init__(
-        self, places: Places, idle_timeout: float, on_close: Callable[[ConnectedAgent], Awaitable[None]]
+        self, places: SessionQuota, idle_timeout: float, on_close: Callable[[ConnectedAgent], Awaitable[None]]
     ) -> None:
         self._places = places
         self._idle_timeout = idle_timeout

@@ -11,22 +11,22 @@ from urllib.parse import parse_qs
 import anyio
 import structlog
 
+from gateway.access.expiry import until_expiry
 from gateway.access.in_flight import InFlight
+from gateway.access.places import SessionQuota
 from gateway.config.models import GatewaySettings
 from gateway.errors import SessionNotFound
-from gateway.frontend.agents import ConnectedAgent, OnNotification
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.body import read_message
 from gateway.frontend.duplex import Duplex
 from gateway.frontend.exchange import EventStream
-from gateway.frontend.expiry import until_expiry
-from gateway.frontend.places import Places
 from gateway.frontend.silence import Silence
 from gateway.frontend.streamable import Handler, Http
 from gateway.frontend.streams import event
 from gateway.jsonrpc import Message
 from gateway.protocol import HANDSHAKE_VERSIONS
 from gateway.request import Principal
+from gateway.server.agents import ConnectedAgent, OnNotification
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -49,7 +49,7 @@ class LegacySse:
         on_open: Callable[[ConnectedAgent], None],
         on_close: Callable[[ConnectedAgent], Awaitable[None]],
         on_notification: OnNotification,
-        places: Places,
+        places: SessionQuota,
         in_flight: InFlight,
         count_notification: Callable[[Principal, str], Awaitable[None]],
         waiting: Backlogs,

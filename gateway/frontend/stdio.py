@@ -17,15 +17,15 @@ import structlog
 from gateway import jsonrpc
 from gateway.config.models import GatewaySettings
 from gateway.errors import PayloadTooLarge
-from gateway.frontend.agents import ConnectedAgent, OnNotification
 from gateway.frontend.backlog import backlogs_of
-from gateway.frontend.drain import LAST_WORD_SECONDS
 from gateway.frontend.duplex import Duplex
 from gateway.frontend.streamable import Handler
 from gateway.jsonrpc import Message
 from gateway.protocol import HANDSHAKE_VERSIONS
 from gateway.request import ANONYMOUS
-from gateway.upstream.lines import LineSplitter, Overlong
+from gateway.server.agents import ConnectedAgent, OnNotification
+from gateway.server.drain import LAST_WORD_SECONDS
+from gateway.upstream.transport.lines import LineSplitter, Overlong
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 

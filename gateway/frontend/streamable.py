@@ -16,9 +16,10 @@ from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
 from gateway.access.delegation import covers
+from gateway.access.expiry import at_expiry
 from gateway.access.in_flight import InFlight
 from gateway.call import Call
-from gateway.catalogue.library import Sight
+from gateway.catalogue.library import Visibility
 from gateway.config.models import GatewaySettings
 from gateway.errors import (
     GatewayError,
@@ -31,11 +32,9 @@ from gateway.errors import (
     StreamExists,
     UnsupportedVersion,
 )
-from gateway.frontend.agents import ConnectedAgent, OnNotification, carries_envelope, modern_agent
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.body import NO_BATCHES, check_batch, check_form, check_size, messages_of
 from gateway.frontend.exchange import EVENTS, EventStream, Exchange
-from gateway.frontend.expiry import at_expiry
 from gateway.frontend.http_head import JSON, Fields
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.sessions import Session, Sessions
@@ -53,6 +52,7 @@ from gateway.protocol import (
     Era,
 )
 from gateway.request import Principal
+from gateway.server.agents import ConnectedAgent, OnNotification, carries_envelope, modern_agent
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -79,7 +79,7 @@ class Http:
     request: HttpRequest
     principal: Principal
     view: str | None
-    sight: Sight
+    sight: Visibility
     """What the principal may see."""
 
     @property

@@ -13,15 +13,15 @@ from gateway.config.models import ServerConfig
 from gateway.errors import GatewayError, UpstreamLost, UpstreamTimeout
 from gateway.protocol import Era
 from gateway.upstream.audience import Audience
-from gateway.upstream.calls import Peer, Refused, RefusedError
 from gateway.upstream.guardian import Guardian
-from gateway.upstream.process import Program
-from gateway.upstream.stderr import StderrLog
+from gateway.upstream.transport.pending import Peer, Refused, RefusedError
+from gateway.upstream.transport.process import Program
+from gateway.upstream.transport.stderr import StderrLog
 
 if TYPE_CHECKING:
-    from gateway.upstream.http import Endpoint
     from gateway.upstream.session import Negotiated, Session
-    from gateway.upstream.table import CallTable
+    from gateway.upstream.transport.http import Endpoint
+    from gateway.upstream.transport.table import CallTable
 
 LEGACY_STATUSES: Final = frozenset({400, 404, 405, 406, 415})
 """HTTP statuses with which a server that only knows HTTP+SSE answers a POST to its stream's address."""
@@ -124,10 +124,10 @@ class Connector:
         """A dispatcher over the configured transport, closed with the stack."""
         if self._config.type == "stdio":
             return await self._open_stdio(stack)
-        from gateway.upstream.http import HttpDispatcher
+        from gateway.upstream.transport.http import HttpDispatcher
 
         if self._legacy_sse:
-            from gateway.upstream.sse import SseDispatcher
+            from gateway.upstream.transport.sse import SseDispatcher
 
             dispatcher = SseDispatcher(self.upstream, self._endpoint(), self._peer)
         else:
@@ -136,7 +136,7 @@ class Connector:
         return dispatcher
 
     async def _open_stdio(self, stack: AsyncExitStack) -> "CallTable":
-        from gateway.upstream.stdio import StdioDispatcher
+        from gateway.upstream.transport.stdio import StdioDispatcher
 
         config = self._config
         dispatcher = StdioDispatcher(self.upstream, self._peer, self._stderr(), config.max_response_bytes)
@@ -146,7 +146,7 @@ class Connector:
         return dispatcher
 
     def _endpoint(self) -> "Endpoint":
-        from gateway.upstream.http import Endpoint
+        from gateway.upstream.transport.http import Endpoint
 
         config = self._config
         return Endpoint(config.url or "", config.headers, config.connect_timeout, config.max_response_bytes)

@@ -16,7 +16,7 @@ class Listener(Protocol):
     def on_noise(self, text: str) -> None: ...
 
 
-class Hearing:
+class ConnectionHandler:
     """The `Peer` of an upstream's connections."""
 
     def __init__(self, upstream: Listener) -> None:

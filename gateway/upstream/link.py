@@ -15,9 +15,9 @@ import anyio
 from gateway.errors import GatewayError, UpstreamLost, UpstreamUnavailable
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.breaker import Breaker
-from gateway.upstream.calls import Dropped, Refused, SessionLost
 from gateway.upstream.connect import Connector
-from gateway.upstream.process import SpawnError
+from gateway.upstream.transport.pending import Dropped, Refused, SessionLost
+from gateway.upstream.transport.process import SpawnError
 
 if TYPE_CHECKING:
     from gateway.upstream.session import Negotiated, Session

@@ -16,8 +16,8 @@ from gateway.jsonrpc import as_object
 from gateway.upstream.backoff import Backoff
 
 if TYPE_CHECKING:
-    from gateway.upstream.calls import CallOptions
     from gateway.upstream.session import Session
+    from gateway.upstream.transport.pending import CallOptions
 
 log = structlog.stdlib.get_logger("gateway.upstream")
 

@@ -25,8 +25,8 @@ from gateway.errors import (
 )
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.breakers import Breakers
-from gateway.upstream.calls import Dropped, Refused, RefusedError
 from gateway.upstream.link import Link, reason_of
+from gateway.upstream.transport.pending import Dropped, Refused, RefusedError
 
 if TYPE_CHECKING:
     from gateway.call import Call

@@ -10,7 +10,7 @@ from typing import Any, Final
 from gateway.errors import GatewayError, UpstreamError
 from gateway.jsonrpc import as_object
 from gateway.protocol import HANDSHAKE_VERSIONS, INVALID_PARAMS, INVALID_REQUEST, UNSUPPORTED_VERSION
-from gateway.upstream.calls import Refused, RefusedError
+from gateway.upstream.transport.pending import Refused, RefusedError
 
 _ABOUT_VERSIONS: Final = re.compile(r"version|revision|protocol", re.IGNORECASE)
 _REVISION: Final = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")

@@ -31,10 +31,10 @@ from gateway.protocol import (
     Era,
 )
 from gateway.request import QUESTIONS
-from gateway.upstream.calls import NO_HEADERS, CallOptions, Pending, Refused
 from gateway.upstream.introduction import repaired
 from gateway.upstream.revisions import next_offer, supported_of
-from gateway.upstream.table import CallTable
+from gateway.upstream.transport.pending import NO_HEADERS, CallOptions, Pending, Refused
+from gateway.upstream.transport.table import CallTable
 
 _UNKNOWN_TO_SDK: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
 """Methods of extensions whose `Mcp-Name` the SDK does not know (SEP-2663)."""

@@ -9,8 +9,8 @@ from gateway.errors import UpstreamError
 from gateway.upstream.pacer import Pacer
 
 if TYPE_CHECKING:
-    from gateway.upstream.calls import CallOptions
     from gateway.upstream.session import Session
+    from gateway.upstream.transport.pending import CallOptions
 
 SUBSCRIPTIONS_PER_SECOND: Final = 1_000
 SUBSCRIPTIONS_AT_ONCE: Final = 100

@@ -22,7 +22,7 @@ from gateway.upstream.breaker import Breaker, BreakerState
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.connect import Connector
 from gateway.upstream.guardian import Guardian
-from gateway.upstream.hearing import Hearing, Listener
+from gateway.upstream.hearing import ConnectionHandler, Listener
 from gateway.upstream.learning import Learning, OwnLists
 from gateway.upstream.limiter import ConcurrencyLimiter, Lease
 from gateway.upstream.link import TROUBLED, Link, State, Status
@@ -31,13 +31,13 @@ from gateway.upstream.permit import BreakerPermit
 from gateway.upstream.private import PrivateLink, PrivateLinks, declared
 from gateway.upstream.repetition import Repetition
 from gateway.upstream.retry import RetryBudget
-from gateway.upstream.stderr import MAX_NOISE, BoundedLog, StderrLog
+from gateway.upstream.transport.stderr import MAX_NOISE, BoundedLog, StderrLog
 from gateway.upstream.variants import era_of, label_of, listing_for, rebased, used, varied
 from gateway.upstream.watch import Watch
 
 if TYPE_CHECKING:
-    from gateway.upstream.calls import CallOptions
     from gateway.upstream.session import Negotiated, Session
+    from gateway.upstream.transport.pending import CallOptions
 
 log = structlog.stdlib.get_logger("gateway.upstream")
 
@@ -582,7 +582,7 @@ class Upstream:
             self.name,
             self.config,
             capabilities=capabilities,
-            peer=Hearing(listener or self),
+            peer=ConnectionHandler(listener or self),
             stderr=lambda: StderrLog(self._on_stderr, time.monotonic),
             guardian=self._guardian,
             audience=audience,

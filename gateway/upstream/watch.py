@@ -20,8 +20,8 @@ from gateway.upstream.listen import ListenStreams
 from gateway.upstream.subscribe import SubscribeRequests, pacer
 
 if TYPE_CHECKING:
-    from gateway.upstream.calls import CallOptions
     from gateway.upstream.session import Negotiated, Session
+    from gateway.upstream.transport.pending import CallOptions
     from gateway.upstream.upstream import Upstream
 
 log = structlog.stdlib.get_logger("gateway.upstream")

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from gateway.access.api_keys import PREFIX
-from gateway.access.entry import Entry
+from gateway.access.entry import Authenticators
 from gateway.config.models import GatewaySettings
 from gateway.errors import Unauthenticated
 from gateway.request import ANONYMOUS, Principal
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 ISSUER = "https://issuer.example"
 OAUTH = {"issuer": ISSUER, "resource": RESOURCE}
 
-Enter = Callable[..., Entry]
+Enter = Callable[..., Authenticators]
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def keys(tmp_path: Path) -> str:
 def enter(tmp_path: Path) -> Enter:
     """Makes the entry of a gateway with these `auth` settings, on the same state, as after a restart."""
 
-    def enter(**auth: Any) -> Entry:
+    def enter(**auth: Any) -> Authenticators:
         settings = GatewaySettings.model_validate({"state_dir": str(tmp_path / "state"), "auth": auth})
-        return Entry(settings, loopback=True, on_revoked=lambda ids: None, observe=lambda limit, allowed: None)
+        return Authenticators(settings, loopback=True, on_revoked=lambda ids: None, observe=lambda limit, allowed: None)
 
     return enter
 
 
-async def found(entry: Entry, headers: dict[str, str], address: str) -> Principal:
+async def found(entry: Authenticators, headers: dict[str, str], address: str) -> Principal:
     """Who sent them, at once or later."""
     principal = entry.authenticate(headers, address)
     return principal if isinstance(principal, Principal) else await principal

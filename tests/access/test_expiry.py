@@ -11,7 +11,7 @@ from typing import Final
 import anyio.from_thread
 import pytest
 
-from gateway.frontend.expiry import until_expiry
+from gateway.access.expiry import until_expiry
 from gateway.request import Principal
 from tests.access.door import Door, http
 from tests.interaction._gateway import PATIENT, child, http_gateway

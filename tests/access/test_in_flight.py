@@ -8,8 +8,8 @@ from gateway.access.limits import Limits
 from gateway.access.rate_limit import Limit, MemoryLimiter
 from gateway.call import Call
 from gateway.errors import InsufficientScope, Overloaded, RateLimited, TooManyRequests
-from gateway.frontend.agents import ConnectedAgent
 from gateway.request import ANONYMOUS, Principal
+from gateway.server.agents import ConnectedAgent
 
 ALICE, BOB = Principal("key:alice"), Principal("key:bob")
 AGENT = Principal("agent:1", root=ALICE.id)

@@ -13,8 +13,8 @@ from gateway.access.limits import Limits, UpstreamLimits
 from gateway.access.rate_limit import Bucket, Limit, MemoryLimiter, headers
 from gateway.call import Call
 from gateway.errors import InsufficientScope, RateLimited
-from gateway.frontend.agents import ConnectedAgent
 from gateway.request import ANONYMOUS, Principal
+from gateway.server.agents import ConnectedAgent
 
 
 def test_a_full_bucket_serves_its_capacity_at_once_and_then_its_rate() -> None:

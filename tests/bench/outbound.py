@@ -22,11 +22,11 @@ from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 
 from gateway.upstream.audience import Audience
 from gateway.upstream.guardian import Guardian
-from gateway.upstream.http import Endpoint, HttpDispatcher
-from gateway.upstream.process import Program
 from gateway.upstream.session import Session
-from gateway.upstream.stderr import StderrLog
-from gateway.upstream.stdio import StdioDispatcher
+from gateway.upstream.transport.http import Endpoint, HttpDispatcher
+from gateway.upstream.transport.process import Program
+from gateway.upstream.transport.stderr import StderrLog
+from gateway.upstream.transport.stdio import StdioDispatcher
 from tests.support import ROOT, command, free_port, listens, run_process
 
 WARM_UP_SECONDS: Final = 0.3

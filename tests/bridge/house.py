@@ -14,8 +14,8 @@ from gateway import jsonrpc
 from gateway.app import Gateway
 from gateway.call import Call
 from gateway.config.loader import load
-from gateway.frontend.agents import ConnectedAgent
 from gateway.request import Principal
+from gateway.server.agents import ConnectedAgent
 from tests.bridge.requests import ALL, HANDSHAKE, MODERN
 from tests.interaction._gateway import PATIENT, Entry, config_file
 

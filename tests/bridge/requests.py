@@ -3,8 +3,8 @@
 from typing import Any, Final
 
 from gateway.call import Call
-from gateway.frontend.agents import ConnectedAgent
 from gateway.request import Ask, Principal
+from gateway.server.agents import ConnectedAgent
 
 HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
 ALL: Final[dict[str, Any]] = {

@@ -10,9 +10,9 @@ import pytest
 from gateway.app import Gateway
 from gateway.config.loader import load
 from gateway.errors import GatewayError
-from gateway.frontend.agents import ConnectedAgent
 from gateway.protocol import Era
 from gateway.request import ANONYMOUS
+from gateway.server.agents import ConnectedAgent
 from tests.bridge.house import SECONDS, Somebody, form, gateway_of, questions
 from tests.bridge.requests import HANDSHAKE, MODERN
 from tests.interaction._gateway import PATIENT, Entry, child, config_file

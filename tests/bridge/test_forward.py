@@ -12,9 +12,9 @@ from gateway.bridge.parking import Parking
 from gateway.bridge.state import StateSeal
 from gateway.call import Call
 from gateway.errors import GatewayError, UpstreamAsked, UpstreamError
-from gateway.frontend.agents import ConnectedAgent
 from gateway.protocol import Era
 from gateway.request import ANONYMOUS
+from gateway.server.agents import ConnectedAgent
 from gateway.upstream.upstream import Upstream
 
 pytestmark = pytest.mark.anyio

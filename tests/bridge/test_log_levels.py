@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from gateway.bridge.log_levels import LogRequests, most_verbose
-from gateway.frontend.agents import ConnectedAgent
 from gateway.protocol import LOG_LEVELS
 from gateway.request import ANONYMOUS, wants
+from gateway.server.agents import ConnectedAgent
 
 HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
 

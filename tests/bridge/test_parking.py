@@ -19,8 +19,8 @@ from gateway.errors import (
     TooManyParked,
     UpstreamLost,
 )
-from gateway.frontend.agents import ConnectedAgent
 from gateway.request import Principal
+from gateway.server.agents import ConnectedAgent
 from tests.bridge.requests import ALL, MODERN, agent, call
 from tests.support import wait_until
 

@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.access.policy import Grant, Policy, Rule
-from gateway.catalogue.library import Library
+from gateway.catalogue.library import CatalogueViews
 from gateway.config.models import ServerConfig
 from gateway.request import Principal
 from gateway.upstream.listing import Listing
@@ -27,8 +27,8 @@ def listing(*tools: str) -> Listing:
 
 
 @pytest.fixture
-def library() -> Library:
-    library = Library({"git": SERVER, "time": SERVER}, "upstream")
+def library() -> CatalogueViews:
+    library = CatalogueViews({"git": SERVER, "time": SERVER}, "upstream")
     library.update([("git", listing("log", "log_delete")), ("time", listing("now"))])
     return library
 
@@ -38,13 +38,13 @@ def sight(*rules: Rule, upstreams: set[str] | None = None) -> Grant:
     return Policy(rules).grant(principal)
 
 
-def test_everybody_unrestricted_shares_one_catalogue(library: Library) -> None:
+def test_everybody_unrestricted_shares_one_catalogue(library: CatalogueViews) -> None:
     assert library.view(None, EVERYTHING) is library.view(None, sight())
     assert published(library.view(None, EVERYTHING), "tools") == ["git__log", "git__log_delete", "time__now"]
     assert published(library.view("git", EVERYTHING), "tools") == ["log", "log_delete"]
 
 
-def test_what_is_hidden_is_not_there(library: Library) -> None:
+def test_what_is_hidden_is_not_there(library: CatalogueViews) -> None:
     hidden = sight(Rule(("alice",), deny=("*_delete", "git__ask", "file:///log")))
     for view, names in ((None, ["git__log", "time__now"]), ("git", ["log"])):
         seen = library.view(view, hidden)
@@ -58,7 +58,7 @@ def test_what_is_hidden_is_not_there(library: Library) -> None:
     assert library.view(None, hidden).prompt("time__ask") is not None
 
 
-def test_an_upstream_that_is_not_included_might_as_well_not_exist(library: Library) -> None:
+def test_an_upstream_that_is_not_included_might_as_well_not_exist(library: CatalogueViews) -> None:
     git_only = sight(upstreams={"git"})
     assert not library.has("time", git_only)
     assert library.has("git", git_only)
@@ -72,11 +72,11 @@ def test_an_upstream_that_is_not_included_might_as_well_not_exist(library: Libra
     assert owner.upstream == "git"
 
 
-def test_equal_sights_share_catalogues(library: Library) -> None:
+def test_equal_sights_share_catalogues(library: CatalogueViews) -> None:
     assert library.view(None, sight(upstreams={"git"})) is library.view(None, sight(upstreams={"git"}))
 
 
-def test_a_change_is_one_only_for_those_who_can_see_it(library: Library) -> None:
+def test_a_change_is_one_only_for_those_who_can_see_it(library: CatalogueViews) -> None:
     hidden = sight(Rule(("alice",), deny=("*_delete",)))
     git_only = sight(upstreams={"git"})
     for view in (None, "git"):
@@ -95,26 +95,26 @@ def test_a_change_is_one_only_for_those_who_can_see_it(library: Library) -> None
     assert library.changes("git", EVERYTHING) == set()
 
 
-def test_an_upstream_that_is_gone_takes_its_items_along(library: Library) -> None:
+def test_an_upstream_that_is_gone_takes_its_items_along(library: CatalogueViews) -> None:
     library.update([("git", None)])
     assert published(library.view(None, EVERYTHING), "tools") == ["time__now"]
     assert published(library.view("git", EVERYTHING), "tools") == []
     assert library.changes(None, EVERYTHING) == {"tools", "resources", "prompts"}
 
 
-def test_nothing_changed_is_nothing_affected(library: Library) -> None:
+def test_nothing_changed_is_nothing_affected(library: CatalogueViews) -> None:
     assert library.update([("git", listing("log", "log_delete"))]) == set()
 
 
 # --- Another configuration --------------------------------------------------------------------------------------------
 
 
-def configure(library: Library, **servers: tuple[ServerConfig, Listing | None]) -> None:
+def configure(library: CatalogueViews, **servers: tuple[ServerConfig, Listing | None]) -> None:
     configs = {name: config for name, (config, _) in servers.items()}
     library.configure(configs, "upstream", [(name, listing) for name, (_, listing) in servers.items()])
 
 
-def test_other_rules_show_other_items_of_the_same_listing(library: Library) -> None:
+def test_other_rules_show_other_items_of_the_same_listing(library: CatalogueViews) -> None:
     now = listing("log", "log_delete")
     rules = ServerConfig.model_validate({"command": "x", "tools": {"deny": ["*_delete"], "rename": {"log": "history"}}})
     configure(library, git=(rules, now), time=(SERVER, listing("now")))
@@ -122,7 +122,7 @@ def test_other_rules_show_other_items_of_the_same_listing(library: Library) -> N
     assert published(library.view("git", EVERYTHING), "tools") == ["history"]
 
 
-def test_one_more_and_one_less(library: Library) -> None:
+def test_one_more_and_one_less(library: CatalogueViews) -> None:
     configure(library, time=(SERVER, listing("now")), new=(SERVER, None))
     assert published(library.view(None, EVERYTHING), "tools") == ["time__now"]
     assert not library.has("git", EVERYTHING)
@@ -133,19 +133,19 @@ def test_one_more_and_one_less(library: Library) -> None:
     assert published(library.view(None, EVERYTHING), "tools") == ["new__fresh", "time__now"]
 
 
-def test_another_prefix(library: Library) -> None:
+def test_another_prefix(library: CatalogueViews) -> None:
     library.configure({"git": SERVER}, "none", [("git", listing("log"))])
     assert published(library.view(None, EVERYTHING), "tools") == ["log"]
 
 
-def test_restricted_catalogues_follow(library: Library) -> None:
+def test_restricted_catalogues_follow(library: CatalogueViews) -> None:
     git_only = sight(upstreams={"git"})
     assert published(library.view(None, git_only), "tools") == ["git__log", "git__log_delete"]
     configure(library, git=(SERVER, listing("blame")), time=(SERVER, listing("now")))
     assert published(library.view(None, git_only), "tools") == ["git__blame"]
 
 
-def test_a_rule_that_denies_a_uri_denies_it_where_it_is_shadowed_too(library: Library) -> None:
+def test_a_rule_that_denies_a_uri_denies_it_where_it_is_shadowed_too(library: CatalogueViews) -> None:
     hidden = sight(Rule(("alice",), deny=("file:///shared",)))
     assert published(library.view(None, hidden), "resources") == ["file:///log", "time+file:///now"]
     assert published(library.view("time", hidden), "resources") == ["file:///now"]
@@ -153,7 +153,7 @@ def test_a_rule_that_denies_a_uri_denies_it_where_it_is_shadowed_too(library: Li
     assert published(library.view(None, hidden), "resources") == ["file:///now"]
 
 
-def test_a_rule_that_allows_a_uri_allows_the_owners(library: Library) -> None:
+def test_a_rule_that_allows_a_uri_allows_the_owners(library: CatalogueViews) -> None:
     some = sight(Rule(("alice",), allow=("file:///shared",)))
     assert published(library.view(None, some), "resources") == ["file:///shared"]
     assert published(library.view("time", some), "resources") == []
@@ -161,7 +161,7 @@ def test_a_rule_that_allows_a_uri_allows_the_owners(library: Library) -> None:
     assert published(library.view("time", some), "resources") == ["file:///shared"]
 
 
-def test_routes_are_the_same_for_who_does_not_see_the_owner(library: Library) -> None:
+def test_routes_are_the_same_for_who_does_not_see_the_owner(library: CatalogueViews) -> None:
     time_only = sight(upstreams={"time"})
     seen = library.view(None, time_only)
     assert published(seen, "resources") == ["time+file:///now", "time+file:///shared"]
@@ -172,13 +172,13 @@ def test_routes_are_the_same_for_who_does_not_see_the_owner(library: Library) ->
     assert (other.upstream, other.original) == ("time", "file:///other")
 
 
-def test_an_upstream_that_is_away_keeps_its_uris(library: Library) -> None:
+def test_an_upstream_that_is_away_keeps_its_uris(library: CatalogueViews) -> None:
     library.update([("git", None)])
     assert published(library.view(None, EVERYTHING), "resources") == ["time+file:///now", "time+file:///shared"]
 
 
 def test_the_order_of_the_configuration_decides_and_not_who_is_there_first() -> None:
-    library = Library({"git": SERVER, "time": SERVER}, "upstream")
+    library = CatalogueViews({"git": SERVER, "time": SERVER}, "upstream")
     library.update([("time", listing("now"))])
     library.update([("git", listing("log"))])
     owner = library.view(None, EVERYTHING).resource("file:///shared")
@@ -190,7 +190,7 @@ def test_the_order_of_the_configuration_decides_and_not_who_is_there_first() -> 
     assert owner.upstream == "time"
 
 
-def test_the_log_says_who_shadows_whom_and_who_took_what_over(library: Library) -> None:
+def test_the_log_says_who_shadows_whom_and_who_took_what_over(library: CatalogueViews) -> None:
     with capture_logs() as said:
         configure(library, time=(SERVER, listing("now")), git=(SERVER, listing("log")))
     [taken] = [entry for entry in said if entry["event"] == "URIs taken over"]

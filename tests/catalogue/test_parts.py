@@ -12,7 +12,7 @@ import pytest
 from gateway.access.policy import Grant, Policy, Rule
 from gateway.catalogue import library as module
 from gateway.catalogue.intake import UpstreamItems
-from gateway.catalogue.library import Library
+from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.merge import merge
 from gateway.catalogue.parts import Part, join
 from gateway.config.models import ServerConfig
@@ -39,7 +39,7 @@ def listing(*tools: str, uri: str = "file:///shared") -> Listing:
 
 
 def test_together_they_are_what_merging_gives() -> None:
-    library = Library(dict.fromkeys(NAMES, SERVER), "upstream")
+    library = CatalogueViews(dict.fromkeys(NAMES, SERVER), "upstream")
     listings = {name: listing(f"t{number}", "x" * 80, "_", "ä") for number, name in enumerate(NAMES)}
     for name in reversed(NAMES):
         library.update([(name, listings[name])])
@@ -71,7 +71,7 @@ def test_two_that_claim_the_same_name_both_keep_theirs() -> None:
 
 
 def test_who_sees_the_same_shares_it_whatever_it_is_by() -> None:
-    library = Library({"git": SERVER, "time": SERVER}, "upstream")
+    library = CatalogueViews({"git": SERVER, "time": SERVER}, "upstream")
     library.update([("git", listing("log", "log_delete")), ("time", listing("now"))])
 
     def seen_by(*deny: str, upstreams: set[str] | None = None) -> Grant:
@@ -96,7 +96,7 @@ def test_all_that_decides_within_an_upstream_tells_who_shares(field: str) -> Non
 
 
 def test_an_update_leaves_alone_what_it_does_not_change() -> None:
-    library = Library({"git": SERVER, "time": SERVER}, "upstream")
+    library = CatalogueViews({"git": SERVER, "time": SERVER}, "upstream")
     library.update([("git", listing("log")), ("time", listing("now"))])
     time_only = Grant(upstreams=frozenset({"time"}))
     before = library.view(None, EVERYTHING), library.view("time", EVERYTHING), library.view(None, time_only)
@@ -111,7 +111,7 @@ def test_an_update_leaves_alone_what_it_does_not_change() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("tools", [1, 600], ids=["small", "large"])
 async def test_the_configuration_may_change_while_a_listing_is_taken_in(tools: int) -> None:
-    library = Library({"git": SERVER, "time": SERVER}, "upstream")
+    library = CatalogueViews({"git": SERVER, "time": SERVER}, "upstream")
     many = Listing(tools=tuple(tool(f"t{number}") for number in range(tools)))
     async with anyio.create_task_group() as tg:
         tg.start_soon(library.take_in, "git", many)
@@ -125,7 +125,7 @@ async def test_the_configuration_may_change_while_a_listing_is_taken_in(tools: i
 
 @pytest.mark.anyio
 async def test_a_rule_that_changes_meanwhile_counts() -> None:
-    library = Library({"git": SERVER}, "upstream")
+    library = CatalogueViews({"git": SERVER}, "upstream")
     async with anyio.create_task_group() as tg:
         tg.start_soon(library.take_in, "git", listing("log", "blame"))
         await anyio.lowlevel.checkpoint()
@@ -144,7 +144,7 @@ async def test_what_a_configuration_needs_can_be_made_before_it_is_in_force(monk
             on_loop.append(items[0].name)
         return merge(items, *rest)
 
-    library, lists = Library({"git": SERVER, "time": SERVER}, "upstream"), {"git": listing("log", "blame")}
+    library, lists = CatalogueViews({"git": SERVER, "time": SERVER}, "upstream"), {"git": listing("log", "blame")}
     library.update([*lists.items(), ("time", listing("now"))])
     monkeypatch.setattr(module, "merge", counted)
     denying = {"git": ServerConfig.model_validate({"command": "x", "tools": {"deny": ["blame"]}}), "time": SERVER}

@@ -17,7 +17,7 @@ from gateway.app import Gateway
 from gateway.catalogue import judging, pin_reports, pinning
 from gateway.catalogue import pins as decisions
 from gateway.catalogue.catalogue import Owner
-from gateway.catalogue.library import Library
+from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.pinning import Pinning
 from gateway.catalogue.snapshot import Stored, fingerprint, save
 from gateway.config.loader import load
@@ -320,7 +320,7 @@ async def test_what_is_too_large_to_be_pinned_is_as_if_it_were_new_and_the_other
 
 async def test_an_approval_counts_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pins = pinning_of(path, a="block")
-    library = Library({"a": server()}, "upstream", pins)
+    library = CatalogueViews({"a": server()}, "upstream", pins)
     library.update([("a", FIRST)])
     library.update([("a", LATER)])
     assert published(library.whole(None), "tools") == ["a__add"]
@@ -445,7 +445,7 @@ async def test_what_is_pinned_at_the_last_moment_is_written_all_the_same(tmp_pat
 
 
 @pytest.fixture
-def library(path: Path) -> Library:
+def library(path: Path) -> CatalogueViews:
     """An upstream `a` of which much is blocked, and `b` of which nothing is."""
     first = Listing(
         tools=(tool("add"), tool("a.b")),
@@ -462,7 +462,7 @@ def library(path: Path) -> Library:
         capabilities=first.capabilities,
     )
     pins = pinning_of(path, a="block", b="block")
-    library = Library({"a": server(), "b": server()}, "upstream", pins)
+    library = CatalogueViews({"a": server(), "b": server()}, "upstream", pins)
     library.update([("a", first), ("b", Listing(tools=(tool("add"),)))])
     library.update([("a", later)])
     return library
@@ -473,7 +473,7 @@ def owner(found: object) -> Owner:
     return found
 
 
-def test_what_is_blocked_is_known_by_whatever_leads_to_it(library: Library) -> None:
+def test_what_is_blocked_is_known_by_whatever_leads_to_it(library: CatalogueViews) -> None:
     whole = library.whole(None)
     blocked = {
         "tool": library.blocked("tools", owner(whole.tool("a__add"))),
@@ -491,7 +491,7 @@ def test_what_is_blocked_is_known_by_whatever_leads_to_it(library: Library) -> N
     }
 
 
-def test_the_rest_is_not_blocked(library: Library) -> None:
+def test_the_rest_is_not_blocked(library: CatalogueViews) -> None:
     whole = library.whole(None)
     for kind, found in [
         ("tools", whole.tool("a__a_b")),
@@ -501,7 +501,7 @@ def test_the_rest_is_not_blocked(library: Library) -> None:
         assert library.blocked(kind, owner(found)) is None  # pyright: ignore[reportArgumentType]
 
 
-def test_what_is_held_back_is_listed_nowhere_and_takes_nobodys_name(library: Library) -> None:
+def test_what_is_held_back_is_listed_nowhere_and_takes_nobodys_name(library: CatalogueViews) -> None:
     whole = library.whole(None)
     assert published(whole, "tools") == ["a__a_b", "a__add", "b__add"]
     assert owner(whole.tool("a__a_b")).original == "a.b"
@@ -510,7 +510,7 @@ def test_what_is_held_back_is_listed_nowhere_and_takes_nobodys_name(library: Lib
     assert b"Evil" not in repr(whole).encode()
 
 
-def test_what_is_held_back_is_found_by_who_may_see_everything(library: Library) -> None:
+def test_what_is_held_back_is_found_by_who_may_see_everything(library: CatalogueViews) -> None:
     found = library.held_back(None, EVERYTHING).prompt("a__beg")
     assert library.blocked("prompts", owner(found)) is not None
     assert library.blocked("prompts", owner(library.held_back("a", EVERYTHING).prompt("beg"))) is not None
@@ -518,12 +518,12 @@ def test_what_is_held_back_is_found_by_who_may_see_everything(library: Library) 
     assert library.held_back(None, sight(upstreams={"a"})).prompt("a__beg") is None
 
 
-def test_a_blocked_template_leads_nowhere_for_those_who_do_not_see_it_either(library: Library) -> None:
+def test_a_blocked_template_leads_nowhere_for_those_who_do_not_see_it_either(library: CatalogueViews) -> None:
     assert [library.withholds("a", uri) for uri in ("r:1", "s:1", "t:1")] == [True, True, False]
     assert not library.withholds("b", "r:1")
 
 
-def test_what_is_blocked_does_not_count_as_changed_for_agents(library: Library) -> None:
+def test_what_is_blocked_does_not_count_as_changed_for_agents(library: CatalogueViews) -> None:
     library.update([("b", Listing(tools=(tool("add", description="Evil."),)))])
     assert library.changes(None, EVERYTHING) == library.changes("b", EVERYTHING) == set()
     assert [change.what for change in library.verdict("b").changes] == ["changed"]

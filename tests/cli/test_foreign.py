@@ -8,7 +8,7 @@ import pytest
 
 from gateway.cli.foreign import Foreign, read_servers, variable
 from gateway.cli.takeover import is_own
-from gateway.cli.withhold import Withholder, exposed, is_secret
+from gateway.cli.withhold import SecretExtractor, exposed, is_secret
 from gateway.errors import ConfigError
 from tests.cli.conftest import Write
 
@@ -192,7 +192,7 @@ def test_what_is_a_secret(key: str, value: str, expected: bool) -> None:
 
 
 def test_secrets_become_variables_of_their_own() -> None:
-    withholder = Withholder()
+    withholder = SecretExtractor()
     first, listed = withholder.apply("one", {"command": "c", "env": {"API_KEY": "1", "LANG": "de"}})
     assert first == {"command": "c", "env": {"API_KEY": "${API_KEY}", "LANG": "de"}}
     assert [(each.name, each.server, each.place) for each in listed] == [("API_KEY", "one", "env.API_KEY")]

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from gateway.errors import CircuitOpen, GatewayError, UpstreamError, UpstreamLost, UpstreamTimeout
-from gateway.frontend.agents import ConnectedAgent
+from gateway.server.agents import ConnectedAgent
 from gateway.upstream.breaker import BreakerState
 from tests.faults.conftest import Keep
 from tests.servers.wire import encode

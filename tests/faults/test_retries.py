@@ -13,8 +13,8 @@ import pytest
 
 from gateway.errors import GatewayError, UpstreamLost, UpstreamTimeout, UpstreamUnavailable
 from gateway.upstream import retry
-from gateway.upstream.calls import SessionLost
-from gateway.upstream.process import Program
+from gateway.upstream.transport.pending import SessionLost
+from gateway.upstream.transport.process import Program
 from tests.faults.conftest import Keep, PassTime
 from tests.faults.proxy import proxy
 from tests.support import ROOT, command, wait_until

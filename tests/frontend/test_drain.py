@@ -7,9 +7,9 @@ import pytest
 
 from gateway.call import Call
 from gateway.errors import Stopping, Unauthenticated
-from gateway.frontend.agents import ConnectedAgent
-from gateway.frontend.drain import Drain
 from gateway.request import ANONYMOUS, Principal
+from gateway.server.agents import ConnectedAgent
+from gateway.server.drain import Drain
 
 pytestmark = pytest.mark.anyio
 

@@ -10,11 +10,11 @@ import pytest
 
 from gateway.call import Call
 from gateway.errors import InsufficientScope, UnknownTool
-from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.backlog import Backlog, Backlogs
 from gateway.frontend.duplex import Duplex
 from gateway.protocol import Era
 from gateway.request import ANONYMOUS, READ, Principal
+from gateway.server.agents import ConnectedAgent
 from tests.servers.peers import ENVELOPE
 from tests.support import wait_until
 

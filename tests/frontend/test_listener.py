@@ -34,7 +34,7 @@ async def serving() -> AsyncGenerator[Listener]:
     async with anyio.create_task_group() as tg:
         await tg.start(listener.serve, handle)
         yield listener
-        await listener.hush()
+        await listener.close_idle()
         await listener.close(1)
 
 
@@ -69,8 +69,8 @@ async def test_a_request_on_its_way_over_an_idle_connection_is_answered(monkeypa
     monkeypatch.setattr(module, "LAST_REQUEST_SECONDS", 3600.0)
     hushed = anyio.Event()
 
-    async def hush() -> None:
-        await listener.hush()
+    async def close_idle() -> None:
+        await listener.close_idle()
         hushed.set()
 
     with ExitStack() as until:
@@ -82,7 +82,7 @@ async def test_a_request_on_its_way_over_an_idle_connection_is_answered(monkeypa
             await listener.refuse()
             with pytest.raises(ConnectionRefusedError):
                 Caller(url, until)
-            tg.start_soon(hush)
+            tg.start_soon(close_idle)
             assert b"connection: close" in await caller.ask()
             assert await caller.at_end()
             assert not hushed.is_set()
@@ -97,7 +97,7 @@ async def test_after_that_no_request_begins(monkeypatch: pytest.MonkeyPatch) -> 
             caller = Caller(listener.url, until)
             await caller.ask()
             await listener.refuse()
-            await listener.hush()
+            await listener.close_idle()
             with suppress(ConnectionError):
                 assert await caller.ask() == b""
 

@@ -9,17 +9,17 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
+from gateway.access.places import SessionQuota
 from gateway.access.policy import Grant, Policy, Rule
 from gateway.call import Call
-from gateway.catalogue.library import Library
+from gateway.catalogue.library import CatalogueViews
 from gateway.config.models import ServerConfig
 from gateway.errors import UpstreamError
-from gateway.frontend import listening
-from gateway.frontend.agents import ConnectedAgent
-from gateway.frontend.listening import Listening
-from gateway.frontend.lookup import Lookup
-from gateway.frontend.places import Places
 from gateway.request import ANONYMOUS, Agent
+from gateway.server import listening
+from gateway.server.agents import ConnectedAgent
+from gateway.server.listening import Listening
+from gateway.server.lookup import Lookup
 from gateway.upstream.audience import Audience
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
@@ -37,8 +37,8 @@ async def test_what_is_new_counts_at_once_and_what_changes_has_a_share_of_the_ti
     monkeypatch.setattr(listening, "REST", 1e9)
     servers = {name: SimpleNamespace(name=name, listing=offering("first")) for name in ("one", "two", "three")}
     upstreams = {name: cast(Upstream, server) for name, server in servers.items()}
-    library = Library(dict.fromkeys(upstreams, ServerConfig(command="x")), "upstream")
-    listens = Listening(cast(Lookup, None), library, upstreams, cast(Places, None))
+    library = CatalogueViews(dict.fromkeys(upstreams, ServerConfig(command="x")), "upstream")
+    listens = Listening(cast(Lookup, None), library, upstreams, cast(SessionQuota, None))
 
     def tools() -> list[str]:
         return [tool["name"] for tool in library.view(None, Grant()).tools]
@@ -87,10 +87,10 @@ class House:
         self.upstreams = cast("dict[str, Upstream]", self.ups)
         self.servers = {name: up.config for name, up in self.ups.items()}
         self.policy = Policy([])
-        self.library = Library(self.servers, "upstream")
+        self.library = CatalogueViews(self.servers, "upstream")
         self.library.update((name, up.listing) for name, up in self.ups.items())
         self.lookup = Lookup(self.policy, self.library, self.upstreams, 0)
-        self.listening = Listening(self.lookup, self.library, self.upstreams, Places(1_000, 1_000))
+        self.listening = Listening(self.lookup, self.library, self.upstreams, SessionQuota(1_000, 1_000))
 
     def agent(self, heard: list[Any]) -> ConnectedAgent:
         def hear(method: str, params: dict[str, Any] | None) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.catalogue.catalogue import Owner
 from gateway.errors import HeaderMismatch
-from gateway.frontend.param_headers import check, mirrored, unrecognised
+from gateway.server.param_headers import check, mirrored, unrecognised
 
 
 def owned(item: dict[str, Any]) -> Owner:

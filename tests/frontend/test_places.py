@@ -2,8 +2,8 @@
 
 import pytest
 
+from gateway.access.places import SessionQuota
 from gateway.errors import TooManySessions
-from gateway.frontend.places import Places
 from gateway.request import ANONYMOUS, Principal
 
 ALICE, BOB = Principal("key:alice"), Principal("key:bob")
@@ -11,7 +11,7 @@ AGENT = Principal("agent:1", root=ALICE.id)
 
 
 def test_each_has_as_many_as_the_cap_and_agents_have_their_principals() -> None:
-    places = Places(cap=10, cap_each=2)
+    places = SessionQuota(cap=10, cap_each=2)
     places.take(ALICE)
     places.take(AGENT)
     for principal in (ALICE, AGENT, Principal("agent:2", root=ALICE.id)):
@@ -23,7 +23,7 @@ def test_each_has_as_many_as_the_cap_and_agents_have_their_principals() -> None:
 
 
 def test_all_together_have_as_many_as_the_cap() -> None:
-    places = Places(cap=3, cap_each=2)
+    places = SessionQuota(cap=3, cap_each=2)
     for principal in (ALICE, ALICE, BOB):
         places.take(principal)
     with pytest.raises(TooManySessions, match="max_sessions"):
@@ -33,7 +33,7 @@ def test_all_together_have_as_many_as_the_cap() -> None:
 
 
 def test_without_authentication_there_is_only_the_cap_of_all() -> None:
-    places = Places(cap=3, cap_each=1)
+    places = SessionQuota(cap=3, cap_each=1)
     for _ in range(3):
         places.take(ANONYMOUS)
     with pytest.raises(TooManySessions):
@@ -41,7 +41,7 @@ def test_without_authentication_there_is_only_the_cap_of_all() -> None:
 
 
 def test_a_place_that_is_held_is_given_back_whatever_happens() -> None:
-    places = Places(cap=1, cap_each=1)
+    places = SessionQuota(cap=1, cap_each=1)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), places.held(ALICE):
             raise ZeroDivisionError

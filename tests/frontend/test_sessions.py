@@ -3,12 +3,12 @@
 import anyio
 import pytest
 
+from gateway.access.places import SessionQuota
 from gateway.call import Call
 from gateway.errors import InvalidRequest, SessionNotFound, TooManySessions
-from gateway.frontend.agents import ConnectedAgent
-from gateway.frontend.places import Places
 from gateway.frontend.sessions import Session, Sessions
 from gateway.request import ANONYMOUS, Principal
+from gateway.server.agents import ConnectedAgent
 from tests.support import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -25,7 +25,7 @@ class Book:
 
     def __init__(self, cap: int = 10, cap_each: int = 10, idle: float = 60) -> None:
         self.closed: list[str] = []
-        self.sessions = Sessions(Places(cap, cap_each), idle, self._on_close)
+        self.sessions = Sessions(SessionQuota(cap, cap_each), idle, self._on_close)
 
     async def _on_close(self, agent: ConnectedAgent) -> None:
         self.closed.append(agent.id)

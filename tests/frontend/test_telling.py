@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import anyio
 import pytest
 
-from gateway.frontend import telling
-from gateway.frontend.telling import AT_ONCE, Telling
+from gateway.server import telling
+from gateway.server.telling import AT_ONCE, Telling
 
 pytestmark = pytest.mark.anyio
 

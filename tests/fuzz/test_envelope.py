@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from gateway.bridge.envelope import dress_result, unwrap_params
 from gateway.errors import GatewayError
-from gateway.frontend.agents import carries_envelope, modern_agent
 from gateway.frontend.body import check_shape
 from gateway.jsonrpc import as_object
 from gateway.protocol import ENVELOPE_KEYS, META_CLIENT_CAPABILITIES, META_VERSION, Era
 from gateway.request import ANONYMOUS, is_askable
+from gateway.server.agents import carries_envelope, modern_agent
 
 META = sorted(ENVELOPE_KEYS - {META_VERSION, META_CLIENT_CAPABILITIES})
 

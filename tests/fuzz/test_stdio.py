@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from gateway.call import Call
 from gateway.errors import GatewayError
-from gateway.frontend.agents import ConnectedAgent
 from gateway.frontend.duplex import Duplex
 from gateway.request import ANONYMOUS
-from gateway.upstream.calls import Pending
-from gateway.upstream.lines import LineSplitter, Overlong
-from gateway.upstream.stderr import StderrLog
-from gateway.upstream.stdio import StdioDispatcher
+from gateway.server.agents import ConnectedAgent
+from gateway.upstream.transport.lines import LineSplitter, Overlong
+from gateway.upstream.transport.pending import Pending
+from gateway.upstream.transport.stderr import StderrLog
+from gateway.upstream.transport.stdio import StdioDispatcher
 from tests.upstream.ends import Ears
 
 CAP = 400

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.upstream.wire import MAX_OVERHEAD, Wire, WireError
+from gateway.upstream.transport.wire import MAX_OVERHEAD, HttpConnection, WireError
 
 Outcome = tuple[int, dict[bytes, bytes], bytes, str, bool]
 """Status, headers, body, how it ended, and whether the connection was kept."""
@@ -28,17 +28,17 @@ class Transport:
         return None
 
 
-class Keeper:
+class ConnectionOwner:
     """A pool of one."""
 
     released = 0
 
-    def opened(self, wire: Wire, sock: object) -> None: ...
+    def opened(self, wire: HttpConnection, sock: object) -> None: ...
 
-    def release(self, wire: Wire) -> None:
+    def release(self, wire: HttpConnection) -> None:
         self.released += 1
 
-    def forget(self, wire: Wire) -> None: ...
+    def forget(self, wire: HttpConnection) -> None: ...
 
 
 class Heard:
@@ -72,9 +72,9 @@ class Heard:
 
 def exchange(chunks: list[bytes]) -> Outcome:
     """What becomes of one request, answered with these bytes and then the end of the connection."""
-    keeper, transport, reply = Keeper(), Transport(), Heard()
+    keeper, transport, reply = ConnectionOwner(), Transport(), Heard()
     made: Any = transport
-    wire = Wire(keeper)
+    wire = HttpConnection(keeper)
     wire.connection_made(made)
     wire.start(b"GET / HTTP/1.1\r\n\r\n", reply)
     for chunk in chunks:

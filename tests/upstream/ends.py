@@ -18,20 +18,20 @@ from gateway import jsonrpc
 from gateway.call import Asker, Call
 from gateway.config.models import ServerConfig
 from gateway.errors import MethodNotFound, UpstreamTimeout
-from gateway.frontend.agents import ConnectedAgent
 from gateway.pipeline import attempt
 from gateway.request import Agent, Notify, Principal
+from gateway.server.agents import ConnectedAgent
 from gateway.upstream.audience import Audience
 from gateway.upstream.guardian import Guardian
-from gateway.upstream.http import Endpoint, HttpDispatcher
 from gateway.upstream.link import Link
 from gateway.upstream.listing import Listing
-from gateway.upstream.process import Program
 from gateway.upstream.session import Negotiated, Session
-from gateway.upstream.sse import SseDispatcher
-from gateway.upstream.stderr import StderrLog
-from gateway.upstream.stdio import StdioDispatcher
-from gateway.upstream.table import CallTable
+from gateway.upstream.transport.http import Endpoint, HttpDispatcher
+from gateway.upstream.transport.process import Program
+from gateway.upstream.transport.sse import SseDispatcher
+from gateway.upstream.transport.stderr import StderrLog
+from gateway.upstream.transport.stdio import StdioDispatcher
+from gateway.upstream.transport.table import CallTable
 from gateway.upstream.upstream import Upstream
 from tests.servers.wire import Message, Method, Service, encode
 from tests.support import ROOT, command

@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 
 from gateway.upstream.guardian import Guardian
-from gateway.upstream.process import Program, spawn
+from gateway.upstream.transport.process import Program, spawn
 from tests.upstream.kin import CODE
 
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"

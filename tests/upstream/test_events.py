@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.events import Event, EventParser, EventTooLarge
+from gateway.upstream.transport.events import Event, EventParser, EventTooLarge
 
 CAP = 1000
 

@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from gateway.config.models import ServerConfig
-from gateway.upstream.fleet import Fleet
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.listing import Listing
+from gateway.upstream.manager import UpstreamManager
 from gateway.upstream.upstream import Upstream
 from tests.upstream.ends import DEADLINE, Hears
 
@@ -26,7 +26,9 @@ class Ships:
 
     def __init__(self, guardian: Guardian) -> None:
         self._guardian = guardian
-        self.fleet = Fleet(self._make, lambda one, other: one == other, self._on_change, self._brief)
+        self.fleet = UpstreamManager(
+            self._make, lambda one, other: one == other, self._on_change, self._restore_subscriptions
+        )
         self.on_make: Callable[[str], None] = lambda name: None
         self.changes = 0
         self.briefed: list[str] = []
@@ -41,7 +43,7 @@ class Ships:
     def _on_change(self) -> None:
         self.changes += 1
 
-    async def _brief(self, upstream: Upstream) -> None:
+    async def _restore_subscriptions(self, upstream: Upstream) -> None:
         self.briefed.append(upstream.name)
 
 

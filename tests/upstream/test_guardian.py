@@ -11,7 +11,7 @@ import pytest
 
 from gateway.upstream import guardian as guardian_module
 from gateway.upstream.guardian import Guardian
-from gateway.upstream.process import Child, spawn
+from gateway.upstream.transport.process import Child, spawn
 from tests.support import alive, command, run_process, wait_until
 from tests.upstream.ends import DEADLINE
 from tests.upstream.kin import CODE

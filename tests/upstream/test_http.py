@@ -17,11 +17,11 @@ from gateway.errors import (
     UpstreamTimeout,
 )
 from gateway.jsonrpc import MAX_VALUES
-from gateway.upstream.calls import Refused
-from gateway.upstream.http import Endpoint, HttpDispatcher
-from gateway.upstream.pool import Pool
-from gateway.upstream.reply import MAX_ERROR_BODY
 from gateway.upstream.session import Session
+from gateway.upstream.transport.http import Endpoint, HttpDispatcher
+from gateway.upstream.transport.pending import Refused
+from gateway.upstream.transport.pool import Pool
+from gateway.upstream.transport.reply import MAX_ERROR_BODY
 from tests.servers.wire import encode
 from tests.support import free_port, wait_until
 from tests.upstream.ends import (

@@ -6,9 +6,9 @@ import anyio
 import pytest
 
 from gateway.errors import UpstreamError, UpstreamLost
-from gateway.upstream import http
-from gateway.upstream.calls import Refused, SessionLost
-from gateway.upstream.pool import Pool
+from gateway.upstream.transport import http
+from gateway.upstream.transport.pending import Refused, SessionLost
+from gateway.upstream.transport.pool import Pool
 from tests.servers.wire import encode
 from tests.support import wait_until
 from tests.upstream.ends import DEADLINE, STREAM_HEAD, Got, Mcp, Up, byte_server, connected, response, service

@@ -6,8 +6,9 @@ import anyio
 import pytest
 
 from gateway.errors import UpstreamLost, UpstreamTimeout
-from gateway.upstream import backoff, reply, session
-from gateway.upstream.calls import SessionLost
+from gateway.upstream import backoff, session
+from gateway.upstream.transport import reply
+from gateway.upstream.transport.pending import SessionLost
 from tests.servers.wire import Message, encode
 from tests.support import wait_until
 from tests.upstream.ends import (

@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from gateway.errors import UpstreamLost, UpstreamUnavailable
-from gateway.frontend.agents import ConnectedAgent
 from gateway.request import Principal
+from gateway.server.agents import ConnectedAgent
 from gateway.upstream import backoff, private
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import State

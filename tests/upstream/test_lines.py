@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.lines import KEPT_OF_OVERLONG, LineSplitter, Overlong
+from gateway.upstream.transport.lines import KEPT_OF_OVERLONG, LineSplitter, Overlong
 
 
 def split(*chunks: bytes, cap: int = 100) -> list[bytes | Overlong]:

@@ -12,15 +12,15 @@ import pytest
 
 from gateway.errors import UpstreamLost, UpstreamUnavailable
 from gateway.upstream import backoff
-from gateway.upstream.calls import SessionLost
 from gateway.upstream.connect import Connector
 from gateway.upstream.guardian import Guardian
-from gateway.upstream.http import HttpDispatcher
 from gateway.upstream.link import Link, State, Status
-from gateway.upstream.process import Program
 from gateway.upstream.session import Negotiated, Session
-from gateway.upstream.sse import SseDispatcher
-from gateway.upstream.stderr import StderrLog
+from gateway.upstream.transport.http import HttpDispatcher
+from gateway.upstream.transport.pending import SessionLost
+from gateway.upstream.transport.process import Program
+from gateway.upstream.transport.sse import SseDispatcher
+from gateway.upstream.transport.stderr import StderrLog
 from tests.support import command, free_port, http_server, run_process, wait_until
 from tests.upstream.ends import (
     DEADLINE,

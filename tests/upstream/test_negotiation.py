@@ -9,8 +9,8 @@ import pytest
 
 from gateway.errors import GatewayError, UpstreamError, UpstreamLost, UpstreamProtocolError
 from gateway.protocol import Era
-from gateway.upstream.calls import Refused
-from gateway.upstream.process import Program
+from gateway.upstream.transport.pending import Refused
+from gateway.upstream.transport.process import Program
 from tests.servers.wire import encode
 from tests.support import http_server
 from tests.upstream.ends import Got, Mcp, Up, byte_server, connected, fixture, response, service, spawned

@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from gateway.names import Resolver
-from gateway.upstream import pool as pool_module
-from gateway.upstream.pool import Origin, Pool
-from gateway.upstream.wire import Wire, WireError
+from gateway.upstream.transport import pool as pool_module
+from gateway.upstream.transport.pool import Origin, Pool
+from gateway.upstream.transport.wire import HttpConnection, WireError
 from tests.support import free_port, wait_until
 from tests.upstream.ends import DEADLINE, ByteServer, Got, byte_server, response
 from tests.upstream.test_wire import REQUEST, Collected, exchange, pool_to
@@ -27,7 +27,7 @@ async def answer(got: Got) -> None:
     await got.send(response(b"hello"))
 
 
-def start(wire: Wire) -> Collected:
+def start(wire: HttpConnection) -> Collected:
     reply = Collected()
     wire.start(REQUEST, reply)
     return reply
@@ -44,7 +44,7 @@ async def test_one_more_than_the_limit_waits_its_turn() -> None:
     async with byte_server(answer) as server, anyio.create_task_group() as tg:
         pool = limited(server, 2)
         first, _ = await pool.acquire(), await pool.acquire()
-        third: list[Wire] = []
+        third: list[HttpConnection] = []
 
         async def wait() -> None:
             third.append(await pool.acquire())
@@ -219,7 +219,7 @@ async def test_names_are_looked_up_in_threads_of_our_own_and_all_their_addresses
     connect_to = Pool._connect_to  # pyright: ignore[reportPrivateUsage]
     tried: list[str] = []
 
-    async def recorded(self: Pool, address: str) -> Wire:
+    async def recorded(self: Pool, address: str) -> HttpConnection:
         tried.append(address)
         if address == "192.0.2.1":
             raise TimeoutError

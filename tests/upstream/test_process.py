@@ -8,9 +8,9 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway.upstream import process
 from gateway.upstream.guardian import Guardian
-from gateway.upstream.process import Child, Program, SpawnError, spawn
+from gateway.upstream.transport import process
+from gateway.upstream.transport.process import Child, Program, SpawnError, spawn
 from tests.support import ROOT, alive, wait_until
 from tests.upstream.ends import DEADLINE, fixture, spawned
 

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from gateway.errors import GatewayError, UpstreamLost, UpstreamTimeout
-from gateway.upstream.calls import Refused, SessionLost
+from gateway.upstream.transport.pending import Refused, SessionLost
 from tests.servers.wire import encode
 from tests.support import free_port, http_server, wait_until
 from tests.upstream.ends import (

@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from gateway.telemetry.logs import Redactor, configure
-from gateway.upstream.stderr import BURST, LINES_PER_SECOND, MAX_LINE, StderrLog
+from gateway.upstream.transport.stderr import BURST, LINES_PER_SECOND, MAX_LINE, StderrLog
 
 
 class Log:

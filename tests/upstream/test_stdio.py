@@ -9,11 +9,11 @@ import pytest
 
 from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import RequestId
-from gateway.upstream import process
-from gateway.upstream.calls import Pending
-from gateway.upstream.process import Program
-from gateway.upstream.stderr import BURST, StderrLog
-from gateway.upstream.stdio import StdioDispatcher
+from gateway.upstream.transport import process
+from gateway.upstream.transport.pending import Pending
+from gateway.upstream.transport.process import Program
+from gateway.upstream.transport.stderr import BURST, StderrLog
+from gateway.upstream.transport.stdio import StdioDispatcher
 from tests.support import wait_until
 from tests.upstream.ends import DEADLINE, Ears, fixture, spawned
 

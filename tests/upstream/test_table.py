@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
-from gateway.upstream import table as table_module
-from gateway.upstream.calls import Pending, SessionLost
 from gateway.upstream.session import Session
-from gateway.upstream.table import MAX_ASKED, CallTable
+from gateway.upstream.transport import table as table_module
+from gateway.upstream.transport.pending import Pending, SessionLost
+from gateway.upstream.transport.table import MAX_ASKED, CallTable
 from tests.support import wait_until
 from tests.upstream.conftest import PassTime
 from tests.upstream.ends import DEADLINE, Ears, exchange

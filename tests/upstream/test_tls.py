@@ -14,8 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.upstream import pool as pool_module
-from gateway.upstream.wire import WireError
+from gateway.upstream.transport import pool as pool_module
+from gateway.upstream.transport.wire import WireError
 from tests.upstream.ends import Got, Mcp, byte_server, connected, response, service
 from tests.upstream.test_wire import exchange, pool_to
 

@@ -11,12 +11,13 @@ import anyio
 import pytest
 
 from gateway.errors import GatewayError, UpstreamError, UpstreamLost, UpstreamUnavailable
-from gateway.upstream import backoff, process
+from gateway.upstream import backoff
 from gateway.upstream.guardian import Guardian
-from gateway.upstream.http import HttpDispatcher
 from gateway.upstream.link import State
 from gateway.upstream.listing import Listing
-from gateway.upstream.process import Program
+from gateway.upstream.transport import process
+from gateway.upstream.transport.http import HttpDispatcher
+from gateway.upstream.transport.process import Program
 from gateway.upstream.upstream import Upstream
 from tests.servers.bad_replies import MISREPLIES
 from tests.support import wait_until

@@ -9,10 +9,11 @@ import pytest
 
 from gateway import jsonrpc
 from gateway.errors import UpstreamError
-from gateway.upstream import backoff, listen, table, watch
+from gateway.upstream import backoff, listen, watch
 from gateway.upstream import upstream as upstream_module
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import State
+from gateway.upstream.transport import table
 from tests.servers.wire import Message, Method, Refusal, Service
 from tests.support import http_server, wait_until
 from tests.upstream.ends import (

@@ -7,8 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway.upstream.pool import Origin, Pool
-from gateway.upstream.wire import MAX_OVERHEAD, WireError
+from gateway.upstream.transport.pool import Origin, Pool
+from gateway.upstream.transport.wire import MAX_OVERHEAD, WireError
 from tests.support import wait_until
 from tests.upstream.ends import DEADLINE, Got, byte_server, response
 

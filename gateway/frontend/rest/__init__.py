@@ -17,7 +17,7 @@ from gateway.request import Principal
 if TYPE_CHECKING:
     from gateway.access.agent_tokens import AgentTokens
     from gateway.access.policy import Policy
-    from gateway.catalogue.library import Library
+    from gateway.catalogue.library import CatalogueViews
     from gateway.config.reload import Current
     from gateway.telemetry.metrics import Metrics
     from gateway.upstream.upstream import Upstream
@@ -31,7 +31,7 @@ Rest = Callable[[HttpRequest, Principal | None], Awaitable[None]]
 def rest_app(
     current: "Current",
     upstreams: "Mapping[str, Upstream]",
-    library: "Library",
+    library: "CatalogueViews",
     policy: "Policy",
     metrics: "Metrics",
     agents: "AgentTokens",

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from gateway import __version__
 from gateway.access.agent_tokens import AgentTokens
 from gateway.access.policy import Policy
-from gateway.catalogue.library import Library
+from gateway.catalogue.library import CatalogueViews
 from gateway.config.reload import Current
 from gateway.errors import GatewayError, InsufficientScope, InternalError
 from gateway.frontend.rest.agents import agent_routes
@@ -38,7 +38,7 @@ MCP itself is served at `/mcp` (all upstreams) and `/mcp/{upstream}` (one of the
 def application(
     current: Current,
     upstreams: Mapping[str, Upstream],
-    library: Library,
+    library: CatalogueViews,
     policy: Policy,
     metrics: Metrics,
     agents: AgentTokens,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 
 from gateway import __version__
 from gateway.access.policy import Policy
-from gateway.catalogue.library import Library
+from gateway.catalogue.library import CatalogueViews
 from gateway.config.reload import Current
 from gateway.frontend.rest.caller import Anybody
 from gateway.frontend.rest.models import Health, Readiness, Ready
@@ -19,7 +19,7 @@ from gateway.upstream.upstream import Upstream
 def health_routes(
     current: Current,
     upstreams: Mapping[str, Upstream],
-    library: Library,
+    library: CatalogueViews,
     policy: Policy,
     is_draining: Callable[[], bool],
     metrics: Metrics | None,

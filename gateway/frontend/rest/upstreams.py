@@ -8,7 +8,7 @@ import structlog
 from fastapi import APIRouter, Path
 
 from gateway.access.policy import Policy
-from gateway.catalogue.library import Library
+from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.pins import Verdict
 from gateway.config.reload import Current
 from gateway.errors import NotFound, tenths_up
@@ -46,7 +46,7 @@ Name = Annotated[str, Path(description="The upstream's name.", examples=["time"]
 def upstream_routes(
     current: Current,
     upstreams: Mapping[str, Upstream],
-    library: Library,
+    library: CatalogueViews,
     policy: Policy,
     redact: Redact,
     restart: Callable[[Upstream], None],

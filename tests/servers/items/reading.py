@@ -18,7 +18,12 @@ RESOURCES: Final[tuple[dict[str, Any], ...]] = (
     {"uri": "test://static-text", "name": "static-text", "mimeType": "text/plain"},
     {"uri": "test://static-binary", "name": "static-binary", "mimeType": "image/png"},
     {"uri": WATCHED, "name": "watched-resource", "mimeType": "text/plain"},
-    {"uri": ASKING, "name": "asking-resource", "description": "Asks for a name first.", "mimeType": "text/plain"},
+    {
+        "uri": ASKING,
+        "name": "asking-resource",
+        "description": "Asks for a name first.",
+        "mimeType": "text/plain",
+    },
 )
 TEMPLATES: Final[tuple[dict[str, Any], ...]] = (
     {"uriTemplate": "test://template/{id}/data", "name": "template", "mimeType": "application/json"},

@@ -22,10 +22,10 @@ from gateway.errors import (
     UpstreamProtocolError,
     UpstreamUnavailable,
 )
-from gateway.frontend import param_headers
-from gateway.frontend.extensions import Extensions, family_of
-from gateway.frontend.lookup import Lookup, unknown_resource
 from gateway.jsonrpc import as_object
+from gateway.server import param_headers
+from gateway.server.extensions import Extensions, family_of
+from gateway.server.lookup import Lookup, unknown_resource
 from gateway.upstream.upstream import Upstream
 
 

@@ -42,24 +42,24 @@ class Reply(Protocol):
     def on_lost(self, error: WireError) -> None: ...
 
 
-class Keeper(Protocol):
+class ConnectionOwner(Protocol):
     """Who owns the connection: the pool."""
 
-    def opened(self, wire: "Wire", sock: socket.socket | None) -> None: ...
+    def opened(self, wire: "HttpConnection", sock: socket.socket | None) -> None: ...
 
-    def release(self, wire: "Wire") -> None:
+    def release(self, wire: "HttpConnection") -> None:
         """The exchange ended and the connection can serve another."""
         ...
 
-    def forget(self, wire: "Wire") -> None:
+    def forget(self, wire: "HttpConnection") -> None:
         """The connection closed."""
         ...
 
 
-class Wire(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """One connection; at most one exchange at a time."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: ConnectionOwner) -> None:
         self._keeper = keeper
         self._reply: Reply | None = None
         self._transport: asyncio.Transport | None = None

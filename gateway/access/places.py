@@ -12,7 +12,7 @@ from gateway.errors import TooManySessions
 from gateway.request import ANONYMOUS, Principal
 
 
-class Places:
+class SessionQuota:
     """
     Args:
         cap_each: most places of one principal, so that one cannot keep the others out.

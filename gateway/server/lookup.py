@@ -11,7 +11,7 @@ from gateway.access.policy import Grant, Policy
 from gateway.bridge.links import relink
 from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.intake import Kind
-from gateway.catalogue.library import Library, Selection
+from gateway.catalogue.library import CatalogueViews, Selection
 from gateway.errors import DefinitionChanged, UnknownResource
 from gateway.protocol import INVALID_PARAMS, Era
 from gateway.request import Agent, Principal
@@ -62,7 +62,7 @@ class Lookup:
     """
 
     def __init__(
-        self, policy: Policy, library: Library, upstreams: Mapping[str, Upstream], startup_wait: float
+        self, policy: Policy, library: CatalogueViews, upstreams: Mapping[str, Upstream], startup_wait: float
     ) -> None:
         self._policy = policy
         self._library = library

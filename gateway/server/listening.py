@@ -9,21 +9,21 @@ from typing import Any, Final, cast
 import anyio
 from anyio.abc import TaskGroup
 
+from gateway.access.expiry import until_expiry
+from gateway.access.places import SessionQuota
 from gateway.access.policy import Grant
 from gateway.bridge.subscriptions import Listener, Resource, Subscriptions, by_upstream, requested
 from gateway.call import Call, string
 from gateway.catalogue.catalogue import Catalogue, changed
-from gateway.catalogue.library import Library, Selection
+from gateway.catalogue.library import CatalogueViews, Selection
 from gateway.errors import DefinitionChanged, GatewayError, InvalidRequest, UnknownResource
-from gateway.frontend.agents import ConnectedAgent
-from gateway.frontend.expiry import until_expiry
-from gateway.frontend.lookup import Lookup, Opener, Viewer
-from gateway.frontend.places import Places
-from gateway.frontend.telling import Telling
 from gateway.jsonrpc import as_object
 from gateway.pause import Pause
 from gateway.protocol import CHANGE_NOTIFICATIONS, META_SUBSCRIPTION_ID
 from gateway.request import Agent, Notify, Principal
+from gateway.server.agents import ConnectedAgent
+from gateway.server.lookup import Lookup, Opener, Viewer
+from gateway.server.telling import Telling
 from gateway.upstream.audience import Audience
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
@@ -38,7 +38,9 @@ SUBSCRIBE_SECONDS: Final = 5.0
 class Listening:
     """All listeners. Handles `resources/subscribe`, `resources/unsubscribe` and `subscriptions/listen`."""
 
-    def __init__(self, lookup: Lookup, library: Library, upstreams: Mapping[str, Upstream], places: Places) -> None:
+    def __init__(
+        self, lookup: Lookup, library: CatalogueViews, upstreams: Mapping[str, Upstream], places: SessionQuota
+    ) -> None:
         self._lookup = lookup
         self._library = library
         self._upstreams = upstreams
@@ -342,7 +344,7 @@ class Listening:
                 if listener in self._subscriptions:
                     listener.notify("notifications/resources/updated", {"uri": uri})
 
-    async def brief(self, upstream: Upstream) -> None:
+    async def restore_subscriptions(self, upstream: Upstream) -> None:
         """One begins to serve, perhaps in another's place: what was wanted of that is asked of it, and who wanted it is
         told to look again."""
         wanted = self._subscriptions.wanted(upstream.name)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.harmless import LONGEST_SECRET, Clipped
-from gateway.upstream.lines import LineSplitter, Overlong
+from gateway.upstream.transport.lines import LineSplitter, Overlong
 
 MAX_LINE: Final = 4096
 """Most characters of a line that are logged."""

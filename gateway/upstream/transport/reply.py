@@ -14,12 +14,12 @@ from gateway import jsonrpc
 from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError
 from gateway.jsonrpc import Message, as_object
 from gateway.protocol import INVALID_REQUEST, METHOD_NOT_FOUND, Era
-from gateway.upstream.calls import Pending, Refused, RefusedError, SessionLost
-from gateway.upstream.events import EventParser, EventTooLarge
-from gateway.upstream.wire import Wire, WireError
+from gateway.upstream.transport.events import EventParser, EventTooLarge
+from gateway.upstream.transport.pending import Pending, Refused, RefusedError, SessionLost
+from gateway.upstream.transport.wire import HttpConnection, WireError
 
 if TYPE_CHECKING:
-    from gateway.upstream.http import HttpDispatcher
+    from gateway.upstream.transport.http import HttpDispatcher
 
 SUCCESSES: Final = (200, 201, 203)
 """HTTP statuses under which an answer comes. Frameworks say 201 to a POST."""
@@ -59,7 +59,7 @@ class CallReply:
         self._headers = call.headers
         self._tenant = call.tenant
         self._cap = dispatcher.endpoint.max_response_bytes
-        self._wire: Wire | None = None
+        self._wire: HttpConnection | None = None
         self._connecting: anyio.CancelScope | None = None
         self._aborted = False
         self._redirects = 0
@@ -105,7 +105,7 @@ class CallReply:
             else:
                 self._start(wire, request)
 
-    def _start(self, wire: Wire, request: bytes) -> None:
+    def _start(self, wire: HttpConnection, request: bytes) -> None:
         self._wire = wire
         self.sent = True
         wire.start(request, self)

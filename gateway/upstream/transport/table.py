@@ -30,14 +30,14 @@ from gateway.harmless import LONGEST_SECRET
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR, INVALID_REQUEST, META_SUBSCRIPTION_ID, Era
 from gateway.upstream.audience import Audience
-from gateway.upstream.calls import Asker, Dropped, Peer, Pending
+from gateway.upstream.transport.pending import Asker, Dropped, Peer, Pending
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
     from mcp.shared.dispatcher import OnNotify, OnNotifyIntercept, OnRequest
 
     from gateway.call import Call
-    from gateway.upstream.calls import CallOptions
+    from gateway.upstream.transport.pending import CallOptions
 
 MAX_ASKED: Final = 64
 """Most requests of the upstream's that are answered at a time: on behalf of one call, where the transport shows which

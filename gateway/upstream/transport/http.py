@@ -17,13 +17,13 @@ from gateway import __version__, jsonrpc
 from gateway.jsonrpc import Message
 from gateway.protocol import Era
 from gateway.upstream.backoff import Backoff
-from gateway.upstream.calls import Peer, Pending, SessionLost
-from gateway.upstream.events import Event, EventParser, EventTooLarge
-from gateway.upstream.pool import Origin, Pool
-from gateway.upstream.receipt import Receipt
-from gateway.upstream.reply import MAX_RETRY_SECONDS, CallReply, is_event_stream
-from gateway.upstream.table import CallTable
-from gateway.upstream.wire import WireError
+from gateway.upstream.transport.events import Event, EventParser, EventTooLarge
+from gateway.upstream.transport.pending import Peer, Pending, SessionLost
+from gateway.upstream.transport.pool import Origin, Pool
+from gateway.upstream.transport.receipt import Receipt
+from gateway.upstream.transport.reply import MAX_RETRY_SECONDS, CallReply, is_event_stream
+from gateway.upstream.transport.table import CallTable
+from gateway.upstream.transport.wire import WireError
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions

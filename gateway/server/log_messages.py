@@ -9,10 +9,10 @@ import structlog
 from gateway.bridge.log_levels import LogRequests
 from gateway.call import Call
 from gateway.errors import GatewayError, InvalidParams
-from gateway.frontend.agents import ConnectedAgent
-from gateway.frontend.lookup import Opener, Viewer
 from gateway.protocol import LOG_LEVELS, Era
 from gateway.request import Agent, wants
+from gateway.server.agents import ConnectedAgent
+from gateway.server.lookup import Opener, Viewer
 from gateway.upstream.audience import Audience
 from gateway.upstream.upstream import Upstream
 
@@ -65,7 +65,7 @@ class LogMessages:
         """Have the upstream log at the level that requests ask for."""
         await self._share_level(upstream)
 
-    async def brief(self, upstream: Upstream) -> None:
+    async def restore_subscriptions(self, upstream: Upstream) -> None:
         """One begins to serve: have it run at the level asked for so far."""
         await self._share_level(upstream)
 

@@ -7,9 +7,9 @@ from gateway.bridge.tasks import EXTENSION as TASKS
 from gateway.bridge.tasks import FAMILY, TaskHandles
 from gateway.call import Call, string
 from gateway.errors import MethodNotFound, UnknownTask
-from gateway.frontend.lookup import Lookup
 from gateway.jsonrpc import as_object
 from gateway.request import Agent
+from gateway.server.lookup import Lookup
 from gateway.upstream.upstream import Upstream
 
 

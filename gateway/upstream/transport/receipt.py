@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.upstream.wire import Wire, WireError
+from gateway.upstream.transport.wire import HttpConnection, WireError
 
 MAX_BODY: Final = 64 * 1024
 """Most of a body that is waited for to use the connection again. What is longer is not read to its end."""
@@ -20,14 +20,14 @@ class Receipt:
         self.text = b""
         """How the body begins."""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._wire: Wire | None = None
+        self._wire: HttpConnection | None = None
         self._size = 0
 
     @property
     def sent(self) -> bool:
         return self._wire is not None
 
-    def start(self, wire: Wire, request: bytes) -> None:
+    def start(self, wire: HttpConnection, request: bytes) -> None:
         """Send the request."""
         self._wire = wire
         wire.start(request, self)

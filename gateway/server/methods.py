@@ -5,24 +5,18 @@ from typing import Any, Final, cast
 
 import anyio
 
+from gateway.access.places import SessionQuota
 from gateway.access.policy import Grant, Policy, Rule
 from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.tasks import TaskHandles
 from gateway.call import Answerer, Call
 from gateway.catalogue.catalogue import Catalogue
-from gateway.catalogue.library import Library
+from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.merge import Prefix
 from gateway.catalogue.pages import page
 from gateway.catalogue.repairs import for_handshake
 from gateway.config.models import GatewaySettings, ServerConfig
 from gateway.errors import InvalidParams
-from gateway.frontend.agents import ConnectedAgent, declared, described
-from gateway.frontend.extensions import Extensions, family_of
-from gateway.frontend.listening import Listening
-from gateway.frontend.log_messages import LogMessages
-from gateway.frontend.lookup import Lookup, Opener, Viewer
-from gateway.frontend.places import Places
-from gateway.frontend.targets import Targets
 from gateway.protocol import (
     CHANGE_NOTIFICATIONS,
     HANDSHAKE_VERSIONS,
@@ -31,6 +25,12 @@ from gateway.protocol import (
     Era,
 )
 from gateway.request import ANONYMOUS, QUESTIONS, Agent
+from gateway.server.agents import ConnectedAgent, declared, described
+from gateway.server.extensions import Extensions, family_of
+from gateway.server.listening import Listening
+from gateway.server.log_messages import LogMessages
+from gateway.server.lookup import Lookup, Opener, Viewer
+from gateway.server.targets import Targets
 from gateway.upstream.audience import Audience
 from gateway.upstream.upstream import Upstream
 
@@ -69,11 +69,11 @@ class Server:
         self,
         settings: GatewaySettings,
         policy: Policy,
-        library: Library,
+        library: CatalogueViews,
         upstreams: Mapping[str, Upstream],
         tasks: TaskHandles,
         on_listing: Callable[[Upstream], None],
-        places: Places,
+        places: SessionQuota,
     ) -> None:
         self._settings = settings
         self._policy = policy
@@ -170,10 +170,10 @@ class Server:
         with self._listening.through_change():
             self._library.reconsider()
 
-    async def brief(self, upstream: Upstream) -> None:
+    async def restore_subscriptions(self, upstream: Upstream) -> None:
         """One begins to serve, perhaps in another's place: what agents want of it is asked of it anew."""
-        await self.log_messages.brief(upstream)
-        await self._listening.brief(upstream)
+        await self.log_messages.restore_subscriptions(upstream)
+        await self._listening.restore_subscriptions(upstream)
 
     # --- What its upstreams say (upstream.Observer) -----------------------------------------------------------------
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway import jsonrpc
 from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError
 from gateway.jsonrpc import Message
-from gateway.upstream.calls import Peer, Pending
 from gateway.upstream.guardian import Guardian
-from gateway.upstream.lines import KEPT_OF_OVERLONG, LineSplitter, Overlong
-from gateway.upstream.process import Child, Program, spawn
-from gateway.upstream.stderr import StderrLog
-from gateway.upstream.table import CallTable
+from gateway.upstream.transport.lines import KEPT_OF_OVERLONG, LineSplitter, Overlong
+from gateway.upstream.transport.pending import Peer, Pending
+from gateway.upstream.transport.process import Child, Program, spawn
+from gateway.upstream.transport.stderr import StderrLog
+from gateway.upstream.transport.table import CallTable
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions

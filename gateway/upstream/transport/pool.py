@@ -14,7 +14,7 @@ import anyio
 from gateway.names import resolver
 from gateway.upstream.fair import ALL
 from gateway.upstream.limiter import ConcurrencyLimiter
-from gateway.upstream.wire import Wire, WireError
+from gateway.upstream.transport.wire import HttpConnection, WireError
 
 IDLE_SECONDS: Final = 4.0
 """How long a connection is kept for reuse: less than the 5 s after which common servers close theirs, so that a request
@@ -58,14 +58,14 @@ class Pool:
     def __init__(self, origin: Origin, connect_timeout: float, limit: int = MAX_CONNECTIONS) -> None:
         self.origin = origin
         self._connect_timeout = connect_timeout
-        self._idle: deque[Wire] = deque()
+        self._idle: deque[HttpConnection] = deque()
         """Longest idle first."""
-        self._open: set[Wire] = set()
+        self._open: set[HttpConnection] = set()
         self._turns = ConcurrencyLimiter(limit)
         self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def take(self, tenant: str = ALL) -> Wire | None:
+    def take(self, tenant: str = ALL) -> HttpConnection | None:
         """An idle connection, or None when one has to be waited for: see `acquire`."""
         if not self._idle or not self._turns.acquire_now(tenant):
             return None
@@ -76,7 +76,7 @@ class Pool:
             wire.holder = tenant
         return wire
 
-    async def acquire(self, tenant: str = ALL, *, standing: bool = False) -> Wire:
+    async def acquire(self, tenant: str = ALL, *, standing: bool = False) -> HttpConnection:
         """A connection ready for one exchange. A `standing` one is not counted against the limit.
 
         Args:
@@ -105,14 +105,14 @@ class Pool:
             wire.abort()
         self._idle.clear()
 
-    # --- Keeper -----------------------------------------------------------------------------------------------------
+    # --- ConnectionOwner ----------------------------------------------------------------------------------------------
 
-    def opened(self, wire: Wire, sock: socket.socket | None) -> None:
+    def opened(self, wire: HttpConnection, sock: socket.socket | None) -> None:
         self._open.add(wire)
         if sock is not None:
             _keep_alive(sock)
 
-    def release(self, wire: Wire) -> None:
+    def release(self, wire: HttpConnection) -> None:
         self._settle(wire)
         loop = asyncio.get_running_loop()
         wire.idle_since = loop.time()
@@ -120,13 +120,13 @@ class Pool:
         if self._reaper is None:
             self._reaper = loop.call_later(IDLE_SECONDS, self._reap)
 
-    def forget(self, wire: Wire) -> None:
+    def forget(self, wire: HttpConnection) -> None:
         self._settle(wire)
         self._open.discard(wire)
 
     # --- Inside -----------------------------------------------------------------------------------------------------
 
-    def _pop_idle(self) -> Wire | None:
+    def _pop_idle(self) -> HttpConnection | None:
         """The one used last, so that the others grow old and are closed."""
         fresh = asyncio.get_running_loop().time() - IDLE_SECONDS
         while self._idle:
@@ -144,12 +144,12 @@ class Pool:
         if self._idle:
             self._reaper = loop.call_at(self._idle[0].idle_since + IDLE_SECONDS, self._reap)
 
-    def _settle(self, wire: Wire) -> None:
+    def _settle(self, wire: HttpConnection) -> None:
         if wire.holder is not None:
             holder, wire.holder = wire.holder, None
             self._turns.release(holder)
 
-    async def _connect(self) -> Wire:
+    async def _connect(self) -> HttpConnection:
         origin = self.origin
         try:
             with anyio.fail_after(self._connect_timeout) as scope:
@@ -171,7 +171,7 @@ class Pool:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise WireError(f"cannot connect to {origin.authority} ({reason})", delivered=False) from None
 
-    async def _connect_to(self, address: str) -> Wire:
+    async def _connect_to(self, address: str) -> HttpConnection:
         """
         Raises:
             OSError: nobody there, or not who it should be.
@@ -180,7 +180,7 @@ class Pool:
         origin = self.origin
         tls = _tls_context() if origin.scheme == "https" else None
         _, wire = await asyncio.get_running_loop().create_connection(
-            lambda: Wire(self), address, origin.port, ssl=tls, server_hostname=origin.host if tls else None
+            lambda: HttpConnection(self), address, origin.port, ssl=tls, server_hostname=origin.host if tls else None
         )
         if self._closed:
             wire.abort()

@@ -24,7 +24,7 @@ Make = Callable[[str, ServerConfig, Listing | None], Upstream]
 """Makes an upstream from its name, its configuration, and what it is known to offer."""
 
 
-class Fleet:
+class UpstreamManager:
     """
     Args:
         make: makes an upstream.
@@ -45,7 +45,7 @@ class Fleet:
         self._make = make
         self._is_same = is_same
         self._on_change = on_change
-        self._brief = brief
+        self._restore_subscriptions = brief
         self.runs = anyio.Event()
         """Set once `apply` may be called."""
         self._tasks: TaskGroup | None = None
@@ -72,7 +72,7 @@ class Fleet:
             upstream = self.serving.get(name)
             if upstream is None:
                 self.add(name, config)
-                self._spawn(self._brief, self.serving[name])
+                self._spawn(self._restore_subscriptions, self.serving[name])
             else:
                 self._change(upstream, config)
         self._sort(servers)
@@ -110,7 +110,7 @@ class Fleet:
         self.serving[new.name] = new
         log.info("upstream replaced", upstream=new.name)
         self._on_change()
-        await self._brief(new)
+        await self._restore_subscriptions(new)
         # Nobody asked its calls to stop: they have as long as their own deadlines give them.
         await self._let_go(old, math.inf)
 

@@ -15,13 +15,13 @@ from gateway import jsonrpc
 from gateway.errors import GatewayError, UpstreamLost, UpstreamProtocolError
 from gateway.jsonrpc import Message
 from gateway.protocol import Era
-from gateway.upstream.calls import Pending, Refused, SessionLost
-from gateway.upstream.events import Event, EventParser, EventTooLarge
 from gateway.upstream.fair import ALL
-from gateway.upstream.http import HttpDispatcher
-from gateway.upstream.receipt import Receipt
-from gateway.upstream.reply import is_event_stream, jsonrpc_error, session_lost
-from gateway.upstream.wire import WireError
+from gateway.upstream.transport.events import Event, EventParser, EventTooLarge
+from gateway.upstream.transport.http import HttpDispatcher
+from gateway.upstream.transport.pending import Pending, Refused, SessionLost
+from gateway.upstream.transport.receipt import Receipt
+from gateway.upstream.transport.reply import is_event_stream, jsonrpc_error, session_lost
+from gateway.upstream.transport.wire import WireError
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions

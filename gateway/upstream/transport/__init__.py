@@ -1,0 +1,1 @@
+"""The wires to upstreams: Streamable HTTP, the older HTTP+SSE, and stdio."""
