@@ -122,7 +122,7 @@ class Call:
         self.asker: Asker | None = None
         """Answers what the upstream asks; None if nobody can."""
         self.spoke = False
-        """Whether the agent has heard anything of it, or was asked something for it; it must not be twice."""
+        """Whether the agent has heard anything of it, or was asked something for it. It is not sent again then."""
         self.questions = 0
         """How many of the upstream's questions the agent has yet to answer."""
         self.permit: Permit | None = None

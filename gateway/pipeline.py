@@ -1,7 +1,8 @@
 """The way of every call, from top to bottom: serve → forward → attempt. The only place where order stands.
 
-A policy is a line here. What rarely waits is a plain function that answers, or says that somebody has to wait: one
-path, whichever it is.
+A check is a line here, or in `access.admission` if it needs to know no more than who asks for which method. What rarely
+waits is a plain function that answers, or says that somebody has to wait (`x = fast() or await slow()`): one path,
+whichever it is.
 """
 
 import asyncio
@@ -111,10 +112,10 @@ class Pipeline:
             self._lookup.check(call, target.kind, target.owner)  # pins
         self._limits.count_upstream(call.principal, target.upstream, target.tool)
         upstream = self._targets.upstream(target)
-        if self._log_messages.is_due(call):
-            await self._log_messages.take_up(upstream)
-        upstream.enter(call)
+        upstream.enter(call)  # from here on it is not let go, even if another takes its place
         try:
+            if self._log_messages.raises_level(call):
+                await self._log_messages.take_up(upstream)
             if self._bridge.is_needed(call):
                 result = await self._bridge.carry(call, upstream, target.params, attempt)
             else:
@@ -141,7 +142,7 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
         CircuitOpen: the upstream, or this connection of it, has failed too often.
         GatewayError: the upstream's own error, or why there is no answer.
     """
-    params, tenant, now = unwrap_params(params), call.agent.opener.root_id, asyncio.get_running_loop().time
+    params, tenant, now = unwrap_params(params), call.principal.root_id, asyncio.get_running_loop().time
     clock = _Clock(upstream.timeout(call, params), upstream.config.max_timeout, now())
     private: PrivateLink | None = None
     failure: GatewayError | None = None
@@ -179,18 +180,18 @@ async def _try(
 ) -> dict[str, Any]:
     """One attempt, as the breakers see it."""
     link.check()  # while it backs off, it knows better than the breaker when it is tried again
-    call.permit = permit = upstream.admit(link, call.agent.opener.root_id, call)
+    call.permit = permit = upstream.admit(link, call.principal.root_id, call)
     try:
         permit.session = session = link.current() or await _connected(upstream, link, clock, is_first=is_first)
         try:
-            result = await _exchange(upstream, link, session, call, params, clock)
+            result = await _send_and_wait(upstream, link, session, call, params, clock)
         except SessionLost as lost:
             # If the session was refused, the request was not acted on, and is sent on a new one.
             if (lost.delivered or call.spoke) and not _is_repeatable(upstream, call, params):
                 raise
             patience = min(upstream.config.connect_timeout, clock.left(asyncio.get_running_loop().time()))
             permit.session = session = await link.ready(patience, after=session)
-            result = await _exchange(upstream, link, session, call, params, clock)
+            result = await _send_and_wait(upstream, link, session, call, params, clock)
     except GatewayError as error:
         permit.failed(error)
         raise
@@ -213,15 +214,15 @@ async def _connected(upstream: Upstream, link: Link, clock: "_Clock", *, is_firs
     return session
 
 
-async def _exchange(
+async def _send_and_wait(
     upstream: Upstream, link: Link, session: "Session", call: Call, params: dict[str, Any], clock: "_Clock"
 ) -> dict[str, Any]:
-    """Request and answer, over one connection."""
+    """Request and answer, over one connection: `session.connection` is its dispatcher."""
     connection = session.connection
     spent = asyncio.get_running_loop().time() - clock.began
     pending: Pending | None = session.send(call, params, clock.timeout, clock.max_timeout, spent)
     try:
-        return await pending.future
+        return await pending.future  # which `CallTable` sets, from the connection's callback
     except (asyncio.CancelledError, UpstreamTimeout):
         connection.withdraw(pending)
         raise

@@ -41,8 +41,8 @@ class Authentication:
         challenge: makes the `WWW-Authenticate` header of a 401, by the view, and by what is wrong with the bearer that
             was sent, if one was.
         observe: see `Failures`.
-        recognise: by header, whose a credential is where that is known without waiting; None where somebody has to
-            look.
+        recognise: by header, a function that returns the principal of a credential without waiting, or None if
+            `authenticate` must decide.
     """
 
     def __init__(

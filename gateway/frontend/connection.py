@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
         self._arriving = False
         """Whether a request has begun and not ended."""
         self._began: float | None = None
-        """When, or when the connection was opened for it."""
+        """When the request that is arriving began, or, if it is the first, when the connection was opened."""
         self._idle_until = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._probes: asyncio.TimerHandle | None = None

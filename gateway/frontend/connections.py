@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = structlog.stdlib.get_logger("gateway.frontend")
 
 Handle = Callable[[HttpRequest], Coroutine[Any, Any, object] | None]
-"""Answers a request: at once, or in the coroutine that it returns, or at last later if that has begun."""
+"""Answers a request at once, or returns a coroutine that does. A stream that was begun may end after that."""
 Fail = Callable[[HttpRequest, BaseException], None]
 """Answers a request whose handler raised an error, as far as it has not."""
 

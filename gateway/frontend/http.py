@@ -130,7 +130,7 @@ class HttpFront:
     def _admit(self, request: HttpRequest, path: str, view: str | None, principal: Principal) -> Work | None:
         request.belongs_to(principal)
         grant = self._policy.grant(principal)
-        http = Http(request, principal, view, grant)
+        http = Http(request, principal, view)
         if view is not None:
             return self._serve_view(http, view, grant)
         return self._serve(http, self._legacy.get(path, self._mcp))

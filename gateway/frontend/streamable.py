@@ -19,7 +19,6 @@ from gateway.access.delegation import covers
 from gateway.access.expiry import at_expiry
 from gateway.access.in_flight import InFlight
 from gateway.call import Call
-from gateway.catalogue.library import Visibility
 from gateway.config.models import GatewaySettings
 from gateway.errors import (
     GatewayError,
@@ -79,8 +78,6 @@ class Http:
     request: HttpRequest
     principal: Principal
     view: str | None
-    sight: Visibility
-    """What the principal may see."""
 
     @property
     def headers(self) -> dict[str, str]:

@@ -54,8 +54,8 @@ class LogMessages:
         await self._share_level()
         return {}
 
-    def is_due(self, call: Call) -> bool:
-        """Whether the upstream of a modern call has to be asked to say more than so far."""
+    def raises_level(self, call: Call) -> bool:
+        """Note the level that a modern call asks for; whether its upstream has to say more for it than so far."""
         level = call.agent.log_level
         if level is None or call.agent.era is not Era.MODERN or call.upstream is None:
             return False

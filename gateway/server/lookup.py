@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 
 class Viewer(Protocol):
-    """Who looks: a `Request`, or an `Opener`. No `Agent` is one: what it may see depends on the token in its hand."""
+    """Who looks: a `Call` or an `Opener`. An `Agent` is none, for what it may see depends on the credential of each
+    request."""
 
     @property
     def agent(self) -> Agent: ...

@@ -10,7 +10,6 @@ from gateway.access.policy import Grant, Policy, Rule
 from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.tasks import TaskHandles
 from gateway.call import Answerer, Call
-from gateway.catalogue.catalogue import Catalogue
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.merge import Prefix
 from gateway.catalogue.pages import page
@@ -136,10 +135,6 @@ class Server:
         elif method == "notifications/roots/list_changed":
             for upstream in list(self._upstreams.values()):
                 await upstream.tell(agent, method, params or None)
-
-    def catalogue(self, agent: Agent) -> Catalogue:
-        """What a modern request's agent sees."""
-        return self.lookup.catalogue(Opener(agent))
 
     async def has_view(self, view: str | None, grant: Grant) -> bool:
         """See `Lookup.has`."""

@@ -1,4 +1,4 @@
-"""What is counted and logged of every call, in one function: one clock, one look at it.
+"""What is counted and logged of every call that reaches the pipeline, in one function: one clock, one look at it.
 
 Metrics are cells of our own, which the registry reads when it is scraped. Access log lines are kept for a moment and
 written together; of arguments and results they say nothing.

@@ -15,7 +15,7 @@ from mcp.shared.inbound import MCP_NAME_HEADER, NAME_BEARING_METHODS, encode_hea
 from pydantic import ValidationError
 
 from gateway import __version__
-from gateway.call import Call
+from gateway.call import NO_HEADERS, Call
 from gateway.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import as_object
 from gateway.protocol import (
@@ -33,7 +33,7 @@ from gateway.protocol import (
 from gateway.request import QUESTIONS
 from gateway.upstream.introduction import repaired
 from gateway.upstream.revisions import next_offer, supported_of
-from gateway.upstream.transport.pending import NO_HEADERS, CallOptions, Pending, Refused
+from gateway.upstream.transport.pending import CallOptions, Pending, Refused
 from gateway.upstream.transport.table import CallTable
 
 _UNKNOWN_TO_SDK: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})

@@ -338,7 +338,7 @@ class Upstream:
         return Lease(self._limiter, tenant)
 
     def link_now(self, agent: Agent) -> Link | None:
-        """The connection that all share, if an agent is served by that; None where it has to be seen: `link`."""
+        """The connection that all share, if an agent is served by that; None if `link` must decide."""
         if self.config.isolation or self._is_served_by_main(agent):
             return self._main if self.config.isolation in (None, "shared") else None
         if self.agreed is None or self._isolation(agent, self.agreed.era) is not None:

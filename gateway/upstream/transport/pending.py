@@ -4,10 +4,11 @@ import asyncio
 import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
+from gateway.call import NO_HEADERS
 from gateway.errors import UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import RequestId
 from gateway.request import Agent, Notify
@@ -60,9 +61,6 @@ class RefusedError(UpstreamError):
     def __init__(self, status: int, code: int, message: str, data: Any) -> None:
         super().__init__(code, message, data)
         self.status = status
-
-
-NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class Peer(Protocol):
@@ -151,7 +149,7 @@ class Pending:
         if call is not None:
             self.on_notification = call.on_notification
             self.on_pause = call.pause
-            self.tenant = call.agent.opener.root_id
+            self.tenant = call.principal.root_id
             if call.can_be_asked:
                 self.asker = call
         elif options is not None:

@@ -126,7 +126,7 @@ class CallReply:
         self._location = headers.get(b"location", b"").decode("latin-1") or None
         if status in SUCCESSES and is_event_stream(headers):
             self._parser = EventParser(self._cap)
-        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        if status in SUCCESSES and headers.get(b"content-encoding", b"identity").lower() != b"identity":
             self._refuse(UpstreamProtocolError(self._upstream, "a compressed answer, though identity was asked for"))
         session = headers.get(b"mcp-session-id")
         if self._is_opening and session is not None and session.isascii():
