@@ -198,9 +198,9 @@ class TooManyParked(GatewayError):
 
 
 class TooManySubscriptions(GatewayError):
-    """As many resources are subscribed to as may be."""
+    """As many resources are subscribed to as may be: too much is held, as with sessions."""
 
-    code, status, outcome = -32004, 503, "overloaded"
+    code, status, outcome = -32016, 503, "overloaded"
 
     def __init__(self, cap: int) -> None:
         super().__init__(

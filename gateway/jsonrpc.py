@@ -50,6 +50,8 @@ def loads(data: bytes, max_values: int = MAX_VALUES) -> Any:
     """
     if data.startswith(BOM):
         data = data[len(BOM) :]
+    if len(data) <= MAX_DEPTH:
+        return _loads(data)  # it cannot be deep, nor have many values
     brackets = _brackets(data)
     if len(data) <= _LARGE:
         value = _loads(data)

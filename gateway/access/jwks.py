@@ -40,7 +40,7 @@ GRACE: Final = 86_400.0
 class IssuerUnavailable(GatewayError):
     """There are no keys to check a token with: not the client's fault, and no reason to log in again."""
 
-    code, status, outcome, ends_exchange = -32004, 503, "issuer_unavailable", True
+    code, status, outcome, ends_exchange = -32000, 503, "issuer_unavailable", True
 
     reason: ClassVar[str] = "The authorization server cannot be reached, so the bearer token cannot be checked."
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -21,17 +21,15 @@ class Limit:
 
     rpm: int
     burst: int = 0
+    capacity: int = field(init=False, compare=False, repr=False)
+    per_second: float = field(init=False, compare=False, repr=False)
 
-    @property
-    def capacity(self) -> int:
-        return self.rpm + self.burst
-
-    @property
-    def per_second(self) -> float:
-        return self.rpm / 60
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "capacity", self.rpm + self.burst)
+        object.__setattr__(self, "per_second", self.rpm / 60)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """What a limit says to one request."""
 

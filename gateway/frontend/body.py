@@ -12,6 +12,7 @@ from gateway.protocol import META_CLIENT_CAPABILITIES
 
 BATCH_VERSION: Final = "2025-03-26"
 """The only revision with batches (basic, "Batching")."""
+ARRAY: Final = b"["
 MAX_BATCH: Final = 100
 NO_BATCHES: Final = f"There must be one JSON-RPC message; batches are part of MCP {BATCH_VERSION} only."
 MAX_ID: Final = 1024
@@ -49,7 +50,7 @@ def messages_of(body: bytes) -> Message | list[object]:
     message = decode(body)
     if isinstance(message, list):
         return cast("list[object]", message)
-    return check_shape(_unwrap(as_object(message)))
+    return check_shape(_unwrap(as_object(message)), may_need_mending=ARRAY in body)
 
 
 def check_batch(batch: Sequence[object], version: str) -> list[Message]:
@@ -86,12 +87,17 @@ def _unwrap(message: Message) -> Message:
     return message if "jsonrpc" in message else as_object(message.get("request"))
 
 
-def check_shape(message: Message) -> Message:
+def check_shape(message: Message, *, may_need_mending: bool = True) -> Message:
     """
+    Args:
+        may_need_mending: whether there is an array in it: an empty one may be meant for an object.
+
     Raises:
         InvalidRequest: not a JSON-RPC 2.0 request, notification or response.
     """
-    method, params = message.get("method"), jsonrpc.mended(message.get("params"))
+    method, params = message.get("method"), message.get("params")
+    if may_need_mending:
+        params = jsonrpc.mended(params)
     is_request = isinstance(method, str) and ("id" not in message or jsonrpc.is_id(message["id"]))
     is_response = method is None and "id" in message and ("result" in message or "error" in message)
     if message.get("jsonrpc") != "2.0" or not (is_request or is_response):
@@ -102,7 +108,8 @@ def check_shape(message: Message) -> Message:
         if not isinstance(params, dict):
             raise InvalidRequest("params must be an object.")
         members = message["params"] = as_object(cast("object", params))
-        _mend(members)
+        if may_need_mending:
+            _mend(members)
         if _is_long(as_object(members.get("_meta")).get("progressToken")):
             raise InvalidRequest(f"The progressToken is longer than {MAX_ID} characters.")
     return message

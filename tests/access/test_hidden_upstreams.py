@@ -5,6 +5,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.access.door import Door, ask, elsewhere, http, open_session, rpc
 from tests.interaction._gateway import PATIENT, child, http_gateway
 from tests.servers.shy import asked
+from tests.support import wait_until
 
 EVERYTHING_OF_VAULT = ["vault__*", "memo://vault", "doc://vault/*"]
 
@@ -29,7 +31,15 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Generator[Door]:
     servers = {name: child("tests.servers.shy", name) for name in ("shop", "vault")}
     auth = {"enabled": True, "api_keys_file": str(folder / "keys.json")}
     with http_gateway(folder, servers, auth=auth, policy=policy, **PATIENT) as gateway:
-        yield Door(gateway.base, folder)
+        door = Door(gateway.base, folder)
+        anyio.run(wait_until, lambda: all(state == "ready" for state in states(door, "alice").values()), 60.0)
+        yield door
+
+
+def states(door: Door, who: str) -> dict[str, str]:
+    """Upstream → its state, as somebody sees it."""
+    answer = http("GET", f"{door.base}/upstreams", headers={"X-Api-Key": f"key-{who}"})
+    return {each["name"]: each["state"] for each in answer.json()["upstreams"]}
 
 
 def opening(version: str = "2025-11-25") -> dict[str, Any]:
