@@ -41,7 +41,6 @@ def test_error_codes() -> None:
     assert protocol.INVALID_PARAMS == jsonrpc.INVALID_PARAMS
     assert protocol.INTERNAL_ERROR == jsonrpc.INTERNAL_ERROR
     assert protocol.HEADER_MISMATCH == jsonrpc.HEADER_MISMATCH
-    assert protocol.MISSING_CLIENT_CAPABILITY == jsonrpc.MISSING_REQUIRED_CLIENT_CAPABILITY
     assert protocol.UNSUPPORTED_VERSION == jsonrpc.UNSUPPORTED_PROTOCOL_VERSION
     assert protocol.REQUEST_CANCELLED == REQUEST_CANCELLED
 

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
+from gateway.call import Call
 from gateway.errors import (
     GatewayError,
     UpstreamError,
@@ -36,6 +37,7 @@ from tests.upstream.ends import (
     chunk,
     connected,
     event,
+    nobody,
     reply_to,
     response,
     service,
@@ -115,8 +117,11 @@ async def test_line_breaks_in_headers_are_refused(line_end: str) -> None:
     async with byte_server(Mcp(service("modern"))) as server, connected(server.url) as up:
         before = len(server.got)
         for headers in ({"Mcp-Param-A": f"x{line_end}Evil: 1"}, {f"A{line_end}Evil": "1"}):
+            call = Call(1, "tools/call", {"name": "a"}, nobody(), lambda method, params: None)
+            call.headers = headers
             with pytest.raises(ValueError, match="line break"):
-                await up.session.forward("tools/call", {"name": "a"}, {"headers": headers})
+                up.session.send(call, call.params, DEADLINE, DEADLINE, 0.0)
+            assert not up.dispatcher.calls
         assert await up.call("a") == "a"
         assert len(server.got) == before + 1
     with pytest.raises(ValueError, match="line break"):
