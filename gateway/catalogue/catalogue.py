@@ -3,7 +3,7 @@
 Built by `merge`. `Catalogue()` is the empty one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final, Literal
@@ -63,6 +63,9 @@ class Catalogue:
     listed_uris: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str], repr=False)
     """`(upstream, own URI)` → public URI, of the listed resources."""
     ownership: Ownership = field(default=NOBODYS, compare=False, repr=False)
+    pages: dict[Hashable, Any] = field(default_factory=dict[Hashable, Any], init=False, compare=False, repr=False)
+    """Pages of lists as they are sent, once somebody has asked for them. Not given to `__init__`, so that `replace`
+    makes new ones: what is made of a catalogue shows other things."""
 
     @property
     def size(self) -> int:

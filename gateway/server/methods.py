@@ -4,7 +4,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, cast
 
 import anyio
+import msgspec
 
+from gateway import jsonrpc
 from gateway.access.places import SessionQuota
 from gateway.access.policy import Grant, Policy, Rule
 from gateway.bridge.envelope import SERVER_INFO, dress_result
@@ -35,6 +37,8 @@ from gateway.upstream.upstream import Upstream
 
 MAX_NAMED: Final = 10
 """Of the servers that are away, in the instructions."""
+MAX_PAGES: Final = 256
+"""Most pages of one catalogue that are kept encoded."""
 FRESHEN_SECONDS = 5.0
 """How long a listing waits for an upstream whose lists have expired, before it makes do with the old ones."""
 
@@ -234,14 +238,19 @@ class Server:
         self.lookup.note(call)
         field, key = _LISTS[method]
         self._check_own(call, field)
-        items = getattr(self.lookup.catalogue(call), field)
-        cursor = call.params.get("cursor")
-        served, cursor = page(items, cursor, self._settings.page_size, key, is_sorted=call.view is None)
-        if field == "tools" and call.era is Era.HANDSHAKE:
-            served = [for_handshake(tool) for tool in served]
-        result: dict[str, Any] = {LIST_METHODS[method]: served}
-        if cursor is not None:
-            result["nextCursor"] = cursor
+        catalogue, cursor, size = self.lookup.catalogue(call), call.params.get("cursor"), self._settings.page_size
+        name = method, call.era, size, cursor if isinstance(cursor, str) else None
+        prepared = catalogue.pages.get(name) if cursor is None or isinstance(cursor, str) else None
+        if prepared is None:
+            served, after = page(getattr(catalogue, field), cursor, size, key, is_sorted=call.view is None)
+            if field == "tools" and call.era is Era.HANDSHAKE:
+                served = [for_handshake(tool) for tool in served]
+            prepared = msgspec.Raw(jsonrpc.dumps(served)), after
+            if len(catalogue.pages) < MAX_PAGES:
+                catalogue.pages[name] = prepared
+        result: dict[str, Any] = {LIST_METHODS[method]: prepared[0]}
+        if prepared[1] is not None:
+            result["nextCursor"] = prepared[1]
         if call.era is Era.MODERN:
             result |= self._cache_hints(call)
         return result
