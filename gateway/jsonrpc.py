@@ -91,7 +91,7 @@ def loads_answer(data: bytes) -> Any:
         ValueError, TooManyValues: as `loads`.
     """
     data = data.strip()
-    if _is_one_line(data) and not _may_have_too_many(data):
+    if _is_one_line(data) and not _needs_a_look(data):
         try:
             answer = _answers.decode(data)
             result = answer.result
@@ -125,7 +125,7 @@ def loads_request(data: bytes) -> Any:
         ValueError, TooManyValues: as `loads`.
     """
     data = data.strip()
-    if _CALL in data and _is_one_line(data) and not _may_have_too_many(data):
+    if _CALL in data and _is_one_line(data) and not _needs_a_look(data):
         try:
             request = _requests.decode(data)
             if request.method == "tools/call" and request.result is msgspec.UNSET and request.error is msgspec.UNSET:
@@ -153,9 +153,13 @@ def _is_one_line(data: bytes) -> bool:
     return b"\n" not in data and b"\r" not in data and (data.isascii() or _is_utf8(data))
 
 
-def _may_have_too_many(data: bytes) -> bool:
-    """Whether it takes a closer look, or less than `loads`, to say how many values there are."""
-    return len(data) > 2 * MAX_VALUES and _marks(data) > MAX_VALUES  # each takes two bytes at least
+def _needs_a_look(data: bytes) -> bool:
+    """Whether it may be nested too deep or have too many values, which `loads` finds out: what is passed on as bytes
+    keeps the bounds of what is decoded."""
+    if len(data) <= MAX_DEPTH:
+        return False
+    brackets = _brackets(data)
+    return brackets > MAX_DEPTH or (len(data) > 2 * MAX_VALUES and brackets + data.count(b",") > MAX_VALUES)
 
 
 def opened(result: dict[str, Any]) -> dict[str, Any]:

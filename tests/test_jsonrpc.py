@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.jsonrpc import MAX_DEPTH, TooManyValues, dumps, error_code, loads
+from gateway.jsonrpc import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    TooManyValues,
+    dumps,
+    error_code,
+    loads,
+    loads_answer,
+    loads_request,
+    opened,
+)
 
 LARGE = 100_000
 """Bytes from which on values are counted, and more."""
@@ -180,3 +190,61 @@ def test_the_collector_is_left_as_it_was(data: bytes, enabled: bool) -> None:
         assert gc.isenabled() is enabled
     finally:
         (gc.enable if was else gc.disable)()
+
+
+# --- What is passed on as bytes ---------------------------------------------------------------------------------------
+
+
+def answer(content: str) -> bytes:
+    return b'{"id":1,"result":{"content":%b,"isError":false}}' % content.encode()
+
+
+def request(arguments: str) -> bytes:
+    return b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":%b}}' % arguments.encode()
+
+
+@pytest.mark.parametrize("text", ['{"n":1.50,"n":1e400}', '{"a": [ "☃" ]}', "{}"])
+def test_content_and_arguments_come_out_to_the_byte(text: str) -> None:
+    result = loads_answer(answer(text))["result"]
+    assert result["isError"] is False
+    assert dumps(result) == b'{"content":%b,"isError":false}' % text.encode()
+    params = loads_request(request(text))["params"]
+    assert params["name"] == "a"
+    assert dumps(params) == b'{"name":"a","arguments":%b}' % text.encode()
+
+
+@pytest.mark.parametrize("text", ['{"a":\n1}', '{"a":\r1}'])
+def test_what_does_not_stand_on_one_line_is_encoded_anew(text: str) -> None:
+    assert dumps(loads_answer(answer(text))["result"]["content"]) == b'{"a":1}'
+    assert dumps(loads_request(request(text))["params"]["arguments"]) == b'{"a":1}'
+
+
+@pytest.mark.parametrize("make", [answer, request])
+@pytest.mark.parametrize("bad", ["{", '{"a":01}', '{"a":NaN}', '{"a":"\x01"}', "{]"])
+def test_what_is_no_json_is_not_passed_on(make: Any, bad: str) -> None:
+    with pytest.raises(ValueError, match=r"JSON|column|byte|truncated"):
+        (loads_answer if make is answer else loads_request)(make(bad))
+
+
+@pytest.mark.parametrize("decode", [loads_answer, loads_request])
+def test_what_is_passed_on_is_utf8(decode: Any) -> None:
+    make = answer if decode is loads_answer else request
+    with pytest.raises(ValueError, match=r"utf-8|UTF-8"):
+        decode(make('{"a":"x"}').replace(b"x", b"\xff"))
+
+
+@pytest.mark.parametrize("decode", [loads_answer, loads_request])
+def test_what_is_passed_on_has_the_bounds_of_what_is_decoded(decode: Any) -> None:
+    make = answer if decode is loads_answer else request
+    deep = MAX_DEPTH - 10
+    decode(make('{"a":' * deep + "1" + "}" * deep))
+    with pytest.raises(ValueError, match="deep"):
+        decode(make('{"a":' * (MAX_DEPTH + 1) + "1" + "}" * (MAX_DEPTH + 1)))
+    with pytest.raises(TooManyValues):
+        decode(make('{"a":[' + "0," * MAX_VALUES + "0]}"))
+
+
+def test_what_was_passed_on_can_be_opened() -> None:
+    result = loads_answer(answer('[{"n":1.50}]'))["result"]
+    assert dumps(opened(result)) == b'{"content":[{"n":1.50}],"isError":false}'
+    assert isinstance(result["content"], list)

@@ -43,7 +43,11 @@ class Failures:
 
     def knows(self, address: str, credential: str) -> bool:
         """Whether a credential was good from that address before."""
-        return self._handle(address, credential) in self._good
+        handle = self._handle(address, credential)
+        if handle not in self._good:
+            return False
+        self._good.move_to_end(handle)
+        return True
 
     @asynccontextmanager
     async def attempt(self, address: str, credential: str) -> AsyncGenerator[None]:

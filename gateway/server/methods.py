@@ -37,8 +37,6 @@ from gateway.upstream.upstream import Upstream
 
 MAX_NAMED: Final = 10
 """Of the servers that are away, in the instructions."""
-MAX_PAGES: Final = 256
-"""Most pages of one catalogue that are kept encoded."""
 FRESHEN_SECONDS = 5.0
 """How long a listing waits for an upstream whose lists have expired, before it makes do with the old ones."""
 
@@ -239,15 +237,15 @@ class Server:
         field, key = _LISTS[method]
         self._check_own(call, field)
         catalogue, cursor, size = self.lookup.catalogue(call), call.params.get("cursor"), self._settings.page_size
-        name = method, call.era, size, cursor if isinstance(cursor, str) else None
-        prepared = catalogue.pages.get(name) if cursor is None or isinstance(cursor, str) else None
+        name = method, call.era, size, jsonrpc.dumps(cursor)
+        prepared = catalogue.pages.get(name)
         if prepared is None:
             served, after = page(getattr(catalogue, field), cursor, size, key, is_sorted=call.view is None)
             if field == "tools" and call.era is Era.HANDSHAKE:
                 served = [for_handshake(tool) for tool in served]
             prepared = msgspec.Raw(jsonrpc.dumps(served)), after
-            if len(catalogue.pages) < MAX_PAGES:
-                catalogue.pages[name] = prepared
+            if cursor is None or any(cursor == following for _, following in catalogue.pages.values()):
+                catalogue.pages[name] = prepared  # not for cursors that a client made up: there is no end of those
         result: dict[str, Any] = {LIST_METHODS[method]: prepared[0]}
         if prepared[1] is not None:
             result["nextCursor"] = prepared[1]

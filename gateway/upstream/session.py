@@ -40,7 +40,9 @@ _UNKNOWN_TO_SDK: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"}
 """Methods of extensions whose `Mcp-Name` the SDK does not know (SEP-2663)."""
 _NAMED_BY: Final = {**NAME_BEARING_METHODS, **dict.fromkeys(_UNKNOWN_TO_SDK, "taskId")}
 """Method → the parameter that `Mcp-Name` repeats."""
-MAX_STAMPS: Final = 4096
+MAX_STAMPS: Final = 1024
+LONGEST_NAME: Final = 256
+"""Characters of what is named in a request whose envelope is kept for the next."""
 
 _NOT_THAT_ERA: Final = frozenset({UNSUPPORTED_VERSION, METHOD_NOT_FOUND, INVALID_PARAMS, HEADER_MISMATCH})
 """How those that know the modern era alone may refuse `initialize`."""
@@ -155,9 +157,10 @@ class Session(ClientSession):
         stamp = self._stamps.get(key)
         if stamp is None:
             stamp = self._stamp_of(method, params)
-            if len(self._stamps) >= MAX_STAMPS:
-                self._stamps.clear()
-            self._stamps[key] = stamp
+            if not isinstance(name, str) or len(name) <= LONGEST_NAME:  # URIs are agents' text, and may be anything
+                if len(self._stamps) >= MAX_STAMPS:
+                    self._stamps.clear()
+                self._stamps[key] = stamp
         meta, headers, is_cancelled = stamp
         options["headers"] = headers
         if not is_cancelled:
