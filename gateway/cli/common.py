@@ -150,11 +150,13 @@ def run_once(main: Callable[..., Any], *args: Any) -> Any:
 
 def _leave_at_once(number: int, frame: Any) -> NoReturn:
     """Nothing is awaited, not even the end of the servers: the guardian sees to that once we are gone."""
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(Exit.INTERRUPTED)
+    try:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    finally:
+        os._exit(Exit.INTERRUPTED)  # also where the signal came in the middle of a write, which cannot be flushed
 
 
 def run(main: Callable[..., Any], *args: Any) -> Any:

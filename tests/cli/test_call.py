@@ -115,6 +115,33 @@ def test_an_interrupted_call_ends_with_130(folder: Path) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+_IN_THE_MIDDLE_OF_A_WRITE = """
+import io, os, signal, sys
+from gateway.cli.common import run_once
+
+class Interrupted(io.RawIOBase):
+    def writable(self): return True
+    def write(self, data):
+        os.kill(os.getpid(), signal.SIGINT)
+        return len(data)
+
+async def main():
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(Interrupted()))
+    try:
+        sys.stderr.write("progress")
+        sys.stderr.flush()
+    except BaseException as error:
+        print("went on:", error)
+
+run_once(main)
+"""
+
+
+def test_an_interruption_in_the_middle_of_a_write_ends_with_130_as_well() -> None:
+    done = subprocess.run([sys.executable, "-c", _IN_THE_MIDDLE_OF_A_WRITE], capture_output=True, timeout=SECONDS)
+    assert (done.returncode, done.stdout) == (130, b"")
+
+
 def test_near_names() -> None:
     names = ("time__now", "time__convert", "notes__add", "git__add")
     owners = {name: Owner(name.partition("__")[0], name.partition("__")[2], {}) for name in names}
