@@ -30,22 +30,22 @@ from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.owners_keeper import OwnersKeeper
 from gateway.catalogue.pinning import Pinning
 from gateway.config.models import Config, ServerConfig
+from gateway.config.models.settings import is_loopback
 from gateway.config.reload import Current, Reloader
-from gateway.config.settings import is_loopback
 from gateway.errors import ConfigError, GatewayError, InsufficientScope
 from gateway.frontend.backlog import backlogs_of
 from gateway.frontend.connections import bounds_of
 from gateway.frontend.guard import Guard
-from gateway.frontend.http import HttpFront
+from gateway.frontend.http import HttpFront, Rest
 from gateway.frontend.listener import Listener
 from gateway.frontend.overload import Overload
-from gateway.frontend.rest import Rest, fail, metrics_app, rest_app
 from gateway.frontend.sessions import Sessions
 from gateway.frontend.sse import LegacySse
 from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
 from gateway.frontend.tls import ServerTls
 from gateway.pipeline import Pipeline
+from gateway.rest import fail, metrics_app, rest_app
 from gateway.server.agents import ConnectedAgent
 from gateway.server.drain import LAST_WORD_SECONDS, Drain
 from gateway.server.methods import Server
@@ -264,6 +264,7 @@ class Gateway:
                 streamable,
                 sse,
                 rest,
+                fail,
                 entry.resource_metadata,
                 TrustedProxies(settings.trusted_proxies),
             )

@@ -12,7 +12,7 @@ import pytest
 
 import gateway
 from gateway.app import Gateway
-from gateway.config.loader import load
+from gateway.config.reading.loader import load
 from tests.bridge.house import SECONDS
 from tests.interaction._gateway import PATIENT, config_file
 from tests.support import ROOT, free_port, http_server

@@ -23,7 +23,7 @@ from gateway.access.key_file import Entry, KeyFile, hash_command
 from gateway.access.key_hashes import DEV_KEYS, MAX_KEY, OWN_KEY, KeyHash, Scrypt
 from gateway.access.turns import Turns
 from gateway.blocking import in_thread
-from gateway.config.problems import dotted
+from gateway.config.reading.problems import dotted
 from gateway.errors import ConfigError, Unauthenticated
 from gateway.request import Principal
 

@@ -14,8 +14,8 @@ from gateway.access.bearer import Bearer
 from gateway.access.oauth import OAuth
 from gateway.access.oauth_settings import ClaimRule, OAuthSettings
 from gateway.access.rate_limit import MemoryLimiter
-from gateway.config.access import OAuthSettings as OAuthConfig
 from gateway.config.models import GatewaySettings
+from gateway.config.models.access import OAuthSettings as OAuthConfig
 from gateway.errors import ConfigError, InsufficientScope
 from gateway.protocol import Era
 from gateway.request import ANONYMOUS, Agent, Principal

@@ -12,7 +12,7 @@ from pathlib import Path
 from gateway.access import key_hashes
 from gateway.access.key_file import DEFAULT_SCOPES, Entry, KeyFile, Raw, load, parse
 from gateway.access.key_hashes import OWN_KEY, KeyHash, Scrypt
-from gateway.config.problems import closest
+from gateway.config.reading.problems import closest
 from gateway.errors import ConfigError
 from gateway.store import files
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from gateway.access import key_hashes
 from gateway.access.key_hashes import DEV_KEYS, MAX_KEY, OWN_KEY, KeyHash
-from gateway.config.problems import Problems, closest, dotted
-from gateway.config.source import Place, mapping, read_text, sequence
+from gateway.config.reading.problems import Problems, closest, dotted
+from gateway.config.reading.source import Place, mapping, read_text, sequence
 from gateway.errors import ConfigError
 from gateway.request import READ, SCOPES, WRITE
 

@@ -10,7 +10,7 @@ import click
 
 from gateway import __version__
 from gateway.cli.common import reading_options
-from gateway.cli.descriptors import complete
+from gateway.cli.ui.descriptors import complete
 
 VERBS: Final = {
     "serve": "Serve agents over HTTP.",

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from gateway.cli import own_file
 from gateway.cli.common import Exit, fail
-from gateway.cli.terminal import bold, harmless, mark
+from gateway.cli.importer import own_file
+from gateway.cli.ui.terminal import bold, harmless, mark
 from gateway.errors import ConfigError
 
 
@@ -75,13 +75,13 @@ def _entry(
 
 
 def _add(name: str, values: dict[str, Any], file: Path, *, dry_run: bool, keep_secrets: bool) -> None:
-    from gateway.cli import replace
-    from gateway.cli.foreign import validate
-    from gateway.cli.insertion import CannotInsert, insert
-    from gateway.cli.takeover import is_own
-    from gateway.cli.withhold import SecretExtractor, Variable
-    from gateway.config.problems import name_fault
-    from gateway.config.source import parse, read_text
+    from gateway.cli.importer import replace
+    from gateway.cli.importer.foreign import validate
+    from gateway.cli.importer.insertion import CannotInsert, insert
+    from gateway.cli.importer.takeover import is_own
+    from gateway.cli.importer.withhold import SecretExtractor, Variable
+    from gateway.config.reading.problems import name_fault
+    from gateway.config.reading.source import parse, read_text
 
     variables: list[Variable] = []
     try:

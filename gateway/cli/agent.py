@@ -10,9 +10,9 @@ from gateway import jsonrpc
 from gateway.app import Gateway
 from gateway.call import Call
 from gateway.catalogue.catalogue import Catalogue
-from gateway.cli.contact import Contact, contact
-from gateway.cli.memory import remembered
-from gateway.cli.waiting import waiting_for
+from gateway.cli.doctor.contact import Contact, contact
+from gateway.cli.doctor.memory import remembered
+from gateway.cli.ui.waiting import waiting_for
 from gateway.config.models import Config
 from gateway.jsonrpc import as_object
 from gateway.protocol import HANDSHAKE_VERSIONS

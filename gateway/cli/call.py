@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.common import Exit, fail, json_option, run_once, with_config
-from gateway.cli.terminal import dim, harmless, print_json
+from gateway.cli.ui.terminal import dim, harmless, print_json
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class _Outcome:
 
 async def _call(config: "Config", tool: str, words: tuple[str, ...]) -> _Outcome:
     from gateway.cli.agent import awake, visiting
-    from gateway.cli.last_words import StderrTail
-    from gateway.cli.memory import owner
+    from gateway.cli.doctor.last_words import StderrTail
+    from gateway.cli.doctor.memory import owner
 
     redact = StderrTail().listen(config, at_least="error")
     if owner(config, tool) is not None:
@@ -72,9 +72,9 @@ async def _call(config: "Config", tool: str, words: tuple[str, ...]) -> _Outcome
 
 
 async def _ask(visit: "Visit", tool: str, server: str, words: tuple[str, ...], schema: Any) -> _Outcome:
-    from gateway.cli.arguments import ArgumentError, missing, parse
-    from gateway.cli.progress import Progress
-    from gateway.cli.waiting import waiting_for
+    from gateway.cli.ui.arguments import ArgumentError, missing, parse
+    from gateway.cli.ui.progress import Progress
+    from gateway.cli.ui.waiting import waiting_for
     from gateway.jsonrpc import as_object
 
     try:
@@ -126,7 +126,7 @@ def near_names(tool: str, catalogue: "Catalogue") -> list[str]:
 
 
 def _print(outcome: _Outcome, as_json: bool) -> Exit:
-    from gateway.cli.content import render
+    from gateway.cli.ui.content import render
 
     if outcome.refused:
         fail(harmless(outcome.refused), outcome.code)

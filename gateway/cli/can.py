@@ -83,7 +83,7 @@ def _upstream_of(config: "Config", what: str) -> str:
     """The owner of a public name: by the catalogue as last seen, else by the prefix of the name."""
     from gateway.catalogue.library import CatalogueViews
     from gateway.catalogue.naming import SEPARATOR, public_prefix
-    from gateway.cli.memory import remembered
+    from gateway.cli.doctor.memory import remembered
 
     library = CatalogueViews(config.enabled, config.prefix)
     library.update(remembered(config).items())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from gateway.cli.common import Exit, config_option, file_argument, json_option
-from gateway.cli.terminal import bold, dim, harmless, mark, plural, print_json, table, width, wrapped
+from gateway.cli.ui.terminal import bold, dim, harmless, mark, plural, print_json, table, width, wrapped
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def command(file: Path | None, path: Path | None, as_json: bool) -> None:
     Exits with 2 when it cannot be used, or when a server lacks a variable: the gateway would start without that one.
     Warnings do not count.
     """
-    from gateway.config.loader import load
-    from gateway.config.locate import find_config
+    from gateway.config.reading.loader import load
+    from gateway.config.reading.locate import find_config
 
     try:
         found = find_config(file or path)
@@ -39,7 +39,7 @@ def command(file: Path | None, path: Path | None, as_json: bool) -> None:
     except ConfigError as error:
         _print_errors(error.message.splitlines(), _starts_regardless(file or path), as_json)
         sys.exit(Exit.USAGE)
-    from gateway.cli.names import remarks
+    from gateway.cli.doctor.names import remarks
 
     warnings = [*config.warnings, *remarks(config)]
     if as_json:
@@ -50,8 +50,8 @@ def command(file: Path | None, path: Path | None, as_json: bool) -> None:
 
 def _starts_regardless(path: Path | None) -> bool:
     """Whether all that is wrong is what some servers lack."""
-    from gateway.config.loader import load
-    from gateway.config.locate import find_config
+    from gateway.config.reading.loader import load
+    from gateway.config.reading.locate import find_config
 
     try:
         load(find_config(path).path, strict=False)

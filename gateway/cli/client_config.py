@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.client_forms import command_of
-from gateway.cli.clients import CLIENTS, Client
 from gateway.cli.common import Exit, config_option, fail
-from gateway.cli.terminal import bold, dim
+from gateway.cli.importer.client_forms import command_of
+from gateway.cli.importer.clients import CLIENTS, Client
+from gateway.cli.ui.terminal import bold, dim
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gateway.config.locate import Found
+    from gateway.config.reading.locate import Found
 
 NAME = "gateway"
 """Short: clients put it before every tool's name, and some allow 64 characters in all."""
@@ -34,7 +34,7 @@ def command(client: str, http: bool, url: str | None, name: str, path: Path | No
 
     The snippet goes to stdout; where it belongs, and the command that puts it there, to stderr.
     """
-    from gateway.config.locate import find_config
+    from gateway.config.reading.locate import find_config
 
     chosen = CLIENTS[client]
     if (http or url) and not chosen.http:
@@ -59,7 +59,7 @@ def _stdio(client: Client, found: "Found") -> dict[str, Any]:
 
 
 def _remote(client: Client, url: str | None, found: "Found") -> dict[str, Any]:
-    from gateway.config.loader import load
+    from gateway.config.reading.loader import load
 
     settings = load(found.path, strict=False).gateway  # what the servers lack is not our concern here
     if url is None:
@@ -93,7 +93,7 @@ def _explain(client: Client, name: str, entry: dict[str, Any]) -> None:
 
 def _warn(command: str, found: "Found") -> None:
     from gateway.cli.command_line import is_ephemeral
-    from gateway.config.locate import FILE_NAME, config_home
+    from gateway.config.reading.locate import FILE_NAME, config_home
 
     def note(text: str) -> None:
         click.echo(f"\n{click.style('Note:', fg='yellow')} {text}", err=True)
@@ -114,7 +114,7 @@ def _warn(command: str, found: "Found") -> None:
 
 def _variables(path: Path) -> list[str]:
     """The variables that the file refers to without a default."""
-    from gateway.cli.lenient import references
-    from gateway.config.source import read
+    from gateway.cli.doctor.lenient import references
+    from gateway.config.reading.source import read
 
     return references(read(path))

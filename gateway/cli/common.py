@@ -94,9 +94,9 @@ def reader(path: Path | None, overrides: dict[str, Any], *, strict: bool, here: 
     Raises:
         ConfigError: there is none. What is returned raises it too.
     """
-    from gateway.config.envfile import beside
-    from gateway.config.loader import load
-    from gateway.config.locate import find_config
+    from gateway.config.reading.envfile import beside
+    from gateway.config.reading.loader import load
+    from gateway.config.reading.locate import find_config
 
     found = find_config(path, dotenv=Path(".env") if here else None, here=here)
     dotenv = Path(".env") if here else beside(found.path)
@@ -119,7 +119,7 @@ def or_fail(read: Callable[[], T]) -> T:
 
 def check_names(config: "Config", servers: Collection[str]) -> None:
     """Exit, saying why, unless all of these are enabled servers."""
-    from gateway.config.problems import closest
+    from gateway.config.reading.problems import closest
 
     for name in servers:
         if name not in config.servers:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli import own_file
-from gateway.cli.clients import CLIENTS, IMPORT_ONLY, installed_file
 from gateway.cli.common import Exit, fail
-from gateway.cli.terminal import bold, columns, dim, harmless, mark, plural, table, width, wrapped
+from gateway.cli.importer import own_file
+from gateway.cli.importer.clients import CLIENTS, IMPORT_ONLY, installed_file
+from gateway.cli.ui.terminal import bold, columns, dim, harmless, mark, plural, table, width, wrapped
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gateway.cli.takeover import Takeover
+    from gateway.cli.importer.takeover import Takeover
 
 
 @click.command("import")
@@ -36,9 +36,9 @@ def command(source: str, into: Path | None, dry_run: bool, rename: bool, keep_se
     by ${VARIABLES}, whose values go into the .env beside it. Exits with 1 when a server had to be left out because it
     is not valid.
     """
-    from gateway.cli.foreign import read_servers
-    from gateway.cli.takeover import decide
-    from gateway.config.source import Document, parse, read_text
+    from gateway.cli.importer.foreign import read_servers
+    from gateway.cli.importer.takeover import decide
+    from gateway.config.reading.source import Document, parse, read_text
 
     path = _source(source)
     target = Path(os.path.realpath(into or own_file.in_use()))
@@ -72,8 +72,8 @@ def _source(given: str) -> Path:
 def _add(
     takeover: "Takeover", target: Path, text: str, path: Path, *, exists: bool, dry_run: bool, private: bool
 ) -> None:
-    from gateway.cli import replace, yaml_text
-    from gateway.cli.insertion import CannotInsert, insert
+    from gateway.cli.importer import replace, yaml_text
+    from gateway.cli.importer.insertion import CannotInsert, insert
 
     comment = f"From {path.name}, by `mcp-gateway import`"
     try:
@@ -129,7 +129,7 @@ def _print_item(sign: str, name: str, text: str) -> None:
 
 def _to_set(takeover: "Takeover", known: Mapping[str, str]) -> list[tuple[str, str]]:
     """Variable → what it is for; one that several servers need stands there once."""
-    from gateway.cli.foreign import references
+    from gateway.cli.importer.foreign import references
 
     uses: dict[str, list[str]] = {}
     kept = {variable.name for variable in takeover.withheld}

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.common import Exit, fail
-from gateway.cli.terminal import bold, mark
+from gateway.cli.ui.terminal import bold, mark
 
 
 @click.command("init")
@@ -18,8 +18,8 @@ def command(file: Path | None, user: bool, force: bool) -> None:
 
     FILE is servers.yaml in this folder unless given; with --user, $XDG_CONFIG_HOME/mcp-gateway/servers.yaml.
     """
-    from gateway.cli.replace import write
-    from gateway.config.locate import FILE_NAME, config_home
+    from gateway.cli.importer.replace import write
+    from gateway.config.reading.locate import FILE_NAME, config_home
 
     target = file or (config_home(os.environ) / FILE_NAME if user else Path(FILE_NAME))
     if os.path.lexists(target) and not force:
@@ -38,8 +38,8 @@ def command(file: Path | None, user: bool, force: bool) -> None:
 
 def template() -> str:
     """The shipped configuration, whose comments explain it, without what holds for the shipped one alone."""
-    from gateway.config.locate import demo_file
-    from gateway.config.source import read_text
+    from gateway.config.reading.locate import demo_file
+    from gateway.config.reading.source import read_text
 
     demo = demo_file()
     if demo is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gateway.cli.common import Exit, config_option, configure_logs, fail, json_option, read_config
-from gateway.cli.terminal import bold, dim, plural, print_json, table, width
+from gateway.cli.ui.terminal import bold, dim, plural, print_json, table, width
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:

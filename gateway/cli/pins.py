@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.common import Exit, check_names, configure_logs, fail, json_option, run, with_config
-from gateway.cli.terminal import bold, dim, plural, print_json, table, width
+from gateway.cli.ui.terminal import bold, dim, plural, print_json, table, width
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gateway.cli.pin_state import Compared
+    from gateway.cli.doctor.pin_state import Compared
     from gateway.config.models import Config
     from gateway.store.pins import Pins
 
@@ -31,8 +31,8 @@ def command() -> None:
 @with_config
 def list_(config: "Config", as_json: bool) -> None:
     """List what is pinned, and what is known to differ from it. Starts no server."""
-    from gateway.cli.pin_state import as_json as shown
-    from gateway.cli.pin_state import last_seen, summed_up
+    from gateway.cli.doctor.pin_state import as_json as shown
+    from gateway.cli.doctor.pin_state import last_seen, summed_up
 
     configure_logs(config, at_least="error")
     compared = last_seen(config, list(config.enabled), _load(config))
@@ -60,9 +60,9 @@ def diff(config: "Config", servers: tuple[str, ...], as_json: bool) -> None:
 
 
 async def _diff(config: "Config", names: tuple[str, ...], as_json: bool) -> Exit:
-    from gateway.cli.last_words import StderrTail
-    from gateway.cli.pin_state import as_json as shown
-    from gateway.cli.pin_state import ask, in_words
+    from gateway.cli.doctor.last_words import StderrTail
+    from gateway.cli.doctor.pin_state import as_json as shown
+    from gateway.cli.doctor.pin_state import ask, in_words
 
     redact = StderrTail().listen(config, at_least="error")
     compared = await ask(config, names, _load(config))
@@ -90,8 +90,8 @@ def approve(config: "Config", server: str, names: tuple[str, ...], yes: bool, as
     over from another server. What counts is what the gateway, or
     `mcp-gateway pins diff`, saw last; no server is started. At a terminal, shows it and asks first.
     """
-    from gateway.cli.pin_state import as_json as shown
-    from gateway.cli.pin_state import in_words, last_seen, only
+    from gateway.cli.doctor.pin_state import as_json as shown
+    from gateway.cli.doctor.pin_state import in_words, last_seen, only
 
     check_names(config, [server])
     configure_logs(config, at_least="error")
@@ -116,9 +116,9 @@ def approve(config: "Config", server: str, names: tuple[str, ...], yes: bool, as
 
 
 def _approve(config: "Config", wanted: "Compared") -> None:
-    from gateway.cli import owners as takeovers
-    from gateway.cli.memory import remembered
-    from gateway.cli.pin_state import approve
+    from gateway.cli.doctor import owners as takeovers
+    from gateway.cli.doctor.memory import remembered
+    from gateway.cli.doctor.pin_state import approve
     from gateway.store import pins as pin_file
 
     try:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from gateway.cli import own_file
 from gateway.cli.common import Exit, fail
-from gateway.cli.terminal import bold, harmless, mark
+from gateway.cli.importer import own_file
+from gateway.cli.ui.terminal import bold, harmless, mark
 from gateway.errors import ConfigError
 
 
@@ -17,11 +17,11 @@ from gateway.errors import ConfigError
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 def command(name: str, path: Path | None, dry_run: bool) -> None:
     """Remove a server from the configuration. All else in the file stays as it is."""
-    from gateway.cli import replace
-    from gateway.cli.insertion import CannotInsert
-    from gateway.cli.removal import remove
-    from gateway.config.problems import closest
-    from gateway.config.source import parse, read_text
+    from gateway.cli.importer import replace
+    from gateway.cli.importer.insertion import CannotInsert
+    from gateway.cli.importer.removal import remove
+    from gateway.config.reading.problems import closest
+    from gateway.config.reading.source import parse, read_text
 
     file = Path(os.path.realpath(path or own_file.in_use()))
     try:

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from gateway.config.schema import json_schema
+from gateway.config.reading.schema import json_schema
 
 
 @click.command("schema")

@@ -43,7 +43,7 @@ def _tell(config: "Config", *, named: bool) -> None:
     """What is used, what is not, and what is wrong with it."""
     import structlog
 
-    from gateway.config.locate import passed_over
+    from gateway.config.reading.locate import passed_over
 
     log = structlog.stdlib.get_logger("gateway")
     log.info("configuration read", config=str(config.path), upstreams=len(config.enabled))

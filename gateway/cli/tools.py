@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.common import Exit, check_names, json_option, run_once, with_config
-from gateway.cli.terminal import bold, columns, dim, first_line, harmless, plural, print_json, table, width, wrapped
+from gateway.cli.ui.terminal import bold, columns, dim, first_line, harmless, plural, print_json, table, width, wrapped
 
 if TYPE_CHECKING:
     from gateway.catalogue.pins import Verdict
@@ -31,7 +31,7 @@ def command(config: "Config", servers: tuple[str, ...], more: tuple[str, ...], a
 
 async def _list(config: "Config", servers: tuple[str, ...], as_json: bool) -> Exit:
     from gateway.cli.agent import awake, visiting
-    from gateway.cli.last_words import StderrTail
+    from gateway.cli.doctor.last_words import StderrTail
 
     last_words = StderrTail()
     redact = last_words.listen(config, at_least="error")
@@ -93,7 +93,7 @@ def tokens(tool: dict[str, Any]) -> int:
 
 def _about_pins(verdict: "Verdict") -> str:
     """What agents are, or are not, shown although nobody approved it; and what in it people would not see."""
-    from gateway.cli.blocked import named
+    from gateway.cli.doctor.blocked import named
 
     notes: list[str] = []
     if verdict.changes:

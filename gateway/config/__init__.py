@@ -1,7 +1,5 @@
 """The configuration file and the settings: text in, a frozen `Config` or one `ConfigError` out."""
 
-from gateway.config.loader import load
-from gateway.config.locate import Found, find_config
 from gateway.config.models import (
     AuthSettings,
     BreakerConfig,
@@ -12,6 +10,8 @@ from gateway.config.models import (
     ToolRules,
     Transport,
 )
+from gateway.config.reading.loader import load
+from gateway.config.reading.locate import Found, find_config
 
 __all__ = [
     "AuthSettings",

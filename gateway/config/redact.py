@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from gateway.config.server import ServerConfig
+from gateway.config.models.server import ServerConfig
 
 SHORTEST: Final = 6
 """Characters; shorter values would blot out half of every log line."""

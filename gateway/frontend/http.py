@@ -16,15 +16,16 @@ from gateway.frontend.guard import Guard
 from gateway.frontend.http_head import Fields
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.overload import Overload
-from gateway.frontend.rest import Rest, fail
-from gateway.frontend.rest.welcome import is_browser, reply_page, reply_sentence
 from gateway.frontend.sse import LegacySse
 from gateway.frontend.streamable import Http, Streamable, check_routing, reply_failure, reply_json
+from gateway.frontend.welcome import is_browser, reply_page, reply_sentence
 from gateway.request import Principal
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
 Work = Coroutine[Any, Any, object]
+Rest = Callable[[HttpRequest, Principal | None], Awaitable[None]]
+"""Answers a request that is not MCP, of somebody, or of who did not say who it is."""
 Endpoints = Mapping[str, Callable[[Http], Work | None]]
 """What answers, by HTTP method."""
 
@@ -51,6 +52,7 @@ class HttpFront:
         authenticate: who sent a request, by its headers, the address it came from, and the view it asks for.
         has_view: whether there is such a view for somebody.
         rest: answers whatever is not MCP.
+        fail_rest: answers for it where it raised an error.
         resource_metadata: the document at the well-known address plus this suffix, or None (RFC 9728).
     """
 
@@ -64,6 +66,7 @@ class HttpFront:
         streamable: Streamable,
         sse: LegacySse,
         rest: Rest,
+        fail_rest: Callable[[HttpRequest, BaseException], None],
         resource_metadata: Callable[[str], dict[str, Any] | None],
         proxies: TrustedProxies,
     ) -> None:
@@ -75,6 +78,7 @@ class HttpFront:
         self._mcp: Endpoints = {"POST": streamable.post, "GET": streamable.get, "DELETE": streamable.delete}
         self._legacy: Mapping[str, Endpoints] = {"/sse": {"GET": sse.get}, "/messages": {"POST": sse.post}}
         self._rest = rest
+        self._fail_rest = fail_rest
         self._resource_metadata = resource_metadata
         self._anonymous = AnonymousQueue()
         self._proxies = proxies
@@ -111,7 +115,7 @@ class HttpFront:
     def fail(self, request: HttpRequest, error: BaseException) -> None:
         """Answer a request that raised an error."""
         if request.started or not _is_mcp(request.path.rstrip("/")):
-            fail(request, error)
+            self._fail_rest(request, error)
             return
         if not isinstance(error, GatewayError):
             log.error("request failed", path=request.path, exc_info=error)

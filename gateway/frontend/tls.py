@@ -16,7 +16,7 @@ import structlog
 
 from gateway.blocking import in_thread
 from gateway.config.models import TlsSettings
-from gateway.config.watch import look, watch
+from gateway.config.reload.watch import look, watch
 from gateway.errors import ConfigError
 from gateway.frontend.connection import Connection
 from gateway.frontend.connections import Connections

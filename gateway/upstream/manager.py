@@ -13,8 +13,8 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from gateway.config.diff import adjusted, needs_successor
 from gateway.config.models import ServerConfig
+from gateway.config.reload.diff import adjusted, needs_successor
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
 

@@ -13,7 +13,7 @@ import anyio
 from gateway import jsonrpc
 from gateway.app import Gateway
 from gateway.call import Call
-from gateway.config.loader import load
+from gateway.config.reading.loader import load
 from gateway.request import Principal
 from gateway.server.agents import ConnectedAgent
 from tests.bridge.requests import ALL, HANDSHAKE, MODERN

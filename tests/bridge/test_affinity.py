@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from gateway.app import Gateway
-from gateway.config.loader import load
+from gateway.config.reading.loader import load
 from gateway.errors import GatewayError
 from gateway.protocol import Era
 from gateway.request import ANONYMOUS

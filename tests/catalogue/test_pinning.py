@@ -20,8 +20,8 @@ from gateway.catalogue.catalogue import Owner
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.pinning import Pinning
 from gateway.catalogue.snapshot import Stored, fingerprint, save
-from gateway.config.loader import load
 from gateway.config.models import ServerConfig
+from gateway.config.reading.loader import load
 from gateway.errors import ConfigError
 from gateway.store import files
 from gateway.store import pins as pin_file

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.arguments import ArgumentError, missing, parse
+from gateway.cli.ui.arguments import ArgumentError, missing, parse
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -16,9 +16,9 @@ import yaml
 
 from gateway import __version__
 from gateway.access import key_edit
-from gateway.cli.clients import CLIENTS
 from gateway.cli.command_line import is_ephemeral, own_command
-from gateway.cli.foreign import read_servers
+from gateway.cli.importer.clients import CLIENTS
+from gateway.cli.importer.foreign import read_servers
 from tests.cli.conftest import SECONDS, Invoke, Program, Write
 from tests.interaction._gateway import child, http_gateway
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.content import render
+from gateway.cli.ui.content import render
 
 PIXEL = "iVBORw0KGgo="
 

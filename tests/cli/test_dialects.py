@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.foreign import read_servers
-from gateway.config.loader import load
+from gateway.cli.importer.foreign import read_servers
+from gateway.config.reading.loader import load
 from gateway.errors import ConfigError
 from tests.cli.conftest import Invoke, Write
 

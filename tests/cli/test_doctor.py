@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from gateway.cli import examine
-from gateway.cli.contact import Contact
-from gateway.cli.findings import Finding
-from gateway.cli.lenient import read_leniently, references
-from gateway.cli.listener import Listener, listener_on
-from gateway.cli.probe import Probe
-from gateway.cli.remedies import explain
+from gateway.cli.doctor import examine
+from gateway.cli.doctor.contact import Contact
+from gateway.cli.doctor.findings import Finding
+from gateway.cli.doctor.lenient import read_leniently, references
+from gateway.cli.doctor.listener import Listener, listener_on
+from gateway.cli.doctor.probe import Probe
+from gateway.cli.doctor.remedies import explain
 from gateway.config.models import GatewaySettings, ServerConfig
-from gateway.config.source import parse
+from gateway.config.reading.source import parse
 from tests.cli.conftest import Program, Write, stdio
 from tests.support import free_port, http_server
 
@@ -203,7 +203,7 @@ async def test_remedies_by_http_status(reason: str, remedy: str) -> None:
 
 @pytest.mark.anyio
 async def test_remedies_by_what_the_network_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.cli.remedies.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("gateway.cli.doctor.remedies.CONNECT_SECONDS", 0.5)
     with http_server("tests.servers.bad") as url:
         assert "check the path" in (await _explained({"url": url}, "no")).remedy
         assert (

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.insertion import CannotInsert
-from gateway.cli.removal import remove
-from gateway.config import envfile
-from gateway.config.loader import load
+from gateway.cli.importer.insertion import CannotInsert
+from gateway.cli.importer.removal import remove
+from gateway.config.reading import envfile
+from gateway.config.reading.loader import load
 from tests.cli.conftest import Invoke, Program, Write
 from tests.support import ROOT, alive, run_process, wait_until
 

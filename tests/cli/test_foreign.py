@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.foreign import Foreign, read_servers, variable
-from gateway.cli.takeover import is_own
-from gateway.cli.withhold import SecretExtractor, exposed, is_secret
+from gateway.cli.importer.foreign import Foreign, read_servers, variable
+from gateway.cli.importer.takeover import is_own
+from gateway.cli.importer.withhold import SecretExtractor, exposed, is_secret
 from gateway.errors import ConfigError
 from tests.cli.conftest import Write
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cli.insertion import CannotInsert, insert
-from gateway.config.source import parse
+from gateway.cli.importer.insertion import CannotInsert, insert
+from gateway.config.reading.source import parse
 from gateway.errors import ConfigError
 
 NEW: dict[str, dict[str, Any]] = {"n": {"command": "x"}}

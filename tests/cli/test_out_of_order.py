@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.loader import load
 from gateway.config.models import OutOfOrder
+from gateway.config.reading.loader import load
 from gateway.errors import ConfigError
 from tests.cli.conftest import Invoke, Program, Write, stdio
 from tests.cli.test_folders import ASK

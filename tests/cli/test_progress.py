@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from gateway.cli.progress import Progress
+from gateway.cli.ui.progress import Progress
 
 
 class Terminal(io.StringIO):

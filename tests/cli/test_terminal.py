@@ -5,7 +5,7 @@ import io
 import click
 import pytest
 
-from gateway.cli.terminal import columns, cut, first_line, harmless, plural, shows, table, wrapped
+from gateway.cli.ui.terminal import columns, cut, first_line, harmless, plural, shows, table, wrapped
 
 
 @pytest.mark.parametrize(

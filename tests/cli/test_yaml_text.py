@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cli import yaml_text
-from gateway.config.source import parse
+from gateway.cli.importer import yaml_text
+from gateway.config.reading.source import parse
 
 ODD = [
     *("", "~", "null", "true", "on", "12", "1e3", "0x1f", "12:30", "2026-01-01", "<<", "=", "-", "- a", "--- a", "? a"),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.config import Config, GatewaySettings, ServerConfig
-from gateway.config.diff import LIVE_KEYS, LIVE_SETTINGS, Diff, diff
+from gateway.config.reload.diff import LIVE_KEYS, LIVE_SETTINGS, Diff, diff
 
 from .conftest import Load
 

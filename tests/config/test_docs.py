@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.config import GatewaySettings, ServerConfig, ToolRules, entries, load
-from gateway.config.diff import LIVE_KEYS, LIVE_SETTINGS
-from gateway.config.envfile import read as read_envfile
-from gateway.config.environment import FLAT, known_names
-from gateway.config.server import TRANSPORTS
+from gateway.config import GatewaySettings, ServerConfig, ToolRules, load
+from gateway.config.models.server import TRANSPORTS
+from gateway.config.reading import entries
+from gateway.config.reading.envfile import read as read_envfile
+from gateway.config.reading.environment import FLAT, known_names
+from gateway.config.reload.diff import LIVE_KEYS, LIVE_SETTINGS
 from gateway.errors import ConfigError
 
 from .conftest import Load

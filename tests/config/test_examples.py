@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gateway.access import key_file
-from gateway.config.loader import load
+from gateway.config.reading.loader import load
 from tests.support import ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.config.expand import Expander, Fault, Unset
+from gateway.config.reading.expand import Expander, Fault, Unset
 
 VARIABLES = {"HOST": "example.com", "EMPTY": "", "TOKEN": "s3cret-${HOST}", "lower_1": "x"}
 

@@ -10,7 +10,8 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.config import Config, GatewaySettings, ServerConfig, entries, load
+from gateway.config import Config, GatewaySettings, ServerConfig, load
+from gateway.config.reading import entries
 from gateway.errors import ConfigError
 
 PLACE = re.compile(r"(/.*:\d+|GATEWAY_\w+ \(environment\)|command line|/.*): ")

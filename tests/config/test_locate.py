@@ -9,7 +9,7 @@ import pytest
 
 import gateway
 from gateway.config import find_config
-from gateway.config.locate import demo_file
+from gateway.config.reading.locate import demo_file
 from gateway.errors import ConfigError
 
 TEXT = "servers: {a: {command: x}}"

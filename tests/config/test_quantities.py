@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.quantities import seconds, size
+from gateway.config.models.quantities import seconds, size
 
 
 @pytest.mark.parametrize(

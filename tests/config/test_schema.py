@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from gateway.config import entries
-from gateway.config.schema import json_schema, render
+from gateway.config.reading import entries
+from gateway.config.reading.schema import json_schema, render
 
 from .conftest import Complain, Load
 

@@ -12,8 +12,8 @@ import yaml
 from pydantic import BaseModel
 
 from gateway.config import Config, GatewaySettings, load
-from gateway.config.environment import known_names
 from gateway.config.models import OAuthSettings, RuleSettings, TlsSettings
+from gateway.config.reading.environment import known_names
 
 from .conftest import Load
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.config.source import MAX_BYTES, parse, read
+from gateway.config.reading.source import MAX_BYTES, parse, read
 from gateway.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from anyio.to_thread import current_default_thread_limiter
 
-from gateway.config import watch
+from gateway.config.reload import watch
 from tests.support import wait_until
 
 pytestmark = pytest.mark.anyio

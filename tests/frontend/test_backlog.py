@@ -15,10 +15,10 @@ from fastapi import FastAPI
 from gateway import jsonrpc
 from gateway.frontend.backlog import Backlog, Backlogs
 from gateway.frontend.exchange import EventStream
-from gateway.frontend.rest.docs import SLICE, docs_routes
 from gateway.frontend.silence import Silence
 from gateway.frontend.streams import MAX_BYTES, Streams
 from gateway.request import ANONYMOUS, Principal
+from gateway.rest.docs import SLICE, docs_routes
 from tests.frontend.ends import Client
 from tests.interaction._gateway import PATIENT, config_file, http_gateway, stdio_command
 from tests.interaction._wire import piped, request, shake_hands, until_answer

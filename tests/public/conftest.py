@@ -22,8 +22,8 @@ from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
 from mcp_types import ServerNotification
 
-from gateway.config.loader import load
 from gateway.config.models import ServerConfig
+from gateway.config.reading.loader import load
 from tests.public.conversations import CONVERSATIONS, View
 from tests.public.more import MORE_SERVERS, Said, ask_directly, ask_over_http
 from tests.public.packages import OutOfReach, Packages, fetch

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway.config.loader import load
+from gateway.config.reading.loader import load
 from tests.public.conftest import SERVERS, Place
 from tests.servers.peers import OPENING, Pipe, post, request
 from tests.support import run_process

@@ -1,0 +1,1 @@
+"""Other clients' configurations, read and taken over, and the text of our own file changed in place."""

@@ -1,0 +1,221 @@
+"""One upstream's entry: how to reach it, what of it is offered, and how patient to be with it."""
+
+import os
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+
+from gateway.config.models.access import UpstreamRateLimit
+from gateway.config.models.fields import (
+    Argument,
+    Count,
+    FilePath,
+    HeaderName,
+    HeaderValue,
+    Line,
+    Model,
+    Text,
+    VariableName,
+)
+from gateway.config.models.quantities import Duration, PositiveDuration, Size
+
+Transport = Literal["stdio", "http", "sse"]
+
+TRANSPORTS: Final[Mapping[str, Transport]] = {
+    "stdio": "stdio",
+    "local": "stdio",
+    "http": "http",
+    "streamable-http": "http",
+    "streamable_http": "http",
+    "streamableHttp": "http",
+    "sse": "sse",
+}
+"""Every accepted spelling of `type`. Case does not matter."""
+
+_FOLDED: Final = {spelling.lower(): transport for spelling, transport in TRANSPORTS.items()}
+
+
+def _distinct_names(headers: dict[str, str]) -> dict[str, str]:
+    if len({name.lower() for name in headers}) < len(headers):
+        raise ValueError("names a header twice (upper and lower case are the same here); keep one")
+    return headers
+
+
+class ToolRules(Model):
+    """Which of an upstream's tools are offered, and under which words. Names are the upstream's own."""
+
+    allow: list[Text] = Field(default=["*"])
+    """Globs of the tools to offer. An empty list offers none."""
+    deny: list[Text] = Field(default=[])
+    """Globs of the tools not to offer. Wins over `allow`."""
+    rename: dict[str, Text] = Field(default={})
+    """The upstream's name of a tool → the name to publish."""
+    describe: dict[str, Text] = Field(default={})
+    """The upstream's name of a tool → the description to publish."""
+
+    def offers(self, tool: str) -> bool:
+        """Whether the upstream's tool of this name is offered."""
+        return any(fnmatchcase(tool, glob) for glob in self.allow) and not any(
+            fnmatchcase(tool, glob) for glob in self.deny
+        )
+
+
+class BreakerConfig(Model):
+    """When to stop calling an upstream that keeps failing, and for how long."""
+
+    failures: Count = 5
+    """Failures in a row after which calls fail at once."""
+    window: PositiveDuration = 600.0
+    """The time within which these failures must come; what is older does not count."""
+    cooldown: PositiveDuration = 30.0
+    """How long until one call may try again."""
+
+
+def _timeouts(given: Mapping[str, Any]) -> list[float]:
+    """Those that were understood."""
+    return [given.get("timeout", 0.0), *given.get("timeouts", {}).values()]
+
+
+class ServerConfig(Model):
+    """One upstream MCP server."""
+
+    disabled: bool = False  # stands first: what a disabled server lacks is no error, and validators below ask for it
+    """Keep the entry, but do not start or show the server."""
+    type: Transport = "stdio"
+    """How to reach it. Inferred when absent: `stdio` with `command`, `http` with `url`."""
+    command: Line | None = None
+    """The program to start (stdio), found on PATH. It is not a shell line; arguments go to `args`."""
+    args: list[Argument] = Field(default=[])
+    """Arguments of the program."""
+    env: dict[VariableName, Argument] = Field(default={}, repr=False)
+    """Environment variables of the program, added to a minimal safe set."""
+    env_file: FilePath | None = None
+    """A `.env` file with more variables for the program; `env` wins. Relative to the file that names it."""
+    cwd: FilePath | None = None
+    """Directory to start the program in. Relative to the file that names it."""
+    url: Line | None = None
+    """Where the server is (http, sse)."""
+    headers: Annotated[dict[HeaderName, HeaderValue], AfterValidator(_distinct_names)] = Field(default={}, repr=False)
+    """Headers sent with every request (http, sse)."""
+    fallback_sse: bool = False
+    """Try the older HTTP+SSE transport when the server does not speak Streamable HTTP. True for `http` unless set."""
+    tools: ToolRules = ToolRules()
+    """Which tools are offered, and under which names and descriptions. A list is short for `allow`."""
+    timeout: PositiveDuration = 60.0
+    """How long a request may take. Progress reported by the server starts it anew."""
+    timeouts: dict[str, PositiveDuration] = Field(default={})
+    """Globs of the server's tools → how long a call of one may take, instead of `timeout`. The first that matches."""
+    max_timeout: PositiveDuration = Field(default_factory=lambda given: max(900.0, *_timeouts(given)))
+    """How long a request may take in all, whatever progress is reported. 15 minutes, or the longest of the above."""
+    connect_timeout: PositiveDuration = 30.0
+    """How long connecting and the handshake may take."""
+    lazy: bool = False
+    """Do not start the server until something of it is called; until then its last known catalogue is shown."""
+    isolation: Literal["shared", "identity", "session"] | None = None
+    """Who shares one upstream session. When absent, the gateway decides by the protocol the two sides speak."""
+    era: Literal["auto", "modern", "handshake"] = "auto"
+    """Which era of the protocol to speak with it: `modern` (from 2026-07-28 on), `handshake` (before), or what fits."""
+    max_sessions: Count = 256
+    """Sessions of their own that clients may have with the server at a time; for a program, that many processes."""
+    description: Text | None = None
+    """What the server is for; shown to people."""
+    tags: list[Text] = Field(default=[])
+    """Words to find the server by."""
+    grace: Duration = 60.0
+    """How long a lost server's tools stay listed before they vanish."""
+    max_response_bytes: Size = 16 * 2**20
+    """The largest answer accepted from it."""
+    trust_annotations: bool = False
+    """Believe its `readOnlyHint` and `idempotentHint`, so that such calls may be repeated after a failure."""
+    pin: Literal["off", "warn", "block"] = "warn"
+    """What to do when a definition is not what was first seen: nothing, log it, or refuse to use it until approved."""
+    rate_limit: UpstreamRateLimit = UpstreamRateLimit()
+    """How much each principal may ask of it."""
+    max_concurrency: Count | None = None
+    """Requests in flight to it at a time; further ones wait. When absent, there is no limit."""
+    max_queue: Annotated[int, Field(ge=0)] = 100
+    """Requests that may wait; one more fails at once."""
+    required: bool = False
+    """Whether the gateway is ready only while this server is."""
+    breaker: BreakerConfig = BreakerConfig()
+    """When to stop calling it because it keeps failing."""
+    prefix: Literal["none"] | None = None
+    """`none` publishes its names as they are. Only while it is the one enabled server."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _infer(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        given: dict[str, Any] = dict(data)  # pyright: ignore[reportUnknownArgumentType]
+        remote = given.get("url") is not None and given.get("command") is None
+        kind = given.setdefault("type", "http" if remote else "stdio")
+        if isinstance(kind, str):
+            given["type"] = _FOLDED.get(kind.lower(), kind)
+        given.setdefault("fallback_sse", given["type"] == "http")
+        return given
+
+    @field_validator("command")
+    @classmethod
+    def _expand_home(cls, command: str | None) -> str | None:
+        return os.path.expanduser(command) if command else command
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is None or info.data.get("disabled"):
+            return url
+        try:
+            parts = urlsplit(url)
+            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            valid = False
+        if not valid or any(character.isspace() or not character.isprintable() for character in url):
+            raise ValueError("must be a URL such as https://example.com/mcp")
+        return url
+
+    @field_validator("max_timeout")
+    @classmethod
+    def _not_below_timeout(cls, max_timeout: float, info: ValidationInfo) -> float:
+        if max_timeout < info.data.get("timeout", 0.0):
+            raise ValueError("must not be less than timeout")
+        if max_timeout < max(_timeouts(info.data)):
+            raise ValueError("must not be less than one of timeouts")
+        return max_timeout
+
+    @model_validator(mode="after")
+    def _has_a_way_in(self) -> "ServerConfig":
+        if self.disabled:
+            return self
+        if self.command and self.url:
+            raise ValueError("has both `command` and `url`; keep the one to use")
+        if self.type == "stdio" and not self.command:
+            raise ValueError(
+                "type stdio starts a program; name it in `command`"
+                if self.url
+                else "needs `command` (a program to start) or `url` (a server to reach)"
+            )
+        if self.type != "stdio" and not self.url:
+            raise ValueError(f"type {self.type} reaches a server; give its `url`")
+        return self
+
+    def timeout_of(self, tool: str | None) -> float:
+        """How long a call of the server's tool of that name may take, or with None another request."""
+        if tool is None:
+            return self.timeout
+        return next((seconds for glob, seconds in self.timeouts.items() if fnmatchcase(tool, glob)), self.timeout)
+
+
+class OutOfOrder(ServerConfig):
+    """A server that lacks something of its environment. It is shown with the reason, and never connected to."""
+
+    reason: str = ""
+    """What it lacks, and what to do about it."""
+
+    @classmethod
+    def of(cls, server: ServerConfig, reason: str) -> "OutOfOrder":
+        """As `server`, of which what depends on the missing value is not there."""
+        return cls.model_construct(None, **{**dict(server), "disabled": False, "reason": reason})

@@ -1,0 +1,266 @@
+"""From a file, the environment and the command line to a `Config`, or to one error that lists everything wrong.
+
+The order of work: parse, find the servers, forget what is only other clients' business, expand variables, translate
+spellings, validate. Each step knows where a value was written, so that the last can still name file and line.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway.config import redact
+from gateway.config.models import Config, OutOfOrder, ServerConfig
+from gateway.config.models.fields import settle
+from gateway.config.models.settings import state_home
+from gateway.config.reading import advice, entries, envfile, layers
+from gateway.config.reading.entries import Entry
+from gateway.config.reading.expand import Expander, Unset
+from gateway.config.reading.layers import Layer
+from gateway.config.reading.problems import Problems, closest, details, dotted, explain, line_at
+from gateway.config.reading.source import Document, Place, mapping, read, sequence
+from gateway.errors import ConfigError
+
+
+def load(
+    path: Path,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    overrides: Mapping[str, Any] | None = None,
+    dotenv: Path | None = Path(".env"),
+    strict: bool = True,
+) -> Config:
+    """Read and validate a configuration.
+
+    Args:
+        path: A `servers.yaml`, a client's JSON file, or a JSON list of named servers.
+        environ: Environment variables; they override the file's settings and fill its `${…}`.
+        overrides: Settings given on the command line, over everything else: `{"port": 9000, "auth.enabled": True}`.
+            None is not given.
+        dotenv: A file with more variables, beneath `environ`, and the `.env` beside `path` beneath both; neither need
+            exist. None reads neither.
+        strict: Whether a server that lacks a variable makes the whole unusable. Else it is `OutOfOrder`.
+
+    Raises:
+        ConfigError: it cannot be used. The message has one line for each problem; `files` are those that were read.
+    """
+    loading = _Loading(Path(path), environ, dotenv, strict)
+    try:
+        return loading.load(overrides or {})
+    except ConfigError as error:
+        error.files = loading.files
+        raise
+
+
+class _Loading:
+    """One run of `load`: what every step adds to."""
+
+    def __init__(self, path: Path, environ: Mapping[str, str], dotenv: Path | None, strict: bool) -> None:
+        self._path = path
+        self._environ = environ
+        self._strict = strict
+        self._dotenv, self._warnings = envfile.optional(dotenv)
+        beside = envfile.beside(path)
+        if dotenv is None or os.path.realpath(dotenv) == os.path.realpath(beside):
+            beside = None
+        self._beside, more = envfile.optional(beside)
+        self._warnings += more
+        self._expander = Expander({**self._beside, **self._dotenv, **environ})
+        self._problems = Problems()
+        self._files: list[Path] = []
+        self._beneath = [each.absolute() for each in (dotenv, beside) if each and os.path.isfile(each)]
+
+    @property
+    def files(self) -> list[Path]:
+        return [*self._files, *self._beneath]
+
+    def load(self, overrides: Mapping[str, Any]) -> Config:
+        path = self._path
+        document = self._read(path)
+        stack = self._settings(document, overrides)
+        second = self._second(document, layers.merge(stack).get("upstream_config_file"))
+        gateway = layers.validate(stack, self._problems)
+
+        found = entries.find(document, self._problems, self._warnings, required=second is None)
+        if second:
+            found += entries.find(second, self._problems, self._warnings)
+        servers = self._servers(found)
+        self._check_prefix(found, stack)
+        self._problems.raise_if_any()
+
+        assert gateway is not None
+        if all(server.disabled for server in servers.values()):
+            self._warnings.append(f"{document.name}: has no enabled server; there is nothing to offer")
+        return Config(
+            gateway=gateway,
+            servers=servers,
+            path=path.absolute(),
+            files=self.files,
+            warnings=self._warnings,
+            secrets=redact.secrets(servers.values(), self._expander.used),
+        )
+
+    def _read(self, path: Path) -> Document:
+        self._files.append(path.absolute())
+        return read(path)
+
+    # --- The gateway's own settings -------------------------------------------------------------------------------
+
+    def _settings(self, document: Document, overrides: Mapping[str, Any]) -> list[Layer]:
+        """The layers of the settings, lowest first."""
+        written = document.written((layers.ROOT,))
+        block = mapping(written)
+        if written is not None and block is None:
+            self._problems.add(document, (layers.ROOT,), layers.ROOT, "must be a mapping of settings to values")
+        expanded = self._expander.expand(block or {}, (layers.ROOT,))
+        for fault in self._expander.faults:
+            self._problems.add(document, fault.place, dotted(fault.place), fault.what)
+        return [
+            layers.from_default({"state_dir": str(state_home(self._environ))}),
+            layers.from_file(document, _without_unset(expanded)),
+            layers.from_environment(self._beside, ".env beside the file", self._warnings, document.folder),
+            layers.from_environment(self._dotenv, ".env", self._warnings),
+            layers.from_environment(self._environ, "environment", self._warnings),
+            layers.from_command_line(overrides),
+        ]
+
+    def _second(self, document: Document, path: Any) -> Document | None:
+        """The file that `upstream_config_file` names, unless it is the one being read."""
+        if not isinstance(path, str) or "\0" in path or os.path.realpath(path) == os.path.realpath(document.name):
+            return None
+        try:
+            second = self._read(Path(path))
+        except ConfigError as error:
+            self._problems.add_line(f"{error.message} (named by gateway.upstream_config_file)")
+            return None
+        if second.written((layers.ROOT,)) is not None:
+            what = f"ignored; settings belong into {document.name}"
+            self._warnings.append(line_at(second, (layers.ROOT,), layers.ROOT, what))
+        return second
+
+    # --- Servers --------------------------------------------------------------------------------------------------
+
+    def _servers(self, found: list[Entry]) -> dict[str, ServerConfig]:
+        first: dict[str, Entry] = {}
+        servers: dict[str, ServerConfig] = {}
+        for entry in found:
+            if entry.name in first:
+                other = first[entry.name]
+                where = f"{other.document.name}:{other.document.line(other.place)}"
+                self._report(entry, (), f"is already at {where}; rename one of the two")
+                continue
+            first[entry.name] = entry
+            if server := self._server(entry):
+                servers[entry.name] = server
+        return servers
+
+    def _server(self, entry: Entry) -> ServerConfig | None:
+        entries.drop_foreign(entry, self._warnings)
+        lacking = self._expand(entry)
+        if entry.document.json:
+            self._drop_unknown(entry)
+        values = dict(entry.values)
+        lacking += self._settle_paths(entry, values)
+        if lacking:
+            values["disabled"] = True  # report what else is wrong, but not what follows from what is missing
+        try:
+            server = ServerConfig.model_validate(values)
+        except ValidationError as error:
+            self._explain(entry, error)
+            return None
+        if lacking:
+            return OutOfOrder.of(server, "; ".join(lacking))
+        for place, what in advice.look_at(entry.values, server):
+            self._warnings.append(line_at(entry.document, entry.origin(place), entry.about, entry.label(place), what))
+        return server
+
+    def _expand(self, entry: Entry) -> list[str]:
+        """Expand and translate the entry; returns what it lacks."""
+        before = len(self._expander.faults)
+        entry.values = self._expander.expand(entry.values, entry.place)
+        faults = self._expander.faults[before:]
+        entries.canonical(entry, self._problems)
+        if not faults:
+            return []
+        entry.values = _without_unset(entry.values, keep=("command", "url"))
+        if entries.is_disabled(entry):
+            return []
+        return [
+            self._lacks(entry, fault.place, dotted(fault.place[len(entry.place) :]), fault.what) for fault in faults
+        ]
+
+    def _lacks(self, entry: Entry, place: Place, field: str, what: str) -> str:
+        """The server lacks something of its environment, which is no mistake in the file; `place` is the document's."""
+        if self._strict:
+            self._problems.add(entry.document, place, entry.about, field, what)
+        else:
+            self._warnings.append(
+                line_at(entry.document, place, entry.about, field, f"{what}; until then the server is out of order")
+            )
+        return f"{field}: {what}"
+
+    def _drop_unknown(self, entry: Entry) -> None:
+        """A JSON file may be a client's own, with keys of its own: they are worth a warning, not a refusal."""
+        known = _server_keys()
+        for key in [key for key in entry.values if key not in ServerConfig.model_fields]:
+            del entry.values[key]
+            hint = f"; did you mean {meant!r}?" if (meant := closest(key, known)) else ""
+            self._warnings.append(
+                line_at(entry.document, (*entry.place, key), entry.about, key, f"ignored, not a key of ours{hint}")
+            )
+
+    def _settle_paths(self, entry: Entry, values: dict[str, Any]) -> list[str]:
+        """Make paths absolute, and put the variables of `env_file` beneath `env`; returns what is lacking."""
+        for key in ("cwd", "env_file"):
+            if values.get(key) == "":  # as `${NAME:-}` leaves it
+                del values[key]
+            elif isinstance(values.get(key), str):
+                values[key] = settle(values[key], entry.document.folder)
+        env, path = mapping(values.get("env", {})), values.get("env_file")
+        if not isinstance(path, str) or env is None or entries.is_disabled(entry):
+            return []
+        self._files.append(Path(path))
+        place = ("env_file",)
+        try:
+            variables, faults = envfile.read(Path(path))
+        except ConfigError as error:
+            return [self._lacks(entry, entry.origin(place), entry.label(place), error.message)]
+        for fault in faults:
+            self._report(entry, place, fault)
+        values["env"] = {**variables, **env}
+        return []
+
+    def _explain(self, entry: Entry, error: ValidationError) -> None:
+        for each in details(error):
+            place = tuple(step for step in each["loc"] if step != "[key]")
+            written = entry.document.written(entry.origin(place))
+            self._report(entry, place, explain(each, ServerConfig, written, _server_keys()))
+
+    def _report(self, entry: Entry, place: Place, what: str) -> None:
+        self._problems.add(entry.document, entry.origin(place), entry.about, entry.label(place), what)
+
+    def _check_prefix(self, found: list[Entry], stack: list[Layer]) -> None:
+        enabled = [entry for entry in found if not entries.is_disabled(entry)]
+        if len(enabled) < 2:
+            return
+        what = f"allows one enabled server, and there are {len(enabled)}; remove it, or disable the others"
+        if layers.merge(stack).get("prefix") == "none":
+            layers.owner(stack, ("prefix",)).report(self._problems, ("prefix",), f"none {what}")
+        for entry in enabled:
+            if entry.values.get("prefix") == "none":
+                self._report(entry, ("prefix",), f"none {what}")
+
+
+def _server_keys() -> set[str]:
+    return {*ServerConfig.model_fields, *entries.ALIASES}
+
+
+def _without_unset(value: Any, keep: tuple[str, ...] = ()) -> Any:
+    """A copy without the values that could not be expanded; text under the keys in `keep` stays as it was written."""
+    if (items := mapping(value)) is not None:
+        return {key: _without_unset(item) for key, item in items.items() if key in keep or not isinstance(item, Unset)}
+    if (elements := sequence(value)) is not None:
+        return [_without_unset(item) for item in elements if not isinstance(item, Unset)]
+    return value

@@ -1,0 +1,67 @@
+"""The REST side: health, metrics, agents' tokens, the upstreams' states, the configuration, and a page to try them on.
+
+Everything here that is imported at once is cheap; FastAPI is loaded when `rest_app` is called.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, cast
+
+from gateway.errors import GatewayError, InsufficientScope
+from gateway.frontend.asgi import App
+from gateway.frontend.http import Rest
+from gateway.request import Principal
+from gateway.rest.failures import fail, reply_error
+from gateway.rest.metrics import metrics_app
+from gateway.rest.shell import Shell
+
+if TYPE_CHECKING:
+    from gateway.access.agent_tokens import AgentTokens
+    from gateway.access.policy import Policy
+    from gateway.catalogue.library import CatalogueViews
+    from gateway.config.reload import Current
+    from gateway.telemetry.metrics import Metrics
+    from gateway.upstream.upstream import Upstream
+
+__all__ = ["Rest", "fail", "metrics_app", "reply_error", "rest_app"]
+
+
+def rest_app(
+    current: "Current",
+    upstreams: "Mapping[str, Upstream]",
+    library: "CatalogueViews",
+    policy: "Policy",
+    metrics: "Metrics",
+    agents: "AgentTokens",
+    *,
+    restart: "Callable[[Upstream], None]",
+    count: Callable[[Principal], Mapping[str, str]],
+    is_draining: Callable[[], bool],
+    lacks_scope: Callable[[Principal, Collection[str]], GatewayError] = lambda principal, needed: InsufficientScope(
+        needed
+    ),
+) -> Rest:
+    """What is behind every path that is not MCP. Takes half a second to import; may be called in a thread.
+
+    Args:
+        upstreams: those that run now; looked at on every request.
+        restart: closes an upstream's connection and opens it anew.
+        count: counts a request that changes something against its principal's limit, and returns the headers that say
+            so; raises `RateLimited`.
+        is_draining: whether the gateway is about to stop.
+        lacks_scope: makes the error for who lacks scopes.
+    """
+    from gateway.rest.application import application
+
+    app = application(
+        current,
+        upstreams,
+        library,
+        policy,
+        metrics,
+        agents,
+        restart=restart,
+        count=count,
+        is_draining=is_draining,
+        lacks_scope=lacks_scope,
+    )
+    return Shell(cast(App, app))  # Starlette's ASGI types are wider than ours
