@@ -258,6 +258,25 @@ class NotSaved(InternalError):
         self.headers["retry-after"] = str(RETRY_SECONDS)
 
 
+class StoreUnavailable(GatewayError):
+    """The store that the gateway's nodes share cannot be reached, and what was asked for cannot be decided without it:
+    whether a token was revoked, say. Nothing was done.
+
+    Args:
+        reason: in words that may follow "The store does not answer:".
+    """
+
+    code, status, outcome, ends_exchange = -32000, 503, "store_unavailable", True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The store that the gateway's nodes share (gateway.store) does not answer: {reason}. "
+            "Your credential is not the matter. Try again.",
+            data={"retryAfter": RETRY_SECONDS},
+        )
+        self.headers["retry-after"] = str(RETRY_SECONDS)
+
+
 class MethodNotAllowed(GatewayError):
     """An HTTP method this endpoint does not have. `allowed` are those it has (RFC 9110, 15.5.6)."""
 
