@@ -8,7 +8,7 @@ default:
 
 # Make the environment to work in (.venv), with everything the tests need
 setup:
-    uv sync --frozen
+    uv sync --frozen --group deploy
 
 # Start the gateway on servers.yaml; arguments go to `mcp-gateway serve`
 run *arguments:
@@ -50,6 +50,15 @@ check: lint test
 # All that CI does, the README's commands included (those run in a clone of the last commit)
 ci:
     @.ci/run
+
+# Gateway, Valkey, Prometheus, Grafana and Jaeger in containers, on this machine only; `two` for two gateways behind nginx
+docker-up variant="one":
+    docker compose -f deploy/docker/compose.yaml {{ if variant == "two" { "-f deploy/docker/compose.two.yaml" } else { "" } }} up --build --detach --remove-orphans
+    @docker compose -f deploy/docker/compose.yaml logs --no-log-prefix keys
+
+# End them; `--volumes` also forgets keys, state and what was measured
+docker-down *arguments:
+    docker compose -f deploy/docker/compose.yaml -f deploy/docker/compose.two.yaml down --remove-orphans "$@"
 
 # The protocol's official suite, without the gateway and through it; `--client` for the other side, `--help` for the rest
 conformance *arguments:

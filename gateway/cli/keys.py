@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gateway.cli import keys_init
 from gateway.cli.common import Exit, config_option, configure_logs, fail, json_option, read_config
 from gateway.cli.ui.terminal import bold, dim, plural, print_json, table, width
 from gateway.errors import ConfigError
@@ -27,6 +28,9 @@ def command() -> None:
 
     API keys are kept in the file that gateway.auth.api_keys_file names, or --file. Changes take effect at once.
     """
+
+
+command.add_command(keys_init.command)
 
 
 def _with_file(verb: F) -> F:
