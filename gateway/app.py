@@ -52,6 +52,7 @@ from gateway.server.methods import Server
 from gateway.signals import asked_to_stop
 from gateway.store import owners, pins, secret
 from gateway.telemetry import logs
+from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.requests import RequestLog
 from gateway.upstream.guardian import Guardian
@@ -94,7 +95,7 @@ class Gateway:
             self._make_upstream, _is_same_server, self._inform_server, self._restore_subscriptions
         )
         self.upstreams = self._manager.serving
-        self._access_log = logs.AccessLog()
+        self._access_log = AccessLog()
         requests = RequestLog(self._access_log.write)
         self.metrics = Metrics(lambda: [each.health() for each in list(self.upstreams.values())], requests)
         self._reloader = self._reloader_for(reread) if reread is not None else None
@@ -319,6 +320,7 @@ class Gateway:
         return Reloader(self.current, usable, self._prepare, self._apply, self._reread_keys, self.metrics.config_read)
 
     async def _reread_keys(self) -> None:
+        logs.reopen()
         if self._entry is not None:
             await self._entry.reload()
 

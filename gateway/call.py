@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
+from gateway import request_id
 from gateway.errors import GatewayError, InvalidParams, RequestCancelled
 from gateway.jsonrpc import RequestId, as_object
 from gateway.protocol import Era
@@ -47,6 +48,22 @@ class Lease(Protocol):
     def resume(self) -> None: ...
 
 
+class HttpExchange(Protocol):
+    """What logs want to know of the HTTP request that a call came by."""
+
+    id: str
+    """What it is called in logs, and in its answer's `X-Request-Id`."""
+    logged: dict[str, Any] | None
+    """A line of the access log that is to say `bytes_out`, once the answer has been written."""
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def received(self) -> int:
+        """Bytes of its body."""
+        ...
+
+
 class Call:
     """
     Args:
@@ -59,6 +76,7 @@ class Call:
 
     __slots__ = (
         "_interrupted",
+        "_request_id",
         "agent",
         "ask",
         "asker",
@@ -66,6 +84,7 @@ class Call:
         "code",
         "counted",
         "headers",
+        "http",
         "http_headers",
         "id",
         "is_cancelled",
@@ -78,10 +97,13 @@ class Call:
         "permit",
         "principal",
         "questions",
+        "queue_seconds",
         "response_headers",
         "spoke",
         "task",
+        "trace_id",
         "upstream",
+        "upstream_seconds",
     )
 
     def __init__(
@@ -131,7 +153,23 @@ class Call:
         """The task that answers it."""
         self.is_cancelled = False
         """Whether its agent no longer waits for it."""
+        self.http: HttpExchange | None = None
+        """The HTTP request that it came by; None on other fronts."""
+        self.trace_id: str | None = None
+        """32 hexadecimal digits, where it is traced."""
+        self.queue_seconds = 0.0
+        """How long it waited for a place at its upstream, or for the upstream's connection."""
+        self.upstream_seconds = 0.0
+        """How long its upstream took, all attempts together."""
+        self._request_id = ""
         self._interrupted: GatewayError | None = None
+
+    @property
+    def request_id(self) -> str:
+        """What it is called in logs; made when it is asked for, unless its HTTP request has a name."""
+        if not self._request_id:
+            self._request_id = self.http.id if self.http is not None and self.http.id else request_id.make()
+        return self._request_id
 
     @property
     def view(self) -> str | None:

@@ -7,6 +7,7 @@ whichever it is.
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -25,6 +26,7 @@ from gateway.server.lookup import Lookup
 from gateway.server.targets import Targets
 from gateway.telemetry.requests import RequestLog
 from gateway.upstream import retry
+from gateway.upstream.limiter import Lease
 from gateway.upstream.link import Link
 from gateway.upstream.permit import UNABLE
 from gateway.upstream.private import PrivateLink
@@ -147,7 +149,7 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
     private: PrivateLink | None = None
     failure: GatewayError | None = None
     call.spoke = False
-    call.lease = lease = upstream.lease_now(tenant) or await upstream.lease(tenant, clock.timeout)
+    call.lease = lease = upstream.lease_now(tenant) or await _queue(upstream, call, tenant, clock.timeout)
     try:
         link = upstream.link_now(call.agent) or await upstream.link(call.agent, clock.began + clock.timeout)
         if isinstance(link, PrivateLink):
@@ -175,6 +177,14 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
             private.release()
 
 
+async def _queue(upstream: Upstream, call: Call, tenant: str, patience: float) -> Lease:
+    began = time.perf_counter()
+    try:
+        return await upstream.lease(tenant, patience)
+    finally:
+        call.queue_seconds += time.perf_counter() - began
+
+
 async def _try(
     upstream: Upstream, link: Link, call: Call, params: dict[str, Any], clock: "_Clock", *, is_first: bool
 ) -> dict[str, Any]:
@@ -182,7 +192,7 @@ async def _try(
     link.check()  # while it backs off, it knows better than the breaker when it is tried again
     call.permit = permit = upstream.admit(link, call.principal.root_id, call)
     try:
-        permit.session = session = link.current() or await _connected(upstream, link, clock, is_first=is_first)
+        permit.session = session = link.current() or await _connected(upstream, link, call, clock, is_first=is_first)
         try:
             result = await _send_and_wait(upstream, link, session, call, params, clock)
         except SessionLost as lost:
@@ -204,14 +214,17 @@ async def _try(
     return result
 
 
-async def _connected(upstream: Upstream, link: Link, clock: "_Clock", *, is_first: bool) -> "Session":
+async def _connected(upstream: Upstream, link: Link, call: Call, clock: "_Clock", *, is_first: bool) -> "Session":
     """Starting an upstream takes what it takes (`connect_timeout`), which is no part of its time to answer."""
-    began = asyncio.get_running_loop().time()
-    if not is_first:
-        return await link.ready(min(upstream.config.connect_timeout, clock.left(began)))
-    session = await link.ready(upstream.config.connect_timeout)
-    clock.began += asyncio.get_running_loop().time() - began
-    return session
+    began, waited = asyncio.get_running_loop().time(), time.perf_counter()
+    try:
+        if not is_first:
+            return await link.ready(min(upstream.config.connect_timeout, clock.left(began)))
+        session = await link.ready(upstream.config.connect_timeout)
+        clock.began += asyncio.get_running_loop().time() - began
+        return session
+    finally:
+        call.queue_seconds += time.perf_counter() - waited
 
 
 async def _send_and_wait(
@@ -219,7 +232,7 @@ async def _send_and_wait(
 ) -> dict[str, Any]:
     """Request and answer, over one connection: `session.connection` is its dispatcher."""
     connection = session.connection
-    spent = asyncio.get_running_loop().time() - clock.began
+    spent, sent = asyncio.get_running_loop().time() - clock.began, time.perf_counter()
     pending: Pending | None = session.send(call, params, clock.timeout, clock.max_timeout, spent)
     try:
         return await pending.future  # which `CallTable` sets, from the connection's callback
@@ -231,6 +244,7 @@ async def _send_and_wait(
             upstream.suspect(link)
         raise
     finally:
+        call.upstream_seconds += time.perf_counter() - sent
         connection.end(pending)
         pending = None  # whose future holds the error that refers to this frame
 

@@ -72,6 +72,11 @@ class Agent(Protocol):
         ...
 
     @property
+    def digest(self) -> str:
+        """What logs call it: its `id` could be used by whoever reads them."""
+        ...
+
+    @property
     def opener(self) -> Principal:
         """Who opened the connection or session. What a request may do is decided by `Call.principal`: the next one
         can come with another token of the same person, that grants more or less."""

@@ -134,7 +134,10 @@ def configure_logs(config: "Config", *, at_least: str | None = None) -> None:
     """As `telemetry.logs.configure_for`."""
     from gateway.telemetry.logs import configure_for
 
-    configure_for(config, at_least=at_least)
+    try:
+        configure_for(config, at_least=at_least)
+    except ConfigError as error:
+        fail(error.message, Exit.NOT_STARTED)
 
 
 def run_once(main: Callable[..., Any], *args: Any) -> Any:

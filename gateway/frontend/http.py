@@ -20,6 +20,7 @@ from gateway.frontend.sse import LegacySse
 from gateway.frontend.streamable import Http, Streamable, check_routing, reply_failure, reply_json
 from gateway.frontend.welcome import is_browser, reply_page, reply_sentence
 from gateway.request import Principal
+from gateway.request_id import HEADER, accepted
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -89,12 +90,14 @@ class HttpFront:
         Raises:
             GatewayError: see `fail`.
         """
+        request.id = accepted(request.headers.get(HEADER))
+        request.also = ((HEADER, request.id),)
         check_routing(request)
         _check_spelling(request)
         origin = request.headers.get("origin")
         self._guard.check(request.headers.get("host"), origin)
         if origin is not None:
-            request.also = _cors(origin)
+            request.also = (*request.also, *_cors(origin))
         if request.method == "OPTIONS":
             request.reply(204, headers=CORS_HEADERS)
             return None
@@ -212,6 +215,6 @@ def _cors(origin: str) -> Fields:
     """Let the page of an allowed origin read the response."""
     return (
         ("access-control-allow-origin", origin),
-        ("access-control-expose-headers", "mcp-session-id, www-authenticate"),
+        ("access-control-expose-headers", "mcp-session-id, www-authenticate, x-request-id"),
         ("vary", "origin"),
     )

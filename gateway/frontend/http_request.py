@@ -6,7 +6,7 @@ waits for the rest of a body, for a slow reader, or for a client to leave, makes
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.errors import InvalidRequest, PayloadTooLarge
 from gateway.frontend.http_head import CONTINUE, JSON, STATUS_LINES, Fields, field_line, read_target
@@ -73,7 +73,9 @@ class HttpRequest:
         "expects_continue",
         "gone",
         "headers",
+        "id",
         "keep_alive",
+        "logged",
         "method",
         "on_gone",
         "on_writable",
@@ -81,6 +83,7 @@ class HttpRequest:
         "query",
         "raw_path",
         "repeated",
+        "sent",
         "started",
         "version",
         "whole",
@@ -108,6 +111,12 @@ class HttpRequest:
         """Whether the connection is to go on after the answer."""
         self.expects_continue = "expect" in headers and headers["expect"].lower() == "100-continue"
         """Whether the client waits for a word from us before it sends the body."""
+        self.id = ""
+        """What it is called in logs, once somebody named it."""
+        self.logged: dict[str, Any] | None = None
+        """See `gateway.call.HttpExchange`."""
+        self.sent = 0
+        """Bytes of the answer's body that were written."""
         self.also: Fields = ()
         """Further headers of the answer, whatever it will be."""
         self.on_gone: Callable[[], object] | None = None
@@ -144,6 +153,11 @@ class HttpRequest:
     def scheme(self) -> str:
         """`http`, or `https` where we speak TLS ourselves."""
         return self._line.scheme
+
+    @property
+    def received(self) -> int:
+        """Bytes of the body that have come."""
+        return len(self._buffer)
 
     @property
     def body(self) -> bytes:
@@ -211,6 +225,7 @@ class HttpRequest:
         head = self._head(lines, headers, close=close)
         if self.method == "HEAD" or status in BODILESS:
             body = b""
+        self.sent = len(body)
         if len(body) <= ONE_PIECE:
             self._line.write(head + body)
         else:
@@ -245,6 +260,7 @@ class HttpRequest:
         """
         if self.gone or not data or self.method == "HEAD":
             return
+        self.sent += len(data)
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         elif self._left is not None:
@@ -296,6 +312,9 @@ class HttpRequest:
         if self.gone:  # it does not read
             return
         self.answered = True
+        if self.logged is not None:
+            self.logged["bytes_out"] = self.sent
+            self.logged = None
         self.on_gone = self.on_writable = None
         if self._over is not None:
             self._over.set_result(None)

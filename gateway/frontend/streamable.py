@@ -361,6 +361,7 @@ class Streamable:
         call = Call(
             id, message["method"], params, agent, exchange.notify, None, exchange.pause, http_headers, http.principal
         )
+        call.http = http.request
         call.response_headers = headers = exchange.headers
         try:
             if session is not None:

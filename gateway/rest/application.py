@@ -23,6 +23,7 @@ from gateway.rest.docs import docs_routes
 from gateway.rest.failures import body_of, code_of, status_of
 from gateway.rest.health import health_routes
 from gateway.rest.info import info_routes
+from gateway.rest.log_level import log_level_routes
 from gateway.rest.masking import redactor
 from gateway.rest.upstreams import upstream_routes
 from gateway.telemetry.metrics import Metrics
@@ -76,6 +77,7 @@ def application(
     app.include_router(agent_routes(agents, count))
     app.include_router(upstream_routes(current, upstreams, library, policy, redact, restart, count))
     app.include_router(info_routes(current, redact))
+    app.include_router(log_level_routes(current, count))
     app.include_router(docs_routes())
     _describe_as_it_is(app)
     return app
@@ -110,10 +112,17 @@ async def _on_http_exception(request: Request, error: Any) -> JSONResponse:
     if status is HTTPStatus.NOT_FOUND:
         message = "Nothing here. /docs shows what there is; MCP is served at /mcp."
     elif status is HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = {key.lower(): value for key, value in headers.items()}.get("allow", "")
-        headers = {"allow": allowed.replace("GET", "GET, HEAD")}
+        allowed = _allowed(request).replace("GET", "GET, HEAD")
+        headers = {"allow": allowed}
         message = f"{request.method} is not possible here; use {allowed}."
     return JSONResponse(body_of(status.phrase.lower().replace(" ", "_"), message), status, headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods that a path has; its first route knows only of its own."""
+    routes: list[APIRoute] = [route for route in request.app.routes if isinstance(route, APIRoute)]
+    methods = {method for route in routes if route.path_regex.match(request.url.path) for method in route.methods or ()}
+    return ", ".join(sorted(methods))
 
 
 async def _on_invalid(request: Request, error: Any) -> JSONResponse:

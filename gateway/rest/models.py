@@ -235,6 +235,28 @@ class Limits(BaseModel):
     max_sessions_per_principal: int
 
 
+Level = Literal["debug", "info", "warning", "error", "critical"]
+
+
+class LogLevelWish(BaseModel):
+    """From which level on is to be logged."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"level": "debug", "seconds": 600}]})
+
+    level: Level | None = Field(description="The least severe level; null for what the configuration says.")
+    seconds: float | None = Field(
+        default=None, gt=0, le=86_400, description="How long; null is until it is taken back."
+    )
+
+
+class LogLevel(BaseModel):
+    """From which level on is logged."""
+
+    level: Level
+    configured: Level = Field(description="What the configuration says.")
+    seconds_left: float | None = Field(description="When the configuration counts again; null if that is not known.")
+
+
 class ConfigInfo(BaseModel):
     version: str = Field(description="The gateway's version.", examples=["0.1.0"])
     environment: str = Field(examples=["production"])

@@ -1,6 +1,7 @@
 """The one kind of `Agent` there is: facts about a connection, or about a single modern request."""
 
 import functools
+import hashlib
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class ConnectedAgent:
     lasting: bool = True
     era: Era = field(init=False)
     _id: str = ""
+    _digest: str = ""
 
     def __post_init__(self) -> None:
         self.era = Era.of(self.version)
@@ -59,9 +61,15 @@ class ConnectedAgent:
             self._id = secrets.token_urlsafe(24)
         return self._id
 
+    @property
+    def digest(self) -> str:
+        if not self._digest:
+            self._digest = hashlib.sha256(self.id.encode()).hexdigest()[:16]
+        return self._digest
+
     def is_part_of(self, connection: "ConnectedAgent") -> None:
         """It speaks for a connection, and goes with that."""
-        self._id, self.lasting = connection.id, True
+        self._id, self._digest, self.lasting = connection.id, "", True
 
     def notify(self, method: str, params: dict[str, Any] | None) -> None:
         self.outlet(method, params)

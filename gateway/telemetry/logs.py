@@ -1,10 +1,9 @@
-"""What the gateway logs and how: JSON lines for machines, a readable form for a terminal, both on stderr.
+"""What the gateway logs and how: JSON lines for machines, a readable form for a terminal; on stderr or in a file.
 
 Nothing that the configuration holds as a secret gets through: every rendered line is searched for those values last of
 all, whoever wrote it and in whatever field.
 """
 
-import asyncio
 import functools
 import json
 import logging
@@ -12,26 +11,37 @@ import os
 import re
 import sys
 from collections.abc import Collection, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final, Literal, TextIO, cast
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, TextIO, cast
 
 import orjson
 import structlog
 
 from gateway.config.models import Config
+from gateway.errors import ConfigError
 from gateway.harmless import Clipped
+from gateway.telemetry import level_control
+from gateway.telemetry.log_file import LogFile
 from gateway.telemetry.log_stream import LogStream
 
-_access: "_Access | None" = None
-FLUSH_SECONDS: Final = 0.05
-"""How long lines of the access log are kept, to be written together."""
+_access: "Access | None" = None
+_files: "dict[Path, LogFile]" = {}
+"""Those that are open; they outlive a reload."""
 MASK: Final = "***"
 SHORTEST_LINE: Final = 6
 """Characters of a line of a secret that is masked also without the others."""
 _FRAME: Final = "-----"
 _QUIET: Final = ("httpx2", "httpcore2", "mcp", "client", "asyncio")
 """Loggers of libraries that say more than an operator wants at `info`."""
+
+
+class Sink(Protocol):
+    """Where lines go; none of this waits."""
+
+    def write(self, text: str) -> None: ...
+    def flush(self) -> None: ...
 
 
 class Redactor:
@@ -68,15 +78,30 @@ def _lines(secret: str) -> list[str]:
 
 
 def configure(
-    level: str, form: Literal["auto", "json", "console"], redact: Redactor, stream: TextIO | None = None
+    level: str,
+    form: Literal["auto", "json", "console"],
+    redact: Redactor,
+    stream: TextIO | None = None,
+    *,
+    file: LogFile | None = None,
+    access_file: LogFile | None = None,
+    has_access: bool = True,
 ) -> None:
-    """Set up logging for the process. The last call counts."""
+    """Set up logging for the process. The last call counts.
+
+    Args:
+        stream: where the log goes if not to a `file`; stderr when None.
+        access_file: where the access log goes, whatever the level, as JSON; with the log when None.
+        has_access: whether there is one.
+    """
     out = stream or sys.stderr
-    console = form == "console" or (form == "auto" and out.isatty())
+    is_terminal = file is None and out.isatty()
+    sink: Sink = _stream_of(out) if file is None else file
+    console = form == "console" or (form == "auto" and is_terminal)
     number = getattr(logging, level.upper())
-    colours = out.isatty() and not os.environ.get("NO_COLOR")
+    colours = is_terminal and not os.environ.get("NO_COLOR")
     plain = structlog.dev.plain_traceback  # the other formatters print local variables, and those hold secrets
-    render = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain) if console else _render_json
+    render = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain) if console else render_json
 
     def clip(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         return {key: redact.clip(value) for key, value in event.items() if value is not None}
@@ -85,7 +110,8 @@ def configure(
         return redact(event)
 
     global _access
-    _access = _Access(number <= logging.INFO, None if console else redact, _stream_of(out))
+    wanted = has_access and (access_file is not None or number <= logging.INFO)
+    _access = Access(wanted, redact, access_file or (None if console else sink))
     structlog.configure(
         processors=[
             structlog.stdlib.add_log_level,
@@ -96,7 +122,7 @@ def configure(
             write,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=_LoggerFactory(out),
+        logger_factory=_LoggerFactory(sink),
         cache_logger_on_first_use=False,
     )
     handler = _Forward()
@@ -107,79 +133,78 @@ def configure(
 
 
 @dataclass(frozen=True, slots=True)
-class _Access:
+class Access:
     """How lines of the access log are written."""
 
     wanted: bool
-    redact: Redactor | None
+    redact: Redactor
+    sink: Sink | None
     """None where they take the way of all other lines."""
-    stream: LogStream
 
 
-class AccessLog:
-    """The lines that each request leaves: kept for a moment, and written together. `flush` at the end."""
-
-    def __init__(self) -> None:
-        self._lines: list[tuple[float, dict[str, Any]]] = []
-        self._timer: asyncio.TimerHandle | None = None
-
-    def write(self, at: float, fields: dict[str, Any]) -> None:
-        """
-        Args:
-            at: seconds since 1970.
-        """
-        if _access is None or not _access.wanted:
-            return
-        self._lines.append((at, fields))
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
-
-    def flush(self) -> None:
-        """Write what there is."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        lines, self._lines = self._lines, []
-        if _access is None or _access.redact is None:
-            for _, fields in lines:
-                structlog.get_logger("gateway.access").info("request", **fields)
-        elif lines:
-            redact = _access.redact
-            _access.stream.write(redact("".join([_access_line(at, fields, redact) for at, fields in lines])))
-
-
-def _access_line(at: float, fields: dict[str, Any], redact: Redactor) -> str:
-    line: dict[str, Any] = {
-        name: redact.clip(value) if type(value) is Clipped else value
-        for name, value in fields.items()
-        if value is not None
-    }
-    line |= {"event": "request", "level": "info", "timestamp": _iso(at)}
-    return _render_json(None, "", line) + "\n"
-
-
-def _iso(at: float) -> str:
-    second = int(at)
-    return f"{_second(second)}.{int((at - second) * 1_000_000):06}Z"
-
-
-@functools.lru_cache(maxsize=8)
-def _second(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+def access() -> Access | None:
+    """How lines of the access log are written now; None before logging is set up."""
+    return _access
 
 
 def configure_for(config: Config, *, at_least: str | None = None) -> None:
-    """Set up logging as a configuration asks; `at_least` keeps one-shot verbs quiet unless the user asked for more."""
+    """Set up logging as a configuration asks; `at_least` keeps one-shot verbs quiet unless the user asked for more,
+    and off the gateway's files.
+
+    Raises:
+        ConfigError: a log's file cannot be written to. Those that are open already are not asked again.
+    """
     settings = config.gateway
     level = settings.log_level if at_least is None or settings.log_level != "info" else at_least
-    configure("debug" if settings.debug else level, settings.log_format, Redactor(config.secrets))
+    level = level_control.configured("debug" if settings.debug else level)
+    file = access_file = None
+    if at_least is None:
+        file = _opened("log_file", settings.log_file)
+        access_file = _opened("access_log.file", settings.access_log.file)
+    configure(
+        level,
+        settings.log_format,
+        Redactor(config.secrets),
+        file=file,
+        access_file=access_file,
+        has_access=settings.access_log.enabled,
+    )
+
+
+def reopen() -> None:
+    """Somebody has put other files in the place of those that are written to."""
+    for file in _files.values():
+        file.reopen()
+
+
+def _opened(setting: str, path: Path | None) -> LogFile | None:
+    if path is None:
+        return None
+    if path not in _files:
+        file = LogFile(path, _say_lost, _say_trouble)
+        try:
+            file.open()
+        except OSError as error:
+            raise ConfigError(f"gateway.{setting}: {path} cannot be written to ({error.strerror}).") from None
+        _files[path] = file
+    return _files[path]
+
+
+def _say_lost(lines: int) -> None:
+    structlog.get_logger("gateway").warning("log lines lost", lines=lines)
+
+
+def _say_trouble(reason: str) -> None:
+    """The log cannot say it itself."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"mcp-gateway: the log cannot be written: {reason}\n")
 
 
 class _LoggerFactory:
     """Loggers that know their name and all write to one stream."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = cast(TextIO, _stream_of(stream))
+    def __init__(self, sink: Sink) -> None:
+        self._stream = cast(TextIO, sink)
 
     def __call__(self, *args: Any) -> structlog.WriteLogger:
         return structlog.WriteLogger(self._stream)
@@ -187,7 +212,7 @@ class _LoggerFactory:
 
 @functools.lru_cache(maxsize=1)  # what it keeps outlives a reload
 def _stream_of(stream: TextIO) -> LogStream:
-    return LogStream(stream, lambda lines: structlog.get_logger("gateway").warning("log lines lost", lines=lines))
+    return LogStream(stream, _say_lost)
 
 
 class _Forward(logging.Handler):
@@ -202,7 +227,7 @@ def _as_is(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
     return event
 
 
-def _render_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+def render_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     try:
         return orjson.dumps(event, default=str).decode()
     except TypeError:  # half a surrogate pair, or an integer beyond 64 bits: a peer's text must not break the log

@@ -55,23 +55,32 @@ class RequestLog(Collector):
                 cell = self._cells[key[:2]] = [0.0] * (len(BUCKETS) + 2)
             cell[bisect_left(BUCKETS, seconds)] += 1
             cell[-1] += seconds
-        params, agent = call.params, call.agent
+        params, agent, http = call.params, call.agent, call.http
         target, client = params.get("name") or params.get("uri"), agent.info.get("name")
         self._write(
             time.time(),
-            {
+            fields := {
+                "request_id": call.request_id,
+                "trace_id": call.trace_id,
                 "method": _short(call.method, 100),
                 "target": _short(target, 200),
                 "upstream": call.upstream,
                 "outcome": call.outcome,
                 "code": call.code,
                 "ms": round(seconds * 1000, 2),
+                "queue_ms": round(call.queue_seconds * 1000, 2),
+                "upstream_ms": round(call.upstream_seconds * 1000, 2),
+                "bytes_in": http.received if http is not None else None,
+                "bytes_out": None,
                 "principal": call.principal.id,
+                "session": agent.digest if agent.lasting else None,
                 "era": agent.era.value,
                 "view": agent.view,
                 "client": _short(client, 100),
             },
         )
+        if http is not None:
+            http.logged = fields
 
     def collect(self) -> Iterable[Metric]:
         """See `prometheus_client`; may be called from another thread."""

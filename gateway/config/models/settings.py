@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from gateway.config.models.access import AuthSettings, MetricsSettings, RateLimitSettings, RuleSettings, TlsSettings
 from gateway.config.models.fields import Count, FilePath, Line, Model, home
 from gateway.config.models.quantities import Duration, PositiveDuration, Size
+from gateway.config.models.telemetry import AccessLogSettings
 
 
 def state_home(environ: Mapping[str, str]) -> Path:
@@ -51,6 +52,10 @@ class GatewaySettings(Model):
     """The least severe level that is logged."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """`auto` is console at a terminal and JSON elsewhere."""
+    log_file: FilePath | None = None
+    """File that the log is written to instead of stderr; see docs/operations.md about rotating it."""
+    access_log: AccessLogSettings = AccessLogSettings()
+    """The line that each MCP request leaves in the log."""
     upstream_config_file: FilePath | None = None
     """A second file of servers, added to this one's: a `servers.yaml`, or a JSON list of named servers."""
     rate_limit: RateLimitSettings = RateLimitSettings()

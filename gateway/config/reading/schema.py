@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from gateway.config import models
-from gateway.config.models import access, server, settings
+from gateway.config.models import access, server, settings, telemetry
 from gateway.config.reading import entries
 from gateway.config.reading.source import Place
 
@@ -136,7 +136,12 @@ def _or_variable(schema: Schema) -> Schema:
 
 def _described(schema: Schema) -> Schema:
     """Put the string under each field of a model into the schema."""
-    documented = {**_strings_below(server), **_strings_below(settings), **_strings_below(access)}
+    documented = {
+        **_strings_below(server),
+        **_strings_below(settings),
+        **_strings_below(access),
+        **_strings_below(telemetry),
+    }
     for title, part in {**schema.get("$defs", {}), schema["title"]: schema}.items():
         for name, description in documented[title].items():
             part["properties"][name]["description"] = description

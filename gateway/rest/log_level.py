@@ -1,0 +1,54 @@
+"""`/log-level`: what is logged from now on, without a restart."""
+
+import asyncio
+
+import structlog
+from fastapi import APIRouter
+
+from gateway.config.reload import Current
+from gateway.rest.caller import PRIVATE, Admin, Count, counted, failures
+from gateway.rest.models import LogLevel, LogLevelWish
+from gateway.telemetry import level_control, logs
+
+log = structlog.stdlib.get_logger("gateway.rest")
+
+
+def log_level_routes(current: Current, count: Count) -> APIRouter:
+    router = APIRouter(prefix="/log-level", tags=["Configuration"], **PRIVATE)
+
+    def shown() -> LogLevel:
+        settings = current.config.gateway
+        configured = "debug" if settings.debug else settings.log_level
+        left = level_control.seconds_left()
+        return LogLevel.model_validate(
+            {
+                "level": level_control.current() or configured,
+                "configured": configured,
+                "seconds_left": None if left is None else round(left, 1),
+            }
+        )
+
+    def expire() -> None:
+        logs.configure_for(current.config)
+        log.warning("log level as configured again", now=level_control.current())
+
+    @router.get("", summary="From which level on is logged?", responses=failures(403))
+    async def log_level(caller: Admin) -> LogLevel:
+        """Needs the scope `admin`."""
+        return shown()
+
+    @router.put(
+        "", summary="Log more, or less", dependencies=[counted(count)], responses=failures(400, 403, 413, 415, 429)
+    )
+    async def set_log_level(wish: LogLevelWish, caller: Admin) -> LogLevel:
+        """Counts until it is taken back, its time is over, or the configuration asks for another level. Of the process
+        that answers. Needs the scope `admin`."""
+        logs.configure_for(current.config)
+        level_control.override(wish.level, wish.seconds)
+        logs.configure_for(current.config)
+        log.warning("log level changed", now=level_control.current(), by=caller.id, seconds=wish.seconds)
+        if wish.level is not None and wish.seconds is not None:
+            asyncio.get_running_loop().call_later(wish.seconds + 0.01, expire)
+        return shown()
+
+    return router
