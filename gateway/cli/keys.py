@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -19,12 +19,14 @@ from gateway.errors import ConfigError
 if TYPE_CHECKING:
     from gateway.access.key_file import Entry
 
+STATE_KEY_BYTES: Final = 32
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group("keys")
 def command() -> None:
-    """Create, list, revoke and hash API keys; rotate the key that signs agent tokens.
+    """Create, list, revoke and hash API keys; rotate the key that signs agent tokens; make a key for nodes to share.
 
     API keys are kept in the file that gateway.auth.api_keys_file names, or --file. Changes take effect at once.
     """
@@ -154,6 +156,19 @@ def rotate(path: Path | None, at_once: bool) -> None:
     click.echo(f"Key {bold(keys.signing.kid)} in {settings.state_dir} signs agent tokens from now on.", err=True)
     old = "Agents have to register again." if at_once else "Tokens signed before are good until they expire."
     click.echo(dim(old), err=True)
+
+
+@command.command("state")
+def state() -> None:
+    """Make a key for gateway.state_keys and print it.
+
+    Nodes with the same key open what each other has sealed. It is kept nowhere: put it where your other secrets are.
+    """
+    import secrets
+
+    click.echo(secrets.token_urlsafe(STATE_KEY_BYTES))
+    hint = 'For every node: GATEWAY_STATE_KEYS=…, or gateway.state_keys: ["${A_VARIABLE}"]. The first seals, all open.'
+    click.echo(dim(hint), err=True)
 
 
 # --- How an entry is shown ----------------------------------------------------------------------------------------

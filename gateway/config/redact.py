@@ -23,9 +23,11 @@ _HARMLESS: Final = frozenset(
 _TELLING: Final = re.compile(r"key|token|secret|passw|pwd|credential|auth|(^|_)pat($|_)", re.IGNORECASE)
 
 
-def secrets(servers: Iterable[ServerConfig], used: Mapping[str, str]) -> frozenset[str]:
-    """Every secret value of at least `SHORTEST` characters; `used` are the variables that were expanded."""
+def secrets(servers: Iterable[ServerConfig], used: Mapping[str, str], store: str | None = None) -> frozenset[str]:
+    """Every secret value of at least `SHORTEST` characters; `used` are the variables that were expanded, `store` a URL."""
     found = {value for name, value in used.items() if _TELLING.search(name)}
+    if store is not None:
+        found.update(_in_url(store))
     for server in servers:
         found.update(_of(server))
     return frozenset(value for value in found if len(value) >= SHORTEST)
@@ -44,6 +46,7 @@ def _of(server: ServerConfig) -> Iterator[str]:
 def _in_url(url: str) -> Iterator[str]:
     parts = urlsplit(url)
     yield parts.password or ""
+    yield unquote(parts.password or "")
     for pair in parts.query.split("&"):
         name, _, value = pair.partition("=")
         if _TELLING.search(name):

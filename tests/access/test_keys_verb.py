@@ -11,6 +11,7 @@ from gateway.access.api_keys import ApiKeys
 from gateway.access.key_hashes import OWN_KEY
 from gateway.access.signing_key import SigningKeys
 from gateway.cli import cli
+from gateway.config import GatewaySettings
 
 Invoke = Callable[..., Result]
 
@@ -144,3 +145,10 @@ def test_complaints_go_to_stderr_with_code_2(invoke: Invoke, tmp_path: Path, wor
     assert (done.exit_code, done.stdout) == (2, "")
     assert complaint in done.stderr
     assert not (tmp_path / "keys.json").exists()
+
+
+def test_state_makes_a_key_that_a_gateway_takes(invoke: Invoke) -> None:
+    first, second = invoke("state"), invoke("state")
+    assert first.exit_code == 0
+    assert first.stdout != second.stdout
+    assert GatewaySettings(state_keys=[first.stdout.removesuffix("\n")], store="redis://localhost").store

@@ -47,3 +47,9 @@ def test_secrets_are_not_shown_with_the_config(config: Load) -> None:
     loaded = config("servers: {a: {url: 'http://x', headers: {A: canary-1}}, b: {command: x, env: {A: canary-2}}}")
     assert loaded.secrets == {"canary-1", "canary-2"}
     assert "canary" not in repr(loaded)
+
+
+def test_the_password_of_a_store_is_secret(config: Load) -> None:
+    loaded = config("servers: {}", overrides={"store": "redis://u:pass%2Fword@h", "state_keys": ["k" * 32]})
+    assert {"pass%2Fword", "pass/word"} <= loaded.secrets
+    assert "pass" not in repr(loaded.gateway)

@@ -15,7 +15,7 @@ from gateway.config import Config, GatewaySettings, load
 from gateway.config.models import OAuthSettings, RuleSettings, TlsSettings
 from gateway.config.reading.environment import known_names
 
-from .conftest import Load
+from .conftest import Complain, Load
 
 SERVERS = "\nservers: {a: {command: x}}\n"
 
@@ -72,6 +72,7 @@ CASES: list[tuple[str, str, Any]] = [
     ("allowed_hosts", "a.example, b.example:8080", ["a.example", "b.example:8080"]),
     ("allowed_origins", '["https://a.example"]', ["https://a.example"]),
     ("state_keys", f"{'n' * 32}, {'o' * 32}", ["n" * 32, "o" * 32]),
+    ("store", "redis://user:secret@store.example:6379/2", "redis://user:secret@store.example:6379/2"),
     ("trusted_proxies", '["10.0.0.0/8", "::1"]', ["10.0.0.0/8", "::1"]),
     ("state_dir", "/var/lib/gateway", Path("/var/lib/gateway")),
 ]
@@ -111,7 +112,8 @@ def test_the_table_has_every_setting() -> None:
 
 @pytest.mark.parametrize(("place", "written", "expected"), CASES)
 def test_from_the_environment(config: Load, place: str, written: str, expected: Any) -> None:
-    loaded = config(SERVERS, environ={variable(place): written})
+    needs = {"GATEWAY_STATE_KEYS": "k" * 32} if place == "store" else {}
+    loaded = config(SERVERS, environ={variable(place): written, **needs})
     assert value_at(loaded, place) == expected
     assert loaded.warnings == []
 
@@ -125,14 +127,16 @@ def test_from_the_file(config: Load, place: str, written: str, expected: Any) ->
     block = f"{{{name}: {text}}}"
     for step in reversed(outer):
         block = f"{{{step}: {block}}}"
-    assert value_at(config(f"gateway: {block}{SERVERS}"), place) == expected
+    needs: dict[str, Any] = {"state_keys": ["k" * 32]} if place == "store" else {}
+    assert value_at(config(f"gateway: {block}{SERVERS}", overrides=needs), place) == expected
 
 
 @pytest.mark.parametrize(("place", "written", "expected"), CASES)
 def test_from_the_command_line(config: Load, place: str, written: str, expected: Any) -> None:
     value: Any = yaml.safe_load(written) if written.startswith(("[", "{")) else written
     value = expected if place.startswith(("allowed", "state_keys")) else value
-    assert value_at(config(SERVERS, overrides={place: value}), place) == expected
+    needs: dict[str, Any] = {"state_keys": ["k" * 32]} if place == "store" else {}
+    assert value_at(config(SERVERS, overrides={place: value, **needs}), place) == expected
 
 
 @pytest.mark.parametrize(
@@ -312,3 +316,24 @@ def test_nothing_slow_is_imported(folder: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONPATH": root}
     )
     assert run.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "rediss://u:p@h:1/3", "valkey://[::1]:6379", "valkeys://h/", "unix:///run/s?db=1"]
+)
+def test_where_a_store_may_be(config: Load, url: str) -> None:
+    assert config(SERVERS, overrides={"store": url, "state_keys": ["k" * 32]}).gateway.store == url
+
+
+@pytest.mark.parametrize("url", ["http://u:canary@h", "redis:///1", "redis://u:canary@h/name", "unix://", "canary"])
+def test_where_a_store_cannot_be(complaints: Complain, url: str) -> None:
+    (said,) = complaints(SERVERS, overrides={"store": url, "state_keys": ["k" * 32]})
+    assert "store" in said
+    assert "redis://" in said
+    assert "canary" not in said
+
+
+def test_a_store_needs_state_keys(complaints: Complain) -> None:
+    (said,) = complaints(f"gateway: {{store: 'redis://localhost'}}{SERVERS}")
+    assert "servers.yaml:1" in said
+    assert "mcp-gateway keys state" in said

@@ -2,9 +2,11 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -28,6 +30,10 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+STORE_SCHEMES: Final = ("redis", "rediss", "valkey", "valkeys", "unix")
+_DATABASE: Final = re.compile(r"/?|/\d+")
 
 
 class GatewaySettings(Model):
@@ -118,6 +124,9 @@ class GatewaySettings(Model):
     state_keys: list[Annotated[Line, Field(min_length=32)]] = Field(default=[], repr=False)
     """Secrets of at least 32 characters that seal what agents carry for the gateway (`requestState`). The first seals,
     all open; nodes behind one address need the same. When absent, one is made and kept in `state_dir`."""
+    store: Line | None = Field(default=None, repr=False)
+    """URL of a Valkey or Redis server that nodes share: `redis://`, `rediss://`, `valkey://`, `valkeys://` or
+    `unix://`. Needs `state_keys`, the same on every node."""
     state_dir: FilePath = Field(default_factory=lambda: state_home(os.environ))
     """Directory for what must outlive a restart. `$XDG_STATE_HOME/mcp-gateway`, else `~/.local/state/mcp-gateway`."""
 
@@ -132,6 +141,25 @@ class GatewaySettings(Model):
                 "or set gateway.auth.enabled (GATEWAY_AUTH_ENABLED=true)"
             )
         return host
+
+    @field_validator("store")
+    @classmethod
+    def _is_of_a_server(cls, store: str | None, info: ValidationInfo) -> str | None:
+        """Nothing of the URL is repeated: it may hold a password."""
+        if store is None:
+            return None
+        parts = urlsplit(store)
+        if parts.scheme not in STORE_SCHEMES:
+            raise ValueError(f"must be a URL of one of {', '.join(f'{each}://' for each in STORE_SCHEMES)}")
+        is_named = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname)
+        if not is_named or (parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path)):
+            raise ValueError("must be like redis://HOST:6379/0, or unix:///path/of/the/socket")
+        if info.data.get("state_keys") == []:
+            raise ValueError(
+                "needs gateway.state_keys, the same on every node, or what stands in the store could not be sealed; "
+                "`mcp-gateway keys state` makes one"
+            )
+        return store
 
     @field_validator("trusted_proxies")
     @classmethod

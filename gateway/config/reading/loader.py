@@ -99,7 +99,7 @@ class _Loading:
             path=path.absolute(),
             files=self.files,
             warnings=self._warnings,
-            secrets=redact.secrets(servers.values(), self._expander.used),
+            secrets=redact.secrets(servers.values(), self._expander.used, gateway.store),
         )
 
     def _read(self, path: Path) -> Document:
