@@ -20,6 +20,7 @@ from gateway.access.places import SessionQuota
 from gateway.access.policy import Policy
 from gateway.access.proxies import TrustedProxies
 from gateway.access.rate_limit import MemoryLimiter
+from gateway.access.shared_limiter import SharedLimiter
 from gateway.bridge.forward import Bridge
 from gateway.bridge.parking import Parking
 from gateway.bridge.state import StateSeal
@@ -51,6 +52,7 @@ from gateway.server.drain import LAST_WORD_SECONDS, Drain
 from gateway.server.methods import Server
 from gateway.signals import asked_to_stop
 from gateway.store import owners, pins, secret
+from gateway.store.opening import open_store
 from gateway.telemetry import logs
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
@@ -100,7 +102,9 @@ class Gateway:
         self.metrics = Metrics(lambda: [each.health() for each in list(self.upstreams.values())], requests)
         self._reloader = self._reloader_for(reread) if reread is not None else None
         self.policy = Policy(configured.rules(config))
-        self._limits = Limits(MemoryLimiter(), *configured.limits(config), self.metrics.limit_decided)
+        self.store = open_store(settings)
+        self._limiter = SharedLimiter(self.store) if settings.store is not None else None
+        self._limits = Limits(self._limiter or MemoryLimiter(), *configured.limits(config), self.metrics.limit_decided)
         self._pinning = Pinning(config.enabled, settings.state_dir / pins.NAME, self.metrics)
         self._owners = OwnersKeeper(settings.state_dir / owners.NAME, config.path, config.enabled)
         self.library = CatalogueViews(config.enabled, config.prefix, self._pinning, self._owners.owners)
@@ -158,6 +162,9 @@ class Gateway:
         """
         try:
             async with anyio.create_task_group() as tg:
+                await tg.start(self.store.run)
+                if self._limiter is not None:
+                    tg.start_soon(self._limiter.run)
                 if self._reloader is not None:
                     await tg.start(self._reloader.run, self._manager.runs)
                 tg.start_soon(self._guardian.run)

@@ -76,7 +76,9 @@ class Pipeline:
         """
         try:
             self._calls.enter(call)
-            self._admission.enter(call)
+            waiting = self._admission.enter(call)
+            if waiting is not None:
+                await waiting
             answer = self._own_methods[call.agent.era].get(call.method)
             result = await (answer(call) if answer is not None else self.forward(call))
             self._dress(call, result)
@@ -112,7 +114,8 @@ class Pipeline:
         call.upstream = target.upstream
         if target.kind is not None and target.owner is not None:
             self._lookup.check(call, target.kind, target.owner)  # pins
-        self._limits.count_upstream(call.principal, target.upstream, target.tool)
+        if not self._limits.count_upstream_now(call.principal, target.upstream, target.tool):
+            await self._limits.count_upstream(call.principal, target.upstream, target.tool)
         upstream = self._targets.upstream(target)
         upstream.enter(call)  # from here on it is not let go, even if another takes its place
         try:

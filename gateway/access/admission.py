@@ -1,9 +1,9 @@
 """May this call be served? Whether its principal has the scope for it, and whether it is within its limits.
 
-Plain calls that raise: nothing here waits.
+Plain calls that raise. Nothing here waits, but for limits that nodes share, and only if it takes asking their store.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from gateway.access.in_flight import InFlight
@@ -31,8 +31,11 @@ class Admission:
         self._limits = limits
         self._lacks_scope = lacks_scope
 
-    def enter(self, call: Call) -> None:
+    def enter(self, call: Call) -> Awaitable[None] | None:
         """What the principal may use is the catalogue's matter: what it may not is not there.
+
+        Returns:
+            What is to be awaited before it is served, if anything is; that may raise the same.
 
         Raises:
             InsufficientScope, TooManyRequests, Overloaded, RateLimited: it is not served.
@@ -45,10 +48,17 @@ class Admission:
             self._in_flight.take(principal)
             call.counted = True
         if method not in FREE:
-            call.response_headers.update(self._limits.count(principal))
+            left = self._limits.count_now(principal)
+            if left is None:
+                return self._count(call)
+            call.response_headers.update(left)
+        return None
 
     def leave(self, call: Call) -> None:
         """It is over. What `enter` did not take is not given back."""
         if call.counted:
             call.counted = False
             self._in_flight.give(call.principal)
+
+    async def _count(self, call: Call) -> None:
+        call.response_headers.update(await self._limits.count(call.principal))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from typing import NamedTuple
 
 from gateway.access.rate_limit import Decision, Limit, Limiter, headers
 from gateway.errors import RateLimited
@@ -50,23 +51,30 @@ class Limits:
         self._default = default
         self._upstreams = upstreams
 
-    def count(self, principal: Principal) -> dict[str, str]:
+    def count_now(self, principal: Principal) -> dict[str, str] | None:
         """Count one request of a principal, and of all that an agent descends from; returns the header fields that say
-        what is left.
+        what is left. None if that takes waiting for the store that has the buckets, and `count` is to be asked.
 
         Raises:
             RateLimited: nothing is.
         """
-        decisions: list[Decision] = []
-        # The root comes last: what an agent is refused by a limit of its own uses up nothing that others have.
-        for id, given in ((principal.id, principal.rate_limit_rpm), *reversed(principal.ancestors)):
-            rpm = self._default.rpm if given is None else given
-            if rpm >= 0:
-                limit = _limit(rpm, self._default.burst)
-                decisions.append(self._consume("principal", f"principal:{id}", limit, f"of {rpm} a minute"))
-        if len(decisions) > 1:
-            return headers(min(decisions, key=lambda decision: decision.remaining))
-        return headers(decisions[0]) if decisions else {}
+        if not principal.ancestors:
+            rpm = self._default.rpm if principal.rate_limit_rpm is None else principal.rate_limit_rpm
+            if rpm < 0:
+                return {}
+            decision = self._limiter.consume(f"principal:{principal.id}", _limit(rpm, self._default.burst))
+            if decision is None:
+                return None
+            self._observe("principal", decision.allowed)
+            if not decision.allowed:
+                raise _refusal(decision, f"of {rpm} a minute")
+            return headers(decision)
+        decisions = self._consume_now(self._of_principal(principal))
+        return None if decisions is None else _least(decisions)
+
+    async def count(self, principal: Principal) -> dict[str, str]:
+        """As `count_now`, however long it takes."""
+        return _least(await self._consume(self._of_principal(principal)))
 
     async def count_notification(self, principal: Principal, method: str) -> None:
         """Count what a principal says unasked like a request. A cancellation is counted and never refused: it takes
@@ -76,34 +84,93 @@ class Limits:
             RateLimited: the principal's limit is used up.
         """
         try:
-            self.count(principal)
+            if self.count_now(principal) is None:
+                await self.count(principal)
         except RateLimited:
             if method != CANCELLED:
                 raise
 
-    def count_upstream(self, principal: Principal, upstream: str, tool: str | None) -> None:
-        """Count a request against the limits of its upstream and tool, if there are any.
+    def count_upstream_now(self, principal: Principal, upstream: str, tool: str | None) -> bool:
+        """Count a request against the limits of its upstream and tool, if there are any. False if that takes waiting,
+        and `count_upstream` is to be asked.
 
         Raises:
             RateLimited: one of them is used up.
         """
         limits = self._upstreams.get(upstream)
-        if limits is None:
-            return
-        limit = limits.of_tool(tool) if tool is not None else None
-        for id in (principal.id, *(id for id, _ in reversed(principal.ancestors))):
-            if limits.whole is not None:
-                what = f"of {limits.whole.rpm} a minute for upstream {upstream!r}"
-                self._consume("upstream", f"upstream:{upstream}:{id}", limits.whole, what)
-            if limit is not None:
-                what = f"of {limit.rpm} a minute for this tool"
-                self._consume("tool", f"tool:{upstream}:{tool}:{id}", limit, what)
+        return limits is None or self._consume_now(_of_upstream(limits, principal, upstream, tool)) is not None
 
-    def _consume(self, kind: str, key: str, limit: Limit, what: str) -> Decision:
-        decision = self._limiter.consume(key, limit)
-        self._observe(kind, decision.allowed)
-        if not decision.allowed:
-            error = RateLimited(decision.retry_after, what)
-            error.headers.update(headers(decision))
-            raise error
-        return decision
+    async def count_upstream(self, principal: Principal, upstream: str, tool: str | None) -> None:
+        """As `count_upstream_now`, however long it takes."""
+        await self._consume(_of_upstream(self._upstreams[upstream], principal, upstream, tool))
+
+    def _of_principal(self, principal: Principal) -> list["_Bucket"]:
+        # The root comes last: what an agent is refused by a limit of its own uses up nothing that others have.
+        buckets: list[_Bucket] = []
+        for id, given in ((principal.id, principal.rate_limit_rpm), *reversed(principal.ancestors)):
+            rpm = self._default.rpm if given is None else given
+            if rpm >= 0:
+                limit = _limit(rpm, self._default.burst)
+                buckets.append(_Bucket("principal", f"principal:{id}", limit, f"of {rpm} a minute"))
+        return buckets
+
+    def _consume_now(self, buckets: list["_Bucket"]) -> list[Decision] | None:
+        """A token of each, in order; None, taking none, if one of them has to be waited for."""
+        decisions: list[Decision] = []
+        for bucket in buckets:
+            decision = self._limiter.consume(bucket.key, bucket.limit)
+            if decision is None:
+                for taken in buckets[: len(decisions)]:
+                    self._limiter.give_back(taken.key, taken.limit)
+                return None
+            self._observe(bucket.kind, decision.allowed)
+            if not decision.allowed:
+                raise _refusal(decision, bucket.what)
+            decisions.append(decision)
+        return decisions
+
+    async def _consume(self, buckets: list["_Bucket"]) -> list[Decision]:
+        decisions: list[Decision] = []
+        for bucket in buckets:
+            decision = self._limiter.consume(bucket.key, bucket.limit)
+            if decision is None:
+                decision = await self._limiter.consume_later(bucket.key, bucket.limit)
+            self._observe(bucket.kind, decision.allowed)
+            if not decision.allowed:
+                raise _refusal(decision, bucket.what)
+            decisions.append(decision)
+        return decisions
+
+
+class _Bucket(NamedTuple):
+    """Whose token is taken."""
+
+    kind: str
+    key: str
+    limit: Limit
+    what: str
+    """The limit, in words."""
+
+
+def _of_upstream(limits: UpstreamLimits, principal: Principal, upstream: str, tool: str | None) -> list[_Bucket]:
+    limit = limits.of_tool(tool) if tool is not None else None
+    buckets: list[_Bucket] = []
+    for id in (principal.id, *(id for id, _ in reversed(principal.ancestors))):
+        if limits.whole is not None:
+            what = f"of {limits.whole.rpm} a minute for upstream {upstream!r}"
+            buckets.append(_Bucket("upstream", f"upstream:{upstream}:{id}", limits.whole, what))
+        if limit is not None:
+            what = f"of {limit.rpm} a minute for this tool"
+            buckets.append(_Bucket("tool", f"tool:{upstream}:{tool}:{id}", limit, what))
+    return buckets
+
+
+def _least(decisions: list[Decision]) -> dict[str, str]:
+    """What the tightest says is left."""
+    return headers(min(decisions, key=lambda decision: decision.remaining)) if decisions else {}
+
+
+def _refusal(decision: Decision, what: str) -> RateLimited:
+    error = RateLimited(decision.retry_after, what)
+    error.headers.update(headers(decision))
+    return error

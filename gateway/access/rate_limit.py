@@ -74,8 +74,14 @@ class Bucket:
 class Limiter(Protocol):
     """Where buckets live: in this process, or shared between nodes."""
 
-    def consume(self, key: str, limit: Limit) -> Decision:
-        """Take one token of the bucket called `key`."""
+    def consume(self, key: str, limit: Limit) -> Decision | None:
+        """Take one token of the bucket called `key`. None if that takes waiting: `consume_later` does it."""
+        ...
+
+    async def consume_later(self, key: str, limit: Limit) -> Decision: ...
+
+    def give_back(self, key: str, limit: Limit) -> None:
+        """Undo one `consume` of an allowed token."""
         ...
 
 
@@ -98,8 +104,10 @@ class MemoryLimiter:
             self._buckets.move_to_end(key)
         return bucket.consume(limit, now)
 
+    async def consume_later(self, key: str, limit: Limit) -> Decision:
+        return self.consume(key, limit)
+
     def give_back(self, key: str, limit: Limit) -> None:
-        """Undo one `consume` of an allowed token."""
         bucket = self._buckets.get(key)
         if bucket is not None:
             bucket.give_back(limit)

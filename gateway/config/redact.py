@@ -24,7 +24,12 @@ _TELLING: Final = re.compile(r"key|token|secret|passw|pwd|credential|auth|(^|_)p
 
 
 def secrets(servers: Iterable[ServerConfig], used: Mapping[str, str], store: str | None = None) -> frozenset[str]:
-    """Every secret value of at least `SHORTEST` characters; `used` are the variables that were expanded, `store` a URL."""
+    """Every secret value of at least `SHORTEST` characters.
+
+    Args:
+        used: the variables that were expanded.
+        store: its URL.
+    """
     found = {value for name, value in used.items() if _TELLING.search(name)}
     if store is not None:
         found.update(_in_url(store))

@@ -3,7 +3,7 @@
 Everything here that is imported at once is cheap; FastAPI is loaded when `rest_app` is called.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, cast
 
 from gateway.errors import GatewayError, InsufficientScope
@@ -34,7 +34,7 @@ def rest_app(
     agents: "AgentTokens",
     *,
     restart: "Callable[[Upstream], None]",
-    count: Callable[[Principal], Mapping[str, str]],
+    count: Callable[[Principal], Awaitable[Mapping[str, str]]],
     is_draining: Callable[[], bool],
     lacks_scope: Callable[[Principal, Collection[str]], GatewayError] = lambda principal, needed: InsufficientScope(
         needed

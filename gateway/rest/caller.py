@@ -11,7 +11,7 @@ from gateway.request import ADMIN, READ, Principal
 from gateway.rest.failures import body_of
 from gateway.rest.models import Failure
 
-Count = Callable[[Principal], Mapping[str, str]]
+Count = Callable[[Principal], Awaitable[Mapping[str, str]]]
 
 _SCHEMES: Final = [
     Security(APIKeyHeader(name="X-Api-Key", scheme_name="API key", auto_error=False)),
@@ -80,6 +80,6 @@ def counted(count: Count) -> Any:
     """
 
     async def check(principal: Caller, response: Response) -> None:
-        response.headers.update(count(principal))
+        response.headers.update(await count(principal))
 
     return Depends(check)

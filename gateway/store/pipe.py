@@ -6,6 +6,7 @@ store that answers slowly only answers later.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -17,7 +18,7 @@ from anyio.abc import TaskStatus
 from valkey.exceptions import ResponseError, ValkeyError
 
 from gateway.errors import StoreUnavailable
-from gateway.store.contact import Contact
+from gateway.store.contact import QUICK_SECONDS, Contact
 
 log = structlog.stdlib.get_logger("gateway.store")
 
@@ -54,7 +55,7 @@ class _Asked(NamedTuple):
     future: asyncio.Future[Any] | None
     """None where nobody wants the answer."""
     at: float
-    """When it was asked, in the event loop's time."""
+    """When it was asked, by the monotonic clock."""
     size: int
 
 
@@ -97,9 +98,12 @@ class Pipe:
 
     def look(self, now: float) -> None:
         """Called a few times a second: notices what is not answered."""
-        if self._asked and (waited := now - self._asked[0].at) > ANSWER_SECONDS:
+        waited = now - self._asked[0].at if self._asked else 0.0
+        if waited > ANSWER_SECONDS:
             self._contact.failed(f"it has not answered for {waited:.0f} s")
             self._scope.cancel()
+        elif waited > QUICK_SECONDS:
+            self._contact.overdue(waited)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Keep a connection until cancelled. Started once one was made, or could not be."""
@@ -130,7 +134,7 @@ class Pipe:
         if len(self._asked) >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES:
             raise StoreUnavailable("too much waits for its answers")
         self._bytes += size
-        self._asked.append(_Asked(future, asyncio.get_running_loop().time(), size))
+        self._asked.append(_Asked(future, time.monotonic(), size))
         self._unsent.append(command)
         self._wake.set()
 
@@ -160,7 +164,6 @@ class Pipe:
             await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
 
     async def _read(self, connection: Connection) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             try:
                 answer = await connection.read_response(disable_decoding=True, disconnect_on_error=False)
@@ -168,7 +171,7 @@ class Pipe:
                 answer = error
             asked = self._asked.popleft()
             self._bytes -= asked.size
-            now = loop.time()
+            now = time.monotonic()
             self._contact.answered(now, now - asked.at)
             future = asked.future
             if future is None or future.done():

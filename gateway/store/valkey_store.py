@@ -96,7 +96,10 @@ class ValkeyStore:
         async with anyio.create_task_group() as tg:
             try:
                 await tg.start(connect)
-                await tg.start(self._listen)
+                if self._pipe.is_connected:
+                    await tg.start(self._listen)
+                else:
+                    tg.start_soon(self._listen)
                 tg.start_soon(self._watch)
                 await self._beat()
                 task_status.started()
@@ -246,7 +249,7 @@ class ValkeyStore:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             now = time.monotonic()
-            self._pipe.look(asyncio.get_running_loop().time())
+            self._pipe.look(now)
             if self._heard_at and self._pipe.is_connected and now - self._heard_at > DEAF_SECONDS:
                 self._hearing.cancel()
 

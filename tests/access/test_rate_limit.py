@@ -115,14 +115,14 @@ def test_no_limit_means_none() -> None:
 def test_upstream_and_tool_limits() -> None:
     guard, seen = limits({"git": UpstreamLimits(Limit(3), {"slow_*": Limit(1), "*": Limit(2)})})
     call = request(Principal("key:1"), "tools/call")
-    guard.count_upstream(call.principal, "git", "slow_log")
+    guard.count_upstream_now(call.principal, "git", "slow_log")
     with pytest.raises(RateLimited, match="this tool"):
-        guard.count_upstream(call.principal, "git", "slow_log")
-    guard.count_upstream(call.principal, "git", "log")
+        guard.count_upstream_now(call.principal, "git", "slow_log")
+    guard.count_upstream_now(call.principal, "git", "log")
     with pytest.raises(RateLimited, match="upstream 'git'"):
-        guard.count_upstream(call.principal, "git", None)
-    guard.count_upstream(call.principal, "time", "now")
-    guard.count_upstream(Principal("key:2"), "git", None)
+        guard.count_upstream_now(call.principal, "git", None)
+    guard.count_upstream_now(call.principal, "time", "now")
+    guard.count_upstream_now(Principal("key:2"), "git", None)
     assert ("tool", False) in seen
     assert ("upstream", False) in seen
 
@@ -132,24 +132,24 @@ def test_agents_have_together_what_their_key_has() -> None:
     root = "key:1", 4
     agents = [Principal(f"agent:{each}", root="key:1", ancestors=(root,), rate_limit_rpm=-1) for each in range(20)]
     heir = Principal("agent:heir", root="key:1", ancestors=(root, ("agent:0", 1)))
-    fields = guard.count(heir)
+    fields = guard.count_now(heir) or {}
     assert fields["ratelimit"].startswith('"default";r=0'), "what is left is what the tightest leaves"
     with pytest.raises(RateLimited):
-        guard.count(heir)
+        guard.count_now(heir)
     allowed = 0
     for agent in agents:
         with suppress(RateLimited):
-            guard.count(agent)
+            guard.count_now(agent)
             allowed += 1
     assert allowed == 3
     with pytest.raises(RateLimited):
-        guard.count(Principal("key:1", rate_limit_rpm=4))
-    guard.count(Principal("key:2"))
+        guard.count_now(Principal("key:1", rate_limit_rpm=4))
+    guard.count_now(Principal("key:2"))
     for upstream, most in (("git", 2), ("time", 3)):
         passed = 0
         for agent in agents:
             with suppress(RateLimited):
-                guard.count_upstream(agent, upstream, "log")
+                guard.count_upstream_now(agent, upstream, "log")
                 passed += 1
         assert passed == most
 

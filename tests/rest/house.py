@@ -127,7 +127,7 @@ class _Counter:
     def __init__(self) -> None:
         self._limiter = MemoryLimiter()
 
-    def __call__(self, principal: Principal) -> Mapping[str, str]:
+    async def __call__(self, principal: Principal) -> Mapping[str, str]:
         limit = Limit(principal.rate_limit_rpm or 100_000)
         decision = self._limiter.consume(principal.id, limit)
         if not decision.allowed:
