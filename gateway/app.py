@@ -3,6 +3,7 @@
 import math
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import anyio
@@ -29,7 +30,9 @@ from gateway.call import Call
 from gateway.catalogue.keeper import SnapshotWriter, fingerprint
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.owners_keeper import OwnersKeeper
+from gateway.catalogue.pin_reports import findings
 from gateway.catalogue.pinning import Pinning
+from gateway.catalogue.weights import CatalogueWeights, tools_of
 from gateway.config.models import Config, ServerConfig
 from gateway.config.models.settings import is_loopback
 from gateway.config.reload import Current, Reloader
@@ -53,7 +56,7 @@ from gateway.server.methods import Server
 from gateway.signals import asked_to_stop
 from gateway.store import owners, pins, secret
 from gateway.store.opening import open_store
-from gateway.telemetry import logs
+from gateway.telemetry import families, logs
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.requests import RequestLog
@@ -98,8 +101,10 @@ class Gateway:
         )
         self.upstreams = self._manager.serving
         self._access_log = AccessLog()
-        requests = RequestLog(self._access_log.write)
-        self.metrics = Metrics(lambda: [each.health() for each in list(self.upstreams.values())], requests)
+        requests = RequestLog(self._access_log.write, self._tool_of if settings.metrics.tools else None)
+        self.metrics = Metrics(
+            lambda: [each.health() for each in list(self.upstreams.values())], requests, settings.environment
+        )
         self._reloader = self._reloader_for(reread) if reread is not None else None
         self.policy = Policy(configured.rules(config))
         self.store = open_store(settings)
@@ -112,7 +117,6 @@ class Gateway:
         seal = StateSeal(keys)
         self._parking = Parking(seal)
         self._places = SessionQuota(settings.max_sessions, settings.max_sessions_per_principal)
-        self.metrics.watch("sessions", "Sessions and streams that are open.", lambda: self._places.total)
         self._snapshots = SnapshotWriter(settings.state_dir / "catalogue.json", self.upstreams)
         self.server = Server(
             settings,
@@ -133,7 +137,7 @@ class Gateway:
         self._drain = Drain()
         cap, cap_each = settings.max_requests, settings.max_requests_per_principal
         self._in_flight = InFlight(cap, cap_each, self.metrics.limit_decided)
-        self.metrics.watch("requests_in_flight", "Requests that arrive or are answered.", lambda: self._in_flight.total)
+        self._watch_all()
         server = self.server
         self.handle = Pipeline(
             self._drain,
@@ -149,7 +153,22 @@ class Gateway:
         ).serve
 
     def _make_upstream(self, name: str, server: ServerConfig, listing: Listing | None) -> Upstream:
-        return Upstream(name, server, self.server, self._guardian, listing, self._only)
+        return Upstream(name, server, self.server, self._guardian, listing, self._only, self.metrics.tally(name))
+
+    def _watch_all(self) -> None:
+        """Have the metrics show what is known of the gateway as a whole."""
+        watch, weights = self.metrics.watch, CatalogueWeights()
+        watch(families.SESSIONS, lambda: self._places.total)
+        watch(families.REQUESTS_IN_FLIGHT, lambda: self._in_flight.total)
+        watch(families.PARKED, lambda: self._parking.parked)
+        watch(families.PIN_FINDINGS, lambda: partial(findings, self.library.verdicts()))
+        watch(families.CATALOGUE_TOKENS, lambda: partial(weights.of, tools_of(self.library)))
+        watch(families.LOG_LINES_DROPPED, logs.lines_dropped)
+
+    def _tool_of(self, call: Call) -> str | None:
+        """The upstream's own name of the tool that a call is for, if it lists it."""
+        owner = self.library.whole(call.view).tool(str(call.params.get("name")))
+        return owner.original if owner is not None and owner.upstream == call.upstream else None
 
     # --- Fronts -------------------------------------------------------------------------------------------------------
 
@@ -231,8 +250,10 @@ class Gateway:
         sse = LegacySse(
             settings, self.handle, server.open, server.close, server.hear, self._places, self._in_flight, count, waiting
         )
-        self.metrics.watch("backlog_bytes", "Bytes that wait for clients to read them.", lambda: waiting.total)
-        self.metrics.watch("streams_lost", "Streams ended because nobody read them.", lambda: waiting.lost)
+        watch = self.metrics.watch
+        watch(families.BACKLOG, lambda: waiting.total)
+        watch(families.STREAMS, lambda: waiting.streams)
+        watch(families.STREAMS_LOST, lambda: waiting.lost)
 
         def on_revoked(principals: frozenset[str]) -> None:
             server.end_streams(principals)
@@ -245,6 +266,9 @@ class Gateway:
         bounds, metrics = bounds_of(settings), settings.metrics
         tls = await anyio.to_thread.run_sync(ServerTls, settings.tls) if settings.tls is not None else None
         listener = Listener(settings.host, settings.port, bounds, waiting, tls)
+        watch(families.CONNECTIONS, lambda: listener.open)
+        watch(families.RECEIVED, lambda: listener.traffic.received)
+        watch(families.SENT, lambda: listener.traffic.sent)
         aside = Listener(metrics.host, metrics.port, bounds, waiting) if metrics.host is not None else None
         async with asked_to_stop() as stop, self.running() as tg:
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
@@ -262,6 +286,7 @@ class Gateway:
                 kept,
             )
             overload = Overload(settings.max_lag, settings.max_memory, self.metrics.limit_decided)
+            self.metrics.histogram(families.LOOP_LAG, overload.lag)
             guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)
             front = HttpFront(
                 guard,

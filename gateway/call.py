@@ -99,6 +99,7 @@ class Call:
         "questions",
         "queue_seconds",
         "response_headers",
+        "result_bytes",
         "spoke",
         "task",
         "trace_id",
@@ -139,6 +140,8 @@ class Call:
         """What logs and metrics call what became of it."""
         self.code: int | None = None
         """The JSON-RPC code, if it failed."""
+        self.result_bytes = 0
+        """How large its upstream's answer was."""
         self.counted = False
         """Whether it counts against the limits on requests in flight."""
         self.asker: Asker | None = None

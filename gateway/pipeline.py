@@ -170,7 +170,7 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
             wait = retry.delay(number, random.random())  # noqa: S311 - jitter is no secret
             if wait >= clock.left(now()) or not upstream.retry_budget.take(now()):
                 raise failure
-            upstream.retries += 1
+            upstream.tally.retries += 1
             await asyncio.sleep(wait)
         raise AssertionError  # `count` does not end
     finally:

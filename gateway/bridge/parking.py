@@ -226,6 +226,11 @@ class Parking:
         self._asked = Asked()
         self._tasks: TaskGroup | None = None
 
+    @property
+    def parked(self) -> int:
+        """How many wait for their agents."""
+        return sum(call.request is None for call in self._calls.values())
+
     async def run(self) -> None:
         """The owner of all calls. Ends by cancellation."""
         async with anyio.create_task_group() as self._tasks:
@@ -286,6 +291,7 @@ class Parking:
             raise
         if result is None:
             return self._park(call, request)
+        request.result_bytes = call.result_bytes
         self._drop(call)
         return result
 

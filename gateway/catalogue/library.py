@@ -201,6 +201,10 @@ class CatalogueViews:
         part = self._own_part(view, selection)
         return part.catalogue if part is not None else NOTHING
 
+    def contributions(self) -> list[tuple[str, Catalogue, Catalogue]]:
+        """`(upstream, its own view, what it contributes to the merged one)`, of all that are listed now."""
+        return [(name, part.catalogue, self._merged[name].catalogue) for name, part in self._own.items()]
+
     def knows(self, upstream: str) -> bool:
         """Whether it was ever seen what an upstream offers."""
         return upstream in self._offered
@@ -208,6 +212,10 @@ class CatalogueViews:
     def verdict(self, upstream: str) -> Verdict:
         """How what an upstream offers compares with its pins."""
         return self._verdicts.get(upstream, Verdict(Listing()))
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """That of each upstream of which there is one."""
+        return dict(self._verdicts)
 
     def blocked(self, kind: Kind, owner: Owner, selection: Selection = ()) -> Change | None:
         """The unapproved change because of which an item must not be used, or the template that led to it."""

@@ -1,7 +1,8 @@
 """Says what is wrong with an upstream's definitions: to the log and the counters, once for each change, and briefly."""
 
 import time
-from collections.abc import Callable, Hashable
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Protocol
@@ -81,6 +82,17 @@ class _Left:
     changes: int = MAX_LOGGED
     suspicions: int = MAX_LOGGED
     more_said: bool = False
+
+
+def findings(verdicts: Mapping[str, Verdict]) -> dict[tuple[str, str], float]:
+    """How many there are of each kind now, by upstream."""
+    counts = Counter[tuple[str, str]]()
+    for upstream, verdict in verdicts.items():
+        for what in ("changed", "new", "removed"):
+            counts[upstream, what] = 0
+        counts[upstream, "suspicious"] = len(verdict.suspicions)
+        counts.update((upstream, change.what) for change in verdict.changes)
+    return dict(counts)
 
 
 def _described(change: Change, is_blocked: bool) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class Backlogs:
         self.total = 0
         self.lost = 0
         """Streams that were ended because their readers were too slow."""
+        self.streams = 0
+        """Event streams that are open."""
         self.of = Counter[str]()
 
     def open(self, principal: Principal | None = None) -> "Backlog":
@@ -90,6 +92,12 @@ class Backlog:
     def clear(self) -> None:
         """Nothing waits any more."""
         self.remove(self.size)
+
+    def stream_opened(self) -> None:
+        self._all.streams += 1
+
+    def stream_closed(self) -> None:
+        self._all.streams -= 1
 
     def lose(self) -> None:
         """Nothing waits any more, because the stream was ended for it."""

@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own does not inherit from it
         self._transport.set_write_buffer_limits(WRITE_AHEAD)  # TLS has another idea of it
         self._reader = SlowReader(self._transport, self._all.waiting.open(), self._all.loop, self.abort)
-        self.write = self._transport.write
+        self.write = self._all.counting(self._transport.write)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
         is_full = len(self._all.open) >= self._all.bounds.connections
@@ -141,6 +141,7 @@ class Connection(asyncio.Protocol):
             return
         self._arriving = True
         self._overhead += len(data)
+        self._all.traffic.received += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -13,6 +13,7 @@ from gateway.config.models import GatewaySettings
 from gateway.errors import GatewayError, InternalError
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.http_request import HttpRequest
+from gateway.telemetry.cells import Traffic
 
 if TYPE_CHECKING:
     from gateway.frontend.connection import Connection
@@ -21,6 +22,12 @@ log = structlog.stdlib.get_logger("gateway.frontend")
 
 Handle = Callable[[HttpRequest], Coroutine[Any, Any, object] | None]
 """Answers a request at once, or returns a coroutine that does. A stream that was begun may end after that."""
+
+
+class Write(Protocol):
+    def __call__(self, data: bytes) -> None: ...
+
+
 Fail = Callable[[HttpRequest, BaseException], None]
 """Answers a request whose handler raised an error, as far as it has not."""
 
@@ -75,6 +82,7 @@ class Connections:
     """Requests that could not be answered at once."""
     handshakes: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     """Connections that are not open yet."""
+    traffic: Traffic = field(default_factory=Traffic)
     scheme: str = "http"
     is_ending: bool = False
     """Whether each answer is the last of its connection."""
@@ -92,6 +100,16 @@ class Connections:
         task = self.loop.create_task(work)
         self.handshakes.add(task)
         task.add_done_callback(self.handshakes.discard)
+
+    def counting(self, write: Write) -> Write:
+        """The same, and what is written is counted."""
+        traffic = self.traffic
+
+        def counted(data: bytes) -> None:
+            traffic.sent += len(data)
+            write(data)
+
+        return counted
 
     def run(self, request: HttpRequest) -> None:
         """Have it answered."""

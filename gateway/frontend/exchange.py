@@ -64,6 +64,7 @@ class EventStream:
     def open(self, headers: Fields) -> None:
         """Begin to write, with what was pushed until now."""
         self._opened = True
+        self._backlog.stream_opened()
         self._request.on_writable = self._flush
         self._request.start(200, [("content-type", EVENTS), *STREAM_HEADERS, *headers])
         self._silence.watch(self)
@@ -126,6 +127,8 @@ class EventStream:
         self._over = self._ended = True
         self._queue.clear()
         self._backlog.clear()
+        if self._opened:
+            self._backlog.stream_closed()
         self._silence.forget(self)
         self._request.on_writable = None
         on_over, self._on_over = self._on_over, _nothing

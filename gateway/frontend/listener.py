@@ -19,6 +19,7 @@ from gateway.frontend.backlog import Backlogs
 from gateway.frontend.connection import Connection
 from gateway.frontend.connections import Bounds, Connections, Fail, Handle, fail
 from gateway.frontend.tls import ServerTls, TlsServer
+from gateway.telemetry.cells import Traffic
 
 LAST_REQUEST_SECONDS: Final = 0.5
 """How long a request may be on its way over a connection that was idle when we stopped accepting."""
@@ -51,6 +52,8 @@ class Listener:
         self._bounds = bounds
         self._server: asyncio.Server | TlsServer | None = None
         self._connections: Connections | None = None
+        self.traffic = Traffic()
+        """Bytes of all its connections."""
         self._refused_at: float | None = None
         self._patience = 0.0
         self._closing = anyio.Event()
@@ -60,6 +63,11 @@ class Listener:
     def url(self) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'http' if self._tls is None else 'https'}://{host}:{self._socket.getsockname()[1]}"
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return len(self._connections) if self._connections is not None else 0
 
     async def serve(
         self, handle: Handle, fail: Fail = fail, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -75,6 +83,7 @@ class Listener:
         _listen(self._socket, self._host)
         loop = asyncio.get_running_loop()
         self._connections = connections = Connections(handle, self._bounds, self._waiting, loop, fail)
+        connections.traffic = self.traffic
         self._server = await self._accepting(connections)
         task_status.started()
         try:

@@ -15,6 +15,7 @@ import anyio
 import structlog
 
 from gateway.errors import Overloaded
+from gateway.telemetry.cells import Histogram
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -35,6 +36,8 @@ class Overload:
         self._max_memory = max_memory
         self._observe = observe
         self._lags = deque([0.0], LOOKS)
+        self.lag = Histogram()
+        """How late the loop ever was, in seconds."""
         self._reason: tuple[str, str] | None = None
         """Why nothing is taken on, and the setting that says so."""
 
@@ -46,6 +49,7 @@ class Overload:
             memory: bytes in use; 0 if that is not known.
         """
         self._lags.append(lag)
+        self.lag.observe(lag)
         before, self._reason = self._reason, self._judge(memory)
         if (before is None) is not (self._reason is None):
             log.warning("overloaded" if self._reason else "no longer overloaded", lag=round(lag, 3), memory=memory)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from gateway import __version__
 from gateway.access.policy import Policy
@@ -12,7 +12,7 @@ from gateway.config.reload import Current
 from gateway.request import Principal
 from gateway.rest.caller import Anybody
 from gateway.rest.models import Health, Readiness, Ready
-from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
+from gateway.telemetry.metrics import Metrics
 from gateway.upstream.upstream import Upstream
 
 
@@ -62,13 +62,15 @@ def health_routes(
 
     if metrics is not None:
         served = metrics  # narrowed for the function below
-        text = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus' text format"}
+        forms = {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "application/openmetrics-text")}
+        text = {"content": forms, "description": "Prometheus' text format, or OpenMetrics for who asks for it"}
 
         @router.get("/metrics", summary="Prometheus metrics", response_class=Response, responses={200: text})
-        async def metrics_text(caller: Anybody) -> Response:
+        async def metrics_text(request: Request, caller: Anybody) -> Response:
             """Requests, errors and latency by method, upstream and outcome; states of upstreams; limits' decisions. For
             who may not use every upstream, over all of them together."""
             names = is_public() or (caller is not None and policy.grant(caller).unrestricted)
-            return Response(await served.render(names=names), headers={"content-type": CONTENT_TYPE})
+            text, kind = await served.render(names=names, accept=request.headers.get("accept", ""))
+            return Response(text, headers={"content-type": kind, "vary": "accept"})
 
     return router

@@ -6,7 +6,7 @@ from typing import Any, Final
 from gateway.errors import MethodNotAllowed, NotFound
 from gateway.frontend.guard import Guard
 from gateway.frontend.http_request import HttpRequest
-from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
+from gateway.telemetry.metrics import Metrics
 
 READING: Final = ("GET", "HEAD")
 
@@ -24,6 +24,7 @@ def metrics_app(metrics: Metrics, guard: Guard) -> Callable[[HttpRequest], Corou
             raise NotFound("Nothing here but /metrics.")
         if request.method not in READING:
             raise MethodNotAllowed("/metrics can only be read.", READING)
-        request.reply(200, await metrics.render(), [("cache-control", "no-store")], CONTENT_TYPE)
+        text, kind = await metrics.render(accept=request.headers.get("accept", ""))
+        request.reply(200, text, [("cache-control", "no-store"), ("vary", "accept")], kind)
 
     return handle

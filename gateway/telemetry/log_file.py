@@ -30,6 +30,8 @@ class LogFile:
         self._on_trouble = on_trouble
         self._kept = bytearray()
         self._lost = 0
+        self.dropped = 0
+        """Lines that were lost, ever."""
         self._changed = threading.Condition()
         self._is_closing = self._is_writing = False
         self._is_to_reopen = False
@@ -46,7 +48,9 @@ class LogFile:
     def write(self, text: str) -> None:
         with self._changed:
             if len(self._kept) > MAX_KEPT:
-                self._lost += text.count("\n")
+                lines = text.count("\n")
+                self._lost += lines
+                self.dropped += lines
                 return
             self._kept += text.encode("utf-8", "backslashreplace")
             if self._thread is None:

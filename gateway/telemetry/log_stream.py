@@ -28,6 +28,8 @@ class LogStream:
         self._lock = threading.Lock()
         self._kept = bytearray()
         self._lost = 0
+        self.dropped = 0
+        """Lines that were lost, ever."""
         try:
             self._descriptor: int | None = _not_blocking(stream.fileno())
         except (AttributeError, io.UnsupportedOperation):
@@ -44,7 +46,9 @@ class LogStream:
         lost = 0
         with self._lock:
             if len(self._kept) > MAX_KEPT:
-                self._lost += text.count("\n")
+                lines = text.count("\n")
+                self._lost += lines
+                self.dropped += lines
             else:
                 self._kept += text.encode("utf-8", "backslashreplace")
             self._drain(self._descriptor)

@@ -27,6 +27,7 @@ from gateway.telemetry.log_file import LogFile
 from gateway.telemetry.log_stream import LogStream
 
 _access: "Access | None" = None
+_sink: "Sink | None" = None
 _files: "dict[Path, LogFile]" = {}
 """Those that are open; they outlive a reload."""
 MASK: Final = "***"
@@ -39,6 +40,9 @@ _QUIET: Final = ("httpx2", "httpcore2", "mcp", "client", "asyncio")
 
 class Sink(Protocol):
     """Where lines go; none of this waits."""
+
+    dropped: int
+    """Lines that were lost, ever."""
 
     def write(self, text: str) -> None: ...
     def flush(self) -> None: ...
@@ -109,7 +113,8 @@ def configure(
     def write(_: Any, __: str, event: Any) -> str:
         return redact(event)
 
-    global _access
+    global _access, _sink
+    _sink = sink
     wanted = has_access and (access_file is not None or number <= logging.INFO)
     _access = Access(wanted, redact, access_file or (None if console else sink))
     structlog.configure(
@@ -145,6 +150,12 @@ class Access:
 def access() -> Access | None:
     """How lines of the access log are written now; None before logging is set up."""
     return _access
+
+
+def lines_dropped() -> int:
+    """How many lines nobody took in time."""
+    sinks: set[Sink | None] = {_sink, *_files.values()}
+    return sum(sink.dropped for sink in sinks if sink is not None)
 
 
 def configure_for(config: Config, *, at_least: str | None = None) -> None:

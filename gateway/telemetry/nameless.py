@@ -7,10 +7,10 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.samples import Sample
 
-LABEL: Final = "upstream"
-
-_CREATED: Final = "_created"
-"""How the name of a sample ends that says since when something is counted."""
+HIDDEN: Final = frozenset({"upstream", "tool"})
+"""Labels over which is summed up. What has none of them is the same for all."""
+MERGED: Final = "/mcp"
+"""Of what is told of each view (label `view`), the merged one alone is shown."""
 
 
 class Nameless(Collector):
@@ -25,17 +25,11 @@ class Nameless(Collector):
 
 
 def _summed(family: Metric) -> Metric:
-    if not any(LABEL in sample.labels for sample in family.samples):
-        return family
     sums: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
     for sample in family.samples:
-        key = sample.name, tuple(each for each in sample.labels.items() if each[0] != LABEL)
-        if key not in sums:
-            sums[key] = sample.value
-        elif sample.name.endswith(_CREATED):
-            sums[key] = min(sums[key], sample.value)
-        else:
-            sums[key] += sample.value
+        if sample.labels.get("view", MERGED) == MERGED:
+            key = sample.name, tuple(each for each in sample.labels.items() if each[0] not in HIDDEN)
+            sums[key] = sums.get(key, 0.0) + sample.value
     summed = Metric(family.name, family.documentation, family.type, family.unit)
     summed.samples = [Sample(name, dict(labels), value) for (name, labels), value in sums.items()]
     return summed

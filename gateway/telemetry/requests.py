@@ -7,16 +7,16 @@ written together; of arguments and results they say nothing.
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from gateway.call import Call
 from gateway.harmless import Clipped
-
-BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-"""Seconds."""
+from gateway.telemetry import families
+from gateway.telemetry.cells import DURATIONS
 
 METHODS: Final = frozenset(
     {
@@ -29,18 +29,35 @@ LASTING: Final = "subscriptions/listen"
 """It lasts as long as its client wants, which says nothing."""
 
 
+BYTES_A_TOKEN: Final = 4
+"""As an estimate: of English and of JSON, the models' tokens have some four."""
+MAX_TOOLS: Final = 2000
+"""Most tools that are counted by name; calls of further ones are counted together."""
+OTHER: Final = "other"
+
+
 class RequestLog(Collector):
     """
     Args:
         write: takes one line of the access log: seconds since 1970, and its fields.
+        tool_of: the upstream's own name of the tool that a call is for, None if it lists none such. Without it, calls
+            are not counted by tool.
     """
 
-    def __init__(self, write: Callable[[float, dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        write: Callable[[float, dict[str, Any]], None],
+        tool_of: Callable[[Call], str | None] | None = None,
+    ) -> None:
         self._write = write
+        self._tool_of = tool_of
+        self._tools: dict[tuple[str, str], _Tool] = {}
+        """(upstream, tool) → how its calls went."""
         self._counts: dict[tuple[str, str, str], int] = {}
         """(method, upstream, outcome) → how many."""
         self._cells: dict[tuple[str, str], list[float]] = {}
-        """(method, upstream) → how many by bucket, the last one for what is beyond all; and the sum of seconds."""
+        """(method, upstream) → how many by bucket, one more for what is beyond all; the bytes of the results; and the
+        sum of seconds."""
 
     def record(self, call: Call) -> None:
         """The call is over."""
@@ -52,9 +69,12 @@ class RequestLog(Collector):
         if method != LASTING:
             cell = self._cells.get(key[:2])
             if cell is None:
-                cell = self._cells[key[:2]] = [0.0] * (len(BUCKETS) + 2)
-            cell[bisect_left(BUCKETS, seconds)] += 1
+                cell = self._cells[key[:2]] = [0.0] * (len(DURATIONS) + 3)
+            cell[bisect_left(DURATIONS, seconds)] += 1
+            cell[-2] += call.result_bytes
             cell[-1] += seconds
+        if self._tool_of is not None and method == "tools/call":
+            self._count_tool(call, self._tool_of, seconds)
         params, agent, http = call.params, call.agent, call.http
         target, client = params.get("name") or params.get("uri"), agent.info.get("name")
         self._write(
@@ -82,23 +102,45 @@ class RequestLog(Collector):
         if http is not None:
             http.logged = fields
 
+    def _count_tool(self, call: Call, tool_of: Callable[[Call], str | None], seconds: float) -> None:
+        key = call.upstream or "", (tool_of(call) if call.upstream is not None else None) or OTHER
+        if key not in self._tools and len(self._tools) >= MAX_TOOLS:
+            key = key[0], OTHER
+        tool = self._tools.setdefault(key, _Tool())
+        tool.outcomes[call.outcome] = tool.outcomes.get(call.outcome, 0) + 1
+        tool.seconds += seconds
+
     def collect(self) -> Iterable[Metric]:
         """See `prometheus_client`; may be called from another thread."""
-        counts = CounterMetricFamily(
-            "mcp_gateway_requests", "MCP requests answered.", labels=("method", "upstream", "outcome")
-        )
-        for key, count in list(self._counts.items()):
-            counts.add_metric(key, count)
-        seconds = HistogramMetricFamily(
-            "mcp_gateway_request_seconds", "Time from a request to its answer.", labels=("method", "upstream")
-        )
+        yield families.REQUESTS.of(dict(self._counts))
+        duration, tokens = families.REQUEST_DURATION, dict[families.Labels, float]()
+        seconds = duration.metric()
         for key, cell in list(self._cells.items()):
-            total, buckets = 0.0, list[tuple[str, float]]()
-            for bound, many in zip((*BUCKETS, float("inf")), cell, strict=False):
-                total += many
-                buckets.append((str(float(bound)) if bound < float("inf") else "+Inf", total))
-            seconds.add_metric(key, buckets, cell[-1])
-        yield from (counts, seconds)
+            duration.add_histogram(seconds, key, DURATIONS, cell[:-2], cell[-1])
+            tokens[key[1:]] = tokens.get(key[1:], 0.0) + cell[-2] / BYTES_A_TOKEN
+        yield seconds
+        yield families.RESULT_TOKENS.of(tokens)
+        if self._tool_of is not None:
+            yield from self._of_tools()
+
+    def _of_tools(self) -> Iterable[Metric]:
+        tools = [(key, dict(tool.outcomes), tool.seconds) for key, tool in list(self._tools.items())]
+        yield families.TOOL_CALLS.of(
+            {(*key, outcome): many for key, outcomes, _ in tools for outcome, many in outcomes.items()}
+        )
+        summary = families.TOOL_CALL_DURATION
+        metric = summary.metric()
+        for key, outcomes, seconds in tools:
+            summary.add_summary(metric, key, sum(outcomes.values()), seconds)
+        yield metric
+
+
+@dataclass(slots=True)
+class _Tool:
+    """The calls of one tool."""
+
+    outcomes: dict[str, int] = field(default_factory=dict[str, int])
+    seconds: float = 0.0
 
 
 def _short(text: object, limit: int) -> str | None:

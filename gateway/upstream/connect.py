@@ -12,6 +12,7 @@ from gateway import sdk
 from gateway.config.models import ServerConfig
 from gateway.errors import GatewayError, UpstreamLost, UpstreamTimeout
 from gateway.protocol import Era
+from gateway.telemetry.cells import Traffic
 from gateway.upstream.audience import Audience
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.transport.pending import Peer, Refused, RefusedError
@@ -36,6 +37,7 @@ class Connector:
         stderr: makes the log for a child's stderr.
         audience: makes what is known of each connection's users.
         era: which era to try first, asked before each attempt.
+        traffic: counts the bytes of all connections.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Connector:
         guardian: Guardian,
         audience: Callable[[], Audience] = Audience,
         era: Callable[[], Era] = lambda: Era.MODERN,
+        traffic: Traffic | None = None,
     ) -> None:
         self.upstream = upstream
         self._config = config
@@ -58,6 +61,7 @@ class Connector:
         self._guardian = guardian
         self._audience = audience
         self._era = era
+        self._traffic = traffic if traffic is not None else Traffic()
         self._only = Era(config.era) if config.era != "auto" else None
         self._probe = Probe()
         self._legacy_sse = config.type == "sse"
@@ -132,6 +136,7 @@ class Connector:
             dispatcher = SseDispatcher(self.upstream, self._endpoint(), self._peer)
         else:
             dispatcher = HttpDispatcher(self.upstream, self._endpoint(), self._peer)
+        dispatcher.pool.traffic = self._traffic
         stack.push_async_callback(dispatcher.aclose)
         return dispatcher
 
@@ -140,6 +145,7 @@ class Connector:
 
         config = self._config
         dispatcher = StdioDispatcher(self.upstream, self._peer, self._stderr(), config.max_response_bytes)
+        dispatcher.traffic = self._traffic
         stack.push_async_callback(dispatcher.aclose)
         cwd = Path(config.cwd) if config.cwd else None
         await dispatcher.start(Program(config.command or "", config.args, config.env, cwd), self._guardian)

@@ -16,6 +16,7 @@ from gateway.config.models import OutOfOrder, ServerConfig
 from gateway.errors import GatewayError, UpstreamUnavailable
 from gateway.protocol import CHANGE_NOTIFICATIONS, LIST_METHODS, Era
 from gateway.request import Agent, is_askable
+from gateway.telemetry.cells import Tally
 from gateway.telemetry.health import Health
 from gateway.upstream.audience import Audience
 from gateway.upstream.breaker import Breaker, BreakerState
@@ -53,6 +54,9 @@ ASKABLE: Final[Mapping[str, Any]] = {
 }
 """What we declare where clients share a session by the owner's wish; what one of them lacks, it is not asked."""
 
+_KINDS: Final = {"tools": "tools", "resources": "resources", "resource_templates": "templates", "prompts": "prompts"}
+"""What it lists → the field of its listing."""
+
 Isolation = Literal["shared", "identity", "session"]
 
 LINGER_SECONDS: Final = 2.0
@@ -84,6 +88,7 @@ class Upstream:
     Args:
         listing: what it offered when last seen (the snapshot), or None.
         only: the one client of the whole gateway, where there is but one (stdio).
+        tally: where it is counted.
     """
 
     def __init__(
@@ -94,9 +99,11 @@ class Upstream:
         guardian: Guardian,
         listing: Listing | None = None,
         only: Agent | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.name = name
         self.config = config
+        self.tally = tally if tally is not None else Tally()
         self.successor: Upstream | None = None
         """What takes its place as soon as it is ready, after a change of the configuration."""
         self.agreed: Negotiated | None = None
@@ -136,8 +143,6 @@ class Upstream:
         self._breakers = Breakers(self._new_breaker, self._on_breaker)
         self._limiter = ConcurrencyLimiter(config.max_concurrency, config.max_queue)
         self.retry_budget = RetryBudget()
-        self.retries = 0
-        """How many requests were sent once more."""
         self.calls: dict[Call, None] = {}
         """The agents' calls that it is at work on, the latest last."""
         if listing is not None:
@@ -332,7 +337,10 @@ class Upstream:
         Raises:
             UpstreamUnavailable: too many wait already, or none was free in time.
         """
-        if not await self._limiter.acquire(patience, tenant):
+        began = time.monotonic()
+        admitted = await self._limiter.acquire(patience, tenant)
+        self.tally.queued.observe(time.monotonic() - began)
+        if not admitted:
             reason = f"too many requests wait for one of its {self.config.max_concurrency} places"
             raise UpstreamUnavailable(self.name, "busy", reason)
         return Lease(self._limiter, tenant)
@@ -456,7 +464,10 @@ class Upstream:
     def health(self) -> Health:
         """What metrics show of it."""
         state, breaker = self.status.state.value, self.breaker.state.value
-        return Health(self.name, state, breaker, self._breakers.openings, self.retries)
+        queued, listing = self._limiter.waiting, self.listing
+        items = {kind: len(getattr(listing, field)) for kind, field in _KINDS.items()} if listing is not None else {}
+        at_work = max(0, len(self.calls) - queued)
+        return Health(self.name, state, breaker, self._breakers.openings, at_work, queued, items, self.tally)
 
     @property
     def breaker(self) -> Breaker:
@@ -587,6 +598,7 @@ class Upstream:
             guardian=self._guardian,
             audience=audience,
             era=era,
+            traffic=self.tally.traffic,
         )
 
     def _private_link(self, capabilities: Mapping[str, Any], audience: Callable[[], Audience], era: Era) -> Link:
@@ -616,6 +628,7 @@ class Upstream:
     async def _serve(self, session: "Session", agreed: "Negotiated") -> None:
         """While the main connection is up: keep the lists fresh and the subscriptions alive."""
         self.agreed = agreed
+        self.tally.connections += 1
         self._may_shake_hands = self.config.era != "modern"
         self._lost_at = None
         self._breakers.renewed()
@@ -662,6 +675,7 @@ class Upstream:
             if self._tasks is not None:
                 self._tasks.start_soon(self._observer.on_listing, self, ())
         if status.state is State.BACKING_OFF:
+            self.tally.failures += 1
             self.expect_no_longer()
             if self._lost_at is None and self._tasks is not None:
                 self._lost_at = time.monotonic()

@@ -41,6 +41,7 @@ CASES: list[tuple[str, str, Any]] = [
     ("tls", TLS, TlsSettings(cert=Path("/etc/gateway.pem"), key=Path("/etc/gateway.key"))),
     ("metrics.host", "127.0.0.1", "127.0.0.1"),
     ("metrics.port", "9100", 9100),
+    ("metrics.tools", "true", True),
     ("upstream_config_file", "upstreams.json", Path("upstreams.json")),
     ("rate_limit.default_rpm", "7", 7),
     ("rate_limit.burst_allowance", "3", 3),

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.telemetry.cells import Traffic
 from gateway.upstream.transport.wire import MAX_OVERHEAD, HttpConnection, WireError
 
 Outcome = tuple[int, dict[bytes, bytes], bytes, str, bool]
@@ -32,6 +33,7 @@ class ConnectionOwner:
     """A pool of one."""
 
     released = 0
+    traffic = Traffic()
 
     def opened(self, wire: HttpConnection, sock: object) -> None: ...
 

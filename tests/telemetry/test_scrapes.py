@@ -7,7 +7,7 @@ import anyio.lowlevel
 import pytest
 
 from gateway.telemetry import scrapes
-from gateway.telemetry.scrapes import Scrapes
+from gateway.telemetry.scrapes import Form, Scrapes
 
 pytestmark = pytest.mark.anyio
 
@@ -18,7 +18,7 @@ class Rendering:
     def __init__(self) -> None:
         self.times: list[tuple[float, bool]] = []
 
-    async def __call__(self, names: bool) -> bytes:
+    async def __call__(self, names: bool, form: Form) -> bytes:
         self.times.append((anyio.current_time(), names))
         await anyio.lowlevel.checkpoint()
         return str(len(self.times)).encode()

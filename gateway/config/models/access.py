@@ -130,6 +130,8 @@ class MetricsSettings(Model):
     """Address of a listener of its own. When absent, `/metrics` is at the gateway's own address."""
     port: Annotated[int, Field(ge=0, le=65535)] = 9090
     """Port of that listener."""
+    tools: bool = False
+    """Count calls by tool too, up to 2000 tools."""
 
 
 class TlsSettings(Model):

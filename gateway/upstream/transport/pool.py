@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from gateway.names import resolver
+from gateway.telemetry.cells import Traffic
 from gateway.upstream.fair import ALL
 from gateway.upstream.limiter import ConcurrencyLimiter
 from gateway.upstream.transport.wire import HttpConnection, WireError
@@ -57,6 +58,8 @@ class Pool:
 
     def __init__(self, origin: Origin, connect_timeout: float, limit: int = MAX_CONNECTIONS) -> None:
         self.origin = origin
+        self.traffic = Traffic()
+        """Counts the bytes of all its connections."""
         self._connect_timeout = connect_timeout
         self._idle: deque[HttpConnection] = deque()
         """Longest idle first."""

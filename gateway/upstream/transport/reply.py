@@ -185,7 +185,7 @@ class CallReply:
         if not isinstance(message, dict):
             self._call.fail(UpstreamProtocolError(self._upstream, "a body that is not one JSON object"))
             return
-        self._receive(message)
+        self._receive(message, len(body))
         if not self._call.future.done():
             self._call.fail(UpstreamProtocolError(self._upstream, "a message that is no answer"))
 

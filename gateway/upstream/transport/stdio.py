@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway import jsonrpc
 from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError
 from gateway.jsonrpc import Message
+from gateway.telemetry.cells import Traffic
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.transport.lines import KEPT_OF_OVERLONG, LineSplitter, Overlong
 from gateway.upstream.transport.pending import Peer, Pending
@@ -39,6 +40,8 @@ class StdioDispatcher(CallTable):
         self._lines = LineSplitter(max_response_bytes)
         self._stderr = stderr
         self._child: Child | None = None
+        self.traffic = Traffic()
+        """Counts its bytes."""
 
     async def start(self, program: Program, guardian: Guardian) -> None:
         """Start the program.
@@ -72,11 +75,14 @@ class StdioDispatcher(CallTable):
         self._write(message)
 
     def _write(self, message: Message) -> bool:
-        return self._child is not None and self._child.write(jsonrpc.dumps(message) + b"\n")
+        data = jsonrpc.dumps(message) + b"\n"
+        self.traffic.sent += len(data)
+        return self._child is not None and self._child.write(data)
 
     # --- Output -----------------------------------------------------------------------------------------------------
 
     def on_stdout(self, data: bytes) -> None:
+        self.traffic.received += len(data)
         for line in self._lines.feed(data):
             if isinstance(line, Overlong):
                 self._broken(line.head, line.tail, UpstreamOversized(self.upstream, self._cap))

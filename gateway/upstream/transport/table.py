@@ -66,6 +66,8 @@ class CallTable(ABC):
         self._next_id = 0
         self._asked: dict[RequestId, anyio.CancelScope] = {}
         self._asked_for = Counter[RequestId | None]()
+        self._size = 0
+        """Bytes of the message that is being taken in."""
         self._closed: GatewayError | None = None
         self._tasks: TaskGroup | None = None
         self._done = anyio.Event()
@@ -238,6 +240,7 @@ class CallTable(ABC):
             via: the call on whose stream it arrived, where the transport knows.
             size: how many bytes it was.
         """
+        self._size = size
         try:
             if size > MAX_NOTIFICATION and isinstance(message, dict) and "id" not in message:
                 self._drop()
@@ -282,6 +285,8 @@ class CallTable(ABC):
     def _settle(self, call: Pending, body: Message) -> None:
         if isinstance(result := jsonrpc.mended(body.get("result")), dict):
             given = cast("dict[str, Any]", result)
+            if call.call is not None:
+                call.call.result_bytes = self._size
             try:
                 call.succeed(given if call.call is not None else jsonrpc.opened(given))
             except jsonrpc.TooManyValues:

@@ -12,6 +12,8 @@ from typing import Final, Protocol, cast
 
 import httptools
 
+from gateway.telemetry.cells import Traffic
+
 MUCH: Final = 64 * 1024
 """Bytes, after which others get their turn before more is read."""
 MAX_OVERHEAD: Final = 64 * 1024
@@ -45,6 +47,8 @@ class Reply(Protocol):
 class ConnectionOwner(Protocol):
     """Who owns the connection: the pool."""
 
+    traffic: Traffic
+
     def opened(self, wire: "HttpConnection", sock: socket.socket | None) -> None: ...
 
     def release(self, wire: "HttpConnection") -> None:
@@ -61,6 +65,7 @@ class HttpConnection(asyncio.Protocol):
 
     def __init__(self, keeper: ConnectionOwner) -> None:
         self._keeper = keeper
+        self._traffic = keeper.traffic
         self._reply: Reply | None = None
         self._transport: asyncio.Transport | None = None
         self._closed = False
@@ -89,6 +94,7 @@ class HttpConnection(asyncio.Protocol):
         assert self._reply is None
         self._begin()
         self._reply = reply
+        self._traffic.sent += len(request)
         self._transport.write(request)
 
     def abort(self) -> None:
@@ -112,6 +118,7 @@ class HttpConnection(asyncio.Protocol):
             self._shut()  # bytes nobody asked for
             return
         self._overhead += len(data)
+        self._traffic.received += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
