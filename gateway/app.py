@@ -37,12 +37,13 @@ from gateway.config.models import Config, ServerConfig
 from gateway.config.models.settings import is_loopback
 from gateway.config.reload import Current, Reloader
 from gateway.errors import ConfigError, GatewayError, InsufficientScope
-from gateway.frontend.backlog import backlogs_of
+from gateway.frontend.backlog import Backlogs, backlogs_of
 from gateway.frontend.connections import bounds_of
 from gateway.frontend.guard import Guard
 from gateway.frontend.http import HttpFront, Rest
 from gateway.frontend.listener import Listener
 from gateway.frontend.overload import Overload
+from gateway.frontend.session_ids import SessionIds
 from gateway.frontend.sessions import Sessions
 from gateway.frontend.sse import LegacySse
 from gateway.frontend.stdio import serve_stdio
@@ -54,8 +55,9 @@ from gateway.server.agents import ConnectedAgent
 from gateway.server.drain import LAST_WORD_SECONDS, Drain
 from gateway.server.methods import Server
 from gateway.signals import asked_to_stop
-from gateway.store import owners, pins, secret
+from gateway.store import node, owners, pins, secret, session_file
 from gateway.store.opening import open_store
+from gateway.store.session_file import SessionFile
 from gateway.telemetry import families, logs
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
@@ -113,7 +115,7 @@ class Gateway:
         self._pinning = Pinning(config.enabled, settings.state_dir / pins.NAME, self.metrics)
         self._owners = OwnersKeeper(settings.state_dir / owners.NAME, config.path, config.enabled)
         self.library = CatalogueViews(config.enabled, config.prefix, self._pinning, self._owners.owners)
-        keys = settings.state_keys or [secret.load(settings.state_dir / "state.key")]
+        self._state_keys = keys = settings.state_keys or [secret.load(settings.state_dir / "state.key")]
         seal = StateSeal(keys)
         self._parking = Parking(seal)
         self._places = SessionQuota(settings.max_sessions, settings.max_sessions_per_principal)
@@ -244,7 +246,6 @@ class Gateway:
         """
         self._guardian.own_process()
         settings, server = self.current.config.gateway, self.server
-        sessions = Sessions(self._places, settings.session_idle_timeout, server.close)
         count = self._limits.count_notification
         waiting, kept = backlogs_of(settings), backlogs_of(settings)
         sse = LegacySse(
@@ -273,18 +274,9 @@ class Gateway:
         async with asked_to_stop() as stop, self.running() as tg:
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
             await anyio.to_thread.run_sync(sdk.load)  # before anybody is there who would notice
-            streamable = Streamable(
-                settings,
-                self.handle,
-                sessions,
-                self._in_flight,
-                count,
-                server.open,
-                server.hear,
-                tg,
-                waiting,
-                kept,
-            )
+            sessions = await anyio.to_thread.run_sync(self._sessions, kept, tg)
+            server.session_facts.note = sessions.note
+            streamable = Streamable(settings, self.handle, sessions, self._in_flight, count, server.hear, tg, waiting)
             overload = Overload(settings.max_lag, settings.max_memory, self.metrics.limit_decided)
             self.metrics.histogram(families.LOOP_LAG, overload.lag)
             guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)
@@ -303,7 +295,7 @@ class Gateway:
             )
             tg.start_soon(overload.run)
             tg.start_soon(entry.run)
-            tg.start_soon(sessions.sweep)
+            tg.start_soon(sessions.run)
             if tls is not None:
                 tg.start_soon(tls.follow)
             if aside is not None:
@@ -312,6 +304,20 @@ class Gateway:
             on_listening(listener.url)
             await stop.wait()
             await self._leave(listener, sessions, sse)
+
+    def _sessions(self, kept: Backlogs, tasks: TaskGroup) -> Sessions:
+        settings = self.current.config.gateway
+        return Sessions(
+            self._places,
+            settings.session_idle_timeout,
+            settings.session_lifetime,
+            self.server,
+            SessionIds(self._state_keys),
+            SessionFile(settings.state_dir / session_file.NAME),
+            node.identify(settings.state_dir),
+            kept.open,
+            tasks,
+        )
 
     def _open_entry(self, on_revoked: Callable[[frozenset[str]], None]) -> Authenticators:
         settings = self.current.config.gateway

@@ -232,6 +232,14 @@ class Stopping(GatewayError):
         super().__init__("The gateway is stopping and cannot wait for this any longer. Whether it was done is unknown.")
 
 
+class CallLost(Stopping):
+    """The node that worked on a request is gone, and did not answer it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.message = "The gateway ended while it worked on this. Whether it was done is unknown."
+
+
 class StreamExists(GatewayError):
     """A session has one standing stream."""
 

@@ -35,10 +35,14 @@ class _Question:
 
 
 class ServerRequests:
-    """What one connection's or session's agent has been asked and not answered yet."""
+    """What one connection's or session's agent has been asked and not answered yet.
 
-    def __init__(self) -> None:
-        self._ids = count(1)
+    Args:
+        first: the first question's id.
+    """
+
+    def __init__(self, first: int = 1) -> None:
+        self._ids = count(first)
         self._waiting: dict[RequestId, _Question] = {}
 
     async def ask(

@@ -1,35 +1,85 @@
-"""Handshake-era sessions over HTTP: who owns them, what is in flight in them, and their one standing stream."""
+"""Handshake-era sessions over HTTP: who owns them, what is in flight in them, and their one standing stream.
+
+A session's id is sealed (`session_ids`), so that one which is not open here is made anew: after a restart, on another
+node, or because it was idle and is in memory no longer. What has ended stays ended, for the records say so.
+"""
 
 import time
-from collections.abc import Awaitable, Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, Protocol
 
 import anyio
+from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
 from gateway.access.places import SessionQuota
 from gateway.call import Call
-from gateway.errors import InvalidRequest, SessionNotFound
+from gateway.errors import InvalidRequest, SessionNotFound, TooManySessions
 from gateway.frontend.asks import ServerRequests
 from gateway.frontend.backlog import Backlog
 from gateway.frontend.exchange import Exchange
+from gateway.frontend.session_ids import SealedSession, SessionIds
 from gateway.frontend.streams import Streams
-from gateway.jsonrpc import Message, RequestId
+from gateway.jsonrpc import Message, RequestId, as_object
+from gateway.protocol import HANDSHAKE_VERSIONS
 from gateway.request import Principal
-from gateway.server.agents import ConnectedAgent
+from gateway.server.agents import ConnectedAgent, introduce
+from gateway.store.node import Node
+from gateway.store.sessions import SessionName, SessionRecords
+
+UNUSED_SECONDS: Final = 60.0
+"""How long a session must not have been in use before it makes room for others."""
+MOST_AT_ONCE: Final = 100
+"""How many of those do at a time."""
+SAID: Final = "said"
+"""The fact that says what its client declared, where that is too long for an id."""
+FOLLOW_SECONDS: Final = 1.0
+"""How soon it is heard that a session ended on another node."""
+
+
+class SessionHost(Protocol):
+    """What sessions are sessions of: the MCP server that agents see."""
+
+    def open(self, agent: ConnectedAgent) -> None:
+        """A handshake-era agent has connected."""
+        ...
+
+    async def restore(self, agent: ConnectedAgent, facts: Mapping[str, str]) -> None:
+        """It has connected a second time, here or elsewhere, and these facts were noted of it: see `Sessions.note`."""
+        ...
+
+    async def close(self, agent: ConnectedAgent) -> None:
+        """It has gone."""
+        ...
 
 
 class Session:
-    """One session. `agent.id` is its id.
+    """One session.
 
     Args:
         kept: counts what its client could be given again.
+        id: what its client knows it by; the agent's id, if None.
+        name: what is noted of it is noted by.
+        node: where it is.
     """
 
-    def __init__(self, agent: ConnectedAgent, kept: Backlog | None = None) -> None:
+    def __init__(
+        self,
+        agent: ConnectedAgent,
+        kept: Backlog | None = None,
+        id: str | None = None,
+        name: SessionName | None = None,
+        node: Node | None = None,
+    ) -> None:
         self.agent = agent
-        self.asks = ServerRequests()
-        self.streams = Streams(kept)
+        self.id = id or agent.id
+        self.name = name
+        self.node = node
+        self.is_clipped = False
+        """Whether the id says less than its client declared."""
+        # An answer to a question from before a restart must not be taken for the answer to one from after it.
+        self.asks = ServerRequests(1 if node is None else (node.run << 20) + 1)
+        self.streams = Streams(kept, "" if node is None else str(node))
         self.in_flight: dict[RequestId, Call] = {}
         self.used_at = time.monotonic()
         agent.outlet = self._notify
@@ -83,63 +133,217 @@ class Session:
 
 
 class Sessions:
-    """All open sessions.
+    """All sessions that are open here.
 
     Args:
-        idle_timeout: seconds without a request or a stream after which a session ends.
-        on_close: told when one has ended.
+        idle_timeout: seconds without a request or a stream after which a session is open no longer.
+        lifetime: seconds from when a session was opened in which it can be made anew.
+        kept: opens what counts what a session's client could be given again.
+        tasks: outlives any one request.
     """
 
     def __init__(
-        self, places: SessionQuota, idle_timeout: float, on_close: Callable[[ConnectedAgent], Awaitable[None]]
+        self,
+        places: SessionQuota,
+        idle_timeout: float,
+        lifetime: float,
+        host: SessionHost,
+        ids: SessionIds,
+        records: SessionRecords,
+        node: Node,
+        kept: Callable[[Principal], Backlog],
+        tasks: TaskGroup,
     ) -> None:
         self._places = places
         self._idle_timeout = idle_timeout
-        self._on_close = on_close
+        self._lifetime = lifetime
+        self._host = host
+        self._ids = ids
+        self._records = records
+        self._node = node
+        self._kept = kept
+        self._tasks = tasks
         self._open: dict[str, Session] = {}
+        self._by_key: dict[str, Session] = {}
+        self._looked = dict[str, float]()
+        """Root principal → when it was last looked for sessions of which it could do without."""
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, session: Session) -> None:
-        """
+    # --- Open, find, close --------------------------------------------------------------------------------------------
+
+    def open(self, principal: Principal, view: str | None, params: Mapping[str, Any]) -> Session:
+        """A session for whoever sends `initialize` with these parameters. Then it is `opened`, or if that fails
+        `discard`ed.
+
         Raises:
+            InvalidParams: they cannot be used.
             TooManySessions: the cap is reached.
         """
-        self._places.take(session.agent.opener)
-        self._open[session.agent.id] = session
+        agent = ConnectedAgent(principal, view, HANDSHAKE_VERSIONS[0])
+        introduce(agent, params)
+        id, sealed = self._ids.make(principal, view, agent.version, agent.capabilities, agent.info)
+        session = self._add(id, sealed, agent)
+        session.is_clipped = sealed.is_clipped
+        return session
 
-    def get(self, id: str, principal: Principal, view: str | None) -> Session:
-        """
+    def opened(self, session: Session) -> None:
+        """Its client will know the id."""
+        if session.is_clipped and session.name is not None:
+            said = {"capabilities": session.agent.capabilities, "info": session.agent.info}
+            self._tasks.start_soon(self._records.note, session.name, {SAID: jsonrpc.dumps(said).decode()})
+
+    def get(self, id: str, principal: Principal, view: str | None) -> Session | None:
+        """The session, if it is open here; else see `take_up`.
+
         Raises:
-            SessionNotFound: it does not exist, or is another principal's or another view's: to the caller, the same.
+            SessionNotFound: it is another principal's or another view's: as if it did not exist.
         """
         session = self._open.get(id)
-        if session is None or session.agent.opener.id != principal.id or session.agent.view != view:
+        if session is None:
+            return None
+        if session.agent.opener.id != principal.id or session.agent.view != view:
             raise SessionNotFound
         session.used_at = time.monotonic()
         return session
 
-    async def close(self, session: Session) -> None:
-        if self._open.pop(session.agent.id, None) is not None:
-            self._places.give(session.agent.opener)
-            session.shut()
-            await self._on_close(session.agent)
+    async def take_up(self, id: str, principal: Principal, view: str | None) -> Session:
+        """A session that is not open here.
+
+        Raises:
+            SessionNotFound: it has ended, never was, or is another principal's or another view's: all the same.
+            TooManySessions: the cap is reached.
+        """
+        sealed, name = self._unsealed(id, principal, view)
+        facts = await self._records.read(name)
+        if (session := self.get(id, principal, view)) is not None:
+            return session  # another request of it was quicker
+        if facts is None:
+            raise SessionNotFound
+        capabilities, info = sealed.capabilities, sealed.info
+        if sealed.is_clipped and SAID in facts:
+            said = jsonrpc.loads(facts[SAID].encode())
+            capabilities, info = as_object(said["capabilities"]), as_object(said["info"])
+        agent = ConnectedAgent(principal, view, sealed.version, capabilities, info)
+        session = self._add(id, sealed, agent)
+        self._tasks.start_soon(self._host.restore, agent, facts)
+        return session
+
+    async def end(self, id: str, principal: Principal, view: str | None) -> None:
+        """End a session, wherever it is open.
+
+        Raises:
+            SessionNotFound: as `take_up`.
+        """
+        session = self.get(id, principal, view)
+        _, name = self._unsealed(id, principal, view)
+        if session is None and await self._records.read(name) is None:
+            raise SessionNotFound
+        await self._records.end(name)
+        await self._close_key(name.key)
+
+    async def discard(self, session: Session) -> None:
+        """It never began; its client does not know the id."""
+        await self._close(session)
+
+    async def note(self, agent: ConnectedAgent, changes: Mapping[str, str | None]) -> None:
+        """Note facts of a session by name; None forgets one. They are for `SessionHost.restore`."""
+        if (session := self._by_key.get(agent.id)) is not None and session.name is not None:
+            await self._records.note(session.name, changes)
 
     async def close_those_of(self, principals: Collection[str]) -> None:
         """End the sessions of principals (ids) that are no longer good, and of their agents."""
         for session in [s for s in self._open.values() if s.agent.opener.is_one_of(principals)]:
-            await self.close(session)
+            await self._close(session)
+        await self._records.end_those_of(principals, self._lifetime)
 
     def shut(self) -> None:
         """The gateway stops: end every stream. What the sessions held upstream ends with the upstreams."""
         for session in self._open.values():
             session.shut()
 
-    async def sweep(self) -> None:
-        """End idle sessions, for ever."""
+    # --- In the background --------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Forget idle sessions, and end those that others end, until cancelled."""
+        try:
+            async with anyio.create_task_group() as tg:
+                tg.start_soon(self._sweep)
+                tg.start_soon(self._follow)
+        finally:
+            await self._records.aclose()
+
+    async def _sweep(self) -> None:
         while True:
             await anyio.sleep(min(self._idle_timeout / 4, 30))
-            latest = time.monotonic() - self._idle_timeout
-            for session in [s for s in self._open.values() if not s.busy and s.used_at < latest]:
-                await self.close(session)
+            for session in self._unused(self._idle_timeout):
+                await self._close(session)
+            self._looked.clear()
+
+    async def _follow(self) -> None:
+        while True:
+            await anyio.sleep(FOLLOW_SECONDS)
+            for key in await self._records.follow():
+                await self._close_key(key)
+
+    # --- Inside -------------------------------------------------------------------------------------------------------
+
+    def _unsealed(self, id: str, principal: Principal, view: str | None) -> tuple[SealedSession, SessionName]:
+        sealed = self._ids.open(id, principal, view)
+        name = self._name(sealed, principal)
+        if name.expires <= time.time() and id not in self._open:
+            raise SessionNotFound
+        return sealed, name
+
+    def _name(self, sealed: SealedSession, principal: Principal) -> SessionName:
+        expires = sealed.issued + self._lifetime
+        return SessionName(sealed.key, principal.id, principal.root_id, sealed.issued, expires)
+
+    def _add(self, id: str, sealed: SealedSession, agent: ConnectedAgent) -> Session:
+        principal = agent.opener
+        agent.is_known_as(sealed.key, id)
+        session = Session(agent, self._kept(principal), id, self._name(sealed, principal), self._node)
+        try:
+            self._places.take(principal)
+        except TooManySessions:
+            self._make_room(principal)
+            self._places.take(principal)
+        self._open[id] = self._by_key[sealed.key] = session
+        self._host.open(agent)
+        return session
+
+    def _make_room(self, principal: Principal) -> None:
+        """Forget sessions that have not been in use for longest, for they can be made anew: the principal's own, or if
+        it has none anybody's."""
+        root, now = principal.root_id, time.monotonic()
+        if now - self._looked.get(root, float("-inf")) < FOLLOW_SECONDS:
+            return  # to look costs more than to be refused
+        self._looked[root] = now
+        unused = sorted(self._unused(UNUSED_SECONDS), key=lambda session: session.used_at)
+        own = [session for session in unused if session.agent.opener.root_id == root]
+        for session in (own or unused)[:MOST_AT_ONCE]:
+            self._drop(session)
+            self._tasks.start_soon(self._host.close, session.agent)
+
+    def _unused(self, seconds: float) -> list[Session]:
+        """Those that were not in use for so long."""
+        latest = time.monotonic() - seconds
+        return [session for session in self._open.values() if session.used_at < latest and not session.busy]
+
+    async def _close_key(self, key: str) -> None:
+        if (session := self._by_key.get(key)) is not None:
+            await self._close(session)
+
+    async def _close(self, session: Session) -> None:
+        if self._drop(session):
+            await self._host.close(session.agent)
+
+    def _drop(self, session: Session) -> bool:
+        """It is open no longer. Returns whether it was."""
+        if self._open.pop(session.id, None) is None:
+            return False
+        del self._by_key[session.agent.id]
+        self._places.give(session.agent.opener)
+        session.shut()
+        return True

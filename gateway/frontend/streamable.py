@@ -23,6 +23,7 @@ from gateway.config.models import GatewaySettings
 from gateway.errors import (
     GatewayError,
     HeaderMismatch,
+    InvalidParams,
     InvalidRequest,
     MethodNotAllowed,
     NotAcceptable,
@@ -36,8 +37,10 @@ from gateway.frontend.body import NO_BATCHES, check_batch, check_form, check_siz
 from gateway.frontend.exchange import EVENTS, EventStream, Exchange
 from gateway.frontend.http_head import JSON, Fields
 from gateway.frontend.http_request import HttpRequest
+from gateway.frontend.resuming import reply_lost
 from gateway.frontend.sessions import Session, Sessions
 from gateway.frontend.silence import Silence
+from gateway.frontend.streams import FormerStream
 from gateway.harmless import Clipped
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import (
@@ -106,10 +109,9 @@ class Streamable:
         handle: answers a request (the whole chain).
         in_flight: what bodies that arrive are counted by; `handle` counts what comes after.
         count_notification: counts what a principal says unasked against its limit; raises `RateLimited`.
-        on_open: told of every handshake-era agent once it is initialized.
         on_notification: told what such an agent says unasked.
         tasks: outlives any one request.
-        waiting, kept: count what waits for clients, and what sessions could be given again.
+        waiting: counts what waits for clients.
     """
 
     def __init__(
@@ -119,21 +121,17 @@ class Streamable:
         sessions: Sessions,
         in_flight: InFlight,
         count_notification: Callable[[Principal, str], Awaitable[None]],
-        on_open: Callable[[ConnectedAgent], None],
         on_notification: OnNotification,
         tasks: TaskGroup,
         waiting: Backlogs,
-        kept: Backlogs,
     ) -> None:
         self._settings = settings
         self._silence = Silence(settings.keepalive)
         self._waiting = waiting
-        self._kept = kept
         self._handle = handle
         self._sessions = sessions
         self._in_flight = in_flight
         self._count_notification = count_notification
-        self._on_open = on_open
         self._on_notification = on_notification
         self._tasks = tasks
 
@@ -177,10 +175,13 @@ class Streamable:
         if message.get("method") == "initialize" and "id" in message:
             return self._open_session(http, message)
         if "mcp-session-id" in http.headers:
-            return self._post_in_session(http, message, self._session(http))
+            session = self._session(http)
+            if session is None:
+                return self._resume(http, partial(self._post_in_session, http, message))
+            return self._post_in_session(http, message, session)
         return self._post_alone(http, message, version)
 
-    def get(self, http: Http) -> None:
+    def get(self, http: Http) -> Work | None:
         """The standing stream of a session, or with `Last-Event-ID` the rest of any stream of it. When the credential
         that it was opened with expires the connection ends, and its client can come back for the rest with another."""
         if http.headers.get("mcp-protocol-version", DEFAULT_VERSION) not in HANDSHAKE_VERSIONS:
@@ -188,11 +189,20 @@ class Streamable:
         if not http.accepts(EVENTS):
             raise NotAcceptable("Accept must include text/event-stream.")
         session = self._session(http)
+        if session is None:
+            return self._resume(http, partial(self._stream, http))
+        return self._stream(http, session)
+
+    def _stream(self, http: Http, session: Session) -> None:
         if not covers(http.principal, session.agent.opener):
             raise SessionNotFound  # by now they have less than what the session may say
         channel, after = session.streams.standing, None
         if (last_event_id := http.headers.get("last-event-id")) is not None:
-            channel, after = session.streams.find(last_event_id)
+            found = session.streams.find(last_event_id)
+            if isinstance(found, FormerStream) and not found.is_standing:
+                reply_lost(http.request, session, found)
+                return
+            channel, after = (channel, None) if isinstance(found, FormerStream) else found
             if channel.sender is not None and not covers(http.principal, channel.sender):
                 raise SessionNotFound  # it was said to another credential of theirs, which grants more
         elif channel.connection is not None:
@@ -211,35 +221,45 @@ class Streamable:
         stream = EventStream(http.request, self._silence, self._waiting.open(http.principal), on_over)
         expiry = at_expiry(http.principal, pause)
         channel.attach(stream, after, prime=_primes(session.agent) and after is not None)
-        stream.open(_session_header(session.agent).items())
+        stream.open(_session_header(session).items())
 
     async def delete(self, http: Http) -> None:
         """End a session."""
         if http.headers.get("mcp-protocol-version", DEFAULT_VERSION) not in HANDSHAKE_VERSIONS:
             raise MethodNotAllowed("2026-07-28 has no sessions to DELETE.", ["POST"])
-        await self._sessions.close(self._session(http))
+        await self._sessions.end(_session_id(http), http.principal, http.view)
         http.request.reply(200)
 
     # --- Handshake era ----------------------------------------------------------------------------------------------
 
-    def _session(self, http: Http) -> Session:
-        id = http.headers.get("mcp-session-id")
-        if id is None:
-            raise InvalidRequest("Mcp-Session-Id is missing. Open a session with initialize.")
-        return self._sessions.get(id, http.principal, http.view)
+    def _session(self, http: Http) -> Session | None:
+        """The session that is named, if it is open here; else see `_resume`."""
+        return self._sessions.get(_session_id(http), http.principal, http.view)
+
+    async def _resume(self, http: Http, then: Callable[[Session], Work | None]) -> None:
+        """Go on in a session that is not open here."""
+        with self._in_flight.held(http.principal):
+            session = await self._sessions.take_up(_session_id(http), http.principal, http.view)
+        if (work := then(session)) is not None:
+            await work
 
     async def _open_session(self, http: Http, message: Message) -> None:
-        agent = ConnectedAgent(http.principal, http.view, DEFAULT_VERSION)
-        session = Session(agent, self._kept.open(http.principal))
-        self._sessions.add(session)
-        self._on_open(agent)
-        opened = False
         try:
-            opened = await self._answer(http, message, agent, session)
+            session = self._sessions.open(http.principal, http.view, as_object(message.get("params")))
+        except InvalidParams as error:
+            reply_json(http.request, 200, jsonrpc.error(message["id"], error.code, error.message, error.data))
+            return
+        opened, exchange = False, self._exchange(http, None)
+        try:
+            answer, status = await self._handled(http, message, session.agent, session, exchange)
+            if opened := "result" in answer:
+                self._sessions.opened(session)
+                exchange.headers["mcp-session-id"] = session.id
+            exchange.finish(answer, status)
         finally:
             if not opened:
                 with anyio.CancelScope(shield=True):
-                    await self._sessions.close(session)
+                    await self._sessions.discard(session)
 
     def _post_in_session(self, http: Http, message: Message, session: Session) -> Work | None:
         if "id" in message and "method" in message:
@@ -252,7 +272,7 @@ class Streamable:
         """Several messages at once, as 2025-03-26 has it: answered in one piece, or one by one on a stream."""
         if "mcp-session-id" not in http.headers:
             raise InvalidRequest(NO_BATCHES)
-        session = self._session(http)
+        session = self._session(http) or await self._sessions.take_up(_session_id(http), http.principal, http.view)
         messages = check_batch(batch, session.agent.version)
         requests = [message for message in messages if "id" in message and "method" in message]
         for message in messages:
@@ -337,7 +357,7 @@ class Streamable:
         http_headers: Mapping[str, str] | None = None,
     ) -> bool:
         """Handle one request and send what comes of it. Returns whether it succeeded."""
-        exchange = self._exchange(http, session)
+        exchange = self._exchange(http, session, message["id"])
         self._silence.watch(exchange)
         try:
             answer, status = await self._handled(http, message, agent, session, exchange, http_headers)
@@ -384,17 +404,17 @@ class Streamable:
             if session is not None:
                 session.end(call)
 
-    def _exchange(self, http: Http, session: Session | None) -> Exchange:
+    def _exchange(self, http: Http, session: Session | None, request: RequestId | None = None) -> Exchange:
         streams = http.accepts(EVENTS)
         channel, prime = None, False
         if session is not None and streams:
-            channel = session.streams.open(http.principal)
+            channel = session.streams.open(http.principal, request)
             # Who names the type can read it; `*/*` is what plain HTTP tools send.
             prime = _primes(session.agent) and EVENTS in http.headers.get("accept", "")
         return Exchange(
             http.request,
             self._silence,
-            {"mcp-session-id": session.agent.id} if session is not None else {},
+            {"mcp-session-id": session.id} if session is not None else {},
             streams=streams,
             channel=channel,
             prime=prime,
@@ -415,8 +435,19 @@ def _primes(agent: ConnectedAgent) -> bool:
     return agent.version >= PRIMING_VERSION
 
 
-def _session_header(agent: ConnectedAgent) -> dict[str, str]:
-    return {"mcp-session-id": agent.id}
+def _session_id(http: Http) -> str:
+    """
+    Raises:
+        InvalidRequest: none is named.
+    """
+    id = http.headers.get("mcp-session-id")
+    if id is None:
+        raise InvalidRequest("Mcp-Session-Id is missing. Open a session with initialize.")
+    return id
+
+
+def _session_header(session: Session) -> dict[str, str]:
+    return {"mcp-session-id": session.id}
 
 
 def reply_failure(request: HttpRequest, error: GatewayError, id: RequestId | None = None) -> None:

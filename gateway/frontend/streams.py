@@ -2,9 +2,14 @@
 
 A client whose connection broke, or was closed on purpose, comes back with the id of the last event it saw and hears the
 rest of that stream, and of no other. Source: 2025-11-25, basic/transports, "Resumability and Redelivery".
+
+The id of an event names the node and the run of it that the stream was on, and the request that it answers: who comes
+back after a restart learns that the request was lost, and does not wait for ever.
 """
 
+import base64
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final, Protocol
@@ -12,13 +17,15 @@ from typing import Final, Protocol
 from gateway import jsonrpc
 from gateway.errors import InvalidRequest
 from gateway.frontend.backlog import Backlog, Backlogs
-from gateway.jsonrpc import Message
+from gateway.jsonrpc import Message, RequestId
 from gateway.request import Principal
 
 MAX_EVENTS: Final = 128
 MAX_BYTES: Final = 128 * 1024
 """What is kept of a session's standing stream, and of all its others together; the oldest goes first. One answer or
 question may be larger, as long as there is room for it among all that is kept."""
+MAX_NAMED: Final = 64
+"""Characters of a request's id as text, which events name."""
 RETRY_MS: Final = 1000
 """How soon a client whose connection ended should come back for the rest."""
 
@@ -49,6 +56,8 @@ class Channel:
     number: int
     sender: Principal | None = None
     """Whose request it answers; None on the standing stream."""
+    request: RequestId | None = None
+    """Which of theirs."""
     connection: Connection | None = None
     ended: bool = False
     sent: int = 0
@@ -58,7 +67,10 @@ class Channel:
     """Hash of a message that goes out once → the event it is; the last of them, as far as no connection took it."""
 
     def id(self, event: int) -> str:
-        return f"{self.number}-{event}"
+        request = self.request
+        if request is None:
+            return f"{self.streams.run}{self.number}-{event}"
+        return f"{self.streams.run}{self.number}~{request if isinstance(request, int) else _named(request)}-{event}"
 
     def record(self, message: Message, *, must: bool = True) -> tuple[int, bytes]:
         """Number and keep an event."""
@@ -135,15 +147,32 @@ class _Kept:
     size: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class FormerStream:
+    """A stream of the same session from before the session was made anew here."""
+
+    node: str
+    """The node and the run that it was on, as `Node` has it."""
+    is_standing: bool
+    number: int
+    event: int
+    """The last event that its client has seen."""
+    request: RequestId | None
+    """What it answers, if that is known."""
+
+
 class Streams:
     """All streams of one session. Number 0 is the standing one, which ends with the session.
 
     Args:
         backlog: counts what is kept.
+        node: where they are, as `Node` has it.
     """
 
-    def __init__(self, backlog: Backlog | None = None) -> None:
+    def __init__(self, backlog: Backlog | None = None, node: str = "") -> None:
         self.over = False
+        self.run = f"{node}." if node else ""
+        """What the ids of their events begin with."""
         self._backlog = backlog if backlog is not None else Backlogs().open()
         self._numbers = count()
         self._events = count(1)
@@ -151,22 +180,28 @@ class Streams:
         self._kept, self._kept_of_standing = _Kept(), _Kept()
         self.standing = self.open()
 
-    def open(self, sender: Principal | None = None) -> Channel:
+    def open(self, sender: Principal | None = None, request: RequestId | None = None) -> Channel:
         number = next(self._numbers)
-        channel = self._channels[number] = Channel(self, number, sender)
+        channel = self._channels[number] = Channel(self, number, sender, request)
         return channel
 
-    def find(self, last_event_id: str) -> tuple[Channel, int]:
+    def find(self, last_event_id: str) -> tuple[Channel, int] | FormerStream:
         """The stream that an event was on, and the event's number there.
 
         Raises:
             InvalidRequest: there is no such event, or it was too long ago.
         """
-        stream, _, number = last_event_id.partition("-")
-        channel = self._channels.get(int(stream)) if stream.isdecimal() and len(stream) < 10 else None
-        if channel is None or not (number.isdecimal() and len(number) < 20):
-            raise InvalidRequest("Last-Event-ID names no event that is still kept. Send the request again.")
-        return channel, int(number)
+        run, _, place = last_event_id.rpartition(".")
+        stream, _, event = place.rpartition("-")
+        number, _, request = stream.partition("~")
+        if _is_number(number) and _is_number(event):
+            if run and f"{run}." != self.run:
+                return FormerStream(run, number == "0", int(number), int(event), _unnamed(request))
+            if f"{run}." == self.run or not self.run:
+                channel = self._channels.get(int(number))
+                if channel is not None:
+                    return channel, int(event)
+        raise no_such_event()
 
     def next_event(self) -> int:
         return next(self._events)
@@ -203,3 +238,28 @@ class Streams:
         """Forget a stream that has nothing more to say."""
         if channel.ended and not channel.events:
             self._channels.pop(channel.number, None)
+
+
+def no_such_event() -> InvalidRequest:
+    return InvalidRequest("Last-Event-ID names no event that is still kept. Send the request again.")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
+
+
+def _named(request: RequestId) -> str:
+    """A request's id as part of an event's; empty where it is too long."""
+    text = base64.urlsafe_b64encode(jsonrpc.dumps(request)).decode().rstrip("=")
+    return f"={text}" if len(text) <= MAX_NAMED else ""
+
+
+def _unnamed(text: str) -> RequestId | None:
+    """A request's id, from what `Channel.id` made of it; None for anything else."""
+    if _is_number(text.removeprefix("-")):
+        return int(text)
+    if text.startswith("=") and len(text) <= MAX_NAMED + 1:
+        with suppress(ValueError):
+            id: object = jsonrpc.loads(base64.b64decode(text[1:] + "=" * (-len(text[1:]) % 4), b"-_", True))
+            return id if jsonrpc.is_id(id) else None
+    return None

@@ -13,6 +13,7 @@ from gateway.errors import AgentCannot, HeaderMismatch, InvalidParams, MethodNot
 from gateway.harmless import clipped
 from gateway.jsonrpc import Message, as_object
 from gateway.protocol import (
+    HANDSHAKE_VERSIONS,
     HEADER_MISMATCH,
     LOG_LEVELS,
     META_CLIENT_CAPABILITIES,
@@ -67,6 +68,11 @@ class ConnectedAgent:
             self._digest = hashlib.sha256(self.id.encode()).hexdigest()[:16]
         return self._digest
 
+    def is_known_as(self, id: str, public: str) -> None:
+        """It has this id from now on, and its client knows it by the public one."""
+        self._id = id
+        self._digest = hashlib.sha256(public.encode()).hexdigest()[:16]
+
     def is_part_of(self, connection: "ConnectedAgent") -> None:
         """It speaks for a connection, and goes with that."""
         self._id, self._digest, self.lasting = connection.id, "", True
@@ -101,6 +107,20 @@ def declared(value: object) -> dict[str, Any]:
     if capabilities and len(jsonrpc.dumps(capabilities)) > MAX_CAPABILITIES:
         raise InvalidParams(f"The client's capabilities are larger than {MAX_CAPABILITIES} bytes")
     return capabilities
+
+
+def introduce(agent: ConnectedAgent, params: Mapping[str, Any]) -> None:
+    """Take up what a handshake-era client says of itself when it opens a session or connection.
+
+    Raises:
+        InvalidParams: it cannot be used.
+    """
+    requested = params.get("protocolVersion")
+    if not isinstance(requested, str):
+        raise InvalidParams("protocolVersion must be a string")
+    agent.version = requested if requested in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[-1]
+    agent.capabilities = declared(params.get("capabilities"))  # lenient: absent means none
+    agent.info = described(params.get("clientInfo"))
 
 
 def described(value: object) -> dict[str, Any]:

@@ -114,6 +114,23 @@ class Listening:
             await self._want({request.upstream: {own}})
         return {}
 
+    async def resume(self, agent: ConnectedAgent, uris: Collection[str]) -> None:
+        """Its session was made anew, and had subscribed to these: it is told to look at them again."""
+        listener = self._sessions.get(agent.id)
+        opener = Opener(agent)
+        if listener is None:
+            return
+        for uri in uris:
+            with suppress(GatewayError):
+                owner = await self._lookup.owner(opener, uri)
+                self._lookup.check(opener, "resources", owner)
+                self._subscriptions.subscribe(listener, uri, (owner.upstream, owner.original))
+        for upstream, owns in by_upstream(listener.resources.values()).items():
+            with anyio.move_on_after(SUBSCRIBE_SECONDS), suppress(GatewayError):
+                await self._want({upstream: owns}, listener)  # one that is away is asked when it is back
+        for uri in list(listener.resources):
+            listener.notify("notifications/resources/updated", {"uri": uri})
+
     def _session(self, agent: Agent) -> Listener:
         """
         Raises:

@@ -44,14 +44,14 @@ class LogMessages:
     async def close(self, agent: ConnectedAgent) -> None:
         """It has gone."""
         if self._agents.pop(agent.id, None) is not None and agent.log_level is not None:
-            await self._share_level()
+            await self.share_level()
 
     async def set_level(self, call: Call) -> dict[str, Any]:
         level = call.params.get("level")
         if level not in LOG_LEVELS:
             raise InvalidParams(f"level must be one of {', '.join(LOG_LEVELS)}")
         cast(ConnectedAgent, call.agent).log_level = level
-        await self._share_level()
+        await self.share_level()
         return {}
 
     def raises_level(self, call: Call) -> bool:
@@ -63,11 +63,11 @@ class LogMessages:
 
     async def take_up(self, upstream: Upstream) -> None:
         """Have the upstream log at the level that requests ask for."""
-        await self._share_level(upstream)
+        await self.share_level(upstream)
 
     async def restore_subscriptions(self, upstream: Upstream) -> None:
         """One begins to serve: have it run at the level asked for so far."""
-        await self._share_level(upstream)
+        await self.share_level(upstream)
 
     def on_log(self, upstream: str, params: dict[str, Any], audience: Audience) -> None:
         """A message that names no request.
@@ -93,7 +93,7 @@ class LogMessages:
             if self._sees(Opener(one), upstream):
                 _tell(one, params)
 
-    async def _share_level(self, *upstreams: Upstream) -> None:
+    async def share_level(self, *upstreams: Upstream) -> None:
         """Have these upstreams, or all, run at the most verbose level asked for; waits a little for them to agree."""
         agents = [agent for agent in self._agents.values() if agent.log_level is not None]
         with anyio.move_on_after(AGREE_SECONDS):

@@ -17,20 +17,19 @@ from gateway.catalogue.merge import Prefix
 from gateway.catalogue.pages import page
 from gateway.catalogue.repairs import for_handshake
 from gateway.config.models import GatewaySettings, ServerConfig
-from gateway.errors import InvalidParams
 from gateway.protocol import (
     CHANGE_NOTIFICATIONS,
-    HANDSHAKE_VERSIONS,
     LIST_METHODS,
     MODERN_VERSIONS,
     Era,
 )
 from gateway.request import ANONYMOUS, QUESTIONS, Agent
-from gateway.server.agents import ConnectedAgent, declared, described
+from gateway.server.agents import ConnectedAgent, introduce
 from gateway.server.extensions import Extensions, family_of
 from gateway.server.listening import Listening
 from gateway.server.log_messages import LogMessages
 from gateway.server.lookup import Lookup, Opener, Viewer
+from gateway.server.session_facts import SessionFacts
 from gateway.server.targets import Targets
 from gateway.upstream.audience import Audience
 from gateway.upstream.upstream import Upstream
@@ -84,16 +83,15 @@ class Server:
         self.lookup = Lookup(policy, library, upstreams, settings.startup_wait)
         self._listening = Listening(self.lookup, library, upstreams, places)
         self.log_messages = LogMessages(upstreams, self.lookup.sees)
+        self.session_facts = SessionFacts(self.lookup, self._listening, self.log_messages)
         everywhere: dict[str, Answerer] = dict.fromkeys(LIST_METHODS, self._list)
         self.methods: dict[Era, dict[str, Answerer]] = {
             Era.HANDSHAKE: everywhere
             | {
                 "initialize": self._initialize,
                 "ping": self._ping,
-                "resources/subscribe": self._listening.subscribe,
-                "resources/unsubscribe": self._listening.unsubscribe,
-                "logging/setLevel": self.log_messages.set_level,
-            },
+            }
+            | self.session_facts.methods,
             Era.MODERN: everywhere
             | {
                 "server/discover": self._discover,
@@ -122,6 +120,10 @@ class Server:
         """A handshake-era agent has connected."""
         self._listening.open(agent)
         self.log_messages.open(agent)
+
+    async def restore(self, agent: ConnectedAgent, facts: Mapping[str, str]) -> None:
+        """See `SessionFacts.restore`."""
+        await self.session_facts.restore(agent, facts)
 
     async def close(self, agent: ConnectedAgent) -> None:
         """It has gone: give up what was held for it alone."""
@@ -192,12 +194,7 @@ class Server:
 
     async def _initialize(self, call: Call) -> dict[str, Any]:
         agent = cast(ConnectedAgent, call.agent)
-        requested = call.params.get("protocolVersion")
-        if not isinstance(requested, str):
-            raise InvalidParams("protocolVersion must be a string")
-        agent.version = requested if requested in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[-1]
-        agent.capabilities = declared(call.params.get("capabilities"))  # lenient: absent means none
-        agent.info = described(call.params.get("clientInfo"))
+        introduce(agent, call.params)
         self._listening.introduced(agent)
         return {"protocolVersion": agent.version, "serverInfo": self._identity(agent), **self._offer(call)}
 

@@ -119,6 +119,19 @@ def locked(path: Path) -> Generator[None]:
         os.close(descriptor)  # which ends the lock
 
 
+def hold(path: Path) -> bool:
+    """Have a file to oneself until the process ends; False when another process has it.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDWR)
+    if _lock(descriptor):
+        return True  # and never closed
+    os.close(descriptor)
+    return False
+
+
 if sys.platform == "win32":
     import msvcrt
 

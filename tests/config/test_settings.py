@@ -64,6 +64,7 @@ CASES: list[tuple[str, str, Any]] = [
     ("max_sessions", "5", 5),
     ("max_sessions_per_principal", "9", 9),
     ("session_idle_timeout", "1h", 3600.0),
+    ("session_lifetime", "24h", 86400.0),
     ("keepalive", "500ms", 0.5),
     ("log_file", "/var/log/gateway", Path("/var/log/gateway")),
     ("access_log.enabled", "false", False),

@@ -108,7 +108,9 @@ class GatewaySettings(Model):
     max_backlog_per_stream: Size = 8 * 2**20
     """Bytes that may wait on one stream. A slow reader loses notifications above it, and its stream if answers wait."""
     session_idle_timeout: PositiveDuration = 1800.0
-    """How long an unused session is kept."""
+    """How long an unused session is kept in memory. It is made anew when it is used again."""
+    session_lifetime: PositiveDuration = 7 * 86400.0
+    """How long after it was opened a session is made anew where it is not in memory, as after a restart."""
     keepalive: PositiveDuration = 15.0
     """Time between keep-alive comments on open streams."""
     drain_delay: Duration = 0.0
@@ -122,8 +124,8 @@ class GatewaySettings(Model):
     trusted_proxies: list[Line] = Field(default=[])
     """Addresses and networks of proxies whose `X-Forwarded-For` is believed; nobody else's is."""
     state_keys: list[Annotated[Line, Field(min_length=32)]] = Field(default=[], repr=False)
-    """Secrets of at least 32 characters that seal what agents carry for the gateway (`requestState`). The first seals,
-    all open; nodes behind one address need the same. When absent, one is made and kept in `state_dir`."""
+    """Secrets of at least 32 characters that seal what agents carry for the gateway (`requestState`, session ids). The
+    first seals, all open; nodes behind one address need the same. When absent, one is made and kept in `state_dir`."""
     store: Line | None = Field(default=None, repr=False)
     """URL of a Valkey or Redis server that nodes share: `redis://`, `rediss://`, `valkey://`, `valkeys://` or
     `unix://`. Needs `state_keys`, the same on every node."""
