@@ -58,6 +58,7 @@ from gateway.signals import asked_to_stop
 from gateway.store import node, owners, pins, secret, session_file
 from gateway.store.opening import open_store
 from gateway.store.session_file import SessionFile
+from gateway.store.shared_agents import SharedAgentStore
 from gateway.telemetry import families, logs
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
@@ -322,7 +323,14 @@ class Gateway:
     def _open_entry(self, on_revoked: Callable[[frozenset[str]], None]) -> Authenticators:
         settings = self.current.config.gateway
         loopback = is_loopback(settings.host)
-        return Authenticators(settings, loopback=loopback, on_revoked=on_revoked, observe=self.metrics.limit_decided)
+        registered = SharedAgentStore(self.store) if settings.store is not None else None
+        return Authenticators(
+            settings,
+            loopback=loopback,
+            on_revoked=on_revoked,
+            observe=self.metrics.limit_decided,
+            registered=registered,
+        )
 
     def _build_rest(self, entry: Authenticators) -> Rest:
         return rest_app(

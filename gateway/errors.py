@@ -260,8 +260,9 @@ class NotSaved(InternalError):
 
     status, outcome = 503, "not_saved"
 
-    def __init__(self, what: str, reason: str) -> None:
-        remedy = "Make room, or make the state directory writable, and try again."
+    def __init__(
+        self, what: str, reason: str, remedy: str = "Make room, or make the state directory writable, and try again."
+    ) -> None:
         GatewayError.__init__(self, f"{what} ({reason}). {remedy}")
         self.headers["retry-after"] = str(RETRY_SECONDS)
 

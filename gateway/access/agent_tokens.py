@@ -109,7 +109,7 @@ class AgentTokens:
         """Follow the keys and the store until cancelled. Tokens that an old key signed live on for as long as it is
         accepted; those that another gateway has revoked end."""
         while True:
-            await anyio.sleep(interval)
+            await self._store.wait(interval)
             await self.reload()
             await self._follow()
 

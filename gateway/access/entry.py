@@ -20,6 +20,7 @@ from gateway.errors import ConfigError, InsufficientScope
 from gateway.protocol import Era
 from gateway.request import ANONYMOUS, Agent, Principal
 from gateway.store.agent_file import FileAgentStore
+from gateway.store.agents import AgentStore
 
 DEV_KEYS_FILE: Final = Path(__file__).parents[1] / "demo" / "api_keys.json"
 """Keys that everybody knows: what a developer has who turned authentication on and made no keys yet. They are good for
@@ -33,6 +34,7 @@ class Authenticators:
         loopback: whether the gateway listens to this machine only.
         on_revoked: told the principal ids that are no longer good.
         observe: told of every decision of the limit on failed authentications, as `("failures", allowed)`.
+        registered: where agents are kept; in a file of `state_dir` if None.
 
     Raises:
         ConfigError: a file or a setting cannot be used.
@@ -45,6 +47,7 @@ class Authenticators:
         loopback: bool,
         on_revoked: Callable[[frozenset[str]], None],
         observe: Callable[[str, bool], None],
+        registered: AgentStore | None = None,
     ) -> None:
         auth = settings.auth
         self._oauth_settings = _oauth_settings(auth.oauth) if auth.oauth is not None else None
@@ -56,7 +59,7 @@ class Authenticators:
             self._keys = ApiKeys(file, environment=settings.environment, loopback=loopback, on_revoked=on_revoked)
         self.agents = AgentTokens(
             signing_key.configured(settings),
-            FileAgentStore(Path(settings.state_dir) / "agents.json"),
+            registered or FileAgentStore(Path(settings.state_dir) / "agents.json"),
             lifetime=auth.agent_tokens.lifetime,
             cap=auth.agent_tokens.max_per_principal,
             bound=self._bound,

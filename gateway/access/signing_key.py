@@ -143,12 +143,15 @@ class SigningKeys:
 
 
 def configured(settings: GatewaySettings) -> SigningKeys:
-    """The keys of a gateway: from its configuration, or else from the file in its `state_dir`.
+    """The keys of a gateway: from its configuration, or else from the file in its `state_dir`; with a store, made from
+    `state_keys`.
 
     Raises:
         ConfigError: they cannot be used, and agents need them.
     """
     tokens = settings.auth.agent_tokens
+    if tokens.signing_key is None and settings.store is not None:
+        return SigningKeys.from_secret(*settings.state_keys)  # every node has these, and the store has not
     if tokens.signing_key is None:
         try:
             return SigningKeys.from_file(settings.state_dir / FILE)

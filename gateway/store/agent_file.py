@@ -11,9 +11,9 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import structlog
@@ -22,7 +22,7 @@ from gateway import blocking, jsonrpc
 from gateway.blocking import in_thread, within
 from gateway.errors import NotSaved
 from gateway.store import files, journal
-from gateway.store.agents import AgentSession, MemoryAgentStore
+from gateway.store.agents import AgentSession, MemoryAgentStore, as_json, from_json
 
 log = structlog.stdlib.get_logger("gateway.store")
 
@@ -243,7 +243,7 @@ def _decode(path: Path, data: bytes | None) -> Sessions:
         document = jsonrpc.loads(data, len(data))
         if document["format"] != _FORMAT or document["version"] != _VERSION:
             raise ValueError("foreign, or of another version")
-        sessions = [_session(**entry) for entry in document["sessions"]]
+        sessions = [from_json(**entry) for entry in document["sessions"]]
     except (ValueError, TypeError, KeyError):
         return _unusable(path, "it is not what was saved")
     return {session.id: session for session in sessions}
@@ -259,21 +259,4 @@ def _unusable(path: Path, reason: str) -> Sessions:
 
 
 def _encode(sessions: Iterable[AgentSession]) -> bytes:
-    return jsonrpc.dumps({"format": _FORMAT, "version": _VERSION, "sessions": [_as_json(each) for each in sessions]})
-
-
-def _as_json(session: AgentSession) -> dict[str, Any]:
-    upstreams = None if session.upstreams is None else sorted(session.upstreams)
-    return asdict(session) | {"scopes": sorted(session.scopes), "upstreams": upstreams}
-
-
-def _session(*, upstreams: list[str] | None, scopes: list[str], ancestors: list[str], **rest: Any) -> AgentSession:
-    session = AgentSession(
-        upstreams=None if upstreams is None else frozenset(upstreams),
-        scopes=frozenset(scopes),
-        ancestors=tuple(ancestors),
-        **rest,
-    )
-    if not ancestors or not isinstance(session.id, str) or not isinstance(session.expires, int):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError("not what was saved")
-    return session
+    return jsonrpc.dumps({"format": _FORMAT, "version": _VERSION, "sessions": [as_json(each) for each in sessions]})

@@ -5,8 +5,10 @@ What is kept is whom a token was given to and what for, never the token. To lose
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import anyio
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,10 @@ class AgentStore(Protocol):
         called about once a second."""
         ...
 
+    async def wait(self, seconds: float) -> None:
+        """Return after so long, or sooner if `follow` has something to learn."""
+        ...
+
     async def aclose(self) -> None:
         """Write what could not be written: the last chance."""
         ...
@@ -118,9 +124,35 @@ class MemoryAgentStore:
     async def follow(self) -> Collection[str]:
         return ()
 
+    async def wait(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
     async def aclose(self) -> None:
         pass
 
     def _drop_expired(self) -> None:
         now = self._clock()
         self._sessions = {id: session for id, session in self._sessions.items() if session.expires > now}
+
+
+def as_json(session: AgentSession) -> dict[str, Any]:
+    """As it is written down."""
+    upstreams = None if session.upstreams is None else sorted(session.upstreams)
+    return asdict(session) | {"scopes": sorted(session.scopes), "upstreams": upstreams}
+
+
+def from_json(*, upstreams: list[str] | None, scopes: list[str], ancestors: list[str], **rest: Any) -> AgentSession:
+    """What `as_json` made.
+
+    Raises:
+        ValueError, TypeError: it is something else.
+    """
+    session = AgentSession(
+        upstreams=None if upstreams is None else frozenset(upstreams),
+        scopes=frozenset(scopes),
+        ancestors=tuple(ancestors),
+        **rest,
+    )
+    if not ancestors or not isinstance(session.id, str) or not isinstance(session.expires, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError("not what was saved")
+    return session

@@ -52,11 +52,12 @@ class Memory:
         self._values.pop(key, None)
         return there
 
-    def bump(self, name: str) -> None:
-        """The version called `name` is another now."""
+    def bump(self, name: str) -> int:
+        """Make the version called `name` another; returns it."""
         self.versions[name] += 1
         for store in list(self.stores.values()):
             store.version_changed(name)
+        return self.versions[name]
 
     def _drop_expired(self) -> None:
         now = self._clock()
@@ -143,6 +144,9 @@ class MemoryStore:
     def on_message(self, topic: str, handler: Handler) -> Callable[[], None]:
         self._handlers[topic].append(handler)
         return lambda: forget(self._handlers, topic, handler)
+
+    def version(self, name: str) -> int:
+        return self._memory.versions.get(name, 0)
 
     def on_version(self, name: str, handler: Callable[[], None]) -> Callable[[], None]:
         self._watchers[name].append(handler)

@@ -29,6 +29,9 @@ MAX_VALUE: Final = 64 * 2**20
 MAX_MESSAGE: Final = 4 * 2**20
 """Bytes."""
 
+BUMP_KEYS: Final = ("versions", "all")
+"""The last two keys of a script that changes a version."""
+
 Handler = Callable[[str, bytes], None]
 """`(id of the node that says it, message)`. Must not block, and not raise."""
 
@@ -156,6 +159,10 @@ class Store(Protocol):
         ...
 
     # --- Changes ------------------------------------------------------------------------------------------------------
+
+    def version(self, name: str) -> int:
+        """The version of that name, as last heard; 0 if there is none."""
+        ...
 
     def on_version(self, name: str, handler: Callable[[], None]) -> Callable[[], None]:
         """Be told within a second that the version called `name` is another than it was (`BUMP`, `table`), also if

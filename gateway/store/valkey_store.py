@@ -179,6 +179,9 @@ class ValkeyStore:
         self._handlers[topic].append(handler)
         return lambda: forget(self._handlers, topic, handler)
 
+    def version(self, name: str) -> int:
+        return self._versions.get(name, 0)
+
     def on_version(self, name: str, handler: Callable[[], None]) -> Callable[[], None]:
         self._watchers[name].append(handler)
         return lambda: forget(self._watchers, name, handler)

@@ -18,6 +18,8 @@ from gateway.errors import NotSaved
 from gateway.store import files, journal
 from gateway.store.agent_file import FileAgentStore
 from gateway.store.agents import AgentSession, AgentStore, MemoryAgentStore
+from gateway.store.memory import MemoryStore
+from gateway.store.shared_agents import SharedAgentStore
 
 pytestmark = pytest.mark.anyio
 
@@ -45,8 +47,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "agents.json"
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "shared"])
 def store(request: pytest.FixtureRequest, path: Path, clock: Clock) -> AgentStore:
+    if request.param == "shared":
+        return SharedAgentStore(MemoryStore(), clock)
     return MemoryAgentStore(clock) if request.param == "memory" else FileAgentStore(path, clock)
 
 
