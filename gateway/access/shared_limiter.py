@@ -276,7 +276,9 @@ class SharedLimiter:
         self, account: _Account, request: Request, waiters: list[_Waiter], answer: Answer, asked_at: float
     ) -> None:
         now = self._clock()
-        account.left, account.left_at, account.share = answer.left, now, None
+        account.left, account.left_at = answer.left, now
+        if now - asked_at < WAIT_SECONDS and self._store.is_quick:
+            account.share = None
         if not account.spent:
             self._owing.discard(account)
         if answer.leased:

@@ -21,6 +21,8 @@ log = structlog.stdlib.get_logger("gateway.store")
 
 TABLE: Final = "agents"
 UNTIL: Final = "agents:until"
+CHANGE_SECONDS: Final = 2.0
+"""How long who registers or revokes an agent, or lists them, waits for the store. Calls do not."""
 GRACE_SECONDS: Final = 0.05
 """How long a change's message may take, before everything is read again because of its version."""
 
@@ -53,7 +55,7 @@ class SharedAgentStore(MemoryAgentStore):
         value = self._store.seal(_key(session.id), jsonrpc.dumps(as_json(session)))
         keys = (TABLE, UNTIL, _root_key(session.root), *BUMP_KEYS)
         arguments = (session.id, value, session.expires, cap, round(self._clock()))
-        version = await self._store.do(ADD, keys, arguments)
+        version = await self._store.do(ADD, keys, arguments, patience=CHANGE_SECONDS)
         if not version:
             return False
         self._sessions[session.id] = session
@@ -79,14 +81,14 @@ class SharedAgentStore(MemoryAgentStore):
         """
         self._store.check()
         if self._known < 0:
-            await self._read(WAIT_SECONDS)
+            await self._read(CHANGE_SECONDS)
         return sorted(await super().sessions(), key=lambda session: session.created)
 
     async def remove(self, ids: Collection[str]) -> None:
         for id in ids:
             self._removed[id] = self._sessions.pop(id, None) or self._removed.get(id)
         try:
-            await self._remove(WAIT_SECONDS)
+            await self._remove(CHANGE_SECONDS)
         except StoreUnavailable as error:
             log.error("agents revoked on this node only, until the store is back", ids=[*ids], reason=error.message)
             what, remedy = (
