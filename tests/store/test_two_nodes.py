@@ -51,8 +51,9 @@ def knock(door: Door, key: str) -> int:
 
 def allowed(doors: list[Door], key: str, each: int = 2 * BURST) -> int:
     """How many of so many requests at each of the nodes are answered."""
+    knocks = [door for _ in range(each) for door in doors]
     with ThreadPoolExecutor(8) as pool:
-        statuses = list(pool.map(lambda door: knock(door, key), [door for _ in range(each) for door in doors]))
+        statuses = list(pool.map(knock, knocks, [key] * len(knocks)))
     assert {*statuses} <= {200, 429}
     return statuses.count(200)
 
