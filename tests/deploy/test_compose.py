@@ -92,7 +92,7 @@ def test_variables_are_settings(files: tuple[str, ...]) -> None:
     """Nothing is misspelt, and all values are valid together."""
     from gateway.config.reading.loader import load
 
-    environment = services(files)["gateway"]["environment"] | _of_image()
+    environment = services(files)["gateway"]["environment"] | _of_image() | {"GATEWAY_STATE_KEYS": "k" * 32}
     config = load(FOLDER / "servers.yaml", environ=environment, dotenv=None)
     assert not config.warnings
     assert config.gateway.environment != "development"

@@ -66,7 +66,7 @@ async def test_events_pass_nginx_as_they_are_written(stack: Stack, client: httpx
 async def test_every_panel_has_data(stack: Stack) -> None:
     """Also those that mostly show nothing, such as what is refused: here it happens."""
     expressions = [(panel.title, without_default(each.expression)) for panel in panels() for each in panel.targets]
-    missing = expressions
+    missing: list[tuple[str, str]] = expressions
 
     async def is_complete() -> bool:
         nonlocal missing

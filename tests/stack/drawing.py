@@ -2,6 +2,8 @@
 
 import math
 from datetime import datetime
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +23,9 @@ def draw(prometheus: str, file: Path, since: float, until: float, window: str) -
     Args:
         window: what rates are taken over, e.g. `15s`.
     """
-    import matplotlib
-
+    matplotlib: Any = import_module("matplotlib")  # not among what the project depends on
     matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot: Any = import_module("matplotlib.pyplot")
     variables = {"$upstream": ".*", "$__rate_interval": window, "${datasource}": "prometheus"}
     shown = panels(variables)
     rows = max(panel.y + panel.height for panel in shown)
@@ -44,9 +44,11 @@ def draw(prometheus: str, file: Path, since: float, until: float, window: str) -
         if panel.kind == "stat":
             _draw_number(figure, panel, found, (left, top - height, width, height))
         else:
-            box = (left + 0.035, top - height + 1.1 / rows, width - 0.045, height - 2.1 / rows)
+            box = (left + 0.04, top - height + 1.1 / rows, width - 0.05, height - 2.1 / rows)
             _draw_lines(figure, panel, found, box)
     figure.savefig(file, dpi=80)
+    image: Any = import_module("PIL.Image")  # matplotlib depends on it
+    image.open(file).convert("RGB").quantize(48, dither=0).save(file, optimize=True)
 
 
 def _name(legend: str, series: Series) -> str:
@@ -69,10 +71,9 @@ def _draw_number(
 def _draw_lines(
     figure: Any, panel: Panel, found: list[tuple[str, Series]], box: tuple[float, float, float, float]
 ) -> None:
-    from matplotlib.dates import DateFormatter
-    from matplotlib.ticker import FuncFormatter
-
+    dates: Any = import_module("matplotlib.dates")
     axes = figure.add_axes(box, facecolor="white")
+    found = sorted(found, key=lambda each: -_highest(each[1]))  # those with something to see are named
     for number, (name, series) in enumerate(found):
         times = [datetime.fromtimestamp(at) for at, _ in series.points]
         label = name if number < MOST_NAMED else None
@@ -80,10 +81,10 @@ def _draw_lines(
             times, [value for _, value in series.points], color=COLOURS[number % len(COLOURS)], lw=1.1, label=label
         )
     axes.set_title(panel.title, fontsize=9, loc="left", pad=3)
-    axes.set_ylim(bottom=0, top=None if any(value for _, series in found for _, value in series.points) else 1)
+    axes.set_ylim(bottom=0, top=1.1 * max((_highest(series) for _, series in found), default=0) or 1)
     axes.tick_params(labelsize=7, length=2)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _written(value, panel.unit)))
-    axes.xaxis.set_major_formatter(DateFormatter("%H:%M:%S"))
+    axes.yaxis.set_major_formatter(partial(_on_axis, panel.unit))
+    axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M:%S"))
     axes.locator_params(axis="y", nbins=5)
     axes.set_xticks(axes.get_xticks()[1:-1:2])
     axes.grid(visible=True, color="#e6e8eb", lw=0.6)
@@ -92,6 +93,14 @@ def _draw_lines(
         axes.legend(
             fontsize=6, ncols=4, loc="upper left", bbox_to_anchor=(-0.02, -0.11), frameon=False, columnspacing=1
         )
+
+
+def _highest(series: Series) -> float:
+    return max(value for _, value in series.points)
+
+
+def _on_axis(unit: str, value: float, _: int) -> str:
+    return _written(value, unit)
 
 
 def _written(value: float, unit: str) -> str:

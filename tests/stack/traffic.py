@@ -14,7 +14,9 @@ AGENTS: Final = 4
 PACE_SECONDS: Final = 0.05
 """Between two requests of one agent."""
 OPENING: Final = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "stack", "version": "1"}}
-GOOD: Final = (
+Tool = tuple[str, dict[str, Any]]
+
+GOOD: Final[tuple[Tool, ...]] = (
     ("time__now", {"timezone": "Asia/Tokyo"}),
     ("time__convert", {"time": "09:00", "source_timezone": "Europe/Paris", "target_timezone": "Asia/Tokyo"}),
     ("notes__list", {}),
@@ -22,7 +24,7 @@ GOOD: Final = (
     ("web__slow", {"seconds": 0.05, "steps": 1}),
     ("turncoat__look", {}),
 )
-ODD: Final = (
+ODD: Final[tuple[Tool, ...]] = (
     ("time__now", {"timezone": "Nowhere/Else"}),  # a tool's error
     ("nobody__here", {}),
 )
@@ -90,7 +92,7 @@ async def _intruders(client: httpx2.AsyncClient, stack: Stack) -> None:
 async def _victims_of_flaky(client: httpx2.AsyncClient, stack: Stack) -> None:
     """What is asked of an upstream that is mostly well, then hangs, until its breaker opens."""
     while True:
-        for _ in range(20):
+        for _ in range(100):
             await call(client, stack.key, "flaky__ok", {})
             await anyio.sleep(PACE_SECONDS)
         for _ in range(8):
