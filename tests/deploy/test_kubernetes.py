@@ -1,5 +1,6 @@
 """The manifests: what kustomize makes of them is valid by Kubernetes' own schemas, and fits together."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -7,10 +8,12 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from gateway.cli.keys_init import SECRETS
 from gateway.config.models.quantities import seconds, size
 from gateway.config.reading.loader import load
 from tests.deploy.dockerfile import read
 from tests.deploy.programs import DEPLOY, find, output
+from tests.support import command
 
 FOLDER: Final = DEPLOY / "k8s"
 OVERLAYS: Final = ("base", "overlays/example")
@@ -56,12 +59,22 @@ def test_example_of_the_secrets_is_valid_and_has_what_the_deployment_asks_for() 
     file = FOLDER / "overlays/example/secret.example.yaml"
     output([find("kubernetes-validate"), "--strict", file])
     named = {each["metadata"]["name"]: set(each["stringData"]) for each in yaml.safe_load_all(file.read_text())}
-    pod = one("overlays/example", "Deployment")["spec"]["template"]["spec"]
-    asked = {each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each}
-    asked |= {each["secretRef"]["name"] for each in container("overlays/example")["envFrom"]}
+    asked = set(
+        re.findall(r"secret(?:Name|Ref|KeyRef):(?:\s+key: \w+)?(?:\s+name:)? ([\w-]+)", built("overlays/example"))
+    )
+    asked -= {"mcp-example-com-tls"}  # whoever issues certificates makes it
     assert named.keys() == asked
-    assert {"GATEWAY_STATE_KEYS", "GATEWAY_AUTH__AGENT_TOKENS__SIGNING_KEY"} <= named["mcp-gateway"]
+    assert {"GATEWAY_STORE", "GITHUB_TOKEN", *SECRETS} <= named["mcp-gateway"]
     assert named["mcp-gateway-api-keys"] == {"api_keys.json"}
+
+
+def test_what_keys_init_makes_becomes_the_secrets(tmp_path: Path) -> None:
+    output(command("gateway", "keys", "init", str(tmp_path)))
+    secret = [find("kubectl"), "create", "secret", "generic", "any", "--dry-run=client", "--output=yaml"]
+    environment = yaml.safe_load(output([*secret, f"--from-env-file={tmp_path / '.env'}"]))
+    files = yaml.safe_load(output([*secret, f"--from-file={tmp_path / 'api_keys.json'}"]))
+    assert set(environment["data"]) == set(SECRETS)
+    assert set(files["data"]) == {"api_keys.json"}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -111,7 +124,15 @@ def test_settings_and_servers_are_valid_together(overlay: str, tmp_path: Path) -
     file.write_text(one(overlay, "ConfigMap")["data"]["servers.yaml"])
     (stage,) = [stage for stage in read(DEPLOY / "docker/Dockerfile") if stage.of("ENTRYPOINT")]
     image = dict(word.split("=", 1) for env in stage.of("ENV") for word in env.words)
-    variables = image | environment(overlay) | {"GITHUB_TOKEN": "a-token-of-github"}
+    variables = (
+        image
+        | environment(overlay)
+        | {
+            "GITHUB_TOKEN": "a-token-of-github",
+            "GATEWAY_STORE": "valkey://:password@valkey",
+            "GATEWAY_STATE_KEYS": "k" * 32,
+        }
+    )
     config = load(file, environ=variables, dotenv=None)
     assert not config.warnings
     mounted = {each["mountPath"] for each in container(overlay)["volumeMounts"]}

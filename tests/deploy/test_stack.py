@@ -63,6 +63,19 @@ async def test_events_pass_nginx_as_they_are_written(stack: Stack, client: httpx
     assert result - progress[0] > 0.25, "it was held back"
 
 
+async def test_a_session_is_at_home_at_either_gateway(stack: Stack, client: httpx2.AsyncClient) -> None:
+    """Until it is ended, and then at neither."""
+    opened = await traffic.ask(client, stack.key, "initialize", traffic.OPENING)
+    id = opened.headers["mcp-session-id"]
+    params = {"name": "time__now", "arguments": {"timezone": "Asia/Tokyo"}}
+    for node in stack.nodes * 3:
+        async with httpx2.AsyncClient(base_url=node.url, timeout=30) as direct:
+            answer = await traffic.ask(direct, stack.key, "tools/call", params, session=id)
+            assert "Asia/Tokyo" in answer.text, node
+    headers = {"X-Api-Key": stack.key, "Mcp-Session-Id": id, "MCP-Protocol-Version": "2025-11-25"}
+    assert (await client.delete("/mcp", headers=headers)).status_code in (200, 204)
+
+
 async def test_every_panel_has_data(stack: Stack) -> None:
     """Also those that mostly show nothing, such as what is refused: here it happens."""
     expressions = [(panel.title, without_default(each.expression)) for panel in panels() for each in panel.targets]

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from tests.support import ROOT, command, free_port, http_server, listens, run_pr
 
 DEPLOY: Final = ROOT / "deploy"
 SCRAPE_SECONDS: Final = 1
+WELL: Final = ("time", "notes", "web", "turncoat")
+"""Upstreams that are as they should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +154,19 @@ def _gateway(folder: Path, number: int, received: Receiver, store: str) -> Gener
     if "GATEWAY_STORE" in compose:
         environment["GATEWAY_STORE"] = store
     serve = command("gateway", "serve")
-    with run_process(serve, ready=lambda: listens(port), env=environment, cwd=folder / "keys") as process:
+    with run_process(serve, ready=lambda: _is_ready(metrics), env=environment, cwd=folder / "keys") as process:
         yield Node(f"http://127.0.0.1:{port}", f"127.0.0.1:{metrics}", process)
+
+
+def _is_ready(metrics: int) -> bool:
+    """Whether all upstreams that are well have been connected to."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=5) as shown:
+            lines = shown.read().decode().splitlines()
+    except OSError:
+        return False
+    ready = [line for line in lines if line.startswith("mcp_gateway_upstream_state{") and 'state="ready"' in line]
+    return all(any(f'upstream="{name}"' in line for line in ready) for name in WELL)
 
 
 # --- Programs of others -----------------------------------------------------------------------------------------------
