@@ -284,6 +284,7 @@ class Gateway:
             front = HttpFront(
                 guard,
                 overload,
+                entry.recognise,
                 entry.authenticate,
                 self.policy,
                 server.has_view,

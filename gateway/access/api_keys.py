@@ -82,6 +82,8 @@ class ApiKeys:
         self._slow: OrderedDict[tuple[bytes, Scrypt], bytes] = OrderedDict()
         self._turns = Turns()
         self._trouble = ""
+        self.revision = 0
+        """Another number for each content of the file."""
         text = key_file.read_text(path, str(path))
         self._seen = _fingerprint(text)
         self._use(self._parse(text))
@@ -188,6 +190,7 @@ class ApiKeys:
         self._entries = file.entries
         self._by_id = {entry.id: holder for entry, holder in zip(file.entries, holders, strict=True)}
         self._by_hash = {holder.hash: holder for holder in holders}
+        self.revision += 1
         self._scrypts = tuple({entry.hash.scrypt: None for entry in file.entries if entry.hash.scrypt})
         log.info("API keys loaded", file=str(file.path), keys=len(holders))
         if file.exposed:

@@ -1,6 +1,7 @@
 """Who sent an HTTP request: the first credential it carries decides; a bad one is an error, not a fall-through."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import structlog
@@ -33,6 +34,30 @@ class Authenticator(Protocol):
         ...
 
 
+class Recogniser(Protocol):
+    """Tells whose a credential is without waiting."""
+
+    @property
+    def revision(self) -> int:
+        """Another number after each change of what is known."""
+        ...
+
+    def recognise(self, credential: str) -> Principal | None:
+        """None if nobody has it, or that cannot be told so soon."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Who came with a credential, as far as was known at some moment."""
+
+    principal: Principal
+    handle: bytes
+    """See `Failures`."""
+    by: Recogniser
+    revision: int
+
+
 class Authentication:
     """Tries the ways in order.
 
@@ -41,8 +66,7 @@ class Authentication:
         challenge: makes the `WWW-Authenticate` header of a 401, by the view, and by what is wrong with the bearer that
             was sent, if one was.
         observe: see `Failures`.
-        recognise: by header, a function that returns the principal of a credential without waiting, or None if
-            `authenticate` must decide.
+        recognisers: by header, those that can tell whose a credential is without waiting.
     """
 
     def __init__(
@@ -51,21 +75,31 @@ class Authentication:
         limiter: MemoryLimiter,
         challenge: Callable[[str | None, str], str] = lambda view, wrong: metadata.realm_challenge(wrong),
         observe: Callable[[str, bool], None] = lambda limit, allowed: None,
-        recognise: Mapping[str, Callable[[str], Principal | None]] = {},
+        recognisers: Mapping[str, Recogniser] = {},
     ) -> None:
         self._ways = ways
-        self._recognise = recognise
+        self._recognisers = recognisers
         self._failures = Failures(limiter, observe)
         self._challenge = challenge
 
-    def at_once(self, headers: Mapping[str, str], address: str) -> Principal | None:
-        """Who sent it, if its credential was good from that address before and is recognised without waiting."""
+    def recognise(self, headers: Mapping[str, str], address: str, known: Known | None = None) -> Known | None:
+        """Who sent it, if its credential was good from that address before and can be told without waiting.
+
+        Args:
+            known: what this returned for the same headers and address; looked at anew if something has changed since.
+        """
+        if known is not None and known.revision == known.by.revision and self._failures.remembers(known.handle):
+            return known
         way = next((way for way in self._ways if way.header in headers), None)
-        recognise = self._recognise.get(way.header) if way is not None else None
-        if way is None or recognise is None:
+        recogniser = self._recognisers.get(way.header) if way is not None else None
+        if way is None or recogniser is None:
             return None
         credential = headers[way.header]
-        return recognise(credential) if self._failures.knows(address, f"{way.header}: {credential}") else None
+        handle = self._failures.handle(address, f"{way.header}: {credential}")
+        if not self._failures.remembers(handle):
+            return None
+        principal = recogniser.recognise(credential)
+        return Known(principal, handle, recogniser, recogniser.revision) if principal is not None else None
 
     async def __call__(self, headers: Mapping[str, str], address: str, view: str | None = None) -> Principal:
         """

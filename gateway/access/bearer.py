@@ -42,8 +42,13 @@ class Bearer:
         self._keys = keys
         self._oauth = oauth
 
+    @property
+    def revision(self) -> int:
+        """See `Recogniser`."""
+        return self._keys.revision if self._keys is not None else 0
+
     def recognise(self, credential: str) -> Principal | None:
-        """See `Authenticator`; tokens have to be looked at."""
+        """See `Recogniser`; tokens have to be looked at."""
         if self._keys is None or self._oauth is not None:
             return None
         scheme, _, token = credential.strip().partition(" ")

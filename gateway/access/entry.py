@@ -1,6 +1,6 @@
 """The ways in, built from the configuration: API keys, agent tokens, bearers, in the order they are tried."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ import anyio
 from gateway.access import api_keys, metadata, signing_key
 from gateway.access.agent_tokens import AgentTokens
 from gateway.access.api_keys import ApiKeys
-from gateway.access.authentication import Authentication, Authenticator
+from gateway.access.authentication import Authentication, Authenticator, Known, Recogniser
 from gateway.access.bearer import Bearer
 from gateway.access.oauth import OAuth
 from gateway.access.oauth_settings import ClaimRule, OAuthSettings
@@ -25,6 +25,19 @@ from gateway.store.agents import AgentStore
 DEV_KEYS_FILE: Final = Path(__file__).parents[1] / "demo" / "api_keys.json"
 """Keys that everybody knows: what a developer has who turned authentication on and made no keys yet. They are good for
 this machine only, and in `development` only."""
+
+
+class _Anybody:
+    """Recognises whoever comes, where authentication is off."""
+
+    revision = 0
+
+    def recognise(self, credential: str) -> Principal | None:
+        return ANONYMOUS
+
+
+SOMEBODY: Final = Known(ANONYMOUS, b"", _Anybody(), 0)
+"""On this machine."""
 
 
 class Authenticators:
@@ -69,30 +82,34 @@ class Authenticators:
         if auth.enabled and self._oauth_settings is not None:
             self._oauth = OAuth(self._oauth_settings, on_revoked=on_revoked)
         ways: list[Authenticator] = [self.agents]
-        recognise: dict[str, Callable[[str], Principal | None]] = {}
+        recognisers: dict[str, Recogniser] = {}
         if self._keys is not None:
             ways.insert(0, self._keys)
-            recognise[self._keys.header] = self._keys.recognise
+            recognisers[self._keys.header] = self._keys
         if self._keys is not None or self._oauth is not None:
             bearer = Bearer(self._keys, self._oauth)
             ways.append(bearer)
-            recognise[bearer.header] = bearer.recognise
+            recognisers[bearer.header] = bearer
         if auth.enabled and self._keys is None and self._oauth is None:
             raise ConfigError(
                 "gateway.auth is enabled, but nobody could come in: set auth.api_keys_file "
                 "(`mcp-gateway keys create` makes a key) or auth.oauth."
             )
         self._authentication = (
-            Authentication(ways, MemoryLimiter(), self._challenge, observe, recognise) if auth.enabled else None
+            Authentication(ways, MemoryLimiter(), self._challenge, observe, recognisers) if auth.enabled else None
         )
 
-    def authenticate(
-        self, headers: Mapping[str, str], address: str, view: str | None = None
-    ) -> Principal | Awaitable[Principal]:
+    def recognise(self, headers: Mapping[str, str], address: str, known: Known | None = None) -> Known | None:
+        """Who sent an HTTP request, if that can be told without waiting; see `Authentication`."""
+        if self._authentication is None:
+            return SOMEBODY
+        return self._authentication.recognise(headers, address, known)
+
+    async def authenticate(self, headers: Mapping[str, str], address: str, view: str | None = None) -> Principal:
         """Who sent an HTTP request; see `Authentication`."""
         if self._authentication is None:
-            return ANONYMOUS  # somebody on this machine
-        return self._authentication.at_once(headers, address) or self._authentication(headers, address, view)
+            return ANONYMOUS
+        return await self._authentication(headers, address, view)
 
     async def run(self) -> None:
         """Follow the files and the authorization server."""

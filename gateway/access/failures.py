@@ -41,9 +41,8 @@ class Failures:
         self._good: OrderedDict[bytes, None] = OrderedDict()
         self._pepper = secrets.token_bytes(32)
 
-    def knows(self, address: str, credential: str) -> bool:
-        """Whether a credential was good from that address before."""
-        handle = self._handle(address, credential)
+    def remembers(self, handle: bytes) -> bool:
+        """Whether a credential was good from an address before."""
         if handle not in self._good:
             return False
         self._good.move_to_end(handle)
@@ -56,7 +55,7 @@ class Failures:
         Raises:
             RateLimited: the address has failed too often; the credential is not to be looked at.
         """
-        handle = self._handle(address, credential)
+        handle = self.handle(address, credential)
         bucket = f"failures:{_network(address)}" if handle not in self._good else None
         if bucket is not None:
             self._consume(bucket, address)
@@ -89,8 +88,8 @@ class Failures:
         if len(self._good) > MAX_REMEMBERED:
             self._good.popitem(last=False)
 
-    def _handle(self, address: str, credential: str) -> bytes:
-        """Stands for a credential, which is not kept."""
+    def handle(self, address: str, credential: str) -> bytes:
+        """Stands for a credential from an address. The credential is not kept."""
         text = f"{address}\0{credential}".encode(errors="surrogatepass")
         return hashlib.blake2b(text, key=self._pepper, digest_size=16).digest()
 

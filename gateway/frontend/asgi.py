@@ -21,6 +21,9 @@ async def run(app: App, request: HttpRequest, body: bytes, **more: Any) -> None:
     Raises:
         RuntimeError: it did not.
     """
+    headers = request.headers
+    if "content-length" in headers:
+        headers = {**headers, "content-length": str(len(body))}  # the head may be that of an earlier request
     scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -31,7 +34,7 @@ async def run(app: App, request: HttpRequest, body: bytes, **more: Any) -> None:
         "raw_path": request.raw_path,
         "query_string": request.query,
         "root_path": "",
-        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()],
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
         "client": (request.address, 0) if request.address else None,
         "server": None,
         **more,

@@ -153,8 +153,16 @@ def check_size(headers: Mapping[str, str], cap: int) -> None:
         UnsupportedMediaType: the body is encoded; nothing is decompressed here, so that no bomb goes off.
         PayloadTooLarge: it is larger than that, by what its headers say.
     """
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("Content-Encoding is not supported; send the body as it is.")
+    check_encoding(headers)
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > cap:
         raise PayloadTooLarge(cap)
+
+
+def check_encoding(headers: Mapping[str, str]) -> None:
+    """
+    Raises:
+        UnsupportedMediaType: the body is encoded; nothing is decompressed here, so that no bomb goes off.
+    """
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Content-Encoding is not supported; send the body as it is.")

@@ -15,7 +15,7 @@ import httptools
 from gateway import jsonrpc
 from gateway.errors import GatewayError, HeadersTooLarge, InvalidRequest, Overloaded, SlowRequest
 from gateway.frontend.connections import Connections
-from gateway.frontend.http_head import CONTINUE, NAMES, whole
+from gateway.frontend.http_head import CONTINUE, NAMES, LastHead, RequestHead, whole
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.plain_http import PlainParser
 from gateway.frontend.slow_reader import SlowReader
@@ -43,9 +43,11 @@ class Connection(asyncio.Protocol):
         "_drained",
         "_ending",
         "_headers",
+        "_heads",
         "_held",
         "_idle_until",
         "_in_head",
+        "_last",
         "_overhead",
         "_parser",
         "_pieces",
@@ -75,6 +77,9 @@ class Connection(asyncio.Protocol):
         self._repeated: list[str] | tuple[()] = ()
         self._pieces: list[bytes] = []
         """Of a body, as they came in one read. A client can make them as small as a byte."""
+        self._heads = 0
+        """How many came."""
+        self._last = LastHead()
         self._overhead = 0
         """Bytes since the last piece of a body."""
         self._in_head = True
@@ -139,6 +144,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.closing:
             return
+        heads, is_first = self._heads, not (self._arriving or self._requests)
+        if is_first and (again := self._last.match(data)) is not None:
+            self._requests.append(HttpRequest(self, *again))
+            self._advance()
+            return
         self._arriving = True
         self._overhead += len(data)
         self._all.traffic.received += len(data)
@@ -154,6 +164,8 @@ class Connection(asyncio.Protocol):
                 self._refuse(HeadersTooLarge(self._all.bounds.header_bytes))
                 return
             self._set_timer(self._due())
+        elif is_first and self._heads == heads + 1 and self._requests:
+            self._last.keep(data, self._requests[0].head)
         self._advance()
 
     def pause_writing(self) -> None:
@@ -200,14 +212,15 @@ class Connection(asyncio.Protocol):
             return
         version, keep_alive = parser.get_http_version(), parser.should_keep_alive()
         try:
-            request = HttpRequest(
-                self, method.decode(), self._url, version, self._headers, self._repeated, keep_alive=keep_alive
+            head = RequestHead(
+                method.decode(), self._url, version, self._headers, self._repeated, keep_alive=keep_alive
             )
         except GatewayError as error:
             self._stop_parser(error)
             return
         self._repeated = ()
-        self._current = request
+        self._heads += 1
+        self._current = request = HttpRequest(self, head)
         self._requests.append(request)
 
     def on_body(self, body: bytes) -> None:

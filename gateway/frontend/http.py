@@ -2,18 +2,20 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
 import structlog
 
+from gateway.access.authentication import Known
 from gateway.access.metadata import WELL_KNOWN
 from gateway.access.policy import Grant, Policy
 from gateway.access.proxies import TrustedProxies
 from gateway.errors import GatewayError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
 from gateway.frontend.anonymous import AnonymousQueue
 from gateway.frontend.guard import Guard
-from gateway.frontend.http_head import Fields
+from gateway.frontend.http_head import Fields, RequestHead
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.overload import Overload
 from gateway.frontend.sse import LegacySse
@@ -50,7 +52,9 @@ CORS_HEADERS: Final = (
 class HttpFront:
     """
     Args:
-        authenticate: who sent a request, by its headers, the address it came from, and the view it asks for.
+        recognise: who sent a request, by its headers, the address it came from, and what was recognised by the same
+            before; None if that takes longer.
+        authenticate: the same, by headers, address, and the view that it asks for.
         has_view: whether there is such a view for somebody.
         rest: answers whatever is not MCP.
         fail_rest: answers for it where it raised an error.
@@ -61,7 +65,8 @@ class HttpFront:
         self,
         guard: Guard,
         overload: Overload,
-        authenticate: Callable[[Mapping[str, str], str, str | None], Principal | Awaitable[Principal]],
+        recognise: Callable[[Mapping[str, str], str, Known | None], Known | None],
+        authenticate: Callable[[Mapping[str, str], str, str | None], Awaitable[Principal]],
         policy: Policy,
         has_view: Callable[[str | None, Grant], Awaitable[bool]],
         streamable: Streamable,
@@ -73,7 +78,9 @@ class HttpFront:
     ) -> None:
         self._guard = guard
         self._overload = overload
+        self._recognise = recognise
         self._authenticate = authenticate
+        self._errand_of = self._errand
         self._policy = policy
         self._has_view = has_view
         self._mcp: Endpoints = {"POST": streamable.post, "GET": streamable.get, "DELETE": streamable.delete}
@@ -92,28 +99,35 @@ class HttpFront:
         """
         request.id = accepted(request.headers.get(HEADER))
         request.also = ((HEADER, request.id),)
-        check_routing(request)
-        _check_spelling(request)
-        origin = request.headers.get("origin")
-        self._guard.check(request.headers.get("host"), origin)
-        if origin is not None:
-            request.also = (*request.also, *_cors(origin))
-        if request.method == "OPTIONS":
-            request.reply(204, headers=CORS_HEADERS)
-            return None
-        path = request.path.rstrip("/")
-        if not _is_mcp(path):
-            return self._elsewhere(request, path)
-        if is_browser(request.method, request.headers):
-            reply_sentence(request)
-            return None
+        errand = request.head.once(self._errand_of)
+        if errand.also:
+            request.also = (*request.also, *errand.also)
+        if not errand.is_mcp:
+            return self._elsewhere(request, errand.path)
         if request.method != "DELETE":  # who ends a session takes load away
             self._overload.check()
+        if errand.address is None:
+            errand.address = self._origin(request)
+        errand.known = known = self._recognise(request.headers, errand.address, errand.known)
+        if known is not None:
+            return self._admit(request, errand, known.principal)
+        return self._admit_later(request, errand, errand.address)
+
+    def _errand(self, head: RequestHead) -> "_Errand":
+        """What a request is here for, by its head.
+
+        Raises:
+            GatewayError: it is not served, whoever sent it.
+        """
+        check_routing(head)
+        _check_spelling(head)
+        origin = head.headers.get("origin")
+        self._guard.check(head.headers.get("host"), origin)
+        path = head.path.rstrip("/")
+        is_mcp = _is_mcp(path) and head.method != "OPTIONS" and not is_browser(head.method, head.headers)
         view = path.removeprefix("/mcp/") if path.startswith("/mcp/") else None
-        principal = self._authenticate(request.headers, self._origin(request), view)
-        if isinstance(principal, Principal):
-            return self._admit(request, path, view, principal)
-        return self._admit_later(request, path, view, principal)
+        endpoints = self._legacy.get(path, self._mcp)
+        return _Errand(path, is_mcp, view, endpoints, _cors(origin) if origin is not None else ())
 
     def fail(self, request: HttpRequest, error: BaseException) -> None:
         """Answer a request that raised an error."""
@@ -127,38 +141,36 @@ class HttpFront:
 
     # --- MCP --------------------------------------------------------------------------------------------------------
 
-    async def _admit_later(
-        self, request: HttpRequest, path: str, view: str | None, principal: Awaitable[Principal]
-    ) -> None:
-        work = self._admit(request, path, view, await principal)
-        if work is not None:
+    async def _admit_later(self, request: HttpRequest, errand: "_Errand", address: str) -> None:
+        principal = await self._authenticate(request.headers, address, errand.view)
+        if (work := self._admit(request, errand, principal)) is not None:
             await work
 
-    def _admit(self, request: HttpRequest, path: str, view: str | None, principal: Principal) -> Work | None:
+    def _admit(self, request: HttpRequest, errand: "_Errand", principal: Principal) -> Work | None:
         request.belongs_to(principal)
-        grant = self._policy.grant(principal)
-        http = Http(request, principal, view)
-        if view is not None:
-            return self._serve_view(http, view, grant)
-        return self._serve(http, self._legacy.get(path, self._mcp))
+        http = Http(request, principal, errand.view)
+        if errand.view is not None:
+            return self._serve_view(http, errand, errand.view)
+        return _serve(http, errand)
 
-    async def _serve_view(self, http: Http, view: str, grant: Grant) -> None:
-        if not await self._has_view(view, grant):
+    async def _serve_view(self, http: Http, errand: "_Errand", view: str) -> None:
+        if not await self._has_view(view, self._policy.grant(http.principal)):
             raise NotFound(f"No upstream named {view!r} here.")
-        work = self._serve(http, self._mcp)
-        if work is not None:
+        if (work := _serve(http, errand)) is not None:
             await work
-
-    def _serve(self, http: Http, endpoints: Endpoints) -> Work | None:
-        method = http.request.method
-        endpoint = endpoints.get(method)
-        if endpoint is None:
-            raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(endpoints)}.", endpoints)
-        return endpoint(http)
 
     # --- All else ---------------------------------------------------------------------------------------------------
 
-    async def _elsewhere(self, request: HttpRequest, path: str) -> None:
+    def _elsewhere(self, request: HttpRequest, path: str) -> Work | None:
+        if request.method == "OPTIONS":
+            request.reply(204, headers=CORS_HEADERS)
+        elif _is_mcp(path):
+            reply_sentence(request)
+        else:
+            return self._rest_of(request, path)
+        return None
+
+    async def _rest_of(self, request: HttpRequest, path: str) -> None:
         if path.startswith(WELL_KNOWN):
             await self._anonymous.admit()
             document = self._resource_metadata(path.removeprefix(WELL_KNOWN))
@@ -181,10 +193,10 @@ class HttpFront:
         if path not in PUBLIC and not path.startswith("/docs/"):
             if request.method != "DELETE":
                 self._overload.check()
-            return await _there(self._authenticate(headers, self._origin(request), None))
+            return await self._authenticate(headers, self._origin(request), None)
         if path in NAMING and any(name in headers for name in CREDENTIALS):
             with suppress(GatewayError):  # these answer whatever becomes of a key
-                return await _there(self._authenticate(headers, self._origin(request), None))
+                return await self._authenticate(headers, self._origin(request), None)
         return None
 
     def _origin(self, request: HttpRequest) -> str:
@@ -192,22 +204,42 @@ class HttpFront:
         return self._proxies.origin(request.address, request.headers.get("x-forwarded-for"))
 
 
-async def _there(principal: Principal | Awaitable[Principal]) -> Principal:
-    return principal if isinstance(principal, Principal) else await principal
+@dataclass(slots=True)
+class _Errand:
+    """What requests with one head are here for."""
+
+    path: str
+    is_mcp: bool
+    view: str | None
+    endpoints: Endpoints
+    """What answers such a path, by HTTP method."""
+    also: Fields
+    address: str | None = None
+    """Where they come from, once that was asked."""
+    known: Known | None = None
+    """Who sent the last of them."""
+
+
+def _serve(http: Http, errand: _Errand) -> Work | None:
+    method = http.request.method
+    endpoint = errand.endpoints.get(method)
+    if endpoint is None:
+        raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(errand.endpoints)}.", errand.endpoints)
+    return endpoint(http)
 
 
 def _is_mcp(path: str) -> bool:
     return path in ("/mcp", "/sse", "/messages") or path.startswith("/mcp/")
 
 
-def _check_spelling(request: HttpRequest) -> None:
+def _check_spelling(head: RequestHead) -> None:
     """
     Raises:
         InvalidRequest: the path is spelled so that whoever stands in front of us could take it for another
             (`/mcp%2fname`).
     """
-    raw = request.raw_path
-    if b"%" in raw and quote(request.path, safe=UNESCAPED).lower() != raw.decode("latin-1").lower():
+    raw = head.raw_path
+    if b"%" in raw and quote(head.path, safe=UNESCAPED).lower() != raw.decode("latin-1").lower():
         raise InvalidRequest("The path has escapes that it does not need.")
 
 

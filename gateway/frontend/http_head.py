@@ -3,12 +3,14 @@ answer's is written.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 from gateway.errors import InvalidRequest
+
+T = TypeVar("T")
 
 Fields = Iterable[tuple[str, str]]
 """Headers as `(name, value)`; names in lower case."""
@@ -25,7 +27,94 @@ _USUAL: Final = (
 NAMES: Final = {spelled.encode(): name.lower() for name in _USUAL for spelled in (name, name.lower())}
 """Most names that come, in lower case."""
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength:[ ]?([1-9][0-9]{0,8})\r\n")
+MAX_KEPT: Final = 4096
+"""Bytes of a head that is kept for the next request."""
 _SCHEME: Final = re.compile(rb"https?://", re.IGNORECASE)
+
+
+class RequestHead:
+    """What stands before the body of a request. It is never changed: the next one on the connection may have the same.
+
+    Args:
+        url: the target as it came.
+        version: of HTTP, `1.1` or `1.0`.
+        headers: by lower-case name; those that came more than once are joined by a comma (RFC 9110, 5.3).
+        repeated: the names of those that did.
+        keep_alive: whether the connection is to go on after the answer.
+
+    Raises:
+        InvalidRequest: the target is not ours.
+    """
+
+    __slots__ = ("_memo", "headers", "keep_alive", "method", "path", "query", "raw_path", "repeated", "version")
+
+    def __init__(
+        self,
+        method: str,
+        url: bytes,
+        version: str,
+        headers: dict[str, str],
+        repeated: Sequence[str],
+        *,
+        keep_alive: bool,
+    ) -> None:
+        self.method = method
+        self.version = version
+        self.headers = headers
+        self.repeated = repeated
+        self.raw_path, self.path, self.query = read_target(url, headers.get("host"))
+        self.keep_alive = keep_alive
+        self._memo: dict[object, Any] = {}
+
+    def once(self, conclude: "Callable[[RequestHead], T]") -> T:
+        """What follows from the head alone, worked out once for all requests that have it.
+
+        Raises:
+            GatewayError: what `conclude` raises, which is not remembered.
+        """
+        found = self._memo.get(conclude)
+        if found is None:
+            found = self._memo[conclude] = conclude(self)
+        return found
+
+
+class LastHead:
+    """The head of the last request on a connection, as bytes and as what they mean.
+
+    Agents send the same head with nearly every request, but for the length of the body. Bytes that were parsed once
+    need not be parsed again: the parser has no state between requests. (`content-length` is that of the one parsed.)
+    """
+
+    __slots__ = ("_head", "_text")
+
+    def __init__(self) -> None:
+        self._text = b""
+        self._head: RequestHead | None = None
+
+    def keep(self, data: bytes, head: RequestHead) -> None:
+        """`data` was one whole request, read at once, with that head."""
+        found = _split(data)
+        if found is None or not head.keep_alive or "transfer-encoding" in head.headers or "expect" in head.headers:
+            self._head = None
+        else:
+            self._text, self._head = found[0], head
+
+    def match(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """The head and the body of `data`, if it is one whole request with the same head."""
+        if self._head is None:
+            return None
+        found = _split(data)
+        return (self._head, data[found[1] :]) if found is not None and found[0] == self._text else None
+
+
+def _split(data: bytes) -> tuple[bytes, int] | None:
+    """The head without the length of the body, and where that begins; None if it does not end where `data` does."""
+    body = data.find(b"\r\n\r\n") + 4
+    length = _LENGTH.search(data, 0, body) if 4 <= body <= MAX_KEPT else None
+    if length is None or int(length[1]) != len(data) - body:
+        return None
+    return data[: length.start(1)] + data[length.end(1) : body], body
 
 
 def read_target(url: bytes, host: str | None) -> tuple[bytes, str, bytes]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from gateway.errors import InvalidRequest, PayloadTooLarge
-from gateway.frontend.http_head import CONTINUE, JSON, STATUS_LINES, Fields, field_line, read_target
+from gateway.frontend.http_head import CONTINUE, JSON, STATUS_LINES, Fields, RequestHead, field_line
 from gateway.request import Principal
 
 BODILESS: Final = frozenset({204, 304})
@@ -51,12 +51,7 @@ class HttpRequest:
     It is answered by `reply`, or by `start`, `write` and `end`. When the client has left, all of these do nothing.
 
     Args:
-        url: the target as it came.
-        headers: by lower-case name; those that came more than once are joined by a comma (RFC 9110, 5.3).
-        repeated: the names of those that did.
-
-    Raises:
-        InvalidRequest: the target is not ours.
+        body: all of it, if it is there; None while it arrives.
     """
 
     __slots__ = (
@@ -72,6 +67,7 @@ class HttpRequest:
         "begun",
         "expects_continue",
         "gone",
+        "head",
         "headers",
         "id",
         "keep_alive",
@@ -79,37 +75,19 @@ class HttpRequest:
         "method",
         "on_gone",
         "on_writable",
-        "path",
-        "query",
-        "raw_path",
-        "repeated",
         "sent",
         "started",
-        "version",
         "whole",
     )
 
-    def __init__(
-        self,
-        line: Line,
-        method: str,
-        url: bytes,
-        version: str,
-        headers: dict[str, str],
-        repeated: Sequence[str],
-        *,
-        keep_alive: bool,
-    ) -> None:
+    def __init__(self, line: Line, head: RequestHead, body: bytes | None = None) -> None:
         self._line = line
-        self.method = method
-        self.version = version
-        """Of HTTP, `1.1` or `1.0`."""
-        self.headers = headers
-        self.repeated = repeated
-        self.raw_path, self.path, self.query = read_target(url, headers.get("host"))
-        self.keep_alive = keep_alive
+        self.head = head
+        self.method = head.method
+        self.headers = head.headers
+        self.keep_alive = head.keep_alive
         """Whether the connection is to go on after the answer."""
-        self.expects_continue = "expect" in headers and headers["expect"].lower() == "100-continue"
+        self.expects_continue = False
         """Whether the client waits for a word from us before it sends the body."""
         self.id = ""
         """What it is called in logs, once somebody named it."""
@@ -117,6 +95,8 @@ class HttpRequest:
         """See `gateway.call.HttpExchange`."""
         self.sent = 0
         """Bytes of the answer's body that were written."""
+        if body is None:
+            self.expects_continue = head.headers.get("expect", "").lower() == "100-continue"
         self.also: Fields = ()
         """Further headers of the answer, whatever it will be."""
         self.on_gone: Callable[[], object] | None = None
@@ -125,7 +105,7 @@ class HttpRequest:
         """Called when the client has read enough of the answer for more of it, and when it has left."""
         self.begun = False
         """Whether somebody is at work on it."""
-        self.whole = False
+        self.whole = body is not None
         """Whether all of its body is there."""
         self.started = False
         """Whether its answer has begun."""
@@ -133,7 +113,7 @@ class HttpRequest:
         """Whether its answer has been written."""
         self.gone = False
         """Whether there is nobody to answer any more."""
-        self._buffer: bytes | bytearray = b""
+        self._buffer: bytes | bytearray = body or b""
         self._limit = -1
         """How much of the body is wanted; -1 while nobody asks for it."""
         self._more: asyncio.Future[None] | None = None
@@ -143,6 +123,30 @@ class HttpRequest:
         """Bytes of the answer that its content-length promises still; None where there is no such promise."""
 
     # --- The request ------------------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> str:
+        """Of HTTP, `1.1` or `1.0`."""
+        return self.head.version
+
+    @property
+    def path(self) -> str:
+        """Without escapes."""
+        return self.head.path
+
+    @property
+    def raw_path(self) -> bytes:
+        """As it came."""
+        return self.head.raw_path
+
+    @property
+    def query(self) -> bytes:
+        return self.head.query
+
+    @property
+    def repeated(self) -> Sequence[str]:
+        """The names of headers that came more than once."""
+        return self.head.repeated
 
     @property
     def address(self) -> str:

@@ -33,9 +33,9 @@ from gateway.errors import (
     UnsupportedVersion,
 )
 from gateway.frontend.backlog import Backlogs
-from gateway.frontend.body import NO_BATCHES, check_batch, check_form, check_size, messages_of
+from gateway.frontend.body import NO_BATCHES, check_batch, check_encoding, check_form, check_size, messages_of
 from gateway.frontend.exchange import EVENTS, EventStream, Exchange
-from gateway.frontend.http_head import JSON, Fields
+from gateway.frontend.http_head import JSON, Fields, RequestHead
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.resuming import reply_lost
 from gateway.frontend.sessions import Session, Sessions
@@ -88,16 +88,45 @@ class Http:
         return self.request.headers
 
     def accepts(self, kind: str) -> bool:
-        accept = self.request.headers.get("accept", "*/*").lower()
-        return kind in accept or "*/*" in accept or kind.partition("/")[0] + "/*" in accept
+        return accepts(self.request.head, kind)
 
 
-def check_routing(request: HttpRequest) -> None:
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What the head of a POST says of it."""
+
+    version: str | None
+    """`MCP-Protocol-Version`."""
+    streams: bool
+    """Whether its client accepts an event stream."""
+    names_events: bool
+    """Whether it does so by name."""
+
+
+def accepts(head: RequestHead, kind: str) -> bool:
+    accept = head.headers.get("accept", "*/*").lower()
+    return kind in accept or "*/*" in accept or kind.partition("/")[0] + "/*" in accept
+
+
+def _form(head: RequestHead) -> _Form:
+    """
+    Raises:
+        NotAcceptable, UnsupportedMediaType: it cannot be answered, or read.
+    """
+    if not accepts(head, JSON):
+        raise NotAcceptable("Accept must include application/json and text/event-stream.")
+    check_form(head.headers)
+    check_encoding(head.headers)
+    version = head.headers.get("mcp-protocol-version")
+    return _Form(version, accepts(head, EVENTS), EVENTS in head.headers.get("accept", ""))
+
+
+def check_routing(head: RequestHead) -> None:
     """
     Raises:
         HeaderMismatch: a routing header stands there twice, so that two readers might read two things.
     """
-    for name in request.repeated:
+    for name in head.repeated:
         if name in ROUTING_HEADERS:
             raise HeaderMismatch(f"{name} header appears more than once")
 
@@ -141,12 +170,10 @@ class Streamable:
         Raises:
             GatewayError: the exchange itself failed; answered with the error's own HTTP status.
         """
-        if not http.accepts(JSON):
-            raise NotAcceptable("Accept must include application/json and text/event-stream.")
-        check_form(http.headers)
+        http.request.head.once(_form)
         cap = self._settings.max_request_bytes
-        check_size(http.headers, cap)
         if not http.request.whole:
+            check_size(http.headers, cap)
             return self._post_when_read(http, cap)
         return self._post(http, messages_of(http.request.body_within(cap)))
 
@@ -169,7 +196,7 @@ class Streamable:
             await work
 
     def _post_message(self, http: Http, message: Message) -> Work | None:
-        version = http.headers.get("mcp-protocol-version")
+        version = http.request.head.once(_form).version
         if (version is not None and version not in HANDSHAKE_VERSIONS) or carries_envelope(message.get("params")):
             return self._post_modern(http, message, version or "")
         if message.get("method") == "initialize" and "id" in message:
@@ -405,12 +432,13 @@ class Streamable:
                 session.end(call)
 
     def _exchange(self, http: Http, session: Session | None, request: RequestId | None = None) -> Exchange:
-        streams = http.accepts(EVENTS)
+        form = http.request.head.once(_form)
+        streams = form.streams
         channel, prime = None, False
         if session is not None and streams:
             channel = session.streams.open(http.principal, request)
             # Who names the type can read it; `*/*` is what plain HTTP tools send.
-            prime = _primes(session.agent) and EVENTS in http.headers.get("accept", "")
+            prime = _primes(session.agent) and form.names_events
         return Exchange(
             http.request,
             self._silence,
