@@ -8,7 +8,7 @@ import gc
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, Final, TypeGuard, cast
+from typing import Any, Final, NoReturn, TypeGuard, cast
 
 import msgspec
 import orjson
@@ -103,6 +103,41 @@ def loads_answer(data: bytes) -> Any:
     return loads(data)
 
 
+class Meta(dict[str, Any]):
+    """`_meta` of a request, as its client sends it again and again: shared between requests, and not to be changed.
+
+    `memo` keeps what follows from it, by what else it follows from.
+    """
+
+    __slots__ = ("memo",)
+
+    def __init__(self, members: dict[str, Any]) -> None:
+        super().__init__(members)
+        self.memo: dict[object, Any] = {}
+
+    def __setitem__(self, key: str, value: Any) -> NoReturn:
+        raise TypeError("It is shared between requests; make another one.")
+
+    setdefault = update = pop = __delitem__ = __setitem__  # pyright: ignore[reportAssignmentType]
+
+
+class _Params(msgspec.Struct, forbid_unknown_fields=True):
+    """The parameters of a `tools/call`, if there are none but the usual ones."""
+
+    name: str
+    arguments: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    meta: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="_meta")
+
+
+class _Call(msgspec.Struct):
+    jsonrpc: str
+    method: str
+    params: _Params
+    id: Any = None
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
 class _Request(msgspec.Struct):
     """A request for an upstream's tool, as far as it is looked into."""
 
@@ -115,6 +150,11 @@ class _Request(msgspec.Struct):
 
 
 _requests: Final = msgspec.json.Decoder(_Request)
+_calls: Final = msgspec.json.Decoder(_Call)
+_metas: Final[dict[bytes, Meta]] = {}
+MAX_METAS: Final = 256
+LONGEST_META: Final = 2048
+"""Bytes of one that is kept."""
 
 
 def loads_request(data: bytes) -> Any:
@@ -127,6 +167,10 @@ def loads_request(data: bytes) -> Any:
     data = data.strip()
     if _CALL in data and _is_one_line(data) and not _needs_a_look(data):
         try:
+            return _usual(data)
+        except (ValueError, RecursionError):
+            pass
+        try:
             request = _requests.decode(data)
             if request.method == "tools/call" and request.result is msgspec.UNSET and request.error is msgspec.UNSET:
                 params = {name: _passed_on(name, raw) for name, raw in request.params.items()}
@@ -135,6 +179,40 @@ def loads_request(data: bytes) -> Any:
         except (ValueError, RecursionError):
             pass
     return loads(data)
+
+
+def _usual(data: bytes) -> Message:
+    """A `tools/call` as nearly all are.
+
+    Raises:
+        ValueError: it is another.
+    """
+    request = _calls.decode(data)
+    given, id = request.params, request.id
+    if request.method != "tools/call" or request.result is not msgspec.UNSET or request.error is not msgspec.UNSET:
+        raise ValueError
+    params: dict[str, Any] = {"name": given.name}
+    if isinstance(given.arguments, msgspec.Raw):
+        params["arguments"] = _passed_on("arguments", given.arguments)
+    if isinstance(given.meta, msgspec.Raw):
+        params["_meta"] = _meta(bytes(given.meta))
+    message: Message = {"jsonrpc": request.jsonrpc, "method": "tools/call", "params": params}
+    if id is not None:
+        message["id"] = id
+    return message
+
+
+def _meta(data: bytes) -> Any:
+    known = _metas.get(data)
+    if known is not None:
+        return known
+    value: Any = loads(data)
+    if not isinstance(value, dict) or len(data) > LONGEST_META or b"[" in data:  # an array may need mending
+        return cast("object", value)
+    if len(_metas) >= MAX_METAS:
+        _metas.clear()
+    meta = _metas[data] = Meta(cast("dict[str, Any]", value))
+    return meta
 
 
 def _small(data: bytes) -> Any:

@@ -5,10 +5,10 @@ The envelope describes a hop: the agent's ends here, and the upstream session wr
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from gateway import __version__
-from gateway.jsonrpc import Message
+from gateway.jsonrpc import Message, Meta
 from gateway.protocol import ENVELOPE_KEYS, META_RELATED_TASK, META_SERVER_INFO, Era
 
 SERVER_INFO: Final[Mapping[str, Any]] = {"name": "mcp-gateway", "title": "MCP Gateway", "version": __version__}
@@ -24,9 +24,21 @@ def unwrap_params(params: dict[str, Any]) -> dict[str, Any]:
     meta = params.get("_meta")
     if not isinstance(meta, dict):
         return params
-    kept = {key: value for key, value in meta.items() if key not in _OWN}  # pyright: ignore[reportUnknownVariableType]
-    rest = {key: value for key, value in params.items() if key != "_meta"}
-    return {**rest, "_meta": kept} if kept else rest
+    rest = params.copy()
+    if kept := _kept(cast("dict[str, Any]", meta)):
+        rest["_meta"] = kept
+    else:
+        del rest["_meta"]
+    return rest
+
+
+def _kept(meta: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(meta, Meta):
+        return {key: value for key, value in meta.items() if key not in _OWN}
+    kept = meta.memo.get(_kept)
+    if kept is None:
+        kept = meta.memo[_kept] = {key: value for key, value in meta.items() if key not in _OWN}
+    return kept
 
 
 def dress_result(

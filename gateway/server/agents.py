@@ -28,6 +28,12 @@ from gateway.request import Ask, Notify, Principal
 MAX_CAPABILITIES: Final = 8 * 1024
 """Bytes."""
 
+MAX_REMEMBERED: Final = 16
+"""Requests with the same `_meta`, of which it is remembered what the envelope says, …"""
+LONGEST_REMEMBERED: Final = 512
+"""… and how many characters of theirs may be kept for it."""
+_ROUTING: Final = ("mcp-protocol-version", "mcp-method", "mcp-name")
+
 
 def _nowhere(method: str, params: dict[str, Any] | None) -> None:
     """A modern request has no channel besides its own stream."""
@@ -150,6 +156,43 @@ def modern_agent(
         InvalidParams, HeaderMismatch, UnsupportedVersion: the envelope is incomplete, contradicted, or of a revision
             that is not spoken here.
     """
+    said = _said_before(message, headers) or _envelope(message, headers)
+    return ConnectedAgent(principal, view, said.version, said.capabilities, said.info, said.log_level, lasting=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    """What a client says of itself with each request."""
+
+    version: str
+    capabilities: Mapping[str, Any]
+    info: Mapping[str, Any]
+    log_level: str | None
+
+
+def _said_before(message: Message, headers: Mapping[str, str] | None) -> _Envelope | None:
+    """The envelope of a call that came with the same `_meta`; it follows from that and from what the routing headers
+    and the body say."""
+    params = as_object(message.get("params"))
+    meta = params.get("_meta")
+    if not isinstance(meta, jsonrpc.Meta) or headers is None:
+        return None
+    key = (message["method"], params.get("name"), *map(headers.get, _ROUTING))
+    said = meta.memo.get(key)
+    if said is None:
+        said = _envelope(message, headers)
+        if sum(len(each) for each in key if isinstance(each, str)) <= LONGEST_REMEMBERED:
+            if len(meta.memo) >= MAX_REMEMBERED:
+                meta.memo.clear()
+            meta.memo[key] = said
+    return said
+
+
+def _envelope(message: Message, headers: Mapping[str, str] | None) -> _Envelope:
+    """
+    Raises:
+        InvalidParams, HeaderMismatch, UnsupportedVersion: see `modern_agent`.
+    """
     classify, rejection = _ladder()
     route = classify(message, headers=headers)
     meta = as_object(as_object(message.get("params")).get("_meta"))
@@ -164,12 +207,9 @@ def modern_agent(
     level = meta.get(META_LOG_LEVEL)
     if level is not None and level not in LOG_LEVELS:
         raise InvalidParams(f"{META_LOG_LEVEL} must be one of {', '.join(LOG_LEVELS)}")
-    return ConnectedAgent(
-        principal,
-        view,
+    return _Envelope(
         route.protocol_version,
-        capabilities=declared(meta.get(META_CLIENT_CAPABILITIES)),
-        info=described(meta.get(META_CLIENT_INFO)),
-        log_level=level,
-        lasting=False,
+        declared(meta.get(META_CLIENT_CAPABILITIES)),
+        described(meta.get(META_CLIENT_INFO)),
+        level,
     )
