@@ -15,10 +15,11 @@ import httptools
 from gateway import jsonrpc
 from gateway.errors import GatewayError, HeadersTooLarge, InvalidRequest, Overloaded, SlowRequest
 from gateway.frontend.connections import Connections
-from gateway.frontend.http_head import CONTINUE, NAMES, LastHead, RequestHead, whole
+from gateway.frontend.http_head import CONTINUE, NAMES, RequestHead, whole
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.plain_http import PlainParser
 from gateway.frontend.slow_reader import SlowReader
+from gateway.last_head import LastHead
 from gateway.request import Principal
 
 MAX_PIPELINED: Final = 16
@@ -79,7 +80,7 @@ class Connection(asyncio.Protocol):
         """Of a body, as they came in one read. A client can make them as small as a byte."""
         self._heads = 0
         """How many came."""
-        self._last = LastHead()
+        self._last = LastHead[RequestHead]()
         self._overhead = 0
         """Bytes since the last piece of a body."""
         self._in_head = True
@@ -164,7 +165,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(HeadersTooLarge(self._all.bounds.header_bytes))
                 return
             self._set_timer(self._due())
-        elif is_first and self._heads == heads + 1 and self._requests:
+        elif is_first and self._heads == heads + 1 and self._requests and _may_come_again(self._requests[0].head):
             self._last.keep(data, self._requests[0].head)
         self._advance()
 
@@ -405,3 +406,7 @@ class Connection(asyncio.Protocol):
             self._reader.watch()
         self._transport.close()
         self._lose_all()
+
+
+def _may_come_again(head: RequestHead) -> bool:
+    return head.keep_alive and head.headers.keys().isdisjoint(("transfer-encoding", "expect", "upgrade"))

@@ -27,9 +27,6 @@ _USUAL: Final = (
 NAMES: Final = {spelled.encode(): name.lower() for name in _USUAL for spelled in (name, name.lower())}
 """Most names that come, in lower case."""
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength:[ ]?([1-9][0-9]{0,8})\r\n")
-MAX_KEPT: Final = 4096
-"""Bytes of a head that is kept for the next request."""
 _SCHEME: Final = re.compile(rb"https?://", re.IGNORECASE)
 
 
@@ -77,44 +74,6 @@ class RequestHead:
         if found is None:
             found = self._memo[conclude] = conclude(self)
         return found
-
-
-class LastHead:
-    """The head of the last request on a connection, as bytes and as what they mean.
-
-    Agents send the same head with nearly every request, but for the length of the body. Bytes that were parsed once
-    need not be parsed again: the parser has no state between requests. (`content-length` is that of the one parsed.)
-    """
-
-    __slots__ = ("_head", "_text")
-
-    def __init__(self) -> None:
-        self._text = b""
-        self._head: RequestHead | None = None
-
-    def keep(self, data: bytes, head: RequestHead) -> None:
-        """`data` was one whole request, read at once, with that head."""
-        found = _split(data)
-        if found is None or not head.keep_alive or "transfer-encoding" in head.headers or "expect" in head.headers:
-            self._head = None
-        else:
-            self._text, self._head = found[0], head
-
-    def match(self, data: bytes) -> tuple[RequestHead, bytes] | None:
-        """The head and the body of `data`, if it is one whole request with the same head."""
-        if self._head is None:
-            return None
-        found = _split(data)
-        return (self._head, data[found[1] :]) if found is not None and found[0] == self._text else None
-
-
-def _split(data: bytes) -> tuple[bytes, int] | None:
-    """The head without the length of the body, and where that begins; None if it does not end where `data` does."""
-    body = data.find(b"\r\n\r\n") + 4
-    length = _LENGTH.search(data, 0, body) if 4 <= body <= MAX_KEPT else None
-    if length is None or int(length[1]) != len(data) - body:
-        return None
-    return data[: length.start(1)] + data[length.end(1) : body], body
 
 
 def read_target(url: bytes, host: str | None) -> tuple[bytes, str, bytes]:

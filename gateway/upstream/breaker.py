@@ -65,12 +65,13 @@ class Breaker:
         self._probes: set[str] = set()
         """Tenants whose probes are on their way."""
         self._next_probe = 0.0
-        self._term = 0
+        self.term = 0
+        """What requests are admitted in: another number after each change of state."""
 
     def admit(self, now: float, tenant: str = "") -> Permit | None:
         """Let a request through, or not. An open breaker whose cooldown is over lets one through: the probe."""
         if self.state is BreakerState.CLOSED:
-            return self._term
+            return self.term
         if tenant in self._probes or now < self._due_for.get(tenant, self._due):
             return None
         if self.state is BreakerState.HALF_OPEN and now < self._next_probe:
@@ -79,11 +80,11 @@ class Breaker:
         self._next_probe = now + PROBE_SECONDS
         if self.state is BreakerState.OPEN:
             self._enter(BreakerState.HALF_OPEN)
-        return self._term
+        return self.term
 
     def passed(self, permit: Permit) -> None:
         """The upstream answered, whatever it said."""
-        if permit == self._term:
+        if permit == self.term and (self._causes or self.state is not BreakerState.CLOSED):
             self._causes.clear()
             if self.state is BreakerState.HALF_OPEN:
                 self.reason = ""
@@ -99,7 +100,7 @@ class Breaker:
                 two tenants have them, each of whom counts for half of it at most; and of a probe's they keep out only
                 him who sent it.
         """
-        if permit != self._term:
+        if permit != self.term:
             return
         if self.state is BreakerState.HALF_OPEN and tenant is not None:
             self._due_for[tenant] = now + self._cooldown
@@ -116,7 +117,7 @@ class Breaker:
 
     def abandoned(self, permit: Permit, tenant: str = "") -> None:
         """What became of the request says nothing about the upstream. If it was the probe, the next may be one."""
-        if permit == self._term and self.state is BreakerState.HALF_OPEN:
+        if permit == self.term and self.state is BreakerState.HALF_OPEN:
             self._end_probe(tenant)
 
     def renewed(self) -> None:
@@ -163,5 +164,5 @@ class Breaker:
 
     def _enter(self, state: BreakerState) -> None:
         self.state = state
-        self._term += 1
+        self.term += 1
         self._on_change(self)

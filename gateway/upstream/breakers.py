@@ -44,7 +44,7 @@ class Breakers:
                 self._said = self.shared.state  # what the only one did is no longer what befalls all
             elif len(self._own) > MAX_TENANTS:
                 self._own.popitem(last=False)
-        else:
+        elif len(self._own) > 1:
             self._own.move_to_end(tenant)
         return own
 

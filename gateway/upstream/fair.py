@@ -42,9 +42,13 @@ class FairPlaces(Generic[Ticket]):
 
     def enter(self, tenant: str) -> bool:
         """Take a place now, if there is one for this tenant. It does not overtake its own tickets."""
-        if tenant in self._waiting or not self._may_enter(tenant):
+        if self._waiting and tenant in self._waiting:
             return False
-        self.occupy(tenant)
+        held = self._held.get(tenant, 0)
+        if self._limit is not None and not has_room(tenant, held, self._taken, self._limit):
+            return False
+        self._taken += 1
+        self._held[tenant] = held + 1
         return True
 
     def wait(self, tenant: str, ticket: Ticket) -> bool:
@@ -73,7 +77,7 @@ class FairPlaces(Generic[Ticket]):
         self._held[tenant] -= 1
         if not self._held[tenant]:
             del self._held[tenant]
-        return self._admit()
+        return self._admit() if self._waiting else []
 
     def occupy(self, tenant: str) -> None:
         """Take a place whether there is one or not."""

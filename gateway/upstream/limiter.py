@@ -55,7 +55,8 @@ class ConcurrencyLimiter:
 
     def release(self, tenant: str = ALL) -> None:
         """Give the place to whose turn it is."""
-        self._hand_on(self._places.leave(tenant))
+        if admitted := self._places.leave(tenant):
+            self._hand_on(admitted)
 
     def reacquire(self, tenant: str = ALL) -> None:
         """Take a place again that was released, at once: if need be there are more than the limit, until as many of

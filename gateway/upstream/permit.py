@@ -23,7 +23,7 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gateway.upstream.breaker import Breaker
+from gateway.upstream.breaker import Breaker, BreakerState
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.link import Link, reason_of
 from gateway.upstream.transport.pending import Dropped, Refused, RefusedError
@@ -59,6 +59,9 @@ class BreakerPermit:
         own, shared = breakers.of(tenant), breakers.shared
         self._breakers = (own, shared) if link.breaker is None else (link.breaker, own, shared)
         self._permits: list[int] = []
+        if link.breaker is None and own.state is BreakerState.CLOSED is shared.state:
+            self._permits = [own.term, shared.term]  # as nearly always
+            return
         now = asyncio.get_running_loop().time()
         for breaker in self._breakers:
             permit = breaker.admit(now, tenant)

@@ -76,21 +76,27 @@ class RetryBudget:
 class _Recent:
     """How many there were in the last `WINDOW_SECONDS`, in steps of a tenth of it."""
 
-    _slots: deque[tuple[int, int]] = field(default_factory=deque[tuple[int, int]])
+    _slot: int = 0
+    """The present step."""
+    _in_slot: int = 0
+    _before: deque[tuple[int, int]] = field(default_factory=deque[tuple[int, int]])
+    """Earlier steps, and how many there were in each."""
     _total: int = 0
 
     def add(self, now: float) -> None:
-        slot = self._forget(now)
-        before = self._slots.pop()[1] if self._slots and self._slots[-1][0] == slot else 0
-        self._slots.append((slot, before + 1))
+        if int(now / WINDOW_SECONDS * _SLOTS) != self._slot:
+            self._go_on(now)
+        self._in_slot += 1
         self._total += 1
 
     def count(self, now: float) -> int:
-        self._forget(now)
+        self._go_on(now)
         return self._total
 
-    def _forget(self, now: float) -> int:
+    def _go_on(self, now: float) -> None:
         slot = int(now / WINDOW_SECONDS * _SLOTS)
-        while self._slots and self._slots[0][0] <= slot - _SLOTS:
-            self._total -= self._slots.popleft()[1]
-        return slot
+        if slot != self._slot:
+            self._before.append((self._slot, self._in_slot))
+            self._slot, self._in_slot = slot, 0
+        while self._before and self._before[0][0] <= slot - _SLOTS:
+            self._total -= self._before.popleft()[1]

@@ -33,7 +33,7 @@ from gateway.protocol import (
 from gateway.request import QUESTIONS
 from gateway.upstream.introduction import repaired
 from gateway.upstream.revisions import next_offer, supported_of
-from gateway.upstream.transport.pending import CallOptions, Pending, Refused
+from gateway.upstream.transport.pending import CallOptions, HeaderLines, Pending, Refused
 from gateway.upstream.transport.table import CallTable
 
 _UNKNOWN_TO_SDK: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
@@ -178,7 +178,7 @@ class Session(ClientSession):
         headers = {**(options.get("headers") or {})}
         if method in _UNKNOWN_TO_SDK and isinstance(name := params.get(named), str):
             headers[MCP_NAME_HEADER] = encode_header_value(name)
-        return data["params"].get("_meta", {}), headers, options.get("cancel_on_abandon", True)
+        return data["params"].get("_meta", {}), HeaderLines(headers), options.get("cancel_on_abandon", True)
 
     # --- Negotiation ------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from gateway.jsonrpc import Message
 from gateway.protocol import Era
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.transport.events import Event, EventParser, EventTooLarge
-from gateway.upstream.transport.pending import Peer, Pending, SessionLost
+from gateway.upstream.transport.pending import HeaderLines, Peer, Pending, SessionLost, header_lines
 from gateway.upstream.transport.pool import Origin, Pool
 from gateway.upstream.transport.receipt import Receipt
 from gateway.upstream.transport.reply import MAX_RETRY_SECONDS, CallReply, is_event_stream
@@ -58,6 +58,8 @@ class HttpDispatcher(CallTable):
         self.pool = Pool(Origin.of(endpoint.url), endpoint.connect_timeout)
         self.era: Era | None = None
         """None until it is negotiated."""
+        self.plain: Mapping[bytes, bytes] | None = None
+        """The headers of the last response that was neither a stream nor anything else to look into."""
         self._session_id: bytes | None = None
         self._session_header = b""
         self._version_header = b""
@@ -121,7 +123,7 @@ class HttpDispatcher(CallTable):
         Raises:
             ValueError: a header contains a line break.
         """
-        lines = _header_lines(headers) if headers else b""
+        lines = b"" if not headers else headers.lines if isinstance(headers, HeaderLines) else header_lines(headers)
         version = b"" if headers and "mcp-protocol-version" in headers else self._version_header
         head = b"%s %s%s%s%s" % (method, self._fixed, self._session_header, version, lines)
         if method == b"POST":
@@ -149,7 +151,7 @@ class HttpDispatcher(CallTable):
             "accept-encoding": "identity",
             **{name.lower(): value for name, value in self.endpoint.headers.items()},
         }
-        self._fixed = b"%s HTTP/1.1\r\n%s" % (self._target.encode(), _header_lines(fixed))
+        self._fixed = b"%s HTTP/1.1\r\n%s" % (self._target.encode(), header_lines(fixed))
 
     async def _post(self, message: Message, name: str, headers: Mapping[str, str]) -> None:
         """POST something that is owed no answer. Failures are noted, never raised: there is nobody to tell."""
@@ -257,16 +259,3 @@ class _Stream(Receipt):
 _POST_HEADERS: Final = b"content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
 _GET_HEADERS: Final = b"accept: text/event-stream\r\n"
 _URL_SAFE: Final = "/:?#[]@!$&'()*+,;=%~-._"
-
-
-def _header_lines(headers: Mapping[str, str]) -> bytes:
-    """Ready header lines.
-
-    Raises:
-        ValueError: a line break in a name or value. They are refused where they enter (configuration, header codec) and
-            here once more, because this is where one would do harm.
-    """
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
-        raise ValueError("a header contains a line break")
-    return lines.encode("latin-1", "replace")

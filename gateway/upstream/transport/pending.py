@@ -110,9 +110,10 @@ class Pending:
         "_latest",
         "_max_timeout",
         "_timeout",
-        "_timer",
+        "_watch",
         "asker",
         "call",
+        "due",
         "future",
         "headers",
         "id",
@@ -157,17 +158,27 @@ class Pending:
             self.headers = options.get("headers") or NO_HEADERS
         self.reply: object = None
         """What the transport keeps with it."""
-        self._timer: asyncio.TimerHandle | None = None
+        self.due = math.inf
+        """When there must be an answer, in the loop's time."""
+        self._watch: Callable[[float], None] | None = None
         self._timeout = self._max_timeout = self._latest = math.inf
         self._is_last = False
         self._asked: set[anyio.CancelScope] | None = None
 
-    def set_deadline(self, timeout: float, max_timeout: float, spent: float = 0.0) -> None:
-        """Fail after `timeout` seconds without progress, or `max_timeout` seconds in all; `spent` of them are over."""
-        loop = self.future.get_loop()
+    def set_deadline(
+        self, watch: Callable[[float], None], now: float, timeout: float, max_timeout: float, spent: float = 0.0
+    ) -> None:
+        """Fail after `timeout` seconds without progress, or `max_timeout` seconds in all; `spent` of them are over.
+
+        Args:
+            watch: told of each time at which it may be due: see `Deadlines`.
+            now: the loop's time.
+        """
+        self._watch = watch
         self._timeout, self._max_timeout = timeout, max_timeout
-        self._latest = loop.time() + max_timeout - spent
-        self._timer = loop.call_later(max(0.0, min(timeout, max_timeout) - spent), self._expire)
+        self._latest = now + max_timeout - spent
+        self.due = now + min(timeout, max_timeout) - spent
+        watch(self.due)
 
     def renew_deadline(self) -> None:
         """The upstream showed progress."""
@@ -190,24 +201,23 @@ class Pending:
                 self.renew_deadline()
 
     def _reset_deadline(self, timeout: float) -> None:
-        if self._timer is not None and not self.future.done():
-            self._timer.cancel()
-            loop = self.future.get_loop()
-            self._is_last = loop.time() + timeout > self._latest
-            self._timer = loop.call_at(self._latest if self._is_last else loop.time() + timeout, self._expire)
+        if self._watch is not None and not self.future.done():
+            due = self.future.get_loop().time() + timeout
+            self._is_last = due > self._latest
+            self.due = self._latest if self._is_last else due
+            self._watch(self.due)
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """There was no answer in time."""
         limit = (self._max_timeout, "max_timeout") if self._is_last else (self._timeout, "timeout")
         self.fail(UpstreamTimeout(self.upstream, self.method, *limit))
 
     def settle(self) -> None:
-        """Nobody waits any more: drop the timer and what was asked meanwhile, and read a failure that would otherwise
-        be reported as unread. What refers to this refers to nothing behind it from here on."""
+        """Nobody waits any more: cancel what was asked meanwhile, and read a failure that would otherwise be reported
+        as unread. What refers to this refers to nothing behind it from here on."""
         for scope in self._asked or ():
             scope.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._watch = None
         if not self.future.done():
             self.future.cancel()
         elif not self.future.cancelled():
@@ -221,3 +231,30 @@ class Pending:
     def fail(self, error: Exception) -> None:
         if not self.future.done():
             self.future.set_exception(error)
+
+
+def header_lines(headers: Mapping[str, str]) -> bytes:
+    """Ready header lines.
+
+    Raises:
+        ValueError: a line break in a name or value. They are refused where they enter (configuration, header codec) and
+            here once more, because this is where one would do harm.
+    """
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
+        raise ValueError("a header contains a line break")
+    return lines.encode("latin-1", "replace")
+
+
+class HeaderLines(dict[str, str]):
+    """HTTP headers that are sent with many requests: written once, and not to be changed.
+
+    Raises:
+        ValueError: see `header_lines`.
+    """
+
+    __slots__ = ("lines",)
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__(headers)
+        self.lines = header_lines(headers)

@@ -123,11 +123,15 @@ class CallReply:
 
     def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
         self._status = status
+        if headers is self._dispatcher.plain and not self._is_opening:
+            return  # it is what the last one was
         self._location = headers.get(b"location", b"").decode("latin-1") or None
         if status in SUCCESSES and is_event_stream(headers):
             self._parser = EventParser(self._cap)
         if status in SUCCESSES and headers.get(b"content-encoding", b"identity").lower() != b"identity":
             self._refuse(UpstreamProtocolError(self._upstream, "a compressed answer, though identity was asked for"))
+        elif status in SUCCESSES and self._parser is None and self._location is None:
+            self._dispatcher.plain = headers
         session = headers.get(b"mcp-session-id")
         if self._is_opening and session is not None and session.isascii():
             self._dispatcher.adopt_session(session)

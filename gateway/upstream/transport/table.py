@@ -30,6 +30,7 @@ from gateway.harmless import LONGEST_SECRET
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR, INVALID_REQUEST, META_SUBSCRIPTION_ID, Era
 from gateway.upstream.audience import Audience
+from gateway.upstream.transport.deadlines import Deadlines
 from gateway.upstream.transport.pending import Asker, Dropped, Peer, Pending
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class CallTable(ABC):
         self.on_gap: Callable[[], None] = lambda: None
         """Called when it reaches us again, after a time in which it did not."""
         self._peer = peer
+        self._deadlines = Deadlines(self.calls.values())
         self._next_id = 0
         self._asked: dict[RequestId, anyio.CancelScope] = {}
         self._asked_for = Counter[RequestId | None]()
@@ -151,7 +153,9 @@ class CallTable(ABC):
         spent: float = 0.0,
     ) -> None:
         if timeout is not None:
-            pending.set_deadline(timeout, timeout if max_timeout is None else max_timeout, spent)
+            latest = timeout if max_timeout is None else max_timeout
+            now = pending.future.get_loop().time()
+            pending.set_deadline(self._deadlines.watch, now, timeout, latest, spent)
         self.calls[pending.id] = pending
         message = jsonrpc.request(pending.id, pending.method, cast("dict[str, Any] | None", params))
         try:
@@ -224,6 +228,7 @@ class CallTable(ABC):
                 reason = UpstreamLost(self.upstream, "its session ended")
             for call in list(self.calls.values()):
                 call.fail(reason)
+            self._deadlines.stop()
             self._done.set()
 
     def drops(self, data: bytes) -> bool:

@@ -12,6 +12,7 @@ from typing import Final, Protocol, cast
 
 import httptools
 
+from gateway.last_head import LastHead
 from gateway.telemetry.cells import Traffic
 
 MUCH: Final = 64 * 1024
@@ -73,12 +74,14 @@ class HttpConnection(asyncio.Protocol):
         """When it was last released, in the loop's time."""
         self.holder: str | None = None
         """The tenant that holds one of the pool's places with it, if any does."""
+        self._last = LastHead[tuple[int, Mapping[bytes, bytes]]]()
         self._parser = httptools.HttpResponseParser(self)
         self._begin()
 
     def _begin(self) -> None:
         self._headers: dict[bytes, bytes] = {}
         self._overhead = 0
+        self._status = 0
         self._in_head = True
         self._complete = False
         self._surplus = False
@@ -117,8 +120,12 @@ class HttpConnection(asyncio.Protocol):
         if self._reply is None:
             self._shut()  # bytes nobody asked for
             return
-        self._overhead += len(data)
         self._traffic.received += len(data)
+        is_first = self._in_head and not self._overhead
+        if is_first and len(data) < MUCH and (again := self._last.match(data)) is not None:
+            self._receive_whole(self._reply, *again[0], again[1])
+            return
+        self._overhead += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -128,12 +135,25 @@ class HttpConnection(asyncio.Protocol):
         else:
             if self._surplus:
                 self._shut()
+            elif is_first and self._complete and not self._closed and self._status == 200:
+                if b"transfer-encoding" not in self._headers:
+                    self._last.keep(data, (200, self._headers))
             elif self._overhead > MAX_OVERHEAD and not self._complete:
                 self._fail(f"its response has more than {MAX_OVERHEAD} bytes of headers")
         if len(data) >= MUCH and self._transport is not None and self.usable:
             # The event loop would read on as long as there is something to read, and nobody else had a turn meanwhile.
             self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _receive_whole(self, reply: Reply, status: int, headers: Mapping[bytes, bytes], body: bytes) -> None:
+        """A whole response, with a head that was parsed before."""
+        self._in_head = False
+        reply.on_head(status, headers)
+        if self._reply is reply:
+            reply.on_data(body)
+        if self._reply is reply:
+            self._complete = True
+            self._finish()
 
     def _read_on(self) -> None:
         if self._transport is not None and self.usable:
@@ -170,6 +190,7 @@ class HttpConnection(asyncio.Protocol):
             self._headers = {}
             return
         self._in_head = False
+        self._status = status
         if self._reply is not None:
             self._reply.on_head(status, self._headers)
 
