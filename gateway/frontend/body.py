@@ -125,7 +125,7 @@ def _mend(params: dict[str, Any]) -> None:
         if params.get(name) == []:
             params[name] = {}
     meta = as_object(params.get("_meta"))
-    if META_CLIENT_CAPABILITIES in meta:
+    if META_CLIENT_CAPABILITIES in meta and not isinstance(meta, jsonrpc.Meta):  # one that is shared has no arrays
         meta[META_CLIENT_CAPABILITIES] = _mended_capabilities(meta[META_CLIENT_CAPABILITIES])
     if "capabilities" in params:
         params["capabilities"] = _mended_capabilities(params["capabilities"])

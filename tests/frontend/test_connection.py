@@ -349,3 +349,69 @@ def test_a_refusal_is_not_taken_for_the_answer_to_an_earlier_request() -> None:
     client = Client()
     client.send(WHOLE + b"\0\0\0")
     assert (client.transport.closed, client.status) == (True, 0)
+
+
+# --- A head that came before ------------------------------------------------------------------------------------------
+
+
+def post_of(body: bytes, *more: bytes, length: int | None = None) -> bytes:
+    lines = [
+        b"POST /mcp HTTP/1.1",
+        b"Host: x",
+        b"Content-Length: %d" % (len(body) if length is None else length),
+        *more,
+    ]
+    return b"\r\n".join([*lines, b"", body])
+
+
+def test_a_head_that_came_before_is_not_parsed_again_and_means_the_same() -> None:
+    client = Client()
+    first = client.ask(post_of(b"{}", b"X-Api-Key: a"))
+    client.answer()
+    second = client.ask(post_of(b'{"longer": 1}', b"X-Api-Key: a"))
+    assert second.head is first.head
+    assert (second.whole, second.body, second.headers["x-api-key"]) == (True, b'{"longer": 1}', "a")
+    client.answer()
+    third = client.ask(post_of(b"{}", b"X-Api-Key: b"))
+    assert (third.headers["x-api-key"], third.body) == ("b", b"{}")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        post_of(b"{}")[:-1],
+        post_of(b"{}", length=1),
+        post_of(b"{}", length=3),
+        post_of(b"{}").replace(b"Content-Length: 2", b"Content-Length: +2"),
+        post_of(b"{}").replace(b"Content-Length: 2", b"Content-Length: 2\r\nContent-Length: 2"),
+        post_of(b"{}").replace(b"Content-Length: 2", b"Content-Length: 2\r\nTransfer-Encoding: chunked"),
+        post_of(b"{}").replace(b"\r\n", b"\n"),
+        post_of(b"{}") + post_of(b"{}"),
+    ],
+)
+def test_what_is_not_one_whole_request_with_it_is_parsed(sent: bytes) -> None:
+    """Whatever comes of it, it is what would come of it on a new connection."""
+    results: list[tuple[bytes, bytes, bool]] = []
+    for before in ([], [post_of(b"{}")]):
+        client = Client()
+        for each in before:
+            client.ask(each)
+            client.answer()
+        client.running = None
+        client.send(sent)
+        running: HttpRequest | None = client.running
+        results.append(
+            (running.body if running is not None else b"", client.transport.written, client.transport.closed)
+        )
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("line", [b"Transfer-Encoding: identity", b"Connection: close", b"Expect: 100-continue"])
+def test_a_head_that_says_more_of_the_connection_is_parsed_each_time(line: bytes) -> None:
+    client = Client()
+    client.send(post_of(b"{}", line))
+    first = client.running
+    if first is not None and not client.transport.closed:
+        client.answer()
+        client.send(post_of(b"{}", line))
+        assert client.running is None or client.running is first or client.running.head is not first.head

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.interaction._http import fields, post, posted, sent
+from tests.interaction._http import fields, kept_alive, post, posted, sent
 from tests.interaction._requirements import requirement
 from tests.interaction._wire import Message, request
 from tests.servers.peers import ENVELOPE
@@ -51,6 +51,20 @@ def test_headers_that_say_what_the_body_says_are_accepted(url: str) -> None:
 def test_headers_that_say_anything_else_are_refused(url: str, headers: dict[str, str]) -> None:
     status, answer = post(url, CALL, headers)
     assert (status, answer["id"], answer["error"]["code"]) == (400, CALL["id"], -32020)
+
+
+@requirement("modern:headers")
+def test_what_was_said_before_counts_for_no_request_that_says_something_else(url: str) -> None:
+    """One connection: the envelope of the first call is remembered."""
+    listed = request("tools/call", {"name": "raw__echo", "arguments": {"a": [1, []], "b": {}}}, modern=True)
+    other = request("tools/call", {"name": "raw__raw", "arguments": {}}, modern=True)
+    with kept_alive(url) as ask:
+        for message in (CALL, listed, CALL):
+            status, answer = ask(message, fields(message))
+            assert (status, answer["result"]["resultType"]) == (200, "complete")
+        assert ask(other, fields(CALL))[1]["error"]["code"] == -32020
+        assert ask(CALL, {**fields(CALL), "MCP-Protocol-Version": "2025-11-25"})[1]["error"]["code"] == -32020
+        assert ask(without(CALL, CAPABILITIES), fields(CALL))[1]["error"]["code"] == -32602
 
 
 @requirement("modern:headers")

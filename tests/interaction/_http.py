@@ -1,6 +1,6 @@
 """HTTP as the plainest of agents speaks it: one request at a time, its response as it comes, nothing assumed."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse
@@ -66,6 +66,23 @@ def post(url: str, message: Message, headers: Mapping[str, str] | None = None) -
             return response.status, list(messages(response))[-1]
         body = response.read()
         return response.status, decode(body) if body else None
+
+
+@contextmanager
+def kept_alive(url: str) -> Generator[Callable[[Message, Mapping[str, str]], tuple[int, Any]]]:
+    """Posts messages with these headers, all on one connection; returns status and JSON."""
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.netloc, timeout=SECONDS)
+
+    def ask(message: Message, headers: Mapping[str, str]) -> tuple[int, Any]:
+        connection.request("POST", parts.path, encode(message), dict(headers))
+        with connection.getresponse() as response:
+            return response.status, decode(response.read())
+
+    try:
+        yield ask
+    finally:
+        connection.close()
 
 
 def messages(response: HTTPResponse) -> Iterator[Message]:

@@ -148,12 +148,15 @@ class HttpConnection(asyncio.Protocol):
     def _receive_whole(self, reply: Reply, status: int, headers: Mapping[bytes, bytes], body: bytes) -> None:
         """A whole response, with a head that was parsed before."""
         self._in_head = False
-        reply.on_head(status, headers)
-        if self._reply is reply:
-            reply.on_data(body)
-        if self._reply is reply:
-            self._complete = True
-            self._finish()
+        try:
+            reply.on_head(status, headers)
+            if self._reply is reply:
+                reply.on_data(body)
+            if self._reply is reply:
+                self._complete = True
+                self._finish()
+        except Exception as error:  # as the parser does it
+            self._fail(f"its response is not HTTP ({error})")
 
     def _read_on(self) -> None:
         if self._transport is not None and self.usable:

@@ -1,0 +1,98 @@
+"""A response whose head came before on its connection is not parsed again, and means the same."""
+
+from collections.abc import Mapping
+from unittest.mock import Mock
+
+import pytest
+
+from gateway.upstream.transport.wire import HttpConnection, WireError
+
+
+class Collected:
+    """A `Reply` that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.head: tuple[int, Mapping[bytes, bytes]] | None = None
+        self.body = b""
+        self.end = ""
+
+    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+        assert self.head is None
+        self.head = status, headers
+
+    def on_data(self, data: bytes) -> None:
+        self.body += data
+
+    def on_end(self) -> None:
+        self.end += "ended"
+
+    def on_lost(self, error: WireError) -> None:
+        self.end += "lost"
+
+
+def response(body: bytes, *lines: bytes, status: bytes = b"200 OK", length: int | None = None) -> bytes:
+    length = len(body) if length is None else length
+    return b"\r\n".join([b"HTTP/1.1 " + status, b"content-length: %d" % length, *lines, b"", body])
+
+
+def connection() -> tuple[HttpConnection, Mock]:
+    wire, transport = HttpConnection(Mock()), Mock(**{"is_closing.return_value": False})
+    wire.connection_made(transport)
+    return wire, transport
+
+
+def receive(wire: HttpConnection, *pieces: bytes) -> Collected:
+    wire.start(b"", reply := Collected())
+    for piece in pieces:
+        wire.data_received(piece)
+    return reply
+
+
+def test_the_same_head_means_the_same() -> None:
+    wire, _ = connection()
+    first = receive(wire, response(b"{}", b"a: 1"))
+    second = receive(wire, response(b"[1, 2]", b"a: 1"))
+    third = receive(wire, response(b"{}", b"a: 2"))
+    heads = [each.head for each in (first, second, third) if each.head is not None]
+    assert heads[1][1] is heads[0][1], "the second was not parsed"
+    assert (heads[1][0], second.body, second.end) == (200, b"[1, 2]", "ended")
+    assert (heads[2][1][b"a"], third.body, third.end) == (b"2", b"{}", "ended")
+    assert wire.usable
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [response(b"{}")[:-1]],
+        [response(b"{}")[:20], response(b"{}")[20:]],
+        [response(b"{}", length=1)],
+        [response(b"{}", length=3)],
+        [response(b"{}") + response(b"{}")],
+        [response(b"{}", status=b"500 Oh")],
+        [response(b"{}", b"connection: close")],
+        [b"HTTP/1.1 100 Continue\r\n\r\n" + response(b"{}")],
+        [response(b"{}").replace(b"\r\n", b"\r\ncontent-length: 2\r\n", 1)],
+        [response(b"2\r\n{}\r\n0\r\n\r\n", b"transfer-encoding: chunked")],
+    ],
+)
+def test_anything_else_is_parsed(sent: list[bytes]) -> None:
+    """What comes of it is what would come of it on a new connection."""
+    seen: list[object] = []
+    for before in ([], [response(b"{}")]):
+        wire, transport = connection()
+        for each in before:
+            receive(wire, each)
+        if wire.usable and transport.abort.call_count == 0:
+            reply = receive(wire, *sent)
+            seen.append((reply.head, reply.body, reply.end, wire.usable))
+    assert all(each == seen[0] for each in seen)
+
+
+def test_a_bug_in_a_reply_fails_that_reply_alone() -> None:
+    wire, transport = connection()
+    receive(wire, response(b"{}"))
+    reply = Mock(**{"on_data.side_effect": RuntimeError("a bug")})
+    wire.start(b"", reply)
+    wire.data_received(response(b"{}"))
+    reply.on_lost.assert_called_once()
+    transport.abort.assert_called_once()
