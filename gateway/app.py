@@ -66,6 +66,7 @@ from gateway.telemetry.requests import RequestLog
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.listing import Listing
 from gateway.upstream.manager import UpstreamManager
+from gateway.upstream.peers import Peers
 from gateway.upstream.upstream import Upstream
 
 log = structlog.stdlib.get_logger("gateway")
@@ -112,6 +113,7 @@ class Gateway:
         self.policy = Policy(configured.rules(config))
         self.store = open_store(settings)
         self._limiter = SharedLimiter(self.store) if settings.store is not None else None
+        self._peers = Peers(self.store, self.upstreams, fingerprint) if settings.store is not None else None
         self._limits = Limits(self._limiter or MemoryLimiter(), *configured.limits(config), self.metrics.limit_decided)
         self._pinning = Pinning(config.enabled, settings.state_dir / pins.NAME, self.metrics)
         self._owners = OwnersKeeper(settings.state_dir / owners.NAME, config.path, config.enabled)
@@ -156,7 +158,9 @@ class Gateway:
         ).serve
 
     def _make_upstream(self, name: str, server: ServerConfig, listing: Listing | None) -> Upstream:
-        return Upstream(name, server, self.server, self._guardian, listing, self._only, self.metrics.tally(name))
+        upstream = Upstream(name, server, self.server, self._guardian, listing, self._only, self.metrics.tally(name))
+        upstream.peers = self._peers
+        return upstream
 
     def _watch_all(self) -> None:
         """Have the metrics show what is known of the gateway as a whole."""

@@ -65,6 +65,7 @@ class Breaker:
         self._probes: set[str] = set()
         """Tenants whose probes are on their way."""
         self._next_probe = 0.0
+        self._hinted_until = 0.0
         self.term = 0
         """What requests are admitted in: another number after each change of state."""
 
@@ -84,8 +85,9 @@ class Breaker:
 
     def passed(self, permit: Permit) -> None:
         """The upstream answered, whatever it said."""
-        if permit == self.term and (self._causes or self.state is not BreakerState.CLOSED):
+        if permit == self.term and (self._causes or self._hinted_until or self.state is not BreakerState.CLOSED):
             self._causes.clear()
+            self._hinted_until = 0.0
             if self.state is BreakerState.HALF_OPEN:
                 self.reason = ""
                 self._forget_probes()
@@ -107,7 +109,7 @@ class Breaker:
             self._end_probe(tenant)
             return
         self._note(tenant, cause, now)
-        if self.state is BreakerState.HALF_OPEN or self._is_enough():
+        if self.state is BreakerState.HALF_OPEN or self._is_enough(now):
             self._causes.clear()
             self._forget_probes()
             self.reason = reason
@@ -124,6 +126,16 @@ class Breaker:
         """There is a new connection, perhaps to a new process: reason enough to try at once, but no proof."""
         self._due = float("-inf")
         self._due_for.clear()
+
+    def hint(self, now: float, wait: float | None) -> None:
+        """Somebody else has found the upstream to fail, and leaves it alone for so many seconds: a single failure opens
+        the breaker until then, unless there is an answer first. With None it works again: reason enough to try at once.
+        """
+        if wait is None:
+            self._hinted_until = 0.0
+            self.renewed()
+        else:
+            self._hinted_until = now + min(wait, self._cooldown)
 
     def retry_after(self, now: float, tenant: str = "") -> float | None:
         """Seconds until a request may try again; None while all may."""
@@ -145,8 +157,8 @@ class Breaker:
             del own[next(iter(own))]
         self._causes = kept
 
-    def _is_enough(self) -> bool:
-        if len(self._causes.get(None, ())) >= self._failures:
+    def _is_enough(self, now: float) -> bool:
+        if now < self._hinted_until or len(self._causes.get(None, ())) >= self._failures:
             return True
         shares = [len(causes) for who, causes in self._causes.items() if who is not None]
         return len(shares) >= 2 and sum(shares) >= self._failures

@@ -21,13 +21,18 @@ class Breakers:
         make: makes a breaker that tells of its changes.
         on_change: `(whose, breaker)`, told what operators should know: changes of what all are subject to (`whose` is
             empty), and those for one tenant of several.
+        on_shared: told of every change of the breaker for all.
     """
 
     def __init__(
-        self, make: Callable[[Callable[[Breaker], None]], Breaker], on_change: Callable[[str, Breaker], None]
+        self,
+        make: Callable[[Callable[[Breaker], None]], Breaker],
+        on_change: Callable[[str, Breaker], None],
+        on_shared: Callable[[Breaker], None] = lambda breaker: None,
     ) -> None:
         self._make = make
         self._on_change = on_change
+        self._on_shared = on_shared
         self.shared = make(self._changed)
         """For all."""
         self.openings = 0
@@ -61,6 +66,8 @@ class Breakers:
             breaker.renewed()
 
     def _changed(self, breaker: Breaker) -> None:
+        if breaker is self.shared:
+            self._on_shared(breaker)
         if breaker is not self.shared and len(self._own) > 1:
             self._on_change(" for one principal", breaker)
             return

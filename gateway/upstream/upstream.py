@@ -37,6 +37,7 @@ from gateway.upstream.variants import era_of, label_of, listing_for, rebased, us
 from gateway.upstream.watch import Watch
 
 if TYPE_CHECKING:
+    from gateway.upstream.peers import Peers
     from gateway.upstream.session import Negotiated, Session
     from gateway.upstream.transport.pending import CallOptions
 
@@ -104,6 +105,8 @@ class Upstream:
         self.name = name
         self.config = config
         self.tally = tally if tally is not None else Tally()
+        self.peers: Peers | None = None
+        """Tells other nodes, where there are any."""
         self.successor: Upstream | None = None
         """What takes its place as soon as it is ready, after a change of the configuration."""
         self.agreed: Negotiated | None = None
@@ -140,7 +143,7 @@ class Upstream:
         self._private = PrivateLinks(name, self._private_link, config.max_sessions)
         self._learning = Learning(self)
         self._watch = Watch(self)
-        self._breakers = Breakers(self._new_breaker, self._on_breaker)
+        self._breakers = Breakers(self._new_breaker, self._on_breaker, self._on_shared_breaker)
         self._limiter = ConcurrencyLimiter(config.max_concurrency, config.max_queue)
         self.retry_budget = RetryBudget()
         self.calls: dict[Call, None] = {}
@@ -693,6 +696,10 @@ class Upstream:
         else:
             log.info(f"breaker {breaker.state.value}{whose}", upstream=self.name)
 
+    def _on_shared_breaker(self, breaker: Breaker) -> None:
+        if self.peers is not None:
+            self.peers.breaker_changed(self, breaker)
+
     async def _expire(self, lost_at: float) -> None:
         """Withdraw its items once it has been away for longer than the grace period."""
         await anyio.sleep(self.config.grace)
@@ -717,11 +724,23 @@ class Upstream:
     def on_message(self, method: str, params: dict[str, Any], audience: Audience) -> None:
         if method in CHANGE_NOTIFICATIONS.values():
             self._watch.on_changed(method)
+            if self.peers is not None:
+                self.peers.list_changed(self, method)
         elif method == "notifications/resources/updated":
             if isinstance(uri := params.get("uri"), str):
                 self._observer.on_resource_updated(self.name, uri, audience)
         else:
             self._observer.on_message(self.name, method, params, audience)
+
+    # --- What other nodes say of it (peers) ---------------------------------------------------------------------------
+
+    def on_peer_change(self, method: str) -> None:
+        """Another node heard that one of its lists changed."""
+        self._watch.on_changed(method)
+
+    def on_peer_breaker(self, wait: float | None) -> None:
+        """Another node leaves it alone for so many seconds; None if it works again."""
+        self._breakers.shared.hint(anyio.current_time(), wait)
 
     def on_noise(self, text: str) -> None:
         self._noise.say(text)
