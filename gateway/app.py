@@ -3,8 +3,7 @@
 import math
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
@@ -30,9 +29,7 @@ from gateway.call import Call
 from gateway.catalogue.keeper import SnapshotWriter, fingerprint
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.owners_keeper import OwnersKeeper
-from gateway.catalogue.pin_reports import findings
 from gateway.catalogue.pinning import Pinning
-from gateway.catalogue.weights import CatalogueWeights, tools_of
 from gateway.config.models import Config, ServerConfig
 from gateway.config.models.settings import is_loopback
 from gateway.config.reload import Current, Reloader
@@ -49,6 +46,7 @@ from gateway.frontend.sse import LegacySse
 from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
 from gateway.frontend.tls import ServerTls
+from gateway.instruments import tool_of, watch_gateway, watch_http
 from gateway.pipeline import Pipeline
 from gateway.rest import fail, metrics_app, rest_app
 from gateway.server.agents import ConnectedAgent
@@ -59,7 +57,7 @@ from gateway.store import node, owners, pins, secret, session_file
 from gateway.store.opening import open_store
 from gateway.store.session_file import SessionFile
 from gateway.store.shared_agents import SharedAgentStore
-from gateway.telemetry import families, logs
+from gateway.telemetry import families, logs, tracing
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.requests import RequestLog
@@ -68,6 +66,9 @@ from gateway.upstream.listing import Listing
 from gateway.upstream.manager import UpstreamManager
 from gateway.upstream.peers import Peers
 from gateway.upstream.upstream import Upstream
+
+if TYPE_CHECKING:
+    from gateway.telemetry.span_export import Exporting
 
 log = structlog.stdlib.get_logger("gateway")
 
@@ -105,7 +106,9 @@ class Gateway:
         )
         self.upstreams = self._manager.serving
         self._access_log = AccessLog()
-        requests = RequestLog(self._access_log.write, self._tool_of if settings.metrics.tools else None)
+        requests = RequestLog(
+            self._access_log.write, (lambda call: tool_of(self.library, call)) if settings.metrics.tools else None
+        )
         self.metrics = Metrics(
             lambda: [each.health() for each in list(self.upstreams.values())], requests, settings.environment
         )
@@ -142,9 +145,10 @@ class Gateway:
         self._drain = Drain()
         cap, cap_each = settings.max_requests, settings.max_requests_per_principal
         self._in_flight = InFlight(cap, cap_each, self.metrics.limit_decided)
-        self._watch_all()
+        watch_gateway(self.metrics, self._places, self._in_flight, self._parking, self.library)
         server = self.server
-        self.handle = Pipeline(
+        self._is_traced = remembers and tracing.is_on(settings)
+        self.pipeline = Pipeline(
             self._drain,
             Admission(self._in_flight, self._limits, self._lacks_scope),
             requests,
@@ -155,27 +159,13 @@ class Gateway:
             server.log_messages,
             Bridge(seal, self._parking),
             server.dress,
-        ).serve
+        )
+        self.handle = self.pipeline.serve
 
     def _make_upstream(self, name: str, server: ServerConfig, listing: Listing | None) -> Upstream:
         upstream = Upstream(name, server, self.server, self._guardian, listing, self._only, self.metrics.tally(name))
         upstream.peers = self._peers
         return upstream
-
-    def _watch_all(self) -> None:
-        """Have the metrics show what is known of the gateway as a whole."""
-        watch, weights = self.metrics.watch, CatalogueWeights()
-        watch(families.SESSIONS, lambda: self._places.total)
-        watch(families.REQUESTS_IN_FLIGHT, lambda: self._in_flight.total)
-        watch(families.PARKED, lambda: self._parking.parked)
-        watch(families.PIN_FINDINGS, lambda: partial(findings, self.library.verdicts()))
-        watch(families.CATALOGUE_TOKENS, lambda: partial(weights.of, tools_of(self.library)))
-        watch(families.LOG_LINES_DROPPED, logs.lines_dropped)
-
-    def _tool_of(self, call: Call) -> str | None:
-        """The upstream's own name of the tool that a call is for, if it lists it."""
-        owner = self.library.whole(call.view).tool(str(call.params.get("name")))
-        return owner.original if owner is not None and owner.upstream == call.upstream else None
 
     # --- Fronts -------------------------------------------------------------------------------------------------------
 
@@ -186,6 +176,7 @@ class Gateway:
         Args:
             start: waited for a little before the upstreams are started, if given.
         """
+        exporting = await self._start_tracing()
         try:
             async with anyio.create_task_group() as tg:
                 await tg.start(self.store.run)
@@ -206,11 +197,21 @@ class Gateway:
         finally:
             self._access_log.flush()
             with anyio.CancelScope(shield=True):
+                if exporting is not None:
+                    await exporting.aclose()
                 await self._guardian.aclose()
                 await self._pinning.save()
                 if self._remembers:
                     await self._owners.save()
                 await self._snapshots.aclose()
+
+    async def _start_tracing(self) -> "Exporting | None":
+        if not self._is_traced:
+            return None
+        exporting = await anyio.to_thread.run_sync(tracing.start, lambda: self.current.config)
+        self.pipeline.tracing = exporting.tracing
+        self.metrics.watch(families.SPANS, exporting.counted)
+        return exporting
 
     async def _run_upstreams(self, start: anyio.Event | None) -> None:
         if start is not None:
@@ -256,10 +257,6 @@ class Gateway:
         sse = LegacySse(
             settings, self.handle, server.open, server.close, server.hear, self._places, self._in_flight, count, waiting
         )
-        watch = self.metrics.watch
-        watch(families.BACKLOG, lambda: waiting.total)
-        watch(families.STREAMS, lambda: waiting.streams)
-        watch(families.STREAMS_LOST, lambda: waiting.lost)
 
         def on_revoked(principals: frozenset[str]) -> None:
             server.end_streams(principals)
@@ -272,9 +269,7 @@ class Gateway:
         bounds, metrics = bounds_of(settings), settings.metrics
         tls = await anyio.to_thread.run_sync(ServerTls, settings.tls) if settings.tls is not None else None
         listener = Listener(settings.host, settings.port, bounds, waiting, tls)
-        watch(families.CONNECTIONS, lambda: listener.open)
-        watch(families.RECEIVED, lambda: listener.traffic.received)
-        watch(families.SENT, lambda: listener.traffic.sent)
+        watch_http(self.metrics, listener, waiting)
         aside = Listener(metrics.host, metrics.port, bounds, waiting) if metrics.host is not None else None
         async with asked_to_stop() as stop, self.running() as tg:
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)

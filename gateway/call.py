@@ -48,6 +48,39 @@ class Lease(Protocol):
     def resume(self) -> None: ...
 
 
+class Trace(Protocol):
+    """The spans of one call: see `telemetry.spans`."""
+
+    trace_id: str
+    """32 hexadecimal digits."""
+    is_sampled: bool
+
+    def event(self, name: str, attributes: Mapping[str, str | int | float] | None = None) -> None: ...
+    def question(self, method: str) -> None:
+        """The upstream asks something."""
+        ...
+
+    def send(
+        self, upstream: str, version: str, params: dict[str, Any], headers: Mapping[str, str]
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """An attempt at an upstream begins; returns its parameters and headers, with the context."""
+        ...
+
+    def answered(self, id: RequestId, answer: asyncio.Future[dict[str, Any]]) -> None:
+        """The attempt is over, with or without an answer."""
+        ...
+
+    def apart(self) -> "Trace":
+        """For what may go on when the call has been answered."""
+        ...
+
+    def resume(self, parked: "Trace | None") -> None:
+        """The call goes on with what another began."""
+        ...
+
+    def end(self, call: "Call") -> None: ...
+
+
 class HttpExchange(Protocol):
     """What logs want to know of the HTTP request that a call came by."""
 
@@ -55,6 +88,9 @@ class HttpExchange(Protocol):
     """What it is called in logs, and in its answer's `X-Request-Id`."""
     logged: dict[str, Any] | None
     """A line of the access log that is to say `bytes_out`, once the answer has been written."""
+
+    headers: dict[str, str]
+    """By lower-case name."""
 
     @property
     def address(self) -> str: ...
@@ -102,6 +138,7 @@ class Call:
         "result_bytes",
         "spoke",
         "task",
+        "trace",
         "trace_id",
         "upstream",
         "upstream_seconds",
@@ -158,6 +195,8 @@ class Call:
         """Whether its agent no longer waits for it."""
         self.http: HttpExchange | None = None
         """The HTTP request that it came by; None on other fronts."""
+        self.trace: Trace | None = None
+        """Its spans; None where it is not traced."""
         self.trace_id: str | None = None
         """32 hexadecimal digits, where it is traced."""
         self.queue_seconds = 0.0
@@ -213,6 +252,8 @@ class Call:
             GatewayError: there is no answer; what the upstream is to be told instead.
         """
         self.spoken()
+        if self.trace is not None:
+            self.trace.question(method)
         lease = self.lease
         if lease is not None:
             lease.pause()

@@ -34,6 +34,7 @@ from gateway.upstream.transport.pending import Dropped, Pending, Refused, Refuse
 from gateway.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
+    from gateway.telemetry.spans import Tracing
     from gateway.upstream.session import Session
 
 
@@ -67,6 +68,7 @@ class Pipeline:
         self._log_messages = log_messages
         self._bridge = bridge
         self._dress = dress
+        self.tracing: Tracing | None = None
 
     async def serve(self, call: Call) -> dict[str, Any]:
         """The result of a call, whoever gives it.
@@ -75,6 +77,8 @@ class Pipeline:
             GatewayError: what the agent is told instead.
         """
         try:
+            if self.tracing is not None:
+                self.tracing.begin(call)
             self._calls.enter(call)
             waiting = self._admission.enter(call)
             if waiting is not None:
@@ -102,6 +106,8 @@ class Pipeline:
         finally:
             self._admission.leave(call)  # what it did not take, it does not give back
             self._calls.leave(call)
+            if call.trace is not None:
+                call.trace.end(call)
             self._requests.record(call)
 
     async def forward(self, call: Call) -> dict[str, Any]:
@@ -162,6 +168,8 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
             try:
                 return await _try(upstream, link, call, params, clock, is_first=number == 1)
             except CircuitOpen as refusal:
+                if call.trace is not None:
+                    call.trace.event("breaker open")
                 raise failure or refusal from None
             except GatewayError as error:
                 if number == retry.MAX_ATTEMPTS or not _may_repeat(upstream, call, params, error):
@@ -171,6 +179,8 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
             if wait >= clock.left(now()) or not upstream.retry_budget.take(now()):
                 raise failure
             upstream.tally.retries += 1
+            if call.trace is not None:
+                call.trace.event("retry", {"mcp_gateway.attempt": number + 1, "mcp_gateway.seconds": wait})
             await asyncio.sleep(wait)
         raise AssertionError  # `count` does not end
     finally:
@@ -186,6 +196,8 @@ async def _queue(upstream: Upstream, call: Call, tenant: str, patience: float) -
         return await upstream.lease(tenant, patience)
     finally:
         call.queue_seconds += time.perf_counter() - began
+        if call.trace is not None:
+            call.trace.event("queued", {"mcp_gateway.seconds": time.perf_counter() - began})
 
 
 async def _try(
@@ -248,6 +260,8 @@ async def _send_and_wait(
         raise
     finally:
         call.upstream_seconds += time.perf_counter() - sent
+        if call.trace is not None:
+            call.trace.answered(pending.id, pending.future)
         connection.end(pending)
         pending = None  # whose future holds the error that refers to this frame
 

@@ -110,6 +110,7 @@ class ParkedCall(Call):
         self.headers = request.headers
         self.principal = request.principal
         self.upstream = upstream
+        self.trace = request.trace.apart() if request.trace is not None else None
         self.key = secrets.token_urlsafe(16)
         self.round = 0
         self.size = 0
@@ -265,6 +266,8 @@ class Parking:
             raise InvalidRequestState("This requestState was used already. Start the request again, without it.")
         if call.expiry is not None:
             call.expiry.cancel()
+        if request.trace is not None:
+            request.trace.resume(call.trace)
         call.take_answers(as_object(request.params.get("inputResponses")))
         return await self._attend(call, request)
 
@@ -306,6 +309,8 @@ class Parking:
             if len(some) >= cap or (some and sum(other.size for other in some) + call.size > max_bytes):
                 self._drop(call)
                 raise TooManyParked(len(some))
+        if request.trace is not None:
+            request.trace.event("parked")
         call.request = None
         call.round += 1
         call.expiry = asyncio.get_running_loop().call_later(LIFETIME_SECONDS, self._expire, call)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from gateway.call import Call
 from gateway.harmless import Clipped
@@ -55,6 +56,8 @@ class RequestLog(Collector):
         """(upstream, tool) → how its calls went."""
         self._counts: dict[tuple[str, str, str], int] = {}
         """(method, upstream, outcome) → how many."""
+        self._exemplars: dict[tuple[str, str], dict[int, Exemplar]] = {}
+        """(method, upstream) → by bucket, a call that was traced."""
         self._cells: dict[tuple[str, str], list[float]] = {}
         """(method, upstream) → how many by bucket, one more for what is beyond all; the bytes of the results; and the
         sum of seconds."""
@@ -73,6 +76,8 @@ class RequestLog(Collector):
             cell[bisect_left(DURATIONS, seconds)] += 1
             cell[-2] += call.result_bytes
             cell[-1] += seconds
+            if call.trace is not None and call.trace.is_sampled:
+                self._keep_exemplar(call.trace.trace_id, key[:2], seconds)
         if self._tool_of is not None and method == "tools/call":
             self._count_tool(call, self._tool_of, seconds)
         params, agent, http = call.params, call.agent, call.http
@@ -102,6 +107,11 @@ class RequestLog(Collector):
         if http is not None:
             http.logged = fields
 
+    def _keep_exemplar(self, trace_id: str, key: tuple[str, str], seconds: float) -> None:
+        """The latest of each bucket."""
+        exemplar = Exemplar({"trace_id": trace_id}, seconds, round(time.time(), 3))
+        self._exemplars.setdefault(key, {})[bisect_left(DURATIONS, seconds)] = exemplar
+
     def _count_tool(self, call: Call, tool_of: Callable[[Call], str | None], seconds: float) -> None:
         key = call.upstream or "", (tool_of(call) if call.upstream is not None else None) or OTHER
         if key not in self._tools and len(self._tools) >= MAX_TOOLS:
@@ -116,7 +126,7 @@ class RequestLog(Collector):
         duration, tokens = families.REQUEST_DURATION, dict[families.Labels, float]()
         seconds = duration.metric()
         for key, cell in list(self._cells.items()):
-            duration.add_histogram(seconds, key, DURATIONS, cell[:-2], cell[-1])
+            duration.add_histogram(seconds, key, DURATIONS, cell[:-2], cell[-1], dict(self._exemplars.get(key, ())))
             tokens[key[1:]] = tokens.get(key[1:], 0.0) + cell[-2] / BYTES_A_TOKEN
         yield seconds
         yield families.RESULT_TOKENS.of(tokens)

@@ -71,6 +71,8 @@ class Session(ClientSession):
         self.connection = dispatcher
         self.capabilities = dict(capabilities)
         self.era = Era.HANDSHAKE
+        self.version = ""
+        """The revision that is spoken."""
         self._stamps: dict[tuple[str, str | None], tuple[dict[str, Any], dict[str, str], bool]] = {}
         """What the envelope of a request is made of, by method and by what it names."""
 
@@ -85,7 +87,7 @@ class Session(ClientSession):
             GatewayError: the upstream failed, or shares no revision with us.
         """
         agreed = await self._agree(timeout, probe=probe, only=only)
-        self.era = agreed.era
+        self.era, self.version = agreed.era, agreed.version
         self.connection.negotiated(agreed.version, agreed.era)
         if agreed.era is Era.HANDSHAKE:
             await self.connection.notify("notifications/initialized", None)
@@ -146,6 +148,8 @@ class Session(ClientSession):
                 headers = {**headers, **call.headers}
             if call.agent.log_level is not None:
                 params["_meta"][META_LOG_LEVEL] = call.agent.log_level
+        if call.trace is not None:
+            params, headers = call.trace.send(self.connection.upstream, self.version, params, headers)
         return self.connection.send(call, method, params, timeout, max_timeout, spent, headers)
 
     def _stamped(

@@ -42,6 +42,8 @@ CASES: list[tuple[str, str, Any]] = [
     ("metrics.host", "127.0.0.1", "127.0.0.1"),
     ("metrics.port", "9100", 9100),
     ("metrics.tools", "true", True),
+    ("tracing.enabled", "true", True),
+    ("tracing.client_share", "0.5", 0.5),
     ("upstream_config_file", "upstreams.json", Path("upstreams.json")),
     ("rate_limit.default_rpm", "7", 7),
     ("rate_limit.burst_allowance", "3", 3),

@@ -45,10 +45,16 @@ class Gateway:
 
 
 @contextmanager
-def http_gateway(folder: Path, servers: Mapping[str, Entry], **settings: Any) -> Generator[Gateway]:
-    """Run `mcp-gateway serve`, until it listens: on a free port, unless the settings name one."""
+def http_gateway(
+    folder: Path, servers: Mapping[str, Entry], *, variables: Mapping[str, str] | None = None, **settings: Any
+) -> Generator[Gateway]:
+    """Run `mcp-gateway serve`, until it listens: on a free port, unless the settings name one.
+
+    Args:
+        variables: added to the environment.
+    """
     port = settings.get("port") or free_port()
     args = command("gateway", "serve", "--port", str(port), "-c", str(config_file(folder, servers, **settings)))
-    with run_process(args, ready=lambda: listens(port)) as process:
+    with run_process(args, ready=lambda: listens(port), env=variables) as process:
         scheme = "https" if settings.get("tls") else "http"
         yield Gateway(f"{scheme}://127.0.0.1:{port}", process)

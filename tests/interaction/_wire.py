@@ -6,7 +6,7 @@ It blocks, but nothing here waits longer than `SECONDS`: what never comes is a f
 import os
 import select
 import subprocess
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -137,9 +137,9 @@ class Pipe:
 
 
 @contextmanager
-def piped(args: list[str]) -> Generator[Pipe]:
-    """Run a program, and talk to it."""
-    with run_process(args, piped=True) as process:
+def piped(args: list[str], env: Mapping[str, str] | None = None) -> Generator[Pipe]:
+    """Run a program, and talk to it. `env` is added to this process's environment."""
+    with run_process(args, piped=True, env=env) as process:
         yield Pipe(process)
 
 

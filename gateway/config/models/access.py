@@ -134,6 +134,15 @@ class MetricsSettings(Model):
     """Count calls by tool too, up to 2000 tools."""
 
 
+class TracingSettings(Model):
+    """Traces of calls, in OpenTelemetry's form. Where they go, the `OTEL_*` variables say."""
+
+    enabled: bool | None = None
+    """Trace calls. When absent, they are traced if `OTEL_EXPORTER_OTLP_ENDPOINT` says where spans go."""
+    client_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Of the requests that a client wants sampled, the share that is. Whether the others are, the sampler decides."""
+
+
 class TlsSettings(Model):
     """With what agents are spoken to over TLS. The files are followed while the gateway runs."""
 

@@ -134,6 +134,8 @@ class ServerConfig(Model):
     """What to do when a definition is not what was first seen: nothing, log it, or refuse to use it until approved."""
     rate_limit: UpstreamRateLimit = UpstreamRateLimit()
     """How much each principal may ask of it."""
+    propagate: list[Literal["tracestate", "baggage"]] = Field(default=[])
+    """What of a client's trace context it is given beside `traceparent`, where calls are traced."""
     max_concurrency: Count | None = None
     """Requests in flight to it at a time; further ones wait. When absent, there is no limit."""
     max_queue: Annotated[int, Field(ge=0)] = 100

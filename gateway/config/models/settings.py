@@ -10,7 +10,14 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from gateway.config.models.access import AuthSettings, MetricsSettings, RateLimitSettings, RuleSettings, TlsSettings
+from gateway.config.models.access import (
+    AuthSettings,
+    MetricsSettings,
+    RateLimitSettings,
+    RuleSettings,
+    TlsSettings,
+    TracingSettings,
+)
 from gateway.config.models.fields import Count, FilePath, Line, Model, home
 from gateway.config.models.quantities import Duration, PositiveDuration, Size
 from gateway.config.models.telemetry import AccessLogSettings
@@ -70,6 +77,8 @@ class GatewaySettings(Model):
     """Who may use which tools, prompts and resources."""
     metrics: MetricsSettings = MetricsSettings()
     """Where `/metrics` is served."""
+    tracing: TracingSettings = TracingSettings()
+    """Traces of calls."""
     public_names: bool = False
     """Whether `/readyz` and `/metrics` name upstreams to who gives no key. Without authentication they always do."""
     prefix: Literal["upstream", "none"] = "upstream"

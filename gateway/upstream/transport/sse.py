@@ -84,7 +84,7 @@ class SseDispatcher(HttpDispatcher):
 
     def _transmit(self, message: Message, call: Pending) -> None:
         call.reply = sending = anyio.CancelScope()
-        self.spawn(self._send, message, call, sending, call.tenant)
+        self.spawn(self._send, message, call, sending, call.tenant, call.headers)
 
     def _withdraw(self, call: Pending, *, tell: bool) -> None:
         if isinstance(call.reply, anyio.CancelScope):
@@ -94,20 +94,25 @@ class SseDispatcher(HttpDispatcher):
 
     # --- Inside ---------------------------------------------------------------------------------------------------
 
-    async def _send(self, message: Message, call: Pending, sending: anyio.CancelScope, tenant: str) -> None:
+    async def _send(
+        self, message: Message, call: Pending, sending: anyio.CancelScope, tenant: str, headers: Mapping[str, str]
+    ) -> None:
         with sending:
-            failure = await self._deliver(message, tenant)
+            failure = await self._deliver(message, tenant, headers)
             if failure is not None:
                 call.fail(failure)
             if isinstance(failure, SessionLost):
                 self.close(failure)
 
-    async def _deliver(self, message: Message, tenant: str = ALL) -> GatewayError | None:
+    async def _deliver(
+        self, message: Message, tenant: str = ALL, headers: Mapping[str, str] | None = None
+    ) -> GatewayError | None:
         """POST a message. Returns why the upstream has not accepted it, or nothing."""
         receipt, seconds = Receipt(), self.endpoint.connect_timeout
         try:
             with anyio.fail_after(seconds):
-                receipt.start(await self.pool.acquire(tenant), self.request(b"POST", body=jsonrpc.dumps(message)))
+                request = self.request(b"POST", headers, jsonrpc.dumps(message))
+                receipt.start(await self.pool.acquire(tenant), request)
                 await receipt.ended
         except WireError as error:
             return UpstreamLost(self.upstream, error.reason, delivered=error.delivered)
