@@ -21,6 +21,7 @@ from gateway.access.policy import Policy
 from gateway.access.proxies import TrustedProxies
 from gateway.access.rate_limit import MemoryLimiter
 from gateway.access.shared_limiter import SharedLimiter
+from gateway.auditing import Auditing
 from gateway.bridge.forward import Bridge
 from gateway.bridge.parking import Parking
 from gateway.bridge.state import StateSeal
@@ -106,9 +107,9 @@ class Gateway:
         )
         self.upstreams = self._manager.serving
         self._access_log = AccessLog()
-        requests = RequestLog(
-            self._access_log.write, (lambda call: tool_of(self.library, call)) if settings.metrics.tools else None
-        )
+        self._audit = Auditing(config if remembers else None, has_stdout=only is None)
+        by_tool = (lambda call: tool_of(self.library, call)) if settings.metrics.tools else None
+        requests = RequestLog(self._access_log.write, by_tool, self._audit.on_call)
         self.metrics = Metrics(
             lambda: [each.health() for each in list(self.upstreams.values())], requests, settings.environment
         )
@@ -118,7 +119,7 @@ class Gateway:
         self._limiter = SharedLimiter(self.store) if settings.store is not None else None
         self._peers = Peers(self.store, self.upstreams, fingerprint) if settings.store is not None else None
         self._limits = Limits(self._limiter or MemoryLimiter(), *configured.limits(config), self.metrics.limit_decided)
-        self._pinning = Pinning(config.enabled, settings.state_dir / pins.NAME, self.metrics)
+        self._pinning = Pinning(config.enabled, settings.state_dir / pins.NAME, self.metrics, self._audit.on_change)
         self._owners = OwnersKeeper(settings.state_dir / owners.NAME, config.path, config.enabled)
         self.library = CatalogueViews(config.enabled, config.prefix, self._pinning, self._owners.owners)
         self._state_keys = keys = settings.state_keys or [secret.load(settings.state_dir / "state.key")]
@@ -150,7 +151,7 @@ class Gateway:
         self._is_traced = remembers and tracing.is_on(settings)
         self.pipeline = Pipeline(
             self._drain,
-            Admission(self._in_flight, self._limits, self._lacks_scope),
+            Admission(self._in_flight, self._limits, self._lacks_scope, self._audit.check),
             requests,
             server.methods,
             server.targets,
@@ -184,6 +185,7 @@ class Gateway:
                     tg.start_soon(self._limiter.run)
                 if self._reloader is not None:
                     await tg.start(self._reloader.run, self._manager.runs)
+                tg.start_soon(self._audit.run)
                 tg.start_soon(self._guardian.run)
                 tg.start_soon(self._run_upstreams, start)
                 tg.start_soon(self.server.run)
@@ -204,6 +206,7 @@ class Gateway:
                 if self._remembers:
                     await self._owners.save()
                 await self._snapshots.aclose()
+                await self._audit.aclose()
 
     async def _start_tracing(self) -> "Exporting | None":
         if not self._is_traced:
@@ -259,6 +262,7 @@ class Gateway:
         )
 
         def on_revoked(principals: frozenset[str]) -> None:
+            self._audit.on_change("revoked", principals=sorted(principals))
             server.end_streams(principals)
             self._parking.end_those_of(principals)
             self._drain.end_those_of(principals)
@@ -293,6 +297,7 @@ class Gateway:
                 fail,
                 entry.resource_metadata,
                 TrustedProxies(settings.trusted_proxies),
+                self._audit.on_error,
             )
             tg.start_soon(overload.run)
             tg.start_soon(entry.run)
@@ -330,6 +335,7 @@ class Gateway:
             on_revoked=on_revoked,
             observe=self.metrics.limit_decided,
             registered=registered,
+            on_change=self._audit.on_change,
         )
 
     def _build_rest(self, entry: Authenticators) -> Rest:
@@ -344,6 +350,7 @@ class Gateway:
             count=self._limits.count,
             is_draining=lambda: self._draining,
             lacks_scope=entry.lacks_scope,
+            changes=self._audit.changes,
         )
 
     def _lacks_scope(self, call: Call, needed: Collection[str]) -> GatewayError:
@@ -363,7 +370,15 @@ class Gateway:
                 raise
             return config
 
-        return Reloader(self.current, usable, self._prepare, self._apply, self._reread_keys, self.metrics.config_read)
+        return Reloader(
+            self.current,
+            usable,
+            self._prepare,
+            self._apply,
+            self._reread_keys,
+            self.metrics.config_read,
+            self._audit.on_change,
+        )
 
     async def _reread_keys(self) -> None:
         logs.reopen()
@@ -377,6 +392,7 @@ class Gateway:
         """Become what the configuration asks for. Nothing here waits, so nobody ever meets half of it."""
         config = self.current.config
         logs.configure_for(config)
+        self._audit.use(config)
         self._limits.use(*configured.limits(config))
         self._pinning.use(config.enabled)
         self._manager.apply(config.enabled, config.gateway.drain_timeout)

@@ -286,6 +286,18 @@ class StoreUnavailable(GatewayError):
         self.headers["retry-after"] = str(RETRY_SECONDS)
 
 
+class AuditNotWritten(NotSaved):
+    """What was asked for is to be in the audit log, which cannot be written (`gateway.audit.on_failure`)."""
+
+    def __init__(self, reason: str) -> None:
+        GatewayError.__init__(
+            self,
+            f"The audit log cannot be written ({reason}), and nothing that has to be in it is done meanwhile. "
+            "Try again later, or tell whoever runs the gateway.",
+        )
+        self.headers["retry-after"] = str(RETRY_SECONDS)
+
+
 class MethodNotAllowed(GatewayError):
     """An HTTP method this endpoint does not have. `allowed` are those it has (RFC 9110, 15.5.6)."""
 

@@ -22,14 +22,20 @@ class Admission:
     """
     Args:
         lacks_scope: makes the error for who lacks scopes.
+        also: raises whatever else keeps a call from being served.
     """
 
     def __init__(
-        self, in_flight: InFlight, limits: Limits, lacks_scope: Callable[[Call, Collection[str]], GatewayError]
+        self,
+        in_flight: InFlight,
+        limits: Limits,
+        lacks_scope: Callable[[Call, Collection[str]], GatewayError],
+        also: Callable[[Call], None] | None = None,
     ) -> None:
         self._in_flight = in_flight
         self._limits = limits
         self._lacks_scope = lacks_scope
+        self._also = also
 
     def enter(self, call: Call) -> Awaitable[None] | None:
         """What the principal may use is the catalogue's matter: what it may not is not there.
@@ -47,6 +53,8 @@ class Admission:
         if method not in LASTING:
             self._in_flight.take(principal)
             call.counted = True
+        if self._also is not None:
+            self._also(call)
         if method not in FREE:
             left = self._limits.count_now(principal)
             if left is None:

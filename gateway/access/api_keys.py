@@ -56,6 +56,7 @@ class ApiKeys:
         loopback: whether the gateway listens to this machine only; they are not good otherwise either.
         on_revoked: told the principal ids whose keys are gone or may do less, so that what they have open can be
             closed.
+        on_change: told `"keys"` and, by keyword, the principal ids that were added, removed or changed.
 
     Raises:
         ConfigError: the file cannot be used.
@@ -70,10 +71,12 @@ class ApiKeys:
         environment: str,
         loopback: bool,
         on_revoked: Callable[[frozenset[str]], None] = lambda ids: None,
+        on_change: Callable[..., None] | None = None,
     ) -> None:
         self._path = path
         self._allows_dev = environment == "development" and loopback
         self._on_revoked = on_revoked
+        self._on_change: Callable[..., None] | None = None
         self._entries: tuple[Entry, ...] = ()
         self._by_id: dict[str, _Holder] = {}
         self._by_hash: dict[KeyHash, _Holder] = {}
@@ -87,6 +90,7 @@ class ApiKeys:
         text = key_file.read_text(path, str(path))
         self._seen = _fingerprint(text)
         self._use(self._parse(text))
+        self._on_change = on_change  # what is there at the start has not changed
 
     # --- Recognising ----------------------------------------------------------------------------------------------
 
@@ -198,6 +202,10 @@ class ApiKeys:
                 "API keys stand in plain text", file=str(file.path), keys=file.exposed, fix=hash_command(file.path)
             )
         now = {holder.principal.id: holder.principal for holder in holders}
+        if self._on_change is not None:
+            old = {principal.id: principal for principal in before}
+            changed = sorted(id for id in now.keys() & old if not _is_same(now[id], old[id]))
+            self._on_change("keys", added=sorted(now.keys() - old), removed=sorted(old.keys() - now), changed=changed)
         if less := frozenset(old.id for old in before if not _has_all_of(now.get(old.id), old)):
             log.info("API keys revoked or restricted", ids=sorted(less))
             self._on_revoked(less)
@@ -223,6 +231,10 @@ def principal_of(entry: Entry) -> Principal:
 def _has_all_of(new: Principal | None, old: Principal) -> bool:
     """Whether nobody was taken anything, and it is the same key: what is open may stay open."""
     return new is not None and new.key == old.key and covers(new, old)
+
+
+def _is_same(one: Principal, other: Principal) -> bool:
+    return one == other and one.key == other.key
 
 
 def _compared(holder: _Holder | None, kept: KeyHash) -> Principal | None:

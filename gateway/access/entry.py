@@ -48,6 +48,7 @@ class Authenticators:
         on_revoked: told the principal ids that are no longer good.
         observe: told of every decision of the limit on failed authentications, as `("failures", allowed)`.
         registered: where agents are kept; in a file of `state_dir` if None.
+        on_change: told what has changed of the keys; see `ApiKeys`.
 
     Raises:
         ConfigError: a file or a setting cannot be used.
@@ -61,6 +62,7 @@ class Authenticators:
         on_revoked: Callable[[frozenset[str]], None],
         observe: Callable[[str, bool], None],
         registered: AgentStore | None = None,
+        on_change: Callable[..., None] | None = None,
     ) -> None:
         auth = settings.auth
         self._oauth_settings = _oauth_settings(auth.oauth) if auth.oauth is not None else None
@@ -69,7 +71,13 @@ class Authenticators:
         if file is None and auth.oauth is None and loopback and settings.environment == "development":
             file = DEV_KEYS_FILE
         if auth.enabled and file is not None:
-            self._keys = ApiKeys(file, environment=settings.environment, loopback=loopback, on_revoked=on_revoked)
+            self._keys = ApiKeys(
+                file,
+                environment=settings.environment,
+                loopback=loopback,
+                on_revoked=on_revoked,
+                on_change=on_change,
+            )
         self.agents = AgentTokens(
             signing_key.configured(settings),
             registered or FileAgentStore(Path(settings.state_dir) / "agents.json"),

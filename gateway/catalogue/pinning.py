@@ -40,11 +40,21 @@ class Pinning:
 
     A file that cannot be read is left alone. Until it can be, nothing is compared with it.
 
+    Args:
+        on_change: told `"pins"` and, by keyword, which upstreams' pins are others, and whether somebody approved that.
+
     Raises:
         ConfigError: the file cannot be read, and an upstream is to be blocked by what it says.
     """
 
-    def __init__(self, servers: Mapping[str, ServerConfig], path: Path, counters: Counters) -> None:
+    def __init__(
+        self,
+        servers: Mapping[str, ServerConfig],
+        path: Path,
+        counters: Counters,
+        on_change: Callable[..., None] | None = None,
+    ) -> None:
+        self._on_change = on_change
         self._path = path
         self._reports = Reports(counters)
         self._unsaved = anyio.Event()
@@ -169,6 +179,8 @@ class Pinning:
         if pinned.is_new:
             some = {kind: len(items) for kind, items in pinned.pins.items.items()}
             log.info("definitions pinned", upstream=upstream, **some)
+            if self._on_change is not None:
+                self._on_change("pins", how="first seen", upstreams=[upstream])
 
     def _say_too_large(self, upstream: str) -> None:
         if upstream not in self._too_large:
@@ -198,7 +210,14 @@ class Pinning:
         except ConfigError as error:
             log.error("pins not reloaded; those from before stay", reason=error.message)
             return
+        if self._on_change is not None and (others := _differing(self._pins or {}, stored)):
+            self._on_change("pins", how="approved", upstreams=others)
         self._pins = pin_file.joined(stored, self._pins or {})
         if self._pins != stored:
             self._unsaved.set()  # somebody who did not know of ours wrote at the same instant
         on_pins()
+
+
+def _differing(ours: Mapping[str, Pins], stored: Mapping[str, Pins]) -> list[str]:
+    """The upstreams of which the file says something else; those that it does not have are ours to write."""
+    return sorted(name for name, pins in stored.items() if ours.get(name) != pins)

@@ -26,6 +26,7 @@ VERBS: Final = {
     "client-config": "Print what to put into a client's configuration.",
     "keys": "Manage API keys, and the key that signs agent tokens.",
     "pins": "See and approve what servers changed in their definitions.",
+    "audit": "Check that the audit log is whole.",
     "can": "Explain whether somebody may use something.",
     "schema": "Print the JSON Schema of servers.yaml.",
     "help": "Show this, or what a command does.",

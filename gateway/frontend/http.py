@@ -59,6 +59,7 @@ class HttpFront:
         rest: answers whatever is not MCP.
         fail_rest: answers for it where it raised an error.
         resource_metadata: the document at the well-known address plus this suffix, or None (RFC 9728).
+        on_refused: told of each request that ended with an error before it became a call.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class HttpFront:
         fail_rest: Callable[[HttpRequest, BaseException], None],
         resource_metadata: Callable[[str], dict[str, Any] | None],
         proxies: TrustedProxies,
+        on_refused: Callable[[HttpRequest, GatewayError], None] | None = None,
     ) -> None:
         self._guard = guard
         self._overload = overload
@@ -90,6 +92,7 @@ class HttpFront:
         self._resource_metadata = resource_metadata
         self._anonymous = AnonymousQueue()
         self._proxies = proxies
+        self._on_refused = on_refused
 
     def __call__(self, request: HttpRequest) -> Work | None:
         """Answer at once, or return what does.
@@ -131,6 +134,8 @@ class HttpFront:
 
     def fail(self, request: HttpRequest, error: BaseException) -> None:
         """Answer a request that raised an error."""
+        if self._on_refused is not None and isinstance(error, GatewayError):
+            self._on_refused(request, error)
         if request.started or not _is_mcp(request.path.rstrip("/")):
             self._fail_rest(request, error)
             return
@@ -147,6 +152,7 @@ class HttpFront:
             await work
 
     def _admit(self, request: HttpRequest, errand: "_Errand", principal: Principal) -> Work | None:
+        request.user = principal
         request.belongs_to(principal)
         http = Http(request, principal, errand.view)
         if errand.view is not None:
@@ -185,6 +191,7 @@ class HttpFront:
         user = await self._user(request, path)
         if user is None:
             await self._anonymous.admit()
+        request.user = user
         await self._rest(request, user)
 
     async def _user(self, request: HttpRequest, path: str) -> Principal | None:

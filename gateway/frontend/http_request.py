@@ -77,6 +77,7 @@ class HttpRequest:
         "on_writable",
         "sent",
         "started",
+        "user",
         "whole",
     )
 
@@ -91,6 +92,8 @@ class HttpRequest:
         """Whether the client waits for a word from us before it sends the body."""
         self.id = ""
         """What it is called in logs, once somebody named it."""
+        self.user: Principal | None = None
+        """Who sent it, once that is known."""
         self.logged: dict[str, Any] | None = None
         """See `gateway.call.HttpExchange`."""
         self.sent = 0

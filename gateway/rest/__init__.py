@@ -10,6 +10,7 @@ from gateway.errors import GatewayError, InsufficientScope
 from gateway.frontend.asgi import App
 from gateway.frontend.http import Rest
 from gateway.request import Principal
+from gateway.rest.changes import Changes
 from gateway.rest.failures import fail, reply_error
 from gateway.rest.metrics import metrics_app
 from gateway.rest.shell import Shell
@@ -39,6 +40,7 @@ def rest_app(
     lacks_scope: Callable[[Principal, Collection[str]], GatewayError] = lambda principal, needed: InsufficientScope(
         needed
     ),
+    changes: Changes | None = None,
 ) -> Rest:
     """What is behind every path that is not MCP. Takes half a second to import; may be called in a thread.
 
@@ -49,9 +51,11 @@ def rest_app(
             so; raises `RateLimited`.
         is_draining: whether the gateway is about to stop.
         lacks_scope: makes the error for who lacks scopes.
+        changes: who wants to know of what is changed here, and of what is refused.
     """
     from gateway.rest.application import application
 
+    changes = Changes() if changes is None else changes
     app = application(
         current,
         upstreams,
@@ -63,5 +67,6 @@ def rest_app(
         count=count,
         is_draining=is_draining,
         lacks_scope=lacks_scope,
+        changes=changes,
     )
-    return Shell(cast(App, app))  # Starlette's ASGI types are wider than ours
+    return Shell(cast(App, app), changes.on_refused)  # Starlette's ASGI types are wider than ours

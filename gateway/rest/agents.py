@@ -8,11 +8,12 @@ from fastapi import APIRouter, Path
 from gateway.access.agent_tokens import AgentTokens
 from gateway.request import ADMIN
 from gateway.rest.caller import PRIVATE, Caller, Count, counted, failures
+from gateway.rest.changes import Changes
 from gateway.rest.models import AgentSession, AgentSessions, Registered, Registration
 from gateway.store.agents import AgentSession as Session
 
 
-def agent_routes(agents: AgentTokens, count: Count) -> APIRouter:
+def agent_routes(agents: AgentTokens, count: Count, changes: Changes) -> APIRouter:
     router = APIRouter(prefix="/agents", tags=["Agents"], **PRIVATE)
 
     @router.post(
@@ -24,9 +25,12 @@ def agent_routes(agents: AgentTokens, count: Count) -> APIRouter:
     )
     async def register(wish: Registration, caller: Caller) -> Registered:
         """The token is good for what was asked for, as far as you have it yourself, and ends with your credential."""
+        changes.check()
         token, session = await agents.register(
             caller, wish.agent_name, wish.agent_version, wish.requested_upstreams, wish.requested_scopes
         )
+        some = {"scopes": sorted(session.scopes), "upstreams": sorted(session.upstreams or ())}
+        changes.on_change("agent_registered", caller, agent=session.id, agent_name=session.agent_name, **some)
         return Registered(token=token, session=_shown(session))
 
     @router.get("/sessions", summary="Who has a token?")
@@ -47,6 +51,7 @@ def agent_routes(agents: AgentTokens, count: Count) -> APIRouter:
         were not there, unless you have the scope `admin`. With 503 (`not_saved`) it is dead too, but would be
         back after a restart: ask again."""
         await agents.revoke(id, caller)
+        changes.on_change("agent_revoked", caller, agent=id)
 
     return router
 

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from gateway import __version__
 from gateway.access.agent_tokens import AgentTokens
@@ -19,6 +20,7 @@ from gateway.errors import GatewayError, InsufficientScope, InternalError
 from gateway.request import Principal
 from gateway.rest.agents import agent_routes
 from gateway.rest.caller import Count
+from gateway.rest.changes import Changes
 from gateway.rest.docs import docs_routes
 from gateway.rest.failures import body_of, code_of, status_of
 from gateway.rest.health import health_routes
@@ -48,6 +50,7 @@ def application(
     count: Count,
     is_draining: Callable[[], bool],
     lacks_scope: Callable[[Principal, Collection[str]], GatewayError],
+    changes: Changes,
 ) -> FastAPI:
     """See `rest_app`."""
 
@@ -74,10 +77,10 @@ def application(
     redact = redactor(current)
     own_metrics = metrics if current.config.gateway.metrics.host is None else None
     app.include_router(health_routes(current, upstreams, library, policy, is_draining, own_metrics))
-    app.include_router(agent_routes(agents, count))
-    app.include_router(upstream_routes(current, upstreams, library, policy, redact, restart, count))
+    app.include_router(agent_routes(agents, count, changes))
+    app.include_router(upstream_routes(current, upstreams, library, policy, redact, restart, count, changes))
     app.include_router(info_routes(current, redact))
-    app.include_router(log_level_routes(current, count))
+    app.include_router(log_level_routes(current, count, changes))
     app.include_router(docs_routes())
     _describe_as_it_is(app)
     return app
@@ -112,17 +115,19 @@ async def _on_http_exception(request: Request, error: Any) -> JSONResponse:
     if status is HTTPStatus.NOT_FOUND:
         message = "Nothing here. /docs shows what there is; MCP is served at /mcp."
     elif status is HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = _allowed(request).replace("GET", "GET, HEAD")
+        one = {key.lower(): value for key, value in headers.items()}.get("allow", "")
+        allowed = (_allowed(request) or one).replace("GET", "GET, HEAD")
         headers = {"allow": allowed}
         message = f"{request.method} is not possible here; use {allowed}."
     return JSONResponse(body_of(status.phrase.lower().replace(" ", "_"), message), status, headers)
 
 
 def _allowed(request: Request) -> str:
-    """The methods that a path has; its first route knows only of its own."""
-    routes: list[APIRoute] = [route for route in request.app.routes if isinstance(route, APIRoute)]
-    methods = {method for route in routes if route.path_regex.match(request.url.path) for method in route.methods or ()}
-    return ", ".join(sorted(methods))
+    """The methods that a path has, as far as it is described; its first route knows only of its own."""
+    for path, operations in request.app.openapi()["paths"].items():
+        if compile_path(path)[0].match(request.url.path):
+            return ", ".join(sorted(method.upper() for method in operations))
+    return ""
 
 
 async def _on_invalid(request: Request, error: Any) -> JSONResponse:

@@ -7,13 +7,14 @@ from fastapi import APIRouter
 
 from gateway.config.reload import Current
 from gateway.rest.caller import PRIVATE, Admin, Count, counted, failures
+from gateway.rest.changes import Changes
 from gateway.rest.models import LogLevel, LogLevelWish
 from gateway.telemetry import level_control, logs
 
 log = structlog.stdlib.get_logger("gateway.rest")
 
 
-def log_level_routes(current: Current, count: Count) -> APIRouter:
+def log_level_routes(current: Current, count: Count, changes: Changes) -> APIRouter:
     router = APIRouter(prefix="/log-level", tags=["Configuration"], **PRIVATE)
 
     def shown() -> LogLevel:
@@ -43,10 +44,12 @@ def log_level_routes(current: Current, count: Count) -> APIRouter:
     async def set_log_level(wish: LogLevelWish, caller: Admin) -> LogLevel:
         """Counts until it is taken back, its time is over, or the configuration asks for another level. Of the process
         that answers. Needs the scope `admin`."""
+        changes.check()
         logs.configure_for(current.config)
         level_control.override(wish.level, wish.seconds)
         logs.configure_for(current.config)
         log.warning("log level changed", now=level_control.current(), by=caller.id, seconds=wish.seconds)
+        changes.on_change("log_level", caller, level=level_control.current(), seconds=wish.seconds)
         if wish.level is not None and wish.seconds is not None:
             asyncio.get_running_loop().call_later(wish.seconds + 0.01, expire)
         return shown()

@@ -3,6 +3,7 @@
 FastAPI itself reads bodies of any size, for as long as their sender likes, and answers HEAD with 405.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from gateway.errors import PayloadTooLarge
@@ -24,9 +25,19 @@ NOT_STORED: Final = ("cache-control", "no-store")
 """Unless an answer says otherwise: it may hold a token, and is not for whoever uses the browser next."""
 
 
+REFUSING: Final = frozenset({401, 403, 429})
+"""What is answered to who may not do that."""
+
+
 class Shell:
-    def __init__(self, app: App) -> None:
+    """
+    Args:
+        on_refused: told of each request that the application answers with 401, 403 or 429.
+    """
+
+    def __init__(self, app: App, on_refused: Callable[[HttpRequest, int], None] | None = None) -> None:
         self._app = app
+        self._on_refused = on_refused
 
     async def __call__(self, request: HttpRequest, user: Principal | None) -> None:
         """
@@ -41,6 +52,8 @@ class Shell:
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             async def send_checked(event: dict[str, Any]) -> None:
+                if self._on_refused is not None and event.get("status") in REFUSING:
+                    self._on_refused(request, event["status"])
                 if any(name == b"cache-control" for name, _ in event.get("headers", ())):
                     request.also = fields
                 await send(event)

@@ -15,6 +15,7 @@ from gateway.errors import NotFound, tenths_up
 from gateway.protocol import Era
 from gateway.request import ADMIN, Principal
 from gateway.rest.caller import PRIVATE, Admin, Count, Reader, counted, failures
+from gateway.rest.changes import Changes
 from gateway.rest.masking import Redact, safe_url
 from gateway.rest.models import (
     BreakerInfo,
@@ -51,6 +52,7 @@ def upstream_routes(
     redact: Redact,
     restart: Callable[[Upstream], None],
     count: Count,
+    changes: Changes,
 ) -> APIRouter:
     router = APIRouter(prefix="/upstreams", tags=["Upstreams"], **PRIVATE)
 
@@ -123,7 +125,9 @@ def upstream_routes(
         """Close the connection (end the program) and open it again at once. Calls in flight fail. Needs the scope
         `admin`."""
         upstream = find(name, caller)
+        changes.check()
         log.info("upstream restarted", upstream=name, by=caller.id)
+        changes.on_change("upstream_restarted", caller, upstream=name)
         restart(upstream)
         return Restarting(name=name)
 

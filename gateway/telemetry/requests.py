@@ -43,14 +43,17 @@ class RequestLog(Collector):
         write: takes one line of the access log: seconds since 1970, and its fields.
         tool_of: the upstream's own name of the tool that a call is for, None if it lists none such. Without it, calls
             are not counted by tool.
+        audit: told of each call, and how many milliseconds it took.
     """
 
     def __init__(
         self,
         write: Callable[[float, dict[str, Any]], None],
         tool_of: Callable[[Call], str | None] | None = None,
+        audit: Callable[[Call, float], None] | None = None,
     ) -> None:
         self._write = write
+        self._audit = audit
         self._tool_of = tool_of
         self._tools: dict[tuple[str, str], _Tool] = {}
         """(upstream, tool) → how its calls went."""
@@ -106,6 +109,8 @@ class RequestLog(Collector):
         )
         if http is not None:
             http.logged = fields
+        if self._audit is not None:
+            self._audit(call, fields["ms"])
 
     def _keep_exemplar(self, trace_id: str, key: tuple[str, str], seconds: float) -> None:
         """The latest of each bucket."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from gateway.config import Config, GatewaySettings, load
 from gateway.config.models import OAuthSettings, RuleSettings, TlsSettings
+from gateway.config.models.telemetry import AuditSettings
 from gateway.config.reading.environment import known_names
 
 from .conftest import Complain, Load
@@ -20,6 +21,7 @@ from .conftest import Complain, Load
 SERVERS = "\nservers: {a: {command: x}}\n"
 
 TLS = '{"cert": "/etc/gateway.pem", "key": "/etc/gateway.key"}'
+AUDIT = '{"key": "' + "a" * 32 + '", "file": "/var/log/audit"}'
 
 OAUTH = '{"issuer": "https://id.example", "resource": "https://mcp.example/mcp"}'
 
@@ -69,6 +71,7 @@ CASES: list[tuple[str, str, Any]] = [
     ("session_lifetime", "24h", 86400.0),
     ("keepalive", "500ms", 0.5),
     ("log_file", "/var/log/gateway", Path("/var/log/gateway")),
+    ("audit", AUDIT, AuditSettings(key="a" * 32, file=Path("/var/log/audit"))),
     ("access_log.enabled", "false", False),
     ("access_log.file", "/var/log/access", Path("/var/log/access")),
     ("drain_delay", "5s", 5.0),
@@ -341,3 +344,11 @@ def test_a_store_needs_state_keys(complaints: Complain) -> None:
     (said,) = complaints(f"gateway: {{store: 'redis://localhost'}}{SERVERS}")
     assert "servers.yaml:1" in said
     assert "mcp-gateway keys state" in said
+
+
+def test_paths_of_logs_are_relative_to_the_file(config: Load, folder: Path) -> None:
+    audit = f"audit: {{file: a, heads: h, key: {'k' * 32}}}"
+    gateway = config(f"gateway: {{log_file: l, access_log: {{file: r}}, {audit}}}\nservers: {{}}").gateway
+    assert gateway.audit is not None
+    found = gateway.log_file, gateway.access_log.file, gateway.audit.file, gateway.audit.heads
+    assert found == tuple(folder / name for name in "lrah")

@@ -20,7 +20,7 @@ from gateway.config.models.access import (
 )
 from gateway.config.models.fields import Count, FilePath, Line, Model, home
 from gateway.config.models.quantities import Duration, PositiveDuration, Size
-from gateway.config.models.telemetry import AccessLogSettings
+from gateway.config.models.telemetry import AccessLogSettings, AuditSettings
 
 
 def state_home(environ: Mapping[str, str]) -> Path:
@@ -69,6 +69,8 @@ class GatewaySettings(Model):
     """File that the log is written to instead of stderr; see docs/operations.md about rotating it."""
     access_log: AccessLogSettings = AccessLogSettings()
     """The line that each MCP request leaves in the log."""
+    audit: AuditSettings | None = None
+    """Who called which tool, what was refused, what was changed, in lines that cannot be altered unseen."""
     upstream_config_file: FilePath | None = None
     """A second file of servers, added to this one's: a `servers.yaml`, or a JSON list of named servers."""
     rate_limit: RateLimitSettings = RateLimitSettings()

@@ -19,6 +19,7 @@ ROOT: Final = "gateway"
 _PATHS: Final[tuple[Place, ...]] = (
     ("auth", "api_keys_file"),
     *(("tls", name) for name in ("cert", "key", "client_ca")),
+    *(("log_file",), ("access_log", "file"), ("audit", "file"), ("audit", "heads")),
     ("upstream_config_file",),
     ("state_dir",),
 )

@@ -48,6 +48,7 @@ class Reloader:
         apply: brings about what `current` says by then. If it fails, it is called again with the next reload.
         on_asked: reads what else a SIGHUP asks to be read.
         observe: told of each file that was read and said something new, and whether it was usable.
+        on_change: told `"config"` and, by keyword, what has changed, or why what was to change was refused.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Reloader:
         apply: Callable[[], None],
         on_asked: Callable[[], Awaitable[None]],
         observe: Callable[[bool], None],
+        on_change: Callable[..., None] | None = None,
     ) -> None:
         self._current = current
         self._reread = reread
@@ -65,6 +67,7 @@ class Reloader:
         self._apply = apply
         self._on_asked = on_asked
         self._observe = observe
+        self._on_change = on_change
         self._read = current.config
         self._files = current.config.files
         self._seen = watch.look(self._files)
@@ -149,6 +152,8 @@ class Reloader:
                 current.config = before  # so that the next reload tries again
                 raise
             self._observe(True)
+            if self._on_change is not None:
+                self._on_change("config", outcome="applied", **change.changes)
             log.info("configuration reloaded", **change.changes)
         elif asked or was_refused:
             log.info("configuration is valid, and as it was")
@@ -166,6 +171,8 @@ class Reloader:
     def _refuse(self, reason: str, *, asked: bool) -> None:
         if reason != self._current.refused:
             self._observe(False)
+            if self._on_change is not None:
+                self._on_change("config", outcome="refused", reason=reason)
         if asked or reason != self._current.refused:
             log.error("configuration refused; the one from before stays", reason=reason)
         self._current.refused = reason
