@@ -144,7 +144,7 @@ def test_nobody_in_it_is_root_and_its_root_cannot_be_written_to(image: Image) ->
         assert image.run("touch", path).returncode != 0, path
     assert image.run("touch", f"{STATE}/x").returncode == 0
     assert image.run("mcp-gateway", "--version").returncode == 0
-    said = image.run("python", "-c", "import valkey, gateway; print(gateway.__file__)")  # what a store needs is in it
+    said = image.run("python", "-c", "import valkey, opentelemetry.sdk, gateway; print(gateway.__file__)")
     assert said.stdout.startswith("/opt/mcp-gateway/"), said.stderr
     assert image.run("sh", "-c", "ls -d /src /opt/mcp-gateway/bin/uv").returncode != 0, (
         "the builder's things are not in it"

@@ -97,6 +97,37 @@ async def test_every_panel_has_data(stack: Stack) -> None:
     assert not missing
 
 
+async def test_a_call_is_a_trace_that_a_point_of_the_dashboard_leads_to(
+    stack: Stack, client: httpx2.AsyncClient
+) -> None:
+    """Spans arrive at the collector, and exemplars at Prometheus, whose links Grafana follows."""
+    await traffic.call(client, stack.key, "web__greet", {"name": "you"})
+
+    def pairs() -> list[str]:
+        servers = {span.id: span for span in stack.collector.of(kind="server")}
+        return [span.trace for span in stack.collector.of(kind="client") if span.parent in servers]
+
+    await wait_until(pairs, 20)
+    sources = yaml.safe_load((DEPLOY / "monitoring/grafana/provisioning/datasources/mcp-gateway.yaml").read_text())
+    (metrics,) = [each for each in sources["datasources"] if each["type"] == "prometheus"]
+    (link,) = metrics["jsonData"]["exemplarTraceIdDestinations"]
+    assert link["datasourceUid"] in {each["uid"] for each in sources["datasources"] if each["type"] == "jaeger"}
+
+    async def exemplars() -> set[str]:
+        asked = {
+            "query": "mcp_gateway_request_duration_seconds_bucket",
+            "start": str(stack.started),
+            "end": str(time.time()),
+        }
+        async with httpx2.AsyncClient(base_url=stack.prometheus) as prometheus:
+            found = (await prometheus.get("/api/v1/query_exemplars", params=asked)).json()["data"]
+        return {each["labels"][link["name"]] for series in found for each in series["exemplars"]}
+
+    await wait_until(exemplars, 20)
+    traces = {span.trace for span in stack.collector.of(kind="server")}
+    assert await exemplars() & traces
+
+
 async def test_every_metric_that_is_named_is_exported(stack: Stack) -> None:
     """By dashboard and alerts: a name that nobody exports would be silent for ever."""
     exported: set[str] = set()

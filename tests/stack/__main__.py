@@ -48,7 +48,7 @@ def main() -> None:
             anyio.run(anyio.sleep if args.quiet else partial(traffic.run, stack), args.seconds or math.inf)
         if args.picture is not None:
             draw(stack.prometheus, args.picture, stack.started, time.time(), WINDOW)
-        print(f"{len(stack.receiver.exports)} exports of traces were received")
+        print(f"{len(stack.collector.spans)} spans were received")
 
 
 def _program(name: str) -> str:

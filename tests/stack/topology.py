@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import yaml
 
-from tests.stack.otlp import Receiver, receiver
 from tests.store.servers import valkey
 from tests.support import ROOT, command, free_port, http_server, listens, run_process
+from tests.telemetry.collector import Collector, collector
 
 DEPLOY: Final = ROOT / "deploy"
 SCRAPE_SECONDS: Final = 1
@@ -51,7 +51,7 @@ class Stack:
     nodes: tuple[Node, ...]
     prometheus: str
     valkey: str
-    receiver: Receiver
+    collector: Collector
     key: str
     """May do everything, without limit."""
     limited_key: str
@@ -78,7 +78,7 @@ def running(folder: Path, programs: Programs, *, port: int = 0) -> Generator[Sta
         port: where nginx listens; 0 for a free one.
     """
     with ExitStack() as open_:
-        received = open_.enter_context(receiver())
+        received = open_.enter_context(collector())
         store = open_.enter_context(valkey())
         web = open_.enter_context(http_server("tests.servers.everything"))
         bad = open_.enter_context(http_server("tests.servers.bad", "--era", "handshake"))
@@ -133,7 +133,7 @@ def _create_limited(folder: Path) -> str:
 
 
 @contextmanager
-def _gateway(folder: Path, number: int, received: Receiver, store: str) -> Generator[Node]:
+def _gateway(folder: Path, number: int, received: Collector, store: str) -> Generator[Node]:
     port, metrics = free_port(), free_port()
     compose = yaml.safe_load((DEPLOY / "docker/compose.yaml").read_text())["services"]["gateway"]["environment"]
     environment = {
@@ -148,7 +148,7 @@ def _gateway(folder: Path, number: int, received: Receiver, store: str) -> Gener
         "GATEWAY_STATE_DIR": str(folder / f"state-{number}"),
         "GATEWAY_TRUSTED_PROXIES": "127.0.0.1",
         "GATEWAY_RATE_LIMIT__DEFAULT_RPM": "-1",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": received.url,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint,
         "PYTHONPATH": str(ROOT),
     }
     if "GATEWAY_STORE" in compose:
