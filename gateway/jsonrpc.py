@@ -75,6 +75,8 @@ class _Answer(msgspec.Struct):
 
 
 _CALL: Final = b"tools/call"
+_TOOLS_CALL: Final = "tools/call"
+_PARAMS: Final = b'"params"'
 _answers: Final = msgspec.json.Decoder(_Answer)
 
 PASSED_ON: Final = frozenset({"content", "structuredContent", "contents", "messages", "arguments"})
@@ -122,20 +124,22 @@ class Meta(dict[str, Any]):
 
 
 class _Params(msgspec.Struct, forbid_unknown_fields=True):
-    """The parameters of a `tools/call`, if there are none but the usual ones."""
+    """The parameters of a request, if there are none but the usual ones."""
 
-    name: str
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    uri: str | msgspec.UnsetType = msgspec.UNSET
+    cursor: str | msgspec.UnsetType = msgspec.UNSET
     arguments: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     meta: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="_meta")
 
 
-class _Call(msgspec.Struct):
+class _Usual(msgspec.Struct, forbid_unknown_fields=True):
+    """A request as nearly all are."""
+
     jsonrpc: str
     method: str
     params: _Params
     id: Any = None
-    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Request(msgspec.Struct):
@@ -150,7 +154,7 @@ class _Request(msgspec.Struct):
 
 
 _requests: Final = msgspec.json.Decoder(_Request)
-_calls: Final = msgspec.json.Decoder(_Call)
+_usuals: Final = msgspec.json.Decoder(_Usual)
 _metas: Final[dict[bytes, Meta]] = {}
 MAX_METAS: Final = 256
 LONGEST_META: Final = 2048
@@ -165,41 +169,56 @@ def loads_request(data: bytes) -> Any:
         ValueError, TooManyValues: as `loads`.
     """
     data = data.strip()
-    if _CALL in data and _is_one_line(data) and not _needs_a_look(data):
+    if _PARAMS in data and _is_one_line(data) and not _needs_a_look(data):
         try:
             return _usual(data)
         except (ValueError, RecursionError):
             pass
-        try:
-            request = _requests.decode(data)
-            if request.method == "tools/call" and request.result is msgspec.UNSET and request.error is msgspec.UNSET:
-                params = {name: _passed_on(name, raw) for name, raw in request.params.items()}
-                message = {"jsonrpc": request.jsonrpc, "method": request.method, "params": params}
-                return message if request.id is None else {**message, "id": request.id}
-        except (ValueError, RecursionError):
-            pass
+        if _CALL in data:
+            try:
+                return _unusual_call(data)
+            except (ValueError, RecursionError):
+                pass
     return loads(data)
 
 
 def _usual(data: bytes) -> Message:
-    """A `tools/call` as nearly all are.
-
+    """
     Raises:
         ValueError: it is another.
     """
-    request = _calls.decode(data)
+    request = _usuals.decode(data)
     given, id = request.params, request.id
-    if request.method != "tools/call" or request.result is not msgspec.UNSET or request.error is not msgspec.UNSET:
-        raise ValueError
-    params: dict[str, Any] = {"name": given.name}
+    params: dict[str, Any] = {}
+    if given.name is not msgspec.UNSET:
+        params["name"] = given.name
     if isinstance(given.arguments, msgspec.Raw):
-        params["arguments"] = _passed_on("arguments", given.arguments)
+        arguments = given.arguments
+        params["arguments"] = (
+            _passed_on("arguments", arguments) if request.method == _TOOLS_CALL else loads(bytes(arguments))
+        )
+    if given.uri is not msgspec.UNSET:
+        params["uri"] = given.uri
+    if given.cursor is not msgspec.UNSET:
+        params["cursor"] = given.cursor
     if isinstance(given.meta, msgspec.Raw):
         params["_meta"] = _meta(bytes(given.meta))
-    message: Message = {"jsonrpc": request.jsonrpc, "method": "tools/call", "params": params}
-    if id is not None:
-        message["id"] = id
-    return message
+    if id is None:
+        return {"jsonrpc": request.jsonrpc, "method": request.method, "params": params}
+    return {"jsonrpc": request.jsonrpc, "id": id, "method": request.method, "params": params}
+
+
+def _unusual_call(data: bytes) -> Message:
+    """
+    Raises:
+        ValueError: it is no `tools/call`.
+    """
+    request = _requests.decode(data)
+    if request.method != _TOOLS_CALL or request.result is not msgspec.UNSET or request.error is not msgspec.UNSET:
+        raise ValueError
+    params = {name: _passed_on(name, raw) for name, raw in request.params.items()}
+    message = {"jsonrpc": request.jsonrpc, "method": request.method, "params": params}
+    return message if request.id is None else {**message, "id": request.id}
 
 
 def _meta(data: bytes) -> Any:

@@ -164,6 +164,7 @@ class CatalogueViews:
         """Whether it is to be found out anew whose each URI is."""
         self._seen: dict[tuple[Visibility, Selection], tuple[Part, ...]] = {}
         self._latest_of: dict[int, tuple[Visibility, Catalogue]] = {}
+        self._sees_of: dict[tuple[str, int], tuple[Visibility, bool]] = {}
         """What somebody's `id` saw last."""
 
     @property
@@ -179,6 +180,16 @@ class CatalogueViews:
 
     def sees(self, upstream: str, sight: Visibility) -> bool:
         """Whether an upstream is there for somebody of that sight: one of which it may use nothing is not."""
+        known = self._sees_of.get((upstream, id(sight)))
+        if known is not None and known[0] is sight:
+            return known[1]
+        sees = self._find_out_whether(upstream, sight)
+        if len(self._sees_of) >= MAX_SIGHTS:
+            self._sees_of.clear()
+        self._sees_of[upstream, id(sight)] = sight, sees
+        return sees
+
+    def _find_out_whether(self, upstream: str, sight: Visibility) -> bool:
         if upstream not in self._rules or not sight.sees_upstream(upstream):
             return False
         if sight.within is None:
@@ -323,6 +334,7 @@ class CatalogueViews:
         self._replaced = {}
         self._joined.clear()
         self._latest_of.clear()
+        self._sees_of.clear()
         self._joined_items = 0
         _at_once(self._rebuild(stale))
         self._made.clear()
@@ -411,6 +423,7 @@ class CatalogueViews:
                 self._replaced.setdefault(name, {})[each] = was_own, is_own
         self._seen.clear()
         self._latest_of.clear()
+        self._sees_of.clear()
         if ownership is not self._ownership:
             self._joined.clear()
             self._joined_items = 0

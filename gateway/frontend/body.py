@@ -98,19 +98,20 @@ def check_shape(message: Message, *, may_need_mending: bool = True) -> Message:
     method, params = message.get("method"), message.get("params")
     if may_need_mending:
         params = jsonrpc.mended(params)
-    is_request = isinstance(method, str) and ("id" not in message or jsonrpc.is_id(message["id"]))
+    id = message.get("id")
+    is_request = isinstance(method, str) and (type(id) is int or "id" not in message or jsonrpc.is_id(id))
     is_response = method is None and "id" in message and ("result" in message or "error" in message)
     if message.get("jsonrpc") != "2.0" or not (is_request or is_response):
         raise InvalidRequest("Not a JSON-RPC 2.0 request, notification or response.")
-    if _is_long(message.get("id")):
+    if isinstance(id, str) and len(id) > MAX_ID:
         raise InvalidRequest(f"The id is longer than {MAX_ID} characters.")
     if params is not None:
         if not isinstance(params, dict):
             raise InvalidRequest("params must be an object.")
-        members = message["params"] = as_object(cast("object", params))
+        members = message["params"] = cast("dict[str, Any]", params)
         if may_need_mending:
             _mend(members)
-        if _is_long(as_object(members.get("_meta")).get("progressToken")):
+        if "_meta" in members and _is_long(as_object(members["_meta"]).get("progressToken")):
             raise InvalidRequest(f"The progressToken is longer than {MAX_ID} characters.")
     return message
 

@@ -111,6 +111,8 @@ class Lookup:
     async def settle(self, viewer: Viewer) -> bool:
         """While upstreams are starting for the first time, wait a little for what they offer: many agents list once.
         Returns whether there was anything to wait for."""
+        if all(upstream.settled.is_set() for upstream in self._upstreams.values()):
+            return False
         return await self._wait(self.candidates(viewer))
 
     def _candidates(self, view: str | None, grant: Grant) -> list[Upstream]:

@@ -270,7 +270,8 @@ class Server:
         return {"ttlMs": ttl, "cacheScope": "private" if catalogue.private or varies else "public"}
 
     async def _freshen(self, viewer: Viewer) -> None:
-        stale = [upstream for upstream in self.lookup.upstreams(viewer) if upstream.is_stale()]
+        stale = [upstream for upstream in self._upstreams.values() if upstream.is_stale()]
+        stale = [upstream for upstream in stale if self.lookup.sees(viewer, upstream.name)]
         if stale:
             async with anyio.create_task_group() as tg:
                 for upstream in stale:

@@ -182,7 +182,8 @@ def _tool_name(call: Call) -> str:
     Raises:
         InvalidParams: there is none, or its arguments are none.
     """
-    arguments = call.params.get("arguments")
+    params = call.params
+    arguments, name = params.get("arguments"), params.get("name")
     if arguments is not None and not isinstance(arguments, dict | msgspec.Raw):
         raise InvalidParams("arguments must be an object")
-    return string(call.params, "name")
+    return name if isinstance(name, str) else string(params, "name")

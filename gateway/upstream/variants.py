@@ -32,6 +32,8 @@ _EVERYBODYS: Final = frozenset({"io.modelcontextprotocol/ui"})
 def names_of(capabilities: Mapping[str, Any]) -> list[str]:
     """What a client declares, as far as servers list by it: what it can be asked, and the extensions it knows."""
     names: list[str] = []
+    if not capabilities:
+        return names
     for capability in QUESTIONS.values():
         if (declared := capabilities.get(capability)) is not None:
             parts = as_object(declared)

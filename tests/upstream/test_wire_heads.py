@@ -5,6 +5,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from gateway.telemetry.cells import Traffic
 from gateway.upstream.transport.wire import HttpConnection, WireError
 
 
@@ -36,7 +37,7 @@ def response(body: bytes, *lines: bytes, status: bytes = b"200 OK", length: int 
 
 
 def connection() -> tuple[HttpConnection, Mock]:
-    wire, transport = HttpConnection(Mock()), Mock(**{"is_closing.return_value": False})
+    wire, transport = HttpConnection(Mock(traffic=Traffic())), Mock(**{"is_closing.return_value": False})
     wire.connection_made(transport)
     return wire, transport
 
