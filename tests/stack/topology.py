@@ -22,6 +22,8 @@ DEPLOY: Final = ROOT / "deploy"
 SCRAPE_SECONDS: Final = 1
 WELL: Final = ("time", "notes", "web", "turncoat")
 """Upstreams that are as they should be."""
+READY_SECONDS: Final = 90.0
+"""Longest it may take until both gateways are connected to those, on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ def running(folder: Path, programs: Programs, *, port: int = 0) -> Generator[Sta
         write_servers(folder, web, bad)
         keys = _run_keys(folder, "init", "keys"), _create_limited(folder)
         nodes = tuple(open_.enter_context(_gateway(folder, number, received, store.url)) for number in (1, 2))
+        for node in nodes:
+            _wait_ready(node)
         port = port or free_port()
         open_.enter_context(_nginx(folder, programs.nginx, port, nodes))
         prometheus = open_.enter_context(_prometheus(folder, programs.prometheus, nodes))
@@ -154,17 +158,21 @@ def _gateway(folder: Path, number: int, received: Collector, store: str) -> Gene
     if "GATEWAY_STORE" in compose:
         environment["GATEWAY_STORE"] = store
     serve = command("gateway", "serve")
-    with run_process(serve, ready=lambda: _is_ready(metrics), env=environment, cwd=folder / "keys") as process:
+    with run_process(serve, ready=lambda: listens(port), env=environment, cwd=folder / "keys") as process:
         yield Node(f"http://127.0.0.1:{port}", f"127.0.0.1:{metrics}", process)
 
 
-def _is_ready(metrics: int) -> bool:
+def _wait_ready(node: Node) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while not _is_ready(node):
+        assert time.monotonic() < deadline, f"not connected to {WELL} within {READY_SECONDS:g} s"
+        time.sleep(0.05)
+
+
+def _is_ready(node: Node) -> bool:
     """Whether all upstreams that are well have been connected to."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=5) as shown:
-            lines = shown.read().decode().splitlines()
-    except OSError:
-        return False
+    with urllib.request.urlopen(f"http://{node.metrics}/metrics", timeout=READY_SECONDS) as shown:
+        lines = shown.read().decode().splitlines()
     ready = [line for line in lines if line.startswith("mcp_gateway_upstream_state{") and 'state="ready"' in line]
     return all(any(f'upstream="{name}"' in line for line in ready) for name in WELL)
 
