@@ -1,6 +1,7 @@
 """The composition root: a validated configuration in, a running gateway out. Everything is built here, only here."""
 
 import math
+import time
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,7 @@ from gateway.access.proxies import TrustedProxies
 from gateway.access.rate_limit import MemoryLimiter
 from gateway.access.shared_limiter import SharedLimiter
 from gateway.auditing import Auditing
+from gateway.bridge.elsewhere import ParkedElsewhere
 from gateway.bridge.forward import Bridge
 from gateway.bridge.parking import Parking
 from gateway.bridge.state import StateSeal
@@ -41,6 +43,7 @@ from gateway.frontend.guard import Guard
 from gateway.frontend.http import HttpFront, Rest
 from gateway.frontend.listener import Listener
 from gateway.frontend.overload import Overload
+from gateway.frontend.relay import SessionRelay
 from gateway.frontend.session_ids import SessionIds
 from gateway.frontend.sessions import Sessions
 from gateway.frontend.sse import LegacySse
@@ -55,9 +58,11 @@ from gateway.server.drain import LAST_WORD_SECONDS, Drain
 from gateway.server.methods import Server
 from gateway.signals import asked_to_stop
 from gateway.store import node, owners, pins, secret, session_file
+from gateway.store.conversations import Conversations
 from gateway.store.opening import open_store
 from gateway.store.session_file import SessionFile
 from gateway.store.shared_agents import SharedAgentStore
+from gateway.store.shared_sessions import SharedSessionRecords
 from gateway.telemetry import families, logs, tracing
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
@@ -116,6 +121,7 @@ class Gateway:
         self._reloader = self._reloader_for(reread) if reread is not None else None
         self.policy = Policy(configured.rules(config))
         self.store = open_store(settings)
+        self._conversations = Conversations(self.store)
         self._limiter = SharedLimiter(self.store) if settings.store is not None else None
         self._peers = Peers(self.store, self.upstreams, fingerprint) if settings.store is not None else None
         self._limits = Limits(self._limiter or MemoryLimiter(), *configured.limits(config), self.metrics.limit_decided)
@@ -124,7 +130,8 @@ class Gateway:
         self.library = CatalogueViews(config.enabled, config.prefix, self._pinning, self._owners.owners)
         self._state_keys = keys = settings.state_keys or [secret.load(settings.state_dir / "state.key")]
         seal = StateSeal(keys)
-        self._parking = Parking(seal)
+        self._parking = Parking(seal, self.store.node)
+        self._elsewhere = ParkedElsewhere(self._conversations, self._parking.resume)
         self._places = SessionQuota(settings.max_sessions, settings.max_sessions_per_principal)
         self._snapshots = SnapshotWriter(settings.state_dir / "catalogue.json", self.upstreams)
         self.server = Server(
@@ -158,7 +165,7 @@ class Gateway:
             server.lookup,
             self._limits,
             server.log_messages,
-            Bridge(seal, self._parking),
+            Bridge(seal, self._parking, self._elsewhere if settings.store is not None else None),
             server.dress,
         )
         self.handle = self.pipeline.serve
@@ -190,6 +197,9 @@ class Gateway:
                 tg.start_soon(self._run_upstreams, start)
                 tg.start_soon(self.server.run)
                 tg.start_soon(self._parking.run)
+                if self.current.config.gateway.store is not None:
+                    tg.start_soon(self._conversations.run)
+                    tg.start_soon(self._elsewhere.run)
                 tg.start_soon(self._snapshots.run)
                 tg.start_soon(self._pinning.run, lambda: self._judge_anew(tg))
                 if self._remembers:
@@ -312,18 +322,18 @@ class Gateway:
             await self._leave(listener, sessions, sse)
 
     def _sessions(self, kept: Backlogs, tasks: TaskGroup) -> Sessions:
-        settings = self.current.config.gateway
-        return Sessions(
-            self._places,
-            settings.session_idle_timeout,
-            settings.session_lifetime,
-            self.server,
-            SessionIds(self._state_keys),
-            SessionFile(settings.state_dir / session_file.NAME),
-            node.identify(settings.state_dir),
-            kept.open,
-            tasks,
-        )
+        settings, store = self.current.config.gateway, self.store
+        shared = settings.store is not None
+        ids = SessionIds(self._state_keys, store.now if shared else time.time)
+        file = settings.state_dir / session_file.NAME
+        records = SharedSessionRecords(store) if shared else SessionFile(file)
+        here = node.of(store) if shared else node.identify(settings.state_dir)
+        idle, lifetime = settings.session_idle_timeout, settings.session_lifetime
+        sessions = Sessions(self._places, idle, lifetime, self.server, ids, records, here, kept.open, tasks)
+        if shared:
+            apply = self.server.session_facts.apply
+            sessions.relay = SessionRelay(store, self._conversations, sessions.find, apply, tasks)
+        return sessions
 
     def _open_entry(self, on_revoked: Callable[[frozenset[str]], None]) -> Authenticators:
         settings = self.current.config.gateway

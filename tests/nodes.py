@@ -3,6 +3,7 @@ with each request."""
 
 import signal
 from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -59,8 +60,8 @@ def nodes(folder: Path, servers: Mapping[str, Entry], count: int = 2, **settings
     with ExitStack() as stack:
         for node in some:
             stack.callback(node.kill)
-        for node in some:
-            node.start()
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(RunningNode.start, some))
         yield some
 
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, cast
 
+from gateway.bridge.elsewhere import ParkedElsewhere
 from gateway.bridge.envelope import is_input_required
 from gateway.bridge.parking import ParkedCall, Parking
 from gateway.bridge.questions import LiveAsker, check
@@ -26,11 +27,16 @@ _OF_RETRIES: Final = frozenset({"inputResponses", "requestState"})
 
 
 class Bridge:
-    """The four combinations of eras."""
+    """The four combinations of eras.
 
-    def __init__(self, seal: StateSeal, parking: Parking) -> None:
+    Args:
+        elsewhere: goes on with calls that are parked at other nodes, if there are any.
+    """
+
+    def __init__(self, seal: StateSeal, parking: Parking, elsewhere: ParkedElsewhere | None = None) -> None:
         self._seal = seal
         self._parking = parking
+        self._elsewhere = elsewhere
 
     def is_needed(self, call: Call) -> bool:
         """Whether a call is not just sent: its agent may be asked something, or comes back with answers."""
@@ -57,6 +63,9 @@ class Bridge:
         if call.method in MAY_ASK and params.get("requestState") is not None:
             content = self._seal.open(params["requestState"], call, upstream.name)
             if "call" in content:
+                node = content.get("node", self._parking.node)
+                if self._elsewhere is not None and node != self._parking.node:
+                    return await self._elsewhere.resume(node, content["call"], content["round"], call)
                 return await self._parking.resume(content["call"], content.get("round"), call)
             params = {**params, "requestState": content["state"]}
         agent = call.agent

@@ -219,10 +219,15 @@ class ParkedCall(Call):
 
 
 class Parking:
-    """All such calls. Use `run` beside them: it owns their tasks."""
+    """All such calls. Use `run` beside them: it owns their tasks.
 
-    def __init__(self, seal: StateSeal) -> None:
+    Args:
+        node: where they wait, as other nodes know it.
+    """
+
+    def __init__(self, seal: StateSeal, node: str = "") -> None:
         self._seal = seal
+        self.node = node
         self._calls: dict[str, ParkedCall] = {}
         self._asked = Asked()
         self._tasks: TaskGroup | None = None
@@ -314,7 +319,8 @@ class Parking:
         call.request = None
         call.round += 1
         call.expiry = asyncio.get_running_loop().call_later(LIFETIME_SECONDS, self._expire, call)
-        state = self._seal.seal({"call": call.key, "round": call.round}, request, call.upstream or "")
+        content = {"call": call.key, "round": call.round, "node": self.node}
+        state = self._seal.seal(content, request, call.upstream or "")
         return {"resultType": "input_required", "inputRequests": call.pending(), "requestState": state}
 
     def _expire(self, call: ParkedCall) -> None:

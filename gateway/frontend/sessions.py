@@ -18,8 +18,9 @@ from gateway.errors import InvalidRequest, SessionNotFound, TooManySessions
 from gateway.frontend.asks import ServerRequests
 from gateway.frontend.backlog import Backlog
 from gateway.frontend.exchange import Exchange
+from gateway.frontend.relay import STANDING, SessionRelay
 from gateway.frontend.session_ids import SealedSession, SessionIds
-from gateway.frontend.streams import Streams
+from gateway.frontend.streams import FormerStream, Streams
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import HANDSHAKE_VERSIONS
 from gateway.request import Principal
@@ -29,6 +30,8 @@ from gateway.store.sessions import SessionName, SessionRecords
 
 UNUSED_SECONDS: Final = 60.0
 """How long a session must not have been in use before it makes room for others."""
+QUESTION_BITS: Final = 20
+"""Of a question's id, besides those that say which run of which node asks it. JavaScript reads 53."""
 MOST_AT_ONCE: Final = 100
 """How many of those do at a time."""
 SAID: Final = "said"
@@ -75,10 +78,14 @@ class Session:
         self.id = id or agent.id
         self.name = name
         self.node = node
+        self.relay: SessionRelay | None = None
+        """Reaches the session on other nodes, where there are any."""
+        self.moved_to: str | None = None
+        """The node that has its standing stream, if it was here before."""
         self.is_clipped = False
         """Whether the id says less than its client declared."""
         # An answer to a question from before a restart must not be taken for the answer to one from after it.
-        self.asks = ServerRequests(1 if node is None else (node.run << 20) + 1)
+        self.asks = ServerRequests(1 if node is None else (node.run << QUESTION_BITS) + 1)
         self.streams = Streams(kept, "" if node is None else str(node))
         self.in_flight: dict[RequestId, Call] = {}
         self.used_at = time.monotonic()
@@ -106,8 +113,21 @@ class Session:
 
     def cancel(self, id: object) -> None:
         """The agent no longer waits for that request."""
-        if jsonrpc.is_id(id) and (call := self.in_flight.get(id)) is not None:
-            call.cancel()
+        if jsonrpc.is_id(id):
+            call = self.in_flight.get(id)
+            if call is not None:
+                call.cancel()
+            elif self.relay is not None:
+                self.relay.cancel(self, id)
+
+    def answer(self, message: Message, sender: Principal) -> None:
+        """An answer to a question, wherever it was asked. See `ServerRequests.answer`."""
+        id = message.get("id")
+        is_ours = self.node is None or not isinstance(id, int) or id >> QUESTION_BITS == self.node.run
+        if self.relay is None or is_ours:
+            self.asks.answer(message, sender)
+        else:
+            self.relay.answer(self, message, sender)
 
     def shut(self) -> None:
         """The session is over: cancel what is in flight and end its streams."""
@@ -165,6 +185,7 @@ class Sessions:
         self._tasks = tasks
         self._open: dict[str, Session] = {}
         self._by_key: dict[str, Session] = {}
+        self.relay: SessionRelay | None = None
         self._looked = dict[str, float]()
         """Root principal → when it was last looked for sessions of which it could do without."""
 
@@ -228,7 +249,13 @@ class Sessions:
         agent = ConnectedAgent(principal, view, sealed.version, capabilities, info)
         session = self._add(id, sealed, agent)
         self._tasks.start_soon(self._host.restore, agent, facts)
+        if self.relay is not None and (node := facts.get(STANDING)) is not None and node != self.relay.node:
+            self.relay.forward(session, node)
         return session
+
+    def find(self, key: str) -> Session | None:
+        """The session of a key, if it is open here."""
+        return self._by_key.get(key)
 
     async def end(self, id: str, principal: Principal, view: str | None) -> None:
         """End a session, wherever it is open.
@@ -251,6 +278,21 @@ class Sessions:
         """Note facts of a session by name; None forgets one. They are for `SessionHost.restore`."""
         if (session := self._by_key.get(agent.id)) is not None and session.name is not None:
             await self._records.note(session.name, changes)
+            if self.relay is not None:
+                self.relay.changed(agent, changes)
+
+    def stream_opened(self, session: Session, former: FormerStream | None = None) -> None:
+        """The client has its standing stream here now; it may have had it elsewhere before."""
+        session.moved_to = None
+        if self.relay is not None and session.name is not None:
+            self.relay.stream_opened(session, former)
+            self._tasks.start_soon(self._records.note, session.name, {STANDING: self.relay.node})
+
+    def stream_closed(self, session: Session) -> None:
+        """It is here no longer."""
+        if self.relay is not None and session.name is not None and session.moved_to is None:
+            self.relay.stream_closed(session)
+            self._tasks.start_soon(self._records.note, session.name, {STANDING: None})
 
     async def close_those_of(self, principals: Collection[str]) -> None:
         """End the sessions of principals (ids) that are no longer good, and of their agents."""
@@ -304,6 +346,7 @@ class Sessions:
         principal = agent.opener
         agent.is_known_as(sealed.key, id)
         session = Session(agent, self._kept(principal), id, self._name(sealed, principal), self._node)
+        session.relay = self.relay
         try:
             self._places.take(principal)
         except TooManySessions:

@@ -37,7 +37,8 @@ from gateway.frontend.body import NO_BATCHES, check_batch, check_encoding, check
 from gateway.frontend.exchange import EVENTS, EventStream, Exchange
 from gateway.frontend.http_head import JSON, Fields, RequestHead
 from gateway.frontend.http_request import HttpRequest
-from gateway.frontend.resuming import reply_lost
+from gateway.frontend.relay import Forward
+from gateway.frontend.resuming import resume
 from gateway.frontend.sessions import Session, Sessions
 from gateway.frontend.silence import Silence
 from gateway.frontend.streams import FormerStream
@@ -220,19 +221,19 @@ class Streamable:
             return self._resume(http, partial(self._stream, http))
         return self._stream(http, session)
 
-    def _stream(self, http: Http, session: Session) -> None:
+    def _stream(self, http: Http, session: Session) -> Work | None:
         if not covers(http.principal, session.agent.opener):
             raise SessionNotFound  # by now they have less than what the session may say
-        channel, after = session.streams.standing, None
+        channel, after, found = session.streams.standing, None, None
         if (last_event_id := http.headers.get("last-event-id")) is not None:
             found = session.streams.find(last_event_id)
             if isinstance(found, FormerStream) and not found.is_standing:
-                reply_lost(http.request, session, found)
-                return
+                make = partial(EventStream, http.request, self._silence, self._waiting.open(http.principal))
+                return resume(http.request, session, found, http.principal, make, prime=_primes(session.agent))
             channel, after = (channel, None) if isinstance(found, FormerStream) else found
             if channel.sender is not None and not covers(http.principal, channel.sender):
                 raise SessionNotFound  # it was said to another credential of theirs, which grants more
-        elif channel.connection is not None:
+        elif channel.connection is not None and not isinstance(channel.connection, Forward):
             raise StreamExists("This session has a standing stream already.")
 
         def pause() -> None:
@@ -244,11 +245,16 @@ class Streamable:
             session.used_at = time.monotonic()
             if expiry is not None:
                 expiry.cancel()
+            if channel is session.streams.standing and channel.connection is None:
+                self._sessions.stream_closed(session)
 
         stream = EventStream(http.request, self._silence, self._waiting.open(http.principal), on_over)
         expiry = at_expiry(http.principal, pause)
         channel.attach(stream, after, prime=_primes(session.agent) and after is not None)
+        if channel is session.streams.standing:
+            self._sessions.stream_opened(session, found if isinstance(found, FormerStream) else None)
         stream.open(_session_header(session).items())
+        return None
 
     async def delete(self, http: Http) -> None:
         """End a session."""
@@ -338,7 +344,7 @@ class Streamable:
         """A notification or a response; nobody is owed an answer."""
         method, params = message.get("method"), as_object(message.get("params"))
         if method is None:
-            session.asks.answer(message, sender)
+            session.answer(message, sender)
         elif method == "notifications/cancelled":
             session.cancel(params.get("requestId"))
         else:

@@ -203,6 +203,10 @@ class Streams:
                     return channel, int(event)
         raise no_such_event()
 
+    def channel(self, number: int) -> Channel | None:
+        """The stream of that number, if anything of it is kept."""
+        return self._channels.get(number)
+
     def next_event(self) -> int:
         return next(self._events)
 

@@ -114,7 +114,13 @@ class Listening:
             await self._want({request.upstream: {own}})
         return {}
 
-    async def resume(self, agent: ConnectedAgent, uris: Collection[str]) -> None:
+    async def drop(self, agent: ConnectedAgent, uri: str) -> None:
+        """It is subscribed to that no longer."""
+        listener = self._sessions.get(agent.id)
+        if listener is not None and (resource := self._subscriptions.unsubscribe(listener, uri)) is not None:
+            await self._give_up({resource[0]: {resource[1]}})
+
+    async def resume(self, agent: ConnectedAgent, uris: Collection[str], *, look_again: bool = True) -> None:
         """Its session was made anew, and had subscribed to these: it is told to look at them again."""
         listener = self._sessions.get(agent.id)
         opener = Opener(agent)
@@ -128,7 +134,7 @@ class Listening:
         for upstream, owns in by_upstream(listener.resources.values()).items():
             with anyio.move_on_after(SUBSCRIBE_SECONDS), suppress(GatewayError):
                 await self._want({upstream: owns}, listener)  # one that is away is asked when it is back
-        for uri in list(listener.resources):
+        for uri in list(listener.resources) if look_again else ():
             listener.notify("notifications/resources/updated", {"uri": uri})
 
     def _session(self, agent: Agent) -> Listener:

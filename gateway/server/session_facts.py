@@ -55,6 +55,19 @@ class SessionFacts:
         if uris:
             await self._listening.resume(agent, uris)
 
+    async def apply(self, agent: ConnectedAgent, changes: Mapping[str, str | None]) -> None:
+        """These facts changed at another node."""
+        if (level := changes.get(LEVEL)) in LOG_LEVELS:
+            agent.log_level = level
+            await self._share_levels()
+        for name, value in changes.items():
+            if name.startswith(RESOURCE):
+                uri = name.removeprefix(RESOURCE)
+                if value is None:
+                    await self._listening.drop(agent, uri)
+                else:
+                    await self._listening.resume(agent, [uri], look_again=False)
+
     async def _subscribe(self, call: Call) -> dict[str, Any]:
         result = await self._listening.subscribe(call)
         await self._noted(call, {RESOURCE + call.params["uri"]: ""})

@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway import blocking
 from gateway.store import files
+from gateway.store.shared import Store
 
 MOST: Final = 64
 """Nodes that share a state folder and are told apart after a restart."""
@@ -19,12 +20,17 @@ class Node:
     """One running gateway."""
 
     name: str = field(default_factory=lambda: secrets.token_hex(_NAME_BYTES))
-    """The same after a restart. Two that run at the same time never have the same."""
+    """The same after a restart, where there is no store. Two that run at the same time never have the same."""
     run: int = field(default_factory=lambda: secrets.randbits(32))
     """Another after each restart."""
 
     def __str__(self) -> str:
         return f"{self.name}.{self.run:08x}"
+
+
+def of(store: Store) -> Node:
+    """This node as others reach it through a store. After a restart it is another."""
+    return Node(store.node, int(store.node[:8], 16))
 
 
 def identify(folder: Path) -> Node:
