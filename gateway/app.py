@@ -21,7 +21,6 @@ from gateway.access.places import SessionQuota
 from gateway.access.policy import Policy
 from gateway.access.proxies import TrustedProxies
 from gateway.access.rate_limit import MemoryLimiter
-from gateway.access.shared_limiter import SharedLimiter
 from gateway.auditing import Auditing
 from gateway.bridge.elsewhere import ParkedElsewhere
 from gateway.bridge.forward import Bridge
@@ -56,12 +55,11 @@ from gateway.rest import fail, metrics_app, rest_app
 from gateway.server.agents import ConnectedAgent
 from gateway.server.drain import LAST_WORD_SECONDS, Drain
 from gateway.server.methods import Server
+from gateway.sharing import Sharing
 from gateway.signals import asked_to_stop
 from gateway.store import node, owners, pins, secret, session_file
 from gateway.store.conversations import Conversations
-from gateway.store.opening import open_store
 from gateway.store.session_file import SessionFile
-from gateway.store.shared_agents import SharedAgentStore
 from gateway.store.shared_sessions import SharedSessionRecords
 from gateway.telemetry import families, logs, tracing
 from gateway.telemetry.access_log import AccessLog
@@ -70,7 +68,6 @@ from gateway.telemetry.requests import RequestLog
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.listing import Listing
 from gateway.upstream.manager import UpstreamManager
-from gateway.upstream.peers import Peers
 from gateway.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -120,12 +117,12 @@ class Gateway:
         )
         self._reloader = self._reloader_for(reread) if reread is not None else None
         self.policy = Policy(configured.rules(config))
-        self.store = open_store(settings)
-        self._conversations = Conversations(self.store)
-        self._limiter = SharedLimiter(self.store) if settings.store is not None else None
-        self._peers = Peers(self.store, self.upstreams, fingerprint) if settings.store is not None else None
-        self._limits = Limits(self._limiter or MemoryLimiter(), *configured.limits(config), self.metrics.limit_decided)
         self._pinning = Pinning(config.enabled, settings.state_dir / pins.NAME, self.metrics, self._audit.on_change)
+        self._sharing = sharing = Sharing(config, self.upstreams, self._pinning, is_node=remembers)
+        self.store = sharing.store
+        self._conversations = Conversations(self.store)
+        limiter = sharing.limiter or MemoryLimiter()
+        self._limits = Limits(limiter, *configured.limits(config), self.metrics.limit_decided)
         self._owners = OwnersKeeper(settings.state_dir / owners.NAME, config.path, config.enabled)
         self.library = CatalogueViews(config.enabled, config.prefix, self._pinning, self._owners.owners)
         self._state_keys = keys = settings.state_keys or [secret.load(settings.state_dir / "state.key")]
@@ -133,7 +130,7 @@ class Gateway:
         self._parking = Parking(seal, self.store.node)
         self._elsewhere = ParkedElsewhere(self._conversations, self._parking.resume)
         self._places = SessionQuota(settings.max_sessions, settings.max_sessions_per_principal)
-        self._snapshots = SnapshotWriter(settings.state_dir / "catalogue.json", self.upstreams)
+        self._snapshots = SnapshotWriter(settings.state_dir / "catalogue.json", self.upstreams, sharing.snapshot)
         self.server = Server(
             settings,
             self.policy,
@@ -147,9 +144,7 @@ class Gateway:
             self._manager.add(name, server, self._snapshots.listing(name, server))
             if self._snapshots.was_away(name, server):
                 self.upstreams[name].settled.set()
-        listings = [(name, upstream.listing) for name, upstream in self.upstreams.items()]
-        self.library.update(listings)
-        self.library.reconsider()
+        self._take_up_listings()
         self._drain = Drain()
         cap, cap_each = settings.max_requests, settings.max_requests_per_principal
         self._in_flight = InFlight(cap, cap_each, self.metrics.limit_decided)
@@ -170,9 +165,13 @@ class Gateway:
         )
         self.handle = self.pipeline.serve
 
+    def _take_up_listings(self) -> None:
+        self.library.update([(name, upstream.listing) for name, upstream in self.upstreams.items()])
+        self.library.reconsider()
+
     def _make_upstream(self, name: str, server: ServerConfig, listing: Listing | None) -> Upstream:
         upstream = Upstream(name, server, self.server, self._guardian, listing, self._only, self.metrics.tally(name))
-        upstream.peers = self._peers
+        upstream.peers = self._sharing.peers
         return upstream
 
     # --- Fronts -------------------------------------------------------------------------------------------------------
@@ -187,9 +186,8 @@ class Gateway:
         exporting = await self._start_tracing()
         try:
             async with anyio.create_task_group() as tg:
-                await tg.start(self.store.run)
-                if self._limiter is not None:
-                    tg.start_soon(self._limiter.run)
+                if await self._sharing.start(tg, lambda: self._judge_anew(tg)):
+                    self._take_up_listings()
                 if self._reloader is not None:
                     await tg.start(self._reloader.run, self._manager.runs)
                 tg.start_soon(self._audit.run)
@@ -338,13 +336,12 @@ class Gateway:
     def _open_entry(self, on_revoked: Callable[[frozenset[str]], None]) -> Authenticators:
         settings = self.current.config.gateway
         loopback = is_loopback(settings.host)
-        registered = SharedAgentStore(self.store) if settings.store is not None else None
         return Authenticators(
             settings,
             loopback=loopback,
             on_revoked=on_revoked,
             observe=self.metrics.limit_decided,
-            registered=registered,
+            registered=self._sharing.agents(),
             on_change=self._audit.on_change,
         )
 

@@ -11,6 +11,7 @@ import structlog
 from gateway import blocking
 from gateway.blocking import within
 from gateway.catalogue import snapshot
+from gateway.catalogue.shared_snapshot import SharedSnapshot
 from gateway.config.models import ServerConfig
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
@@ -35,10 +36,12 @@ class SnapshotWriter:
 
     Args:
         upstreams: those that serve now, at any time.
+        shared: where it is saved besides, for other nodes.
     """
 
-    def __init__(self, path: Path, upstreams: Mapping[str, Upstream]) -> None:
+    def __init__(self, path: Path, upstreams: Mapping[str, Upstream], shared: SharedSnapshot | None = None) -> None:
         self._path = path
+        self._shared = shared
         self._upstreams = upstreams
         self._outdated = anyio.Event()
         self._stored, warning = snapshot.load(path)
@@ -92,6 +95,9 @@ class SnapshotWriter:
         if warning and warning != self._warning:
             log.warning("snapshot not saved", reason=warning)
         self._warning = warning
+        if self._shared is not None:
+            upstreams = self._upstreams.values()
+            await self._shared.save([(each.config, each.known) for each in upstreams if each.known is not None])
 
     def _update(self, own: Mapping[str, snapshot.Stored]) -> str | None:
         return snapshot.update(self._path, own, time.time(), alone=not self._is_usable)

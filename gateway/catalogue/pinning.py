@@ -138,6 +138,16 @@ class Pinning:
             return None
         return replace(last, pinned=Pinned(last.pinned.pins, self._pins))
 
+    @property
+    def known(self) -> Mapping[str, Pins] | None:
+        """All pins; another object whenever they are others. None if the file cannot be read."""
+        return self._pins
+
+    def take(self, pins: Mapping[str, Pins]) -> None:
+        """Go by these from now on, and write them down. All listings have to be judged anew."""
+        self._pins = dict(pins)
+        self._unsaved.set()
+
     async def run(self, on_pins: Callable[[], None]) -> None:
         """Keep the file, until cancelled.
 

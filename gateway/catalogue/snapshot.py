@@ -162,16 +162,28 @@ def _save(path: Path, upstreams: Mapping[str, Stored] | Mapping[str, Stored | Un
     return f"Too large or too deep for {path}, left out: {', '.join(left_out)}." if left_out else None
 
 
-def _encode(name: str, stored: Stored | Unread) -> bytes | None:
-    if isinstance(stored, Unread):
-        return jsonrpc.dumps(name) + b":" + msgspec.json.encode(stored)
+def encode(stored: Stored) -> bytes | None:
+    """One upstream's, by itself; None if it is nested too deeply, and the catalogue leaves such items out as well."""
     known = stored.listing
     listing = {field.name: getattr(known, field.name) for field in fields(Listing)} if known is not None else None
     try:
-        entry = {"fingerprint": stored.fingerprint, "seen": stored.seen, "listing": listing}
-        return jsonrpc.dumps(name) + b":" + jsonrpc.dumps(entry)
-    except (ValueError, RecursionError):  # nested too deeply; the catalogue leaves such items out as well
+        return jsonrpc.dumps({"fingerprint": stored.fingerprint, "seen": stored.seen, "listing": listing})
+    except (ValueError, RecursionError):
         return None
+
+
+def decode(data: bytes) -> Stored:
+    """What `encode` made.
+
+    Raises:
+        ValueError, RecursionError: it is something else.
+    """
+    return _stored(_of(dict, jsonrpc.loads(data, len(data))))
+
+
+def _encode(name: str, stored: Stored | Unread) -> bytes | None:
+    entry = msgspec.json.encode(stored) if isinstance(stored, Unread) else encode(stored)
+    return jsonrpc.dumps(name) + b":" + entry if entry is not None else None
 
 
 def _replace(path: Path, data: bytes) -> None:

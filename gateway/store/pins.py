@@ -163,15 +163,16 @@ def _unusable(path: Path, reason: str) -> str:
 
 
 def _encode(pins: Mapping[str, Pins]) -> bytes:
-    upstreams = {name: _document(each) for name, each in pins.items()}
-    document = {"format": _FORMAT, "version": _VERSION, "upstreams": upstreams}
-    return _text(document, _LEVELS).encode() + b"\n"
+    upstreams = {name: document(each) for name, each in pins.items()}
+    whole = {"format": _FORMAT, "version": _VERSION, "upstreams": upstreams}
+    return _text(whole, _LEVELS).encode() + b"\n"
 
 
-def _document(pins: Pins) -> dict[str, Any]:
-    document = {**pins.items, _INSTRUCTIONS: pins.instructions}
+def document(pins: Pins) -> dict[str, Any]:
+    """As it is written down."""
+    main = {**pins.items, _INSTRUCTIONS: pins.instructions}
     rest = {_SERVER: pins.server, _VARIANTS: pins.variants, _LABEL: pins.label}
-    return document | {name: value for name, value in rest.items() if value}
+    return main | {name: value for name, value in rest.items() if value}
 
 
 def _text(value: Any, levels: int, margin: str = "") -> str:
@@ -186,10 +187,19 @@ def _text(value: Any, levels: int, margin: str = "") -> str:
 
 
 def _parse(data: bytes) -> dict[str, Pins]:
-    document = jsonrpc.loads(data, len(data))
-    if document["format"] != _FORMAT or document["version"] != _VERSION:
+    whole = jsonrpc.loads(data, len(data))
+    if whole["format"] != _FORMAT or whole["version"] != _VERSION:
         raise ValueError("foreign, or of another version")
-    return {name: _pins(**upstream) for name, upstream in document["upstreams"].items()}
+    return {name: _pins(**upstream) for name, upstream in whole["upstreams"].items()}
+
+
+def from_document(document: dict[str, Any]) -> Pins:
+    """What `document` made.
+
+    Raises:
+        ValueError, TypeError: it is something else.
+    """
+    return _pins(**document)
 
 
 def _pins(

@@ -189,6 +189,12 @@ class Upstream:
             return False
         return self._watch.is_older_than(max(ttl_ms / 1000, MIN_TTL_SECONDS))
 
+    def remember(self, listing: Listing) -> None:
+        """What it offered when another node saw it last, if nothing is known here."""
+        if self._listing is None:
+            self._listing = listing
+            self.settled.set()
+
     async def freshen(self, patience: float) -> None:
         """Have the lists fetched again; waits for that at most `patience` seconds."""
         await self._watch.freshen(patience)

@@ -41,10 +41,14 @@ async def cancelled_calls(call: Call) -> Result:
 
 
 async def add_tool(call: Call) -> Result:
-    """Adds a tool that echoes, and says that the tools have changed."""
+    """Adds a tool that echoes, and says that the tools have changed: to everybody, or with `whisper` (in the handshake
+    era) to the caller alone."""
     name = call.arguments["name"]
     call.world.tools[name] = Tool(name, call.arguments.get("description", "Added."), echo, {"type": "object"})
-    await call.world.announce(ToolsListChanged())
+    if call.arguments.get("whisper"):
+        await call.world.peer(call.ctx).session.send_tool_list_changed()
+    else:
+        await call.world.announce(ToolsListChanged())
     return text(f"added {name}")
 
 

@@ -1,0 +1,67 @@
+"""What this node shares with the other nodes of its gateway, put together. Without `gateway.store` that is nothing."""
+
+from collections.abc import Callable, Mapping
+
+from anyio.abc import TaskGroup
+
+from gateway.access.shared_limiter import SharedLimiter
+from gateway.catalogue.keeper import fingerprint
+from gateway.catalogue.pinning import Pinning
+from gateway.catalogue.shared_pins import SharedPins
+from gateway.catalogue.shared_snapshot import SharedSnapshot
+from gateway.config.models import Config
+from gateway.store.memory import MemoryStore
+from gateway.store.opening import open_store
+from gateway.store.shared import Store
+from gateway.store.shared_agents import SharedAgentStore
+from gateway.upstream.peers import Peers
+from gateway.upstream.upstream import Upstream
+
+
+class Sharing:
+    """
+    Args:
+        is_node: whether this is a node of the gateway, and not there for a moment only.
+        upstreams: those that serve now, at any time.
+
+    Raises:
+        ConfigError: what the store takes is not installed.
+    """
+
+    def __init__(self, config: Config, upstreams: Mapping[str, Upstream], pinning: Pinning, *, is_node: bool) -> None:
+        settings = config.gateway
+        self.store: Store = open_store(settings) if is_node else MemoryStore()
+        self.limiter: SharedLimiter | None = None
+        self.peers: Peers | None = None
+        self.snapshot: SharedSnapshot | None = None
+        self._pins: SharedPins | None = None
+        self._upstreams = upstreams
+        self._servers = config.enabled
+        self._is_shared = is_node and settings.store is not None
+        if self._is_shared:
+            self.limiter = SharedLimiter(self.store)
+            self.peers = Peers(self.store, upstreams, fingerprint)
+            self.snapshot = SharedSnapshot(self.store, settings.state_keys[0])
+            self._pins = SharedPins(self.store, pinning)
+
+    def agents(self) -> SharedAgentStore | None:
+        """Where registered agents are, if not in this node's folder."""
+        return SharedAgentStore(self.store) if self._is_shared else None
+
+    async def start(self, tasks: TaskGroup, on_pins: Callable[[], None]) -> bool:
+        """Begin to share; returns whether there may be more to offer than was known, or other pins.
+
+        Args:
+            on_pins: see `SharedPins.run`.
+        """
+        await tasks.start(self.store.run)
+        if self.limiter is None or self._pins is None or self.snapshot is None:
+            return False
+        tasks.start_soon(self.limiter.run)
+        await self._pins.begin()
+        tasks.start_soon(self._pins.run, on_pins)
+        unknown = {name: server for name, server in self._servers.items() if self._upstreams[name].known is None}
+        if unknown:
+            for name, listing in (await self.snapshot.load(unknown)).items():
+                self._upstreams[name].remember(listing)
+        return True
