@@ -13,7 +13,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
-from gateway.call import Call
+from gateway.call import Call, HttpExchange
 from gateway.errors import AgentCannot, GatewayError, InvalidRequest, Overloaded
 from gateway.frontend.asks import ServerRequests
 from gateway.frontend.backlog import Backlog, Backlogs
@@ -122,13 +122,18 @@ class Duplex:
         return jsonrpc.error(answer["id"], error.code, error.message, error.data), 0
 
     def take(
-        self, message: Message, sender: Principal | None = None, write: Callable[[Message], None] | None = None
+        self,
+        message: Message,
+        sender: Principal | None = None,
+        write: Callable[[Message], None] | None = None,
+        http: HttpExchange | None = None,
     ) -> None:
         """Take one decoded message of the right shape.
 
         Args:
             sender: whose credential it came with, where each message brings one.
             write: takes its answer, where that does not go out by itself.
+            http: the HTTP request that it came by, if it did.
         """
         method, id = message.get("method"), message.get("id")
         if method is None:
@@ -147,6 +152,7 @@ class Duplex:
             self._refuse(id, error, write or self._write)
             return
         call = Call(id, method, as_object(message.get("params")), agent, self._notify, sender=sender)
+        call.http = http
         if agent is self.agent:
             call.ask = partial(self._ask, call=call)
         self._in_flight[id] = call

@@ -123,5 +123,5 @@ class LegacySse:
             message = await read_message(http.request, self._settings.max_request_bytes)
         if "id" not in message and "method" in message:
             await self._count_notification(http.principal, message["method"])
-        connection.duplex.take(message, http.principal)
+        connection.duplex.take(message, http.principal, http=http.request)
         http.request.reply(202)

@@ -90,6 +90,9 @@ async def test_a_server_that_changes_its_mind(folder: Path, offer: Path, program
         assert definitions(door, "off")["changes"] == []
         metrics = http("GET", f"{door.base}/metrics").text
         assert 'mcp_gateway_definition_changes_total{change="changed",upstream="warn"} 1.0' in metrics
+        assert 'mcp_gateway_pin_findings{finding="changed",upstream="warn"} 1.0' in metrics
+        assert 'mcp_gateway_pin_findings{finding="new",upstream="warn"} 1.0' in metrics
+        assert 'mcp_gateway_pin_findings{finding="removed",upstream="warn"} 0.0' in metrics
 
         # block: as pinned, or not at all; and refused
         assert listed(door)["block__add"] == OLD["description"]

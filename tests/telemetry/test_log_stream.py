@@ -35,6 +35,7 @@ def test_who_stops_reading_holds_nobody_up_and_misses_little(kind: str, monkeypa
         assert set(lines) == {line}, "whole lines only"
         assert len(lines) * 100 > 200_000
         assert lost[0] > 1000
+        assert stream.dropped == sum(lost)
 
 
 def test_a_reader_that_has_gone_ends_nothing() -> None:

@@ -74,6 +74,8 @@ async def test_everything_documented_is_there_and_nothing_else(tmp_path: Path) -
             labels = {label for sample in family.samples for label in sample.labels} - {"le"}
             assert labels <= {*expected[name].labels}
     assert "of the kind" not in plain.text, "a client's text"
+    (lag,) = (family for family in read_text(plain.text) if family.name == families.LOOP_LAG.name)
+    assert next(sample.value for sample in lag.samples if sample.name.endswith("_count")) > 0
     _check_with_promtool(plain.text)
 
 

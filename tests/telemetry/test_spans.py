@@ -132,6 +132,8 @@ async def test_a_parked_call_is_one_attempt_over_two_requests(tmp_path: Path) ->
         asked = await ann.call("up__ask", arguments)
         given = dict.fromkeys(questions(asked), form("x"))
         assert not spans.client, "it still waits"
+        text, _ = await gateway.metrics.render()
+        assert b"mcp_gateway_parked_calls 1.0" in text
         await ann.call("up__ask", arguments, requestState=asked["requestState"], inputResponses=given)
         await wait_until(lambda: len(spans.client) == 1)
     first, second = spans.server

@@ -14,8 +14,8 @@ import pytest
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
 
 from tests.interaction._gateway import Gateway, child, config_file, http_gateway, stdio_command
-from tests.interaction._http import HttpChannel, open_session, post
-from tests.interaction._wire import Message, Wire, piped, request, shake_hands
+from tests.interaction._http import HttpChannel, open_session, post, sse
+from tests.interaction._wire import Message, Wire, piped, request, shake_hands, until_answer
 from tests.support import http_server, wait_until
 from tests.telemetry.collector import Collector, Span, collector
 
@@ -250,6 +250,18 @@ async def test_the_last_spans_go_out_when_it_ends(tmp_path: Path) -> None:
             assert gateway.process.wait(SECONDS) == 0
         assert {span.kind for span in it.of("mcp-gateway")} == {"server", "client"}
         assert it.headers[0].items() >= {"x-key": "k", "x-other": "o"}.items()
+
+
+async def test_the_legacy_front_traces_too(house: House) -> None:
+    who = agent()
+    with sse(house.gateway.base) as channel:
+        shake_hands(channel)
+        message = request("tools/call", meta_call("http__meta", {}), id="by-header")
+        assert post(channel.endpoint, message, {"traceparent": who.parent}) == (202, None)
+        assert next(one for one in until_answer(channel.receive, "by-header") if "result" in one)
+    spans = {(span.service, span.kind): span for span in await house.trace(who.trace, 3)}
+    server = spans["mcp-gateway", "server"]
+    assert (server.parent, server.attributes["network.transport"]) == (who.span, "tcp")
 
 
 @pytest.mark.parametrize("modern", [True, False], ids=["modern", "handshake"])
