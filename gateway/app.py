@@ -110,8 +110,12 @@ class Gateway:
         self.upstreams = self._manager.serving
         self._access_log = AccessLog()
         self._audit = Auditing(config if remembers else None, has_stdout=only is None)
-        by_tool = (lambda call: tool_of(self.library, call)) if settings.metrics.tools else None
-        requests = RequestLog(self._access_log.write, by_tool, self._audit.on_call)
+        requests = RequestLog(
+            self._access_log.write,
+            (lambda call: tool_of(self.library, call)) if settings.metrics.tools else None,
+            self._audit.on_call,
+        )
+        self._activity = requests.activity
         self.metrics = Metrics(
             lambda: [each.health() for each in list(self.upstreams.values())], requests, settings.environment
         )
@@ -358,6 +362,8 @@ class Gateway:
             is_draining=lambda: self._draining,
             lacks_scope=entry.lacks_scope,
             changes=self._audit.changes,
+            activity=self._activity,
+            load=lambda: (self._places.total, self._in_flight.total),
         )
 
     def _lacks_scope(self, call: Call, needed: Collection[str]) -> GatewayError:

@@ -21,6 +21,8 @@ VERBS: Final = {
     "import": "Take over servers from another client's configuration.",
     "check": "Validate the configuration, offline.",
     "doctor": "Find out what does not work, and what to do about it.",
+    "status": "Show what goes on in a gateway that runs.",
+    "top": "Watch what goes on in a gateway that runs.",
     "tools": "List what agents see.",
     "call": "Call one tool.",
     "client-config": "Print what to put into a client's configuration.",

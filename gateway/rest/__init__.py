@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.access.policy import Policy
     from gateway.catalogue.library import CatalogueViews
     from gateway.config.reload import Current
+    from gateway.telemetry.activity import Activity
     from gateway.telemetry.metrics import Metrics
     from gateway.upstream.upstream import Upstream
 
@@ -41,6 +42,8 @@ def rest_app(
         needed
     ),
     changes: Changes | None = None,
+    activity: "Activity | None" = None,
+    load: Callable[[], tuple[int, int]] = lambda: (0, 0),
 ) -> Rest:
     """What is behind every path that is not MCP. Takes half a second to import; may be called in a thread.
 
@@ -51,9 +54,12 @@ def rest_app(
             so; raises `RateLimited`.
         is_draining: whether the gateway is about to stop.
         lacks_scope: makes the error for who lacks scopes.
+        activity: what `/status` shows.
+        load: how many sessions are open, and how many requests in flight.
         changes: who wants to know of what is changed here, and of what is refused.
     """
     from gateway.rest.application import application
+    from gateway.telemetry.activity import Activity
 
     changes = Changes() if changes is None else changes
     app = application(
@@ -68,5 +74,7 @@ def rest_app(
         is_draining=is_draining,
         lacks_scope=lacks_scope,
         changes=changes,
+        activity=activity if activity is not None else Activity(),
+        load=load,
     )
     return Shell(cast(App, app), changes.on_refused)  # Starlette's ASGI types are wider than ours

@@ -27,7 +27,9 @@ from gateway.rest.health import health_routes
 from gateway.rest.info import info_routes
 from gateway.rest.log_level import log_level_routes
 from gateway.rest.masking import redactor
+from gateway.rest.status import status_routes
 from gateway.rest.upstreams import upstream_routes
+from gateway.telemetry.activity import Activity
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.upstream import Upstream
 
@@ -51,6 +53,8 @@ def application(
     is_draining: Callable[[], bool],
     lacks_scope: Callable[[Principal, Collection[str]], GatewayError],
     changes: Changes,
+    activity: Activity,
+    load: Callable[[], tuple[int, int]],
 ) -> FastAPI:
     """See `rest_app`."""
 
@@ -79,6 +83,7 @@ def application(
     app.include_router(health_routes(current, upstreams, library, policy, is_draining, own_metrics))
     app.include_router(agent_routes(agents, count, changes))
     app.include_router(upstream_routes(current, upstreams, library, policy, redact, restart, count, changes))
+    app.include_router(status_routes(current, upstreams, library, policy, redact, activity, load, is_draining))
     app.include_router(info_routes(current, redact))
     app.include_router(log_level_routes(current, count, changes))
     app.include_router(docs_routes())

@@ -17,6 +17,7 @@ from prometheus_client.samples import Exemplar
 from gateway.call import Call
 from gateway.harmless import Clipped
 from gateway.telemetry import families
+from gateway.telemetry.activity import Activity
 from gateway.telemetry.cells import DURATIONS
 
 METHODS: Final = frozenset(
@@ -35,6 +36,8 @@ BYTES_A_TOKEN: Final = 4
 MAX_TOOLS: Final = 2000
 """Most tools that are counted by name; calls of further ones are counted together."""
 OTHER: Final = "other"
+MAX_TARGET: Final = 200
+"""Characters of the name of a tool or the like; what is called by longer ones is counted by its method."""
 
 
 class RequestLog(Collector):
@@ -54,6 +57,8 @@ class RequestLog(Collector):
     ) -> None:
         self._write = write
         self._audit = audit
+        self.activity = Activity()
+        """Who calls what, over the last minute."""
         self._tool_of = tool_of
         self._tools: dict[tuple[str, str], _Tool] = {}
         """(upstream, tool) → how its calls went."""
@@ -67,7 +72,10 @@ class RequestLog(Collector):
 
     def record(self, call: Call) -> None:
         """The call is over."""
-        seconds = time.perf_counter() - call.began
+        now = time.perf_counter()
+        seconds = now - call.began
+        params = call.params
+        target = params.get("name") or params.get("uri")
         method = call.method if call.method in METHODS else "other"
         upstream = call.upstream or ""
         key = method, upstream, call.outcome
@@ -76,15 +84,18 @@ class RequestLog(Collector):
             cell = self._cells.get(key[:2])
             if cell is None:
                 cell = self._cells[key[:2]] = [0.0] * (len(DURATIONS) + 3)
-            cell[bisect_left(DURATIONS, seconds)] += 1
+            bucket = bisect_left(DURATIONS, seconds)
+            cell[bucket] += 1
             cell[-2] += call.result_bytes
             cell[-1] += seconds
             if call.trace is not None and call.trace.is_sampled:
                 self._keep_exemplar(call.trace.trace_id, key[:2], seconds)
+            what = target if upstream and isinstance(target, str) and len(target) <= MAX_TARGET else method
+            self.activity.record(call.principal, upstream, what, seconds, bucket, now, ok=call.outcome == "ok")
         if self._tool_of is not None and method == "tools/call":
             self._count_tool(call, self._tool_of, seconds)
-        params, agent, http = call.params, call.agent, call.http
-        target, client = params.get("name") or params.get("uri"), agent.info.get("name")
+        agent, http = call.agent, call.http
+        client = agent.info.get("name")
         self._write(
             time.time(),
             fields := {

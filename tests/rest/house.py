@@ -26,6 +26,7 @@ from gateway.frontend.listener import Listener
 from gateway.request import ADMIN, READ, WRITE, Principal
 from gateway.rest import fail, rest_app
 from gateway.store.agents import MemoryAgentStore
+from gateway.telemetry.activity import Activity
 from gateway.upstream.upstream import Upstream
 
 PEOPLE: Final = {
@@ -59,6 +60,7 @@ class House:
     gateway: Gateway
     agents: AgentTokens
     client: httpx2.AsyncClient
+    activity: Activity
     draining: bool = False
 
     async def ask(
@@ -90,6 +92,7 @@ async def house(
     config = load(path, environ={}, dotenv=None)
     gateway = Gateway(config)
     agents = AgentTokens(SigningKeys.from_secret("s" * 32), MemoryAgentStore(), cap=cap)
+    activity = Activity()
     rest = rest_app(
         gateway.current,
         gateway.upstreams,
@@ -101,13 +104,14 @@ async def house(
         count=_Counter(),
         is_draining=lambda: served.draining,
         lacks_scope=_lacks_scope,
+        activity=activity,
     )
     async with (
         gateway.running(),
         listening(_front(rest, agents)) as base,
         httpx2.AsyncClient(base_url=base, timeout=PATIENCE) as client,
     ):
-        served = House(base, gateway, agents, client)
+        served = House(base, gateway, agents, client, activity)
         yield served
 
 

@@ -24,6 +24,7 @@ TABLE = [
     ("GET", "/upstreams/time", (401, 403, 200, 200)),
     ("POST", "/upstreams/none/restart", (401, 403, 403, 404)),
     ("GET", "/config/info", (401, 200, 200, 200)),
+    ("GET", "/status", (401, 403, 200, 200)),
     ("GET", "/log-level", (401, 403, 403, 200)),
     ("PUT", "/log-level", (401, 403, 403, 400)),
 ]
