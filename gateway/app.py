@@ -153,6 +153,7 @@ class Gateway:
         cap, cap_each = settings.max_requests, settings.max_requests_per_principal
         self._in_flight = InFlight(cap, cap_each, self.metrics.limit_decided)
         watch_gateway(self.metrics, self._places, self._in_flight, self._parking, self.library)
+        self.metrics.watch(families.AUDIT_TROUBLE, self._audit.trouble)
         server = self.server
         self._is_traced = remembers and tracing.is_on(settings)
         self.pipeline = Pipeline(

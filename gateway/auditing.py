@@ -62,6 +62,10 @@ class Auditing:
         if self._log is not None:
             self._log.on_change(what, by, **fields)
 
+    def trouble(self) -> int:
+        """1 while lines cannot be written."""
+        return int(self._log is not None and bool(self._log.trouble))
+
     def use(self, config: Config) -> None:
         """Mask this configuration's secrets from now on."""
         if self._log is not None:

@@ -229,6 +229,7 @@ TASKS = Family("mcp_gateway_tasks", "gauge", "Tasks of the event loop.")
 LOG_LINES_DROPPED = Family(
     "mcp_gateway_log_lines_dropped", "counter", "Lines of the log, the access log's too, that nobody took in time."
 )
+AUDIT_TROUBLE = Family("mcp_gateway_audit_trouble", "gauge", "1 while lines of the audit log cannot be written.")
 SPANS = Family(
     "mcp_gateway_spans",
     "counter",

@@ -112,6 +112,11 @@ class AuditLog:
                 f"gateway.audit: {settings.file or settings.stream} cannot be written to ({error.strerror})."
             ) from None
 
+    @property
+    def trouble(self) -> str:
+        """Why lines cannot be written; empty while they can."""
+        return self._writer.trouble if self._writer is not None else ""
+
     def use(self, redact: Callable[[str], str]) -> None:
         """Mask secrets with this from now on."""
         self._redact = redact
@@ -133,7 +138,7 @@ class AuditLog:
         Raises:
             AuditNotWritten: it is to be in the audit log, which cannot be written.
         """
-        if self._refuses and self._writer is not None and (trouble := self._writer.trouble):
+        if self._refuses and (trouble := self.trouble):
             raise AuditNotWritten(trouble)
 
     def on_call(self, call: Call, milliseconds: float) -> None:

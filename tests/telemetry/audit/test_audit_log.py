@@ -197,6 +197,7 @@ async def test_a_full_disk_refuses_calls_or_lets_them_pass(tmp_path: Path, on_fa
                 return '"the audit log cannot be written"' in log_of(home)
 
             await wait_until(is_noticed, SECONDS)
+            assert "mcp_gateway_audit_trouble 1.0" in (await http.get("/metrics")).text
             answer = await call(http)
             registered = await http.post("/agents/register", json={"agent_name": "late"})
             listed = await http.get("/upstreams")
