@@ -13,6 +13,8 @@ from gateway.cli.ui.terminal import bold, dim, plural, print_json, table, width
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.cli.doctor.pin_state import Compared
     from gateway.config.models import Config
     from gateway.store.pins import Pins
@@ -123,11 +125,32 @@ def _approve(config: "Config", wanted: "Compared") -> None:
 
     try:
         if wanted.changes or wanted.pins is None:
-            pin_file.update(config.gateway.state_dir / pin_file.NAME, lambda stored: approve(stored, wanted))
+            after = pin_file.update(config.gateway.state_dir / pin_file.NAME, lambda stored: approve(stored, wanted))
+            if config.gateway.store is not None:
+                key = pin_file.key(after, wanted.server, wanted.definition)
+                run(_share, config, {key: after[key]})
         if wanted.takeovers:
             takeovers.approve(config, remembered(config), wanted.server, {each.name for each in wanted.takeovers})
     except ConfigError as error:
         fail(error.message, Exit.USAGE)
+
+
+async def _share(config: "Config", pins: "Mapping[str, Pins]") -> None:
+    """Tell the nodes of other folders."""
+    import anyio
+
+    from gateway.catalogue.shared_pins import publish
+    from gateway.errors import StoreUnavailable
+    from gateway.store.opening import open_store
+
+    store = open_store(config.gateway)
+    async with anyio.create_task_group() as tg:
+        await tg.start(store.run)
+        try:
+            await publish(store, pins)
+        except StoreUnavailable as error:
+            click.echo(f"Only here for now, until a gateway of this folder runs: {error.message}", err=True)
+        tg.cancel_scope.cancel()
 
 
 def _load(config: "Config") -> "dict[str, Pins]":

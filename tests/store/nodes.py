@@ -24,7 +24,7 @@ def gateways(
     """
     (folder / "keys.json").write_text(json.dumps(keys))
     auth = {"enabled": True, "api_keys_file": str(folder / "keys.json")}
-    shared = {"auth": auth, "store": store, "state_keys": STATE_KEYS, **PATIENT, **settings}
+    shared: dict[str, Any] = {"auth": auth, "store": store, "state_keys": STATE_KEYS, **PATIENT, **settings}
     with ExitStack() as running, ThreadPoolExecutor(number) as pool:
 
         def start(each: int) -> Door:

@@ -1,5 +1,6 @@
 """Two gateways, a real store and upstreams that both have: lists, the catalogue and pins cross between them."""
 
+import subprocess
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tests.interaction._http import post
 from tests.interaction._wire import request
 from tests.store.nodes import gateways
 from tests.store.servers import ValkeyServer, valkey
-from tests.support import command, free_port, http_server, listens, run_process, wait_until
+from tests.support import ROOT, command, free_port, http_server, listens, run_process, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -92,3 +93,21 @@ def has(server: ValkeyServer, table: str) -> bool:
         return client.hlen(f"mcp-gateway:{table}") > 0
     finally:
         client.close()
+
+
+async def test_an_approval_by_the_command_line_counts_at_all_nodes(upstream: str, tmp_path: Path) -> None:
+    servers = {"up": {"url": upstream, "pin": "block"}}
+    with valkey() as server, gateways(tmp_path, servers, server.url, KEYS) as nodes:
+        for door in nodes:
+            assert "up__echo" in tools(door)
+        assert "result" in call(nodes[0], "up__add_tool", name="to_approve")
+        config = str(nodes[0].folder / "servers.json")
+
+        def approved() -> bool:
+            argv = command("gateway", "pins", "approve", "up", "-c", config)
+            done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+            return "approved" in done.stderr
+
+        await wait_until(approved, timeout=30.0)  # once the gateway has written down what it has seen
+        for door in nodes:
+            await wait_until(lambda door=door: "up__to_approve" in tools(door))
