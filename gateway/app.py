@@ -227,6 +227,7 @@ class Gateway:
         exporting = await anyio.to_thread.run_sync(tracing.start, lambda: self.current.config)
         self.pipeline.tracing = exporting.tracing
         self.metrics.watch(families.SPANS, exporting.counted)
+        log.info("calls are traced")
         return exporting
 
     async def _run_upstreams(self, start: anyio.Event | None) -> None:

@@ -39,8 +39,7 @@ class Exporting:
         self._queue = _Bounded(self._exporter)
         self._provider = TracerProvider(resource=_resource(settings.environment), shutdown_on_exit=False)
         self._provider.add_span_processor(self._queue)
-        tracer = self._provider.get_tracer(NAME, __version__)
-        self.tracing = Tracing(tracer, self._provider.sampler, settings.tracing.client_share, config)
+        self.tracing = Tracing(self._provider, settings.tracing.client_share, config)
 
     def counted(self) -> Values:
         """Spans by what became of them."""

@@ -6,12 +6,14 @@ long it took and how it ended; never with which arguments, under which URI, nor 
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace.sampling import Sampler
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
@@ -20,10 +22,10 @@ from opentelemetry.trace import (
     SpanKind,
     StatusCode,
     TraceFlags,
-    Tracer,
     set_span_in_context,
 )
 
+from gateway import __version__
 from gateway.call import Call, Trace
 from gateway.config.models import Config, ServerConfig
 from gateway.errors import GatewayError
@@ -47,13 +49,15 @@ Attributes = dict[str, str | int | float | bool]
 class Tracing:
     """
     Args:
+        provider: makes the spans, and has sampler and exporter.
         share: of the requests that clients want sampled, how many are.
         config: the one in force, whenever it is asked for.
     """
 
-    def __init__(self, tracer: Tracer, sampler: Sampler, share: float, config: Callable[[], Config]) -> None:
-        self._tracer = tracer
-        self._sampler = sampler
+    def __init__(self, provider: TracerProvider, share: float, config: Callable[[], Config]) -> None:
+        provider.id_generator = self._ids = _Ids()
+        self._tracer = provider.get_tracer("mcp-gateway", __version__)
+        self._sampler = provider.sampler
         self._share = ClientShare(share)
         self._config = config
         self._peers: dict[str, tuple[ServerConfig, Attributes]] = {}
@@ -65,8 +69,23 @@ class Tracing:
         # What the request says of itself counts; the HTTP request around it may be about something else.
         links = [Link(around)] if parent is not None and around is not None and around != parent else None
         parent = parent or around
-        context = _ROOT if parent is None else set_span_in_context(NonRecordingSpan(self._granted(parent, call)), _ROOT)
         method = call.method if call.method in METHODS else "other"
+        context, trace_id = _ROOT, self._ids.trace_id()
+        if parent is not None:
+            context, trace_id = (
+                set_span_in_context(NonRecordingSpan(self._granted(parent, call)), _ROOT),
+                parent.trace_id,
+            )
+        given = {"tracestate": parent.trace_state.to_header() if parent is not None else "", "baggage": ""}
+        given["baggage"] = trace_context.baggage(meta, headers)
+        if self._sampler.should_sample(context, trace_id, method, SpanKind.SERVER).decision.is_sampled():
+            span = self._tracer.start_span(method, context, SpanKind.SERVER, self._attributes(call, method), links)
+            call.trace = CallTrace(self, span, method, given)
+        else:
+            call.trace = UnsampledTrace(self, trace_id, given)
+        call.trace_id = call.trace.trace_id
+
+    def _attributes(self, call: Call, method: str) -> Attributes:
         attributes: Attributes = {
             "mcp.method.name": method,
             "mcp.protocol.version": call.agent.version,
@@ -77,10 +96,7 @@ class Tracing:
         }
         if call.agent.lasting:
             attributes["mcp.session.id"] = call.agent.digest
-        span = self._tracer.start_span(method, context, SpanKind.SERVER, attributes, links)
-        state, baggage = span.get_span_context().trace_state.to_header(), trace_context.baggage(meta, headers)
-        call.trace = trace = CallTrace(self, span, method, {"tracestate": state, "baggage": baggage})
-        call.trace_id = trace.trace_id
+        return attributes
 
     def attempt(self, trace: "CallTrace", upstream: str, target: object, version: str) -> Span:
         """A span of an attempt at an upstream."""
@@ -88,10 +104,28 @@ class Tracing:
         name = _describe(attributes, trace.method, target)
         return self._tracer.start_span(name, trace.context, SpanKind.CLIENT, attributes)
 
-    def passes_on(self, upstream: str) -> frozenset[str]:
-        """Which of a client's fields an upstream is given."""
-        server = self._config().servers.get(upstream)
-        return frozenset(server.propagate) if server is not None else frozenset()
+    def inject(
+        self,
+        upstream: str,
+        traceparent: str,
+        given: Mapping[str, str],
+        params: dict[str, Any],
+        headers: Mapping[str, str],
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """Parameters and headers with the context.
+
+        Args:
+            given: what the client sent besides, of which an upstream gets what it is configured to.
+        """
+        fields, server = {"traceparent": traceparent}, self._config().servers.get(upstream)
+        if server is not None and server.propagate:
+            fields |= {name: value for name in server.propagate if (value := given[name])}
+        meta: object = params.get("_meta", {})
+        if isinstance(meta, dict):
+            sent = cast("dict[str, Any]", meta)
+            rest = {name: value for name, value in sent.items() if name not in trace_context.FIELDS}
+            params = {**params, "_meta": {**rest, **fields}}
+        return params, {**headers, **fields}
 
     def _granted(self, parent: SpanContext, call: Call) -> SpanContext:
         """The client's context. That it is sampled counts for a share of each tenant's; else we decide ourselves."""
@@ -118,6 +152,7 @@ class CallTrace:
     see `apart`."""
 
     __slots__ = ("_attempt", "_given", "_is_apart", "_tracing", "context", "is_sampled", "method", "span", "trace_id")
+    is_sampled: bool
 
     def __init__(
         self, tracing: Tracing, span: Span, method: str, given: Mapping[str, str], *, apart: bool = False
@@ -131,7 +166,7 @@ class CallTrace:
         self.method = method
         self.context = set_span_in_context(span, _ROOT)
         self.trace_id = f"{own.trace_id:032x}"
-        self.is_sampled = own.trace_flags.sampled
+        self.is_sampled = True
 
     def apart(self) -> "CallTrace":
         """For what is done on the request's behalf, and may go on when it has been answered."""
@@ -146,15 +181,8 @@ class CallTrace:
         self._give_up()
         target = params.get("name") if self.method in _TARGETS else None
         self._attempt = self._tracing.attempt(self, upstream, target, version)
-        fields = {"traceparent": trace_context.header(self._attempt.get_span_context())}
-        allowed = self._tracing.passes_on(upstream)
-        fields |= {name: value for name, value in self._given.items() if value and name in allowed}
-        meta: object = params.get("_meta", {})
-        if isinstance(meta, dict):
-            given = cast("dict[str, Any]", meta)
-            rest = {name: value for name, value in given.items() if name not in trace_context.FIELDS}
-            params = {**params, "_meta": {**rest, **fields}}
-        return params, {**headers, **fields}
+        traceparent = trace_context.header(self._attempt.get_span_context())
+        return self._tracing.inject(upstream, traceparent, self._given, params, headers)
 
     def answered(self, id: RequestId, answer: "asyncio.Future[dict[str, Any]]") -> None:
         """It is over. There may be no answer yet, if nobody waits for it any more."""
@@ -212,6 +240,47 @@ class CallTrace:
             if call.outcome != "ok":
                 _fail(span, call.outcome, call.code)
         span.end()
+
+
+class UnsampledTrace:
+    """A request of which there are no spans. Upstreams are given its context all the same."""
+
+    __slots__ = ("_given", "_trace_id", "_tracing", "is_sampled", "trace_id")
+
+    def __init__(self, tracing: Tracing, trace_id: int, given: Mapping[str, str]) -> None:
+        self._tracing = tracing
+        self._given = given
+        self.trace_id = f"{trace_id:032x}"
+        self.is_sampled = False
+
+    def send(
+        self, upstream: str, version: str, params: dict[str, Any], headers: Mapping[str, str]
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        traceparent = f"00-{self.trace_id}-{random.getrandbits(64) or 1:016x}-00"
+        return self._tracing.inject(upstream, traceparent, self._given, params, headers)
+
+    def apart(self) -> "UnsampledTrace":
+        return self
+
+    def event(self, name: str, attributes: Mapping[str, str | int | float] | None = None) -> None: ...
+    def question(self, method: str) -> None: ...
+    def answered(self, id: RequestId, answer: "asyncio.Future[dict[str, Any]]") -> None: ...
+    def resume(self, parked: "Trace | None") -> None: ...
+    def end(self, call: Call) -> None: ...
+
+
+class _Ids(RandomIdGenerator):
+    """Whether a trace is sampled goes by its id, which therefore is chosen before there is a span."""
+
+    _next = 0
+
+    def trace_id(self) -> int:
+        """The next one, if a trace begins now."""
+        self._next = super().generate_trace_id()
+        return self._next
+
+    def generate_trace_id(self) -> int:
+        return self._next or super().generate_trace_id()
 
 
 def _describe(attributes: Attributes, method: str, target: object) -> str:

@@ -14,10 +14,11 @@ from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from opentelemetry.trace import SpanKind
 
 from gateway.app import Gateway
+from gateway.config.models import Config, ServerConfig
 from gateway.errors import GatewayError, RequestCancelled
 from gateway.telemetry.spans import Tracing
 from tests.bridge.house import Somebody, form, gateway_of, questions
-from tests.bridge.requests import HANDSHAKE
+from tests.bridge.requests import HANDSHAKE, call
 from tests.interaction._gateway import Entry, child
 from tests.support import http_server, wait_until
 
@@ -73,9 +74,7 @@ async def traced(
     spans = Spans()
     provider = spans.provider(**sampling)
     async with gateway_of(folder, servers) as gateway:
-        gateway.pipeline.tracing = Tracing(
-            provider.get_tracer("test"), provider.sampler, share, lambda: gateway.current.config
-        )
+        gateway.pipeline.tracing = Tracing(provider, share, lambda: gateway.current.config)
         yield gateway, spans
 
 
@@ -180,3 +179,44 @@ async def test_clients_can_have_no_more_than_their_share_sampled(tmp_path: Path)
         who = [dict(span.attributes or {})["mcp_gateway.principal"] for span in spans.server]
     assert who == ["ann"] * 5 + ["bob"] * 5
     assert len(spans.client) == len(spans.server)
+
+
+CONFIG: Final = Config(
+    servers={"up": ServerConfig(command="x"), "all": ServerConfig(command="x", propagate=["baggage"])},
+    path=Path("servers.yaml"),
+)
+
+
+def test_upstreams_are_given_a_context_whether_or_not_it_is_sampled() -> None:
+    spans = Spans()
+    tracing = Tracing(spans.provider(sampler=ParentBasedTraceIdRatio(0.5)), 1.0, lambda: CONFIG)
+    flags: list[str] = []
+    for _ in range(200):
+        request = call(_meta={"progressToken": 1, "traceparent": "nonsense", "baggage": "a=1"})
+        tracing.begin(request)
+        assert request.trace is not None
+        params, headers = request.trace.send("up", "2026-07-28", request.params, {})
+        assert params["_meta"] == {"progressToken": 1, **headers}
+        assert request.trace.send("all", "2026-07-28", request.params, {})[1]["baggage"] == "a=1"
+        _, trace, span, sampled = headers["traceparent"].split("-")
+        assert (trace, len(span)) == (request.trace_id, 16)
+        assert request.trace.is_sampled is (sampled == "01")
+        flags.append(sampled)
+        request.trace.end(request)
+    assert 50 < flags.count("01") < 150, "the half, give or take what never happens"
+    assert len(spans.server) == flags.count("01")
+
+
+def test_who_is_not_sampled_by_whoever_calls_is_not() -> None:
+    spans = Spans()
+    tracing = Tracing(spans.provider(), 1.0, lambda: CONFIG)
+    request = call(_meta={"traceparent": SAMPLED[:-1] + "0"})
+    tracing.begin(request)
+    assert request.trace is not None
+    _, headers = request.trace.send("up", "2026-07-28", request.params, {})
+    request.trace.event("whatever")
+    request.trace.end(request)
+    assert headers["traceparent"].startswith(SAMPLED[:36])
+    assert headers["traceparent"].endswith("-00")
+    assert headers["traceparent"] != SAMPLED[:-1] + "0", "with a span of its own"
+    assert not spans.server

@@ -29,6 +29,7 @@ CANARY: Final = "CANARY-argument"
 class House:
     gateway: Gateway
     collector: Collector
+    access_log: Path
 
     def wire(self, *, modern: bool = True) -> Wire:
         url = f"{self.gateway.base}/mcp"
@@ -50,8 +51,8 @@ async def arrived(collector: Collector, trace: str, spans: int) -> list[Span]:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Generator[House]:
     with ExitStack() as stack:
-        it = stack.enter_context(collector())
-        variables = it.variables(OTEL_SERVICE_NAME="upstream")
+        it, folder = stack.enter_context(collector()), tmp_path_factory.mktemp("traced")
+        access, variables = folder / "access.log", it.variables(OTEL_SERVICE_NAME="upstream")
         http = stack.enter_context(http_server("tests.servers.traced", env=variables))
         sse = stack.enter_context(http_server("tests.servers.traced", transport="sse", path="/sse", env=variables))
         servers: dict[str, Message] = {
@@ -63,9 +64,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Generator[House]:
             "generous": {"url": http, "propagate": ["tracestate", "baggage"]},
         }
         gateway = stack.enter_context(
-            http_gateway(tmp_path_factory.mktemp("traced"), servers, variables=it.variables(), startup_wait=60)
+            http_gateway(folder, servers, variables=it.variables(), startup_wait=60, access_log={"file": str(access)})
         )
-        yield House(gateway, it)
+        yield House(gateway, it, access)
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,7 @@ async def test_the_access_log_and_exemplars_name_the_trace(house: House) -> None
     assert len(lines) == 1
     plain = httpx2.get(f"{house.gateway.base}/metrics").text
     assert who.trace not in plain
+    await wait_until(lambda: f'"trace_id":"{who.trace}"' in house.access_log.read_text(), SECONDS)
 
 
 async def test_nothing_changes_where_calls_are_not_traced(tmp_path: Path) -> None:
