@@ -293,7 +293,8 @@ class Gateway:
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
             await anyio.to_thread.run_sync(sdk.load)  # before anybody is there who would notice
             sessions = await anyio.to_thread.run_sync(self._sessions, kept, tg)
-            server.session_facts.note = sessions.note
+            facts = server.session_facts
+            facts.note, facts.note_soon, facts.node = sessions.note, sessions.note_soon, self.store.node
             streamable = Streamable(settings, self.handle, sessions, self._in_flight, count, server.hear, tg, waiting)
             overload = Overload(settings.max_lag, settings.max_memory, self.metrics.limit_decided)
             self.metrics.histogram(families.LOOP_LAG, overload.lag)

@@ -411,6 +411,17 @@ class UpstreamUnavailable(GatewayError):
         super().__init__(text + ".", data=data)
 
 
+class StateGone(UpstreamUnavailable):
+    """The process that an upstream ran for one session alone ended with its node, with whatever it knew. Said once."""
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(upstream, "new to this session")
+        self.message = (
+            f"What upstream {upstream!r} kept for this session is gone with the gateway that ran it. "
+            "Nothing was done; send the request again to go on without it."
+        )
+
+
 class CircuitOpen(GatewayError):
     """The upstream has failed too often in a row and is left alone for a while. The request was not delivered.
 

@@ -27,7 +27,7 @@ from gateway.store.conversations import Conversation, Conversations
 from gateway.store.shared import Store
 
 if TYPE_CHECKING:
-    from gateway.frontend.sessions import Session
+    from gateway.frontend.session import Session
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 

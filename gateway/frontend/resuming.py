@@ -7,7 +7,7 @@ from gateway.access.expiry import at_expiry
 from gateway.errors import CallLost
 from gateway.frontend.exchange import EVENTS, STREAM_HEADERS, EventStream
 from gateway.frontend.http_request import HttpRequest
-from gateway.frontend.sessions import Session
+from gateway.frontend.session import Session
 from gateway.frontend.streams import FormerStream, event, no_such_event
 from gateway.request import Principal
 from gateway.store.conversations import Conversation

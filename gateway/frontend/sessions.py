@@ -5,7 +5,8 @@ node, or because it was idle and is in memory no longer. What has ended stays en
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import anyio
@@ -13,15 +14,13 @@ from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
 from gateway.access.places import SessionQuota
-from gateway.call import Call
-from gateway.errors import InvalidRequest, SessionNotFound, TooManySessions
-from gateway.frontend.asks import ServerRequests
+from gateway.errors import SessionNotFound, StoreUnavailable, TooManySessions
 from gateway.frontend.backlog import Backlog
-from gateway.frontend.exchange import Exchange
 from gateway.frontend.relay import STANDING, SessionRelay
+from gateway.frontend.session import Session
 from gateway.frontend.session_ids import SealedSession, SessionIds
-from gateway.frontend.streams import FormerStream, Streams
-from gateway.jsonrpc import Message, RequestId, as_object
+from gateway.frontend.streams import FormerStream
+from gateway.jsonrpc import as_object
 from gateway.protocol import HANDSHAKE_VERSIONS
 from gateway.request import Principal
 from gateway.server.agents import ConnectedAgent, introduce
@@ -30,8 +29,6 @@ from gateway.store.sessions import SessionName, SessionRecords
 
 UNUSED_SECONDS: Final = 60.0
 """How long a session must not have been in use before it makes room for others."""
-QUESTION_BITS: Final = 20
-"""Of a question's id, besides those that say which run of which node asks it. JavaScript reads 53."""
 MOST_AT_ONCE: Final = 100
 """How many of those do at a time."""
 SAID: Final = "said"
@@ -51,105 +48,19 @@ class SessionHost(Protocol):
         """It has connected a second time, here or elsewhere, and these facts were noted of it: see `Sessions.note`."""
         ...
 
+    async def find_lost(
+        self, agent: ConnectedAgent, facts: Mapping[str, str], is_gone: Callable[[str], Awaitable[bool]]
+    ) -> None:
+        """It is about to connect again: find out what of its own is gone with its node."""
+        ...
+
+    async def idle(self, agent: ConnectedAgent) -> None:
+        """It has not been in use for long, and is about to be closed."""
+        ...
+
     async def close(self, agent: ConnectedAgent) -> None:
         """It has gone."""
         ...
-
-
-class Session:
-    """One session.
-
-    Args:
-        kept: counts what its client could be given again.
-        id: what its client knows it by; the agent's id, if None.
-        name: what is noted of it is noted by.
-        node: where it is.
-    """
-
-    def __init__(
-        self,
-        agent: ConnectedAgent,
-        kept: Backlog | None = None,
-        id: str | None = None,
-        name: SessionName | None = None,
-        node: Node | None = None,
-    ) -> None:
-        self.agent = agent
-        self.id = id or agent.id
-        self.name = name
-        self.node = node
-        self.relay: SessionRelay | None = None
-        """Reaches the session on other nodes, where there are any."""
-        self.moved_to: str | None = None
-        """The node that has its standing stream, if it was here before."""
-        self.is_clipped = False
-        """Whether the id says less than its client declared."""
-        # An answer to a question from before a restart must not be taken for the answer to one from after it.
-        self.asks = ServerRequests(1 if node is None else (node.run << QUESTION_BITS) + 1)
-        self.streams = Streams(kept, "" if node is None else str(node))
-        self.in_flight: dict[RequestId, Call] = {}
-        self.used_at = time.monotonic()
-        agent.outlet = self._notify
-        agent.inquiry = self._ask
-
-    @property
-    def busy(self) -> bool:
-        return bool(self.in_flight) or self.streams.standing.connection is not None
-
-    def begin(self, call: Call) -> None:
-        """A request begins.
-
-        Raises:
-            InvalidRequest: another of the same id is in flight; answers could not be told apart.
-        """
-        if call.id in self.in_flight:
-            raise InvalidRequest(f"Request id {call.id!r} is already in use; give every request an id of its own.")
-        self.in_flight[call.id] = call
-
-    def end(self, call: Call) -> None:
-        if self.in_flight.get(call.id) is call:
-            del self.in_flight[call.id]
-        self.used_at = time.monotonic()
-
-    def cancel(self, id: object) -> None:
-        """The agent no longer waits for that request."""
-        if jsonrpc.is_id(id):
-            call = self.in_flight.get(id)
-            if call is not None:
-                call.cancel()
-            elif self.relay is not None:
-                self.relay.cancel(self, id)
-
-    def answer(self, message: Message, sender: Principal) -> None:
-        """An answer to a question, wherever it was asked. See `ServerRequests.answer`."""
-        id = message.get("id")
-        is_ours = self.node is None or not isinstance(id, int) or id >> QUESTION_BITS == self.node.run
-        if self.relay is None or is_ours:
-            self.asks.answer(message, sender)
-        else:
-            self.relay.answer(self, message, sender)
-
-    def shut(self) -> None:
-        """The session is over: cancel what is in flight and end its streams."""
-        for call in list(self.in_flight.values()):
-            call.cancel()
-        self.asks.close()
-        self.streams.standing.end()
-        self.streams.clear()
-
-    def write(self, message: Message) -> None:
-        """Send a message that belongs to no request, and must not be lost."""
-        self.streams.standing.push(message, must=True)
-
-    async def ask(self, exchange: Exchange, call: Call, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
-        """Ask on a call's own stream, or on the standing one if its client wants none."""
-        return await self.asks.ask(exchange.write if exchange.streams else self.write, method, params, call)
-
-    def _notify(self, method: str, params: dict[str, Any] | None) -> None:
-        self.streams.standing.push(jsonrpc.notification(method, params), once=True)
-
-    async def _ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
-        return await self.asks.ask(self.write, method, params)
 
 
 class Sessions:
@@ -247,6 +158,10 @@ class Sessions:
             said = jsonrpc.loads(facts[SAID].encode())
             capabilities, info = as_object(said["capabilities"]), as_object(said["info"])
         agent = ConnectedAgent(principal, view, sealed.version, capabilities, info)
+        agent.is_known_as(sealed.key, id)
+        await self._host.find_lost(agent, facts, self._is_gone)
+        if (session := self.get(id, principal, view)) is not None:
+            return session
         session = self._add(id, sealed, agent)
         self._tasks.start_soon(self._host.restore, agent, facts)
         if self.relay is not None and (node := facts.get(STANDING)) is not None and node != self.relay.node:
@@ -280,6 +195,11 @@ class Sessions:
             await self._records.note(session.name, changes)
             if self.relay is not None:
                 self.relay.changed(agent, changes)
+
+    def note_soon(self, agent: ConnectedAgent, changes: Mapping[str, str | None]) -> None:
+        """As `note`, without waiting for it."""
+        if agent.id in self._by_key:
+            self._tasks.start_soon(self.note, agent, changes)
 
     def stream_opened(self, session: Session, former: FormerStream | None = None) -> None:
         """The client has its standing stream here now; it may have had it elsewhere before."""
@@ -320,7 +240,9 @@ class Sessions:
         while True:
             await anyio.sleep(min(self._idle_timeout / 4, 30))
             for session in self._unused(self._idle_timeout):
-                await self._close(session)
+                await self._host.idle(session.agent)
+                if not session.busy:
+                    await self._close(session)
             self._looked.clear()
 
     async def _follow(self) -> None:
@@ -330,6 +252,14 @@ class Sessions:
                 await self._close_key(key)
 
     # --- Inside -------------------------------------------------------------------------------------------------------
+
+    async def _is_gone(self, node: str) -> bool:
+        """Whether a node is, or an earlier run of this one."""
+        if self.relay is None or node == self.relay.node:
+            return True
+        with suppress(StoreUnavailable):
+            return await self.relay.is_gone(node)
+        return False
 
     def _unsealed(self, id: str, principal: Principal, view: str | None) -> tuple[SealedSession, SessionName]:
         sealed = self._ids.open(id, principal, view)

@@ -39,7 +39,8 @@ from gateway.frontend.http_head import JSON, Fields, RequestHead
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.relay import Forward
 from gateway.frontend.resuming import resume
-from gateway.frontend.sessions import Session, Sessions
+from gateway.frontend.session import Session
+from gateway.frontend.sessions import Sessions
 from gateway.frontend.silence import Silence
 from gateway.frontend.streams import FormerStream
 from gateway.harmless import Clipped

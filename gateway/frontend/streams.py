@@ -249,7 +249,7 @@ def no_such_event() -> InvalidRequest:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 19
+    return text.isascii() and text.isdecimal() and len(text) <= 20
 
 
 def _named(request: RequestId) -> str:

@@ -1,6 +1,6 @@
 """What the gateway answers itself, as the MCP server that agents see: opening, lists, subscriptions, log levels."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, cast
 
 import anyio
@@ -125,10 +125,21 @@ class Server:
         """See `SessionFacts.restore`."""
         await self.session_facts.restore(agent, facts)
 
+    async def find_lost(
+        self, agent: ConnectedAgent, facts: Mapping[str, str], is_gone: Callable[[str], Awaitable[bool]]
+    ) -> None:
+        """See `SessionFacts.find_lost`."""
+        await self.session_facts.find_lost(agent, facts, is_gone)
+
+    async def idle(self, agent: ConnectedAgent) -> None:
+        """See `SessionFacts.idle`."""
+        await self.session_facts.idle(agent)
+
     async def close(self, agent: ConnectedAgent) -> None:
         """It has gone: give up what was held for it alone."""
         for upstream in self._upstreams.values():
             upstream.release(agent.id)
+        self.session_facts.close(agent)
         await self._listening.close(agent)
         await self.log_messages.close(agent)
 
@@ -189,6 +200,9 @@ class Server:
             self.log_messages.on_log(upstream, params, audience)
         elif method == "notifications/elicitation/complete" and agent is not None and agent.era is Era.HANDSHAKE:
             agent.notify(method, params)
+
+    def on_own_process(self, upstream: str, agent: Agent) -> None:
+        self.session_facts.on_own_process(upstream, agent)
 
     # --- Opening ----------------------------------------------------------------------------------------------------
 

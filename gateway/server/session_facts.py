@@ -1,11 +1,13 @@
 """What changes in a handshake-era session after its id was sealed, noted for when the session is made anew: which
-resources it is subscribed to, and its log level."""
+resources it is subscribed to, its log level, and which servers run a process for it alone."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
 from gateway.call import Answerer, Call
+from gateway.errors import StateGone
 from gateway.protocol import CHANGE_NOTIFICATIONS, LOG_LEVELS
+from gateway.request import Agent
 from gateway.server.agents import ConnectedAgent
 from gateway.server.listening import Listening
 from gateway.server.log_messages import LogMessages
@@ -14,6 +16,9 @@ from gateway.server.lookup import Lookup, Opener
 LEVEL: Final = "level"
 RESOURCE: Final = "resource "
 """What the names of facts that are subscriptions begin with; the URI follows."""
+
+PROCESS: Final = "process "
+"""The same of processes of its own; the upstream's name follows. The value is the node that runs it."""
 
 Note = Callable[[ConnectedAgent, Mapping[str, str | None]], Awaitable[None]]
 """`(agent, changes)`: notes facts of an agent by name; None forgets one."""
@@ -28,6 +33,13 @@ class SessionFacts:
 
     def __init__(self, lookup: Lookup, listening: Listening, log_messages: LogMessages) -> None:
         self.note: Note = _nowhere
+        self.note_soon: Callable[[ConnectedAgent, Mapping[str, str | None]], None] = lambda agent, changes: None
+        self.node = ""
+        """This one, as others know it."""
+        self._processes: dict[str, set[str]] = {}
+        """Agent's id → upstreams that run a process for it alone."""
+        self._lost = set[tuple[str, str]]()
+        """`(agent's id, upstream)`: those that are gone, of which it has not heard."""
         self._lookup = lookup
         self._listening = listening
         self._log_messages = log_messages
@@ -67,6 +79,42 @@ class SessionFacts:
                     await self._listening.drop(agent, uri)
                 else:
                     await self._listening.resume(agent, [uri], look_again=False)
+
+    # --- Processes of its own -----------------------------------------------------------------------------------------
+
+    def on_own_process(self, upstream: str, agent: Agent) -> None:
+        """See `Observer.on_own_process`."""
+        lost = agent.id, upstream
+        if lost in self._lost:
+            self._lost.discard(lost)
+            raise StateGone(upstream)
+        self._processes.setdefault(agent.id, set()).add(upstream)
+        self.note_soon(cast(ConnectedAgent, agent), {PROCESS + upstream: self.node})
+
+    async def find_lost(
+        self, agent: ConnectedAgent, facts: Mapping[str, str], is_gone: Callable[[str], Awaitable[bool]]
+    ) -> None:
+        """A session is made anew: find out which processes of its own are gone.
+
+        Args:
+            is_gone: whether a node is.
+        """
+        for name, node in facts.items():
+            if name.startswith(PROCESS) and await is_gone(node):
+                self._lost.add((agent.id, name.removeprefix(PROCESS)))
+
+    async def idle(self, agent: ConnectedAgent) -> None:
+        """What its own processes knew, it could have forgotten too by now."""
+        if processes := self._processes.get(agent.id):
+            await self.note(agent, {PROCESS + upstream: None for upstream in processes})
+
+    def close(self, agent: ConnectedAgent) -> None:
+        """It has gone."""
+        self._processes.pop(agent.id, None)
+        if self._lost:
+            self._lost = {each for each in self._lost if each[0] != agent.id}
+
+    # --- Requests -----------------------------------------------------------------------------------------------------
 
     async def _subscribe(self, call: Call) -> dict[str, Any]:
         result = await self._listening.subscribe(call)

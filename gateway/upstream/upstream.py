@@ -82,6 +82,14 @@ class Observer(Protocol):
         """Another notification that belongs to no request, such as a log message."""
         ...
 
+    def on_own_process(self, upstream: str, agent: Agent) -> None:
+        """A session is about to get a process of its own.
+
+        Raises:
+            StateGone: it had one before, at a node that is gone, and does not know that yet.
+        """
+        ...
+
 
 class Upstream:
     """A supervised upstream.
@@ -141,6 +149,8 @@ class Upstream:
             on_refusal=self._on_refusal,
         )
         self._private = PrivateLinks(name, self._private_link, config.max_sessions)
+        self._with_own_process = set[str]()
+        """Ids of sessions."""
         self._learning = Learning(self)
         self._watch = Watch(self)
         self._breakers = Breakers(self._new_breaker, self._on_breaker, self._on_shared_breaker)
@@ -374,6 +384,9 @@ class Upstream:
         isolation = await self._isolation_for(agent)
         if isolation in (None, "shared"):
             return self._main
+        if agent.lasting and agent.id not in self._with_own_process and self.config.command is not None:
+            self._observer.on_own_process(self.name, agent)
+            self._with_own_process.add(agent.id)
         # Where it does not show on whose behalf the upstream asks, nobody else may be at work beside it.
         alone = self._connector.is_one_channel and is_askable(agent)
         patience = max(0.0, until - anyio.current_time())
@@ -588,6 +601,7 @@ class Upstream:
         """That agent has gone: close what was its own."""
         self._learning.release(agent_id)
         self._private.release(agent_id)
+        self._with_own_process.discard(agent_id)
 
     # --- Inside -----------------------------------------------------------------------------------------------------
 

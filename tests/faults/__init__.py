@@ -27,6 +27,7 @@
 | a server that hangs, fails or is slow at the start | `test_start`; by how much: `just bench-start` |
 | one server lacks a variable | `cli/test_out_of_order` |
 | a retry that says again what was said | `upstream/test_repetition` |
+| sessions open at a restart, a node that dies, no store | `frontend/test_nodes`, `test_shared_sessions` |
 | several gateways on one state directory | `access/test_agent_store`, `test_agent_tokens` |
 | other servers' pins and catalogue in it | `catalogue/test_pinning`, `test_snapshot` |
 | a full disk, no right to write | `access/test_agent_store`; `catalogue/test_pinning`; `test_surroundings` |

@@ -12,10 +12,11 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ElicitResult
 
-from tests.interaction._gateway import Entry
+from tests.interaction._gateway import Entry, child
 from tests.interaction._http import events, open_session, post, posted, sent
 from tests.interaction._wire import Message, request
 from tests.nodes import Alternating, FirstThen, RunningNode, nodes
+from tests.servers.peers import OPENING
 from tests.support import http_server, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -210,3 +211,33 @@ def test_ids_of_other_keys_are_unknown(tmp_path: Path, upstream: Entry) -> None:
         nodes(tmp_path / "other", {UP: upstream}, 1, state_keys=["x" * 32]) as (other,),
     ):
         assert post(other.url, LIST, open_session(one.url))[0] == 404
+
+
+# --- What a server keeps for one session -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Generator[RunningNode]:
+    """A node with a program of which each session that can be asked something has a process of its own."""
+    with nodes(tmp_path, {UP: child("tests.servers.everything", "--era", "handshake")}, 1) as (one,):
+        yield one
+
+
+def test_a_session_is_told_once_that_its_own_process_is_gone(own: RunningNode) -> None:
+    opening = request("initialize", {**OPENING, "capabilities": {"elicitation": {}}})
+    sessions: list[dict[str, str]] = []
+    for _ in range(2):
+        with posted(own.url, opening) as response:
+            id = response.headers["Mcp-Session-Id"]
+            sessions.append({"Mcp-Session-Id": id, "MCP-Protocol-Version": "2025-11-25"})
+    with_process, without = sessions
+    assert "result" in post(own.url, call("echo", text="x"), with_process)[1]
+    for end in (own.stop, own.kill):
+        end()
+        own.start()
+        if end is own.stop:
+            assert "result" in post(own.url, call("echo", text="x"), without)[1]
+        refused = post(own.url, call("echo", text="x"), with_process)[1]["error"]
+        assert refused["code"] == -32010
+        assert "gone" in refused["message"]
+        assert "result" in post(own.url, call("echo", text="x"), with_process)[1]

@@ -14,8 +14,9 @@ from gateway.call import Call
 from gateway.errors import InvalidRequest, SessionNotFound, TooManySessions
 from gateway.frontend import sessions as sessions_module
 from gateway.frontend.backlog import Backlogs
+from gateway.frontend.session import Session
 from gateway.frontend.session_ids import MAX_ID, SessionIds
-from gateway.frontend.sessions import Session, Sessions
+from gateway.frontend.sessions import Sessions
 from gateway.request import ANONYMOUS, Principal
 from gateway.server.agents import ConnectedAgent
 from gateway.store.node import Node
@@ -49,6 +50,10 @@ class Host:
 
     async def restore(self, agent: ConnectedAgent, facts: Mapping[str, str]) -> None:
         self.restored[agent.id] = facts
+
+    async def find_lost(self, agent: ConnectedAgent, facts: Mapping[str, str], is_gone: object) -> None: ...
+
+    async def idle(self, agent: ConnectedAgent) -> None: ...
 
     async def close(self, agent: ConnectedAgent) -> None:
         self.closed.append(agent.id)

@@ -1,6 +1,7 @@
 """Handshake sessions and parked calls on two nodes that share a store: whatever arrives finds the node it concerns."""
 
 import json
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from http.client import HTTPResponse
@@ -220,6 +221,26 @@ def test_a_restart_of_all_nodes_costs_nobody_a_session(mortal: list[RunningNode]
     with stream_of(mortal[1], session) as heard:
         answers(mortal[0], call("touch_resource", uri=WATCHED), session)
         assert next(one for one in heard if one["method"].endswith("/updated"))["params"] == {"uri": WATCHED}
+
+
+def test_while_the_store_is_away_open_sessions_go_on_and_no_other_is_given_up(tmp_path: Path) -> None:
+    with (
+        valkey(tmp_path) as server,
+        http_server("tests.servers.everything", "--era", "handshake") as url,
+        nodes(tmp_path, {UP: {"url": url}}, store=server.url) as (here, there),
+    ):
+        session = open_session(here.url)
+        server.kill()
+        assert answers(here, LIST, session)["tools"]
+        status, refused = post(there.url, LIST, session)
+        assert (status, refused["error"]["code"]) == (503, -32000)
+        with sent("DELETE", here.url, None, session) as response:
+            assert response.status == 503
+        assert answers(here, LIST, session)["tools"]
+        server.start()
+        deadline = time.monotonic() + 10
+        while post(there.url, LIST, session)[0] != 200:
+            assert time.monotonic() < deadline
 
 
 # --- Parked calls -----------------------------------------------------------------------------------------------------

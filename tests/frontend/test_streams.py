@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import InvalidRequest
-from gateway.frontend.streams import MAX_BYTES, MAX_EVENTS, RETRY_MS, Channel, Streams
+from gateway.frontend.streams import MAX_BYTES, MAX_EVENTS, RETRY_MS, Channel, FormerStream, Streams
 
 Seen = tuple[str, Any]
 """`(event id, message or None)`"""
@@ -46,7 +46,9 @@ def say(channel: Channel, *numbers: int) -> None:
 def back(streams: Streams, last_event_id: str, *, prime: bool = False) -> Client:
     """A client that comes back with an id."""
     client = Client()
-    channel, after = streams.find(last_event_id)
+    found = streams.find(last_event_id)
+    assert not isinstance(found, FormerStream)
+    channel, after = found
     channel.attach(client, after, prime=prime)
     return client
 
@@ -122,6 +124,18 @@ def test_ids_are_unique_within_the_session() -> None:
 def test_an_id_of_no_stream_is_refused(id: str) -> None:
     with pytest.raises(InvalidRequest, match="Last-Event-ID"):
         Streams().find(id)
+
+
+@pytest.mark.parametrize("request_id", [1, -5, 0, "a", "a-b.c~d", "ü", "", 1.0, 2**60, "x" * 200])
+def test_an_event_of_another_run_says_where_it_was_and_what_it_answers(request_id: int | str | float) -> None:
+    before, after = Streams(node="here.1"), Streams(node="here.2")
+    channel = before.open(None, request_id)
+    named = None if request_id == "x" * 200 else request_id
+    assert after.find(channel.id(7)) == FormerStream("here.1", False, 1, 7, named)
+    assert after.find(before.standing.id(3)) == FormerStream("here.1", True, 0, 3, None)
+    assert before.find(channel.id(7)) == (channel, 7)
+    with pytest.raises(InvalidRequest):
+        after.find("0-3")
 
 
 def test_what_is_kept_is_bounded_and_the_oldest_goes_first() -> None:

@@ -414,6 +414,8 @@ class Hears:
         if method == "notifications/message":
             self.logged.append(params["data"])
 
+    def on_own_process(self, upstream: str, agent: Agent) -> None: ...
+
     @property
     def tools(self) -> list[str]:
         """The names of the tools there were when last heard."""
