@@ -207,6 +207,18 @@ def test_upstreams_are_given_a_context_whether_or_not_it_is_sampled() -> None:
     assert len(spans.server) == flags.count("01")
 
 
+def test_upstreams_get_the_fields_they_are_to_have_and_no_others() -> None:
+    tracing = Tracing(Spans().provider(), 1.0, lambda: CONFIG)
+    request = call(_meta={"traceparent": SAMPLED, "tracestate": "vendor=1", "baggage": "a=1"})
+    tracing.begin(request)
+    assert request.trace is not None
+    for upstream, names in (("up", {"traceparent"}), ("all", {"traceparent", "baggage"}), ("gone", {"traceparent"})):
+        params, headers = request.trace.send(upstream, "2026-07-28", request.params, {"x": "y"})
+        assert headers.keys() == names | {"x"}
+        assert params["_meta"].keys() == names
+    request.trace.end(request)
+
+
 def test_who_is_not_sampled_by_whoever_calls_is_not() -> None:
     spans = Spans()
     tracing = Tracing(spans.provider(), 1.0, lambda: CONFIG)
