@@ -122,8 +122,10 @@ class Gateway:
         self._reloader = self._reloader_for(reread) if reread is not None else None
         self.policy = Policy(configured.rules(config))
         self._pinning = Pinning(config.enabled, settings.state_dir / pins.NAME, self.metrics, self._audit.on_change)
-        self._sharing = sharing = Sharing(config, self.upstreams, self._pinning, is_node=remembers)
+        observe = self.metrics.limit_decided
+        self._sharing = sharing = Sharing(config, self.upstreams, self._pinning, observe, is_node=remembers)
         self.store = sharing.store
+        sharing.watch(self.metrics)
         self._conversations = Conversations(self.store)
         limiter = sharing.limiter or MemoryLimiter()
         self._limits = Limits(limiter, *configured.limits(config), self.metrics.limit_decided)
@@ -158,7 +160,7 @@ class Gateway:
         self._is_traced = remembers and tracing.is_on(settings)
         self.pipeline = Pipeline(
             self._drain,
-            Admission(self._in_flight, self._limits, self._lacks_scope, self._audit.check),
+            Admission(self._in_flight, self._limits, self._lacks_scope, self._audit.check, sharing.slots),
             requests,
             server.methods,
             server.targets,

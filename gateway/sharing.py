@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from anyio.abc import TaskGroup
 
 from gateway.access.shared_limiter import SharedLimiter
+from gateway.access.shared_slots import SharedSlots
 from gateway.catalogue.keeper import fingerprint
 from gateway.catalogue.pinning import Pinning
 from gateway.catalogue.shared_pins import SharedPins
@@ -14,6 +15,8 @@ from gateway.store.memory import MemoryStore
 from gateway.store.opening import open_store
 from gateway.store.shared import Store
 from gateway.store.shared_agents import SharedAgentStore
+from gateway.telemetry import families
+from gateway.telemetry.metrics import Metrics
 from gateway.upstream.peers import Peers
 from gateway.upstream.upstream import Upstream
 
@@ -23,15 +26,25 @@ class Sharing:
     Args:
         is_node: whether this is a node of the gateway, and not there for a moment only.
         upstreams: those that serve now, at any time.
+        observe: `(limit, allowed)`, told of what is refused because of other nodes.
 
     Raises:
         ConfigError: what the store takes is not installed.
     """
 
-    def __init__(self, config: Config, upstreams: Mapping[str, Upstream], pinning: Pinning, *, is_node: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        upstreams: Mapping[str, Upstream],
+        pinning: Pinning,
+        observe: Callable[[str, bool], None],
+        *,
+        is_node: bool,
+    ) -> None:
         settings = config.gateway
         self.store: Store = open_store(settings) if is_node else MemoryStore()
         self.limiter: SharedLimiter | None = None
+        self.slots: SharedSlots | None = None
         self.peers: Peers | None = None
         self.snapshot: SharedSnapshot | None = None
         self._pins: SharedPins | None = None
@@ -40,6 +53,7 @@ class Sharing:
         self._is_shared = is_node and settings.store is not None
         if self._is_shared:
             self.limiter = SharedLimiter(self.store)
+            self.slots = SharedSlots(self.store, settings.max_requests_per_principal, observe)
             self.peers = Peers(self.store, upstreams, fingerprint)
             self.snapshot = SharedSnapshot(self.store, settings.state_keys[0])
             self._pins = SharedPins(self.store, pinning)
@@ -48,6 +62,14 @@ class Sharing:
         """Where registered agents are, if not in this node's folder."""
         return SharedAgentStore(self.store) if self._is_shared else None
 
+    def watch(self, metrics: Metrics) -> None:
+        """Have the metrics show how the store does, if there is one."""
+        limiter, store = self.limiter, self.store
+        if limiter is not None:
+            metrics.watch(families.STORE_UP, lambda: int(store.is_quick))
+            metrics.watch(families.STORE_NODES, lambda: store.nodes)
+            metrics.watch(families.STORE_SHARES, lambda: limiter.shared_out)
+
     async def start(self, tasks: TaskGroup, on_pins: Callable[[], None]) -> bool:
         """Begin to share; returns whether there may be more to offer than was known, or other pins.
 
@@ -55,9 +77,10 @@ class Sharing:
             on_pins: see `SharedPins.run`.
         """
         await tasks.start(self.store.run)
-        if self.limiter is None or self._pins is None or self.snapshot is None:
+        if self.limiter is None or self.slots is None or self._pins is None or self.snapshot is None:
             return False
         tasks.start_soon(self.limiter.run)
+        tasks.start_soon(self.slots.run)
         await self._pins.begin()
         tasks.start_soon(self._pins.run, on_pins)
         unknown = {name: server for name, server in self._servers.items() if self._upstreams[name].known is None}

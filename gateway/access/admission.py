@@ -9,6 +9,7 @@ from typing import Final
 from gateway.access.in_flight import InFlight
 from gateway.access.limits import Limits
 from gateway.access.scopes import scope_of
+from gateway.access.shared_slots import SharedSlots
 from gateway.call import Call
 from gateway.errors import GatewayError
 
@@ -23,6 +24,7 @@ class Admission:
     Args:
         lacks_scope: makes the error for who lacks scopes.
         also: raises whatever else keeps a call from being served.
+        slots: counts requests in flight on all nodes, where there are several.
     """
 
     def __init__(
@@ -31,11 +33,13 @@ class Admission:
         limits: Limits,
         lacks_scope: Callable[[Call, Collection[str]], GatewayError],
         also: Callable[[Call], None] | None = None,
+        slots: SharedSlots | None = None,
     ) -> None:
         self._in_flight = in_flight
         self._limits = limits
         self._lacks_scope = lacks_scope
         self._also = also
+        self._slots = slots
 
     def enter(self, call: Call) -> Awaitable[None] | None:
         """What the principal may use is the catalogue's matter: what it may not is not there.
@@ -53,6 +57,8 @@ class Admission:
         if method not in LASTING:
             self._in_flight.take(principal)
             call.counted = True
+            if self._slots is not None and not self._slots.take_now(call):
+                return self._take_and_count(self._slots, call)
         if self._also is not None:
             self._also(call)
         if method not in FREE:
@@ -67,6 +73,15 @@ class Admission:
         if call.counted:
             call.counted = False
             self._in_flight.give(call.principal)
+            if self._slots is not None:
+                self._slots.give(call)
+
+    async def _take_and_count(self, slots: SharedSlots, call: Call) -> None:
+        await slots.take(call)
+        if self._also is not None:
+            self._also(call)
+        if call.method not in FREE:
+            await self._count(call)
 
     async def _count(self, call: Call) -> None:
         call.response_headers.update(await self._limits.count(call.principal))

@@ -25,7 +25,7 @@ from gateway.access.rate_limit import MAX_BUCKETS, Bucket, Decision, Limit
 from gateway.errors import StoreUnavailable
 from gateway.store.shared import Store
 
-WAIT_SECONDS: Final = 0.05
+WAIT_SECONDS: Final = 0.08
 """How long a request waits for a decision, before it gets one by this node's share."""
 LATE_SECONDS: Final = 0.01
 """A timer that comes so late says that this process was busy, not that the store is slow."""
@@ -99,6 +99,8 @@ class SharedLimiter:
         self._leased: set[_Account] = set()
         self._has_leased = asyncio.Event()
         self._owing: set[_Account] = set()
+        self.shared_out = 0
+        """Tokens given out of this node's share."""
 
     def consume(self, key: str, limit: Limit) -> Decision | None:
         account = self._accounts.get(key)
@@ -198,6 +200,7 @@ class SharedLimiter:
             account.share = Bucket(min(part.capacity, self._tokens(account, now) / nodes), now)
         decision = account.share.consume(part, now)
         if decision.allowed:
+            self.shared_out += 1
             account.spent += 1
             self._owing.add(account)
         decision.limit = limit

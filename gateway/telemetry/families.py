@@ -82,6 +82,7 @@ class Family:
 
 
 _BY_TOOL: Final = "with `gateway.metrics.tools`"
+_STORE: Final = "with `gateway.store`"
 _TRACING: Final = "with tracing"
 
 REQUESTS = Family("mcp_gateway_requests", "counter", "MCP requests answered.", labels=("method", "upstream", "outcome"))
@@ -236,6 +237,16 @@ SPANS = Family(
     "Spans that were exported, that the collector did not take (failed), or for which there was no room (dropped).",
     labels=("outcome",),
     when=_TRACING,
+)
+STORE_UP = Family(
+    "mcp_gateway_store_up", "gauge", "1 while the store answers quickly, 0 while it is away or slow.", when=_STORE
+)
+STORE_NODES = Family("mcp_gateway_store_nodes", "gauge", "Nodes that use the store.", when=_STORE)
+STORE_SHARES = Family(
+    "mcp_gateway_store_share_decisions",
+    "counter",
+    "Requests let in by this node's share of a rate limit, because the store did not answer in time.",
+    when=_STORE,
 )
 RELOADS = Family("mcp_gateway_config_reloads", "counter", "Changes of the configuration's files.", labels=("outcome",))
 BUILD = Family("mcp_gateway_build_info", "gauge", "1, with what runs here.", labels=("version", "environment"))
