@@ -80,6 +80,7 @@ def run_process(
     env: Mapping[str, str] | None = None,
     piped: bool = False,
     cwd: Path = ROOT,
+    within: float = STARTUP_SECONDS,
 ) -> Generator[subprocess.Popen[bytes]]:
     """Run a program in its own process group until the block ends; then the whole group is killed.
 
@@ -87,7 +88,7 @@ def run_process(
     environment. `piped`: its stdin and stdout are pipes, and what is shown is its stderr.
 
     Raises:
-        AssertionError: it ended, or did not get ready within `STARTUP_SECONDS`.
+        AssertionError: it ended, or did not get ready `within` so many seconds.
     """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
@@ -101,7 +102,7 @@ def run_process(
         )
         try:
             if ready is not None:
-                _wait_ready(process, ready)
+                _wait_ready(process, ready, within)
             yield process
         except BaseException:
             _show(args, output)
@@ -110,11 +111,11 @@ def run_process(
             _kill_group(process)
 
 
-def _wait_ready(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + STARTUP_SECONDS
+def _wait_ready(process: subprocess.Popen[bytes], ready: Callable[[], bool], within: float) -> None:
+    deadline = time.monotonic() + within
     while not ready():
         assert process.poll() is None, f"ended with {process.returncode} before it was ready"
-        assert time.monotonic() < deadline, f"not ready within {STARTUP_SECONDS:g} s"
+        assert time.monotonic() < deadline, f"not ready within {within:g} s"
         time.sleep(0.01)
 
 

@@ -169,7 +169,7 @@ async def test_first_start(image: Image, key: str) -> None:
 
     assert not is_healthy(), "nobody is there yet"
     serve = [*image.entrypoint, *json.loads(image.said["cmd"])]
-    with run_process(image.command(*serve, **variables), ready=is_healthy) as process:
+    with run_process(image.command(*serve, **variables), ready=is_healthy, within=90) as process:
         shown = f"http://127.0.0.1:{metrics}/metrics"
         await wait_until(
             lambda: b'mcp_gateway_upstream_state{state="ready",upstream="time"} 1.0' in read_url(shown), 30
