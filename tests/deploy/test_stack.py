@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import httpx2
@@ -146,15 +146,23 @@ async def test_every_metric_that_is_named_is_exported(stack: Stack) -> None:
 
 
 async def test_prometheus_has_both_gateways_and_no_rule_fails(stack: Stack) -> None:
-    async with httpx2.AsyncClient(base_url=stack.prometheus) as client:
-        targets = (await client.get("/api/v1/targets")).json()["data"]["activeTargets"]
-        groups = (await client.get("/api/v1/rules")).json()["data"]["groups"]
-    healthy = {each["labels"]["instance"] for each in targets if each["health"] == "up"}
-    assert {node.metrics for node in stack.nodes} <= healthy
-    failed = {
-        rule["name"]: rule.get("lastError") for group in groups for rule in group["rules"] if rule["health"] == "err"
-    }
-    assert not failed
+    async with httpx2.AsyncClient(base_url=stack.prometheus, timeout=30) as client:
+
+        async def has_both() -> bool:
+            targets = (await client.get("/api/v1/targets")).json()["data"]["activeTargets"]
+            healthy = {each["labels"]["instance"] for each in targets if each["health"] == "up"}
+            return {node.metrics for node in stack.nodes} <= healthy
+
+        async def rules() -> list[dict[str, Any]]:
+            groups = (await client.get("/api/v1/rules")).json()["data"]["groups"]
+            return [rule for group in groups for rule in group["rules"]]
+
+        async def has_tried_all() -> bool:
+            return all(rule["health"] != "unknown" for rule in await rules())
+
+        await wait_until(has_both, 30)
+        await wait_until(has_tried_all, 30)
+        assert not {rule["name"]: rule.get("lastError") for rule in await rules() if rule["health"] != "ok"}
 
 
 async def test_one_gateway_less_is_nobodys_loss(stack: Stack, client: httpx2.AsyncClient) -> None:
