@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import structlog
 from hypothesis import settings
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs]
 
 settings.register_profile("fuzz", max_examples=20_000, deadline=None)  # `just fuzz`
 
@@ -31,7 +31,7 @@ class _Scheduling(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling | None:
-    return _Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
+    return _Scheduling(config, log) if config.option.dist == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")
