@@ -110,11 +110,8 @@ class Gateway:
         self.upstreams = self._manager.serving
         self._access_log = AccessLog()
         self._audit = Auditing(config if remembers else None, has_stdout=only is None)
-        requests = RequestLog(
-            self._access_log.write,
-            (lambda call: tool_of(self.library, call)) if settings.metrics.tools else None,
-            self._audit.on_call,
-        )
+        by_tool = self._tool_of if settings.metrics.tools else None
+        requests = RequestLog(self._access_log.write, by_tool, self._audit.on_call)
         self._activity = requests.activity
         self.metrics = Metrics(
             lambda: [each.health() for each in list(self.upstreams.values())], requests, settings.environment
@@ -341,6 +338,9 @@ class Gateway:
             apply = self.server.session_facts.apply
             sessions.relay = SessionRelay(store, self._conversations, sessions.find, apply, tasks)
         return sessions
+
+    def _tool_of(self, call: Call) -> str | None:
+        return tool_of(self.library, call)
 
     def _open_entry(self, on_revoked: Callable[[frozenset[str]], None]) -> Authenticators:
         settings = self.current.config.gateway

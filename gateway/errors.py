@@ -31,6 +31,14 @@ class GatewayError(Exception):
     """What logs and metrics call it."""
     ends_exchange: bool = False
     """Whether over HTTP it is answered with its own `status` and `headers` even where a JSON-RPC answer is owed."""
+    delivered: bool = True
+    """Whether an upstream may have acted on the request."""
+    retryable: bool = False
+    """Whether the same request may succeed if it is sent once more."""
+    is_answer: bool = False
+    """Whether an upstream has answered, though not with what was wished for."""
+    counts_for_breaker: bool = False
+    """Whether it is an upstream's doing that there is no answer."""
 
     def __init__(self, message: str, *, data: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -38,6 +46,12 @@ class GatewayError(Exception):
         self.data = data
         self.headers: dict[str, str] = {}
         """Further HTTP headers of the answer."""
+
+    def code_in(self, era: protocol.Era) -> int:
+        """The JSON-RPC code that agents of an era are told. The modern one has none of its own for a resource that is
+        not there, and forbids the old one."""
+        is_missing = self.code == protocol.RESOURCE_NOT_FOUND and era is protocol.Era.MODERN
+        return protocol.INVALID_PARAMS if is_missing else self.code
 
 
 class ConfigError(GatewayError):
@@ -388,7 +402,7 @@ class Overloaded(GatewayError):
 class UpstreamError(GatewayError):
     """The upstream's own JSON-RPC error, passed through as it is."""
 
-    outcome = "upstream_error"
+    outcome, is_answer = "upstream_error", True
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:
         super().__init__(message)
@@ -399,7 +413,7 @@ class UpstreamError(GatewayError):
 class UpstreamUnavailable(GatewayError):
     """The upstream is not connected. The request was not delivered, so repeating it is safe."""
 
-    code, outcome = -32010, "upstream_unavailable"
+    code, outcome, counts_for_breaker = -32010, "upstream_unavailable", True
 
     def __init__(self, upstream: str, state: str, reason: str = "", retry_after: float | None = None) -> None:
         text = f"Upstream {upstream!r} is {state}" + (f": {reason}" if reason else "")
@@ -447,7 +461,7 @@ class UpstreamTimeout(GatewayError):
         setting: the one that says how long it may take.
     """
 
-    code, outcome = -32011, "timeout"
+    code, outcome, counts_for_breaker = -32011, "timeout", True
 
     def __init__(self, upstream: str, method: str, seconds: float, setting: str = "timeout") -> None:
         seconds = round(seconds, 2)
@@ -461,7 +475,7 @@ class UpstreamTimeout(GatewayError):
 class UpstreamLost(GatewayError):
     """The connection broke while the request was in flight. Whether the upstream acted on it is unknown."""
 
-    code, outcome = -32012, "upstream_lost"
+    code, outcome, counts_for_breaker, retryable = -32012, "upstream_lost", True, True
 
     def __init__(self, upstream: str, reason: str, *, delivered: bool = True) -> None:
         super().__init__(
@@ -474,7 +488,7 @@ class UpstreamLost(GatewayError):
 class UpstreamProtocolError(GatewayError):
     """The upstream answered with something that is not MCP."""
 
-    code, outcome = -32013, "upstream_garbage"
+    code, outcome, counts_for_breaker = -32013, "upstream_garbage", True
 
     def __init__(self, upstream: str, reason: str) -> None:
         super().__init__(f"Upstream {upstream!r} answered with something that is not MCP: {reason}.")
@@ -483,7 +497,7 @@ class UpstreamProtocolError(GatewayError):
 class UpstreamOversized(GatewayError):
     """The upstream's answer is over the cap on its bytes, or on its values."""
 
-    code, outcome = -32015, "upstream_oversized"
+    code, outcome, is_answer = -32015, "upstream_oversized", True
 
     def __init__(self, upstream: str, cap: int, unit: Literal["bytes", "values"] = "bytes") -> None:
         remedy = "If that is intended, raise `max_response_bytes` in its entry."

@@ -28,9 +28,8 @@ from gateway.telemetry.requests import RequestLog
 from gateway.upstream import retry
 from gateway.upstream.limiter import Lease
 from gateway.upstream.link import Link
-from gateway.upstream.permit import UNABLE
 from gateway.upstream.private import PrivateLink
-from gateway.upstream.transport.pending import Dropped, Pending, Refused, RefusedError, SessionLost
+from gateway.upstream.transport.pending import Pending, SessionLost
 from gateway.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -89,13 +88,13 @@ class Pipeline:
             call.outcome = "tool_error" if result.get("isError") is True else "ok"
             return result
         except GatewayError as error:
-            call.outcome, call.code = error.outcome, error.code
+            call.outcome, call.code = error.outcome, error.code_in(call.agent.era)
             raise
         except asyncio.CancelledError:
             interruption = call.interruption()
             if interruption is None:
                 raise  # the agent has gone, and is owed nothing
-            call.outcome, call.code = interruption.outcome, interruption.code
+            call.outcome, call.code = interruption.outcome, interruption.code_in(call.agent.era)
             try:
                 raise interruption from None
             finally:
@@ -282,14 +281,9 @@ class _Clock:
 
 
 def _may_repeat(upstream: Upstream, call: Call, params: Mapping[str, Any], error: GatewayError) -> bool:
-    if call.spoke or isinstance(error, SessionLost | Dropped):
-        return False  # the agent has heard of it; or it was repeated already; or we have hung up ourselves
-    if isinstance(error, UpstreamLost) and not error.delivered:
-        return True
-    is_transient = isinstance(error, UpstreamLost) or (
-        isinstance(error, Refused | RefusedError) and error.status in UNABLE
-    )
-    return is_transient and _is_repeatable(upstream, call, params)
+    if call.spoke or not error.retryable:
+        return False  # the agent has heard of it, or the next answer would be the same
+    return not error.delivered or _is_repeatable(upstream, call, params)
 
 
 def _is_repeatable(upstream: Upstream, call: Call, params: Mapping[str, Any]) -> bool:

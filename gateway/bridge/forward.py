@@ -13,7 +13,7 @@ from gateway.bridge.state import StateSeal
 from gateway.call import Call
 from gateway.errors import AgentCannot, UpstreamAsked, UpstreamError
 from gateway.jsonrpc import as_object
-from gateway.protocol import INVALID_PARAMS, RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Era
+from gateway.protocol import URL_ELICITATION_REQUIRED, Era
 from gateway.request import QUESTIONS, is_askable
 from gateway.upstream.upstream import Upstream
 
@@ -98,16 +98,13 @@ class Bridge:
         return result
 
     def on_error(self, call: Call, upstream: str, error: UpstreamError) -> dict[str, Any] | None:
-        """An upstream's error as the agent's era has it: the error, changed in place, or a result instead of it.
+        """The result that the agent's era has instead of an upstream's error; None where it is an error there too.
 
         Raises:
             UpstreamAsked: the agent cannot be asked what the error asks.
         """
-        if call.agent.era is Era.MODERN:
-            if error.code == RESOURCE_NOT_FOUND:
-                error.code = INVALID_PARAMS  # the modern era has no code of its own for it, and forbids the old one
-            if error.code == URL_ELICITATION_REQUIRED:  # nor for this, which was an error and is a result now
-                return _url_questions(call, upstream, error)
+        if call.agent.era is Era.MODERN and error.code == URL_ELICITATION_REQUIRED:
+            return _url_questions(call, upstream, error)  # the modern era has no such error; it was made a result
         return None
 
 

@@ -203,7 +203,7 @@ class Duplex:
                 self._on_open(self.agent)
             return jsonrpc.result(call.id, result)
         except GatewayError as error:
-            return jsonrpc.error(call.id, error.code, error.message, error.data)
+            return jsonrpc.error(call.id, error.code_in(call.agent.era), error.message, error.data)
         except Exception:
             log.exception("request failed", method=Clipped(call.method, 100))
             return jsonrpc.error(call.id, INTERNAL_ERROR, "Internal error")

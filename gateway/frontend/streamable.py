@@ -428,8 +428,8 @@ class Streamable:
             return jsonrpc.result(id, await self._handle(call)), 200
         except GatewayError as error:
             headers.update(error.headers)
-            status = error.status if error.ends_exchange else _status(error.code, agent.era)
-            return jsonrpc.error(id, error.code, error.message, error.data), status
+            status = error.status if error.ends_exchange else _status(error.code_in(agent.era), agent.era)
+            return jsonrpc.error(id, error.code_in(agent.era), error.message, error.data), status
         except Exception:
             log.exception("request failed", method=Clipped(call.method, 100))
             return jsonrpc.error(id, INTERNAL_ERROR, "Internal error"), 200

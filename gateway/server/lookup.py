@@ -13,7 +13,7 @@ from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.intake import Kind
 from gateway.catalogue.library import CatalogueViews, Selection
 from gateway.errors import DefinitionChanged, UnknownResource
-from gateway.protocol import INVALID_PARAMS, Era
+from gateway.protocol import Era
 from gateway.request import Agent, Principal
 from gateway.upstream.upstream import Upstream
 
@@ -181,7 +181,7 @@ class Lookup:
             or not self.admits_uri(viewer, owner.upstream, owner.original)
             or (not owner.item and self._library.withholds(owner.upstream, owner.original, self.selection(viewer)))
         ):
-            raise unknown_resource(viewer, uri)
+            raise UnknownResource(uri)
         return owner
 
     def check(self, viewer: Viewer, kind: Kind, owner: Owner) -> None:
@@ -213,10 +213,3 @@ def _owner_in(catalogue: Catalogue, uri: str) -> tuple[Owner, bool] | None:
     listed = catalogue.resource(uri)
     owner = listed or catalogue.unlisted(uri)
     return (owner, listed is not None) if owner is not None else None
-
-
-def unknown_resource(viewer: Viewer, uri: str) -> UnknownResource:
-    error = UnknownResource(uri)
-    if viewer.era is Era.MODERN:
-        error.code = INVALID_PARAMS
-    return error

@@ -17,6 +17,7 @@ from gateway.errors import (
     InvalidParams,
     MethodNotFound,
     UnknownPrompt,
+    UnknownResource,
     UnknownTool,
     UpstreamOversized,
     UpstreamProtocolError,
@@ -25,7 +26,7 @@ from gateway.errors import (
 from gateway.jsonrpc import as_object
 from gateway.server import param_headers
 from gateway.server.extensions import Extensions, family_of
-from gateway.server.lookup import Lookup, unknown_resource
+from gateway.server.lookup import Lookup
 from gateway.upstream.upstream import Upstream
 
 
@@ -160,7 +161,7 @@ class Targets:
             uri, key = string(ref, "uri"), "uri"
             owner = await self._lookup.find(call, lambda catalogue: catalogue.template(uri) or catalogue.resource(uri))
             if owner is None:
-                raise unknown_resource(call, uri)
+                raise UnknownResource(uri)
         else:
             raise InvalidParams("ref.type must be ref/prompt or ref/resource")
         return Target(owner.upstream, {**call.params, "ref": {**ref, key: owner.original}}, kind, owner)

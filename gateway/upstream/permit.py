@@ -11,29 +11,22 @@ failures are allowed, and nobody succeeds, it is the upstream, and the breaker o
 
 import asyncio
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gateway.errors import (
     CircuitOpen,
     GatewayError,
-    UpstreamError,
     UpstreamLost,
-    UpstreamOversized,
-    UpstreamProtocolError,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
 from gateway.upstream.breaker import Breaker, BreakerState
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.link import Link, reason_of
-from gateway.upstream.transport.pending import Dropped, Refused, RefusedError
 
 if TYPE_CHECKING:
     from gateway.call import Call
     from gateway.upstream.session import Session
-
-UNABLE: Final = frozenset({502, 503, 504})
-"""HTTP statuses that say of the upstream, not of the request, that it does not work now."""
 
 
 class BreakerPermit:
@@ -78,9 +71,9 @@ class BreakerPermit:
 
     def failed(self, error: GatewayError) -> None:
         """The attempt ended with that error, which may say that the upstream works."""
-        if is_answer(error):
+        if error.is_answer:
             self.passed()
-        elif is_failure(error) and not self._waits_for_agent(error):
+        elif error.counts_for_breaker and not self._waits_for_agent(error):
             reason, now = reason_of(error, self._link.upstream), asyncio.get_running_loop().time()
             may_be_his_own = self._link.breaker is not None or not self._is_of_connection(error)
             shared = self._breakers[-1]
@@ -110,20 +103,3 @@ class BreakerPermit:
         if self.session is not None and self.session.connection.closed is not None:
             return self.session.connection
         return object()
-
-
-def is_answer(error: BaseException) -> bool:
-    """Whether the upstream answered, though not with what was wished for. A client's mistake ends so."""
-    if isinstance(error, Refused):
-        return error.status < 500
-    if isinstance(error, RefusedError):
-        return error.status not in UNABLE  # an error of the request's own often comes with a 500
-    return isinstance(error, UpstreamError | UpstreamOversized)
-
-
-def is_failure(error: GatewayError) -> bool:
-    """Whether it is the upstream's doing that there is no answer."""
-    if isinstance(error, Dropped):
-        return False
-    kinds = UpstreamLost | UpstreamTimeout | UpstreamUnavailable | UpstreamProtocolError | RefusedError
-    return isinstance(error, kinds) and not is_answer(error)

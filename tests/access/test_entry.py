@@ -43,8 +43,8 @@ def enter(tmp_path: Path) -> Enter:
 
 async def found(entry: Authenticators, headers: dict[str, str], address: str) -> Principal:
     """Who sent them, at once or later."""
-    principal = entry.authenticate(headers, address)
-    return principal if isinstance(principal, Principal) else await principal
+    known = entry.recognise(headers, address)
+    return known.principal if known is not None else await entry.authenticate(headers, address)
 
 
 async def test_what_is_said_of_an_authorization_server_counts(enter: Enter) -> None:

@@ -46,7 +46,7 @@ class Gateway:
 
 @contextmanager
 def http_gateway(
-    folder: Path, servers: Mapping[str, Entry], *, variables: Mapping[str, str] | None = None, **settings: Any
+    folder: Path, servers: Mapping[str, Entry], variables: Mapping[str, str] | None = None, /, **settings: Any
 ) -> Generator[Gateway]:
     """Run `mcp-gateway serve`, until it listens: on a free port, unless the settings name one.
 

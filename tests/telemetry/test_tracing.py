@@ -64,7 +64,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Generator[House]:
             "generous": {"url": http, "propagate": ["tracestate", "baggage"]},
         }
         gateway = stack.enter_context(
-            http_gateway(folder, servers, variables=it.variables(), startup_wait=60, access_log={"file": str(access)})
+            http_gateway(folder, servers, it.variables(), startup_wait=60, access_log={"file": str(access)})
         )
         yield House(gateway, it, access)
 
@@ -206,7 +206,7 @@ async def test_nothing_changes_where_calls_are_not_traced(tmp_path: Path) -> Non
     fields = {"traceparent": "whatever", "tracestate": "vendor=1", "baggage": "user=ann"}
     with collector() as it, http_server("tests.servers.traced", env=it.variables()) as url:
         variables = it.variables(OTEL_SDK_DISABLED="true")
-        with http_gateway(tmp_path, {"up": {"url": url}}, variables=variables, startup_wait=60) as gateway:
+        with http_gateway(tmp_path, {"up": {"url": url}}, variables, startup_wait=60) as gateway:
             message = request("tools/call", meta_call("up__meta", fields), modern=True)
             _, answer = post(f"{gateway.base}/mcp", message, {"traceparent": agent().parent})
             assert answer["result"]["structuredContent"] == {"meta": fields, "headers": {}}
@@ -226,7 +226,7 @@ async def test_a_collector_that_is_down_costs_no_call_and_no_memory(tmp_path: Pa
         it.status = 503
         variables = it.variables(OTEL_BSP_MAX_QUEUE_SIZE="8", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="4")
         servers = {"raw": child("tests.servers.raw")}
-        with http_gateway(tmp_path, servers, variables=variables, startup_wait=60) as gateway:
+        with http_gateway(tmp_path, servers, variables, startup_wait=60) as gateway:
             wire = Wire(HttpChannel(f"{gateway.base}/mcp"), modern=True)
             for _ in range(40):
                 assert wire.call("raw__echo").result
@@ -245,7 +245,7 @@ async def test_the_last_spans_go_out_when_it_ends(tmp_path: Path) -> None:
     with collector() as it:
         variables = it.variables(OTEL_BSP_SCHEDULE_DELAY="3600000", OTEL_EXPORTER_OTLP_HEADERS="x-key=k,x-other=o")
         servers = {"raw": child("tests.servers.raw")}
-        with http_gateway(tmp_path, servers, variables=variables, startup_wait=60) as gateway:
+        with http_gateway(tmp_path, servers, variables, startup_wait=60) as gateway:
             assert Wire(HttpChannel(f"{gateway.base}/mcp"), modern=True).call("raw__echo").result
             assert not it.spans
             gateway.process.send_signal(signal.SIGTERM)

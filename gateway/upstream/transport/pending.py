@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 
@@ -30,9 +30,15 @@ else:
     CallOptions = dict[str, Any]
 
 
+UNABLE: Final = frozenset({502, 503, 504})
+"""HTTP statuses that say of the upstream, not of the request, that it does not work now."""
+
+
 class SessionLost(UpstreamLost):
     """The upstream no longer knows our session. The request was refused, not acted on, unless `delivered`: then that is
     not certain."""
+
+    retryable = False  # `pipeline` has done so already, on another session
 
     def __init__(self, upstream: str, *, delivered: bool = False) -> None:
         super().__init__(upstream, "it no longer knows this session", delivered=delivered)
@@ -40,6 +46,8 @@ class SessionLost(UpstreamLost):
 
 class Dropped(UpstreamLost):
     """We have hung up: the upstream is not to blame."""
+
+    retryable = counts_for_breaker = False
 
 
 class Refused(UpstreamProtocolError):
@@ -53,6 +61,9 @@ class Refused(UpstreamProtocolError):
         super().__init__(upstream, f"HTTP status {status}{hint}")
         self.status = status
         self.text = text
+        self.retryable = status in UNABLE
+        self.is_answer = status < 500
+        self.counts_for_breaker = not self.is_answer
 
 
 class RefusedError(UpstreamError):
@@ -61,6 +72,8 @@ class RefusedError(UpstreamError):
     def __init__(self, status: int, code: int, message: str, data: Any) -> None:
         super().__init__(code, message, data)
         self.status = status
+        self.retryable = self.counts_for_breaker = status in UNABLE
+        self.is_answer = not self.retryable  # an error of the request's own often comes with a 500
 
 
 class Peer(Protocol):
