@@ -14,6 +14,7 @@ from gateway.cli.ui.waiting import waiting_for
 from gateway.config.models import ServerConfig
 from gateway.errors import GatewayError
 from gateway.protocol import Era
+from gateway.request import Agent
 from gateway.upstream.audience import Audience
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.listing import Listing
@@ -60,6 +61,8 @@ class NullObserver:
     def on_resource_updated(self, upstream: str, uri: str, audience: Audience) -> None: ...
 
     def on_message(self, upstream: str, method: str, params: dict[str, Any], audience: Audience) -> None: ...
+
+    def on_own_process(self, upstream: str, agent: Agent) -> None: ...
 
 
 async def probe(servers: Mapping[str, ServerConfig]) -> dict[str, Probe]:
