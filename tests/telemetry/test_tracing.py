@@ -19,7 +19,7 @@ from tests.interaction._wire import Message, Wire, piped, request, shake_hands, 
 from tests.support import http_server, wait_until
 from tests.telemetry.collector import Collector, Span, collector
 
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("tracing")]
+pytestmark = pytest.mark.anyio
 
 SECONDS: Final = 30.0
 CANARY: Final = "CANARY-argument"
