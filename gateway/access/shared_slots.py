@@ -29,7 +29,7 @@ FREE_PART: Final = 8
 """Of the cap, at most one part in so many is given away so, by all nodes together."""
 SPARE: Final = 32
 """Slots taken in advance, at most."""
-WAIT_SECONDS: Final = 0.05
+WAIT_SECONDS: Final = 0.08
 SWEEP_SECONDS: Final = 0.25
 """How often slots that nobody uses are given back, and those in use kept."""
 SWEEP_PATIENCE: Final = 5.0
@@ -62,6 +62,8 @@ class SharedSlots:
         self._accounts: dict[str, _Account] = {}
         self._holding: set[Call] = set()
         self._turns: dict[str, anyio.Lock] = {}
+        self.shared_out = 0
+        """Requests that went by this node's share, because the store did not answer in time."""
 
     def take_now(self, call: Call) -> bool:
         """Take a slot for a call. False if that takes asking the store, and `take` has to be awaited.
@@ -81,6 +83,7 @@ class SharedSlots:
                 return False
             if account.used >= max(account.granted, self._cap // self._store.nodes):
                 raise self._refusal()
+            self.shared_out += 1
         self._hold(call, account)
         return True
 
@@ -96,8 +99,13 @@ class SharedSlots:
                 if self.take_now(call):
                     return
                 account = self._accounts[call.principal.root_id]
-                await self._ask(account, account.used + 1 - self._free(), WAIT_SECONDS)
-                if account.used >= self._free() + account.granted:
+                most = self._free() + account.granted
+                if await self._ask(account, account.used + 1 - self._free(), WAIT_SECONDS):
+                    most = self._free() + account.granted
+                elif (share := self._cap // self._store.nodes) > most:
+                    most = share
+                    self.shared_out += 1
+                if account.used >= most:
                     raise self._refusal()
                 self._hold(call, account)
         finally:
@@ -135,15 +143,20 @@ class SharedSlots:
 
     def _sweep(self, tasks: TaskGroup) -> None:
         for root, account in list(self._accounts.items()):
-            if account.granted and not account.asking:
-                needed = max(0, account.used - self._free())
-                account.granted = min(account.granted, needed)  # from here on, for others to take
-                tasks.start_soon(self._ask, account, needed, SWEEP_PATIENCE)
+            if account.granted:
+                tasks.start_soon(self._refresh, account)
             elif not account.used:
                 del self._accounts[root]
 
-    async def _ask(self, account: _Account, needed: int, patience: float) -> None:
-        """Have so many slots, and a few more if somebody waits for one and there are plenty."""
+    async def _refresh(self, account: _Account) -> None:
+        if account.asking:
+            return  # which says what is needed by now; two answers to different questions could contradict each other
+        needed = max(0, account.used - self._free())
+        account.granted = min(account.granted, needed)  # from here on, the rest is for others to take
+        await self._ask(account, needed, SWEEP_PATIENCE)
+
+    async def _ask(self, account: _Account, needed: int, patience: float) -> bool:
+        """Have so many slots, and a few more if somebody waits for one and there are plenty. False if nobody knows."""
         account.asking += 1
         spare = min(SPARE, self._cap // SPARE) if needed > account.granted else 0
         pool = self._cap - self._free() * self._store.nodes
@@ -152,8 +165,10 @@ class SharedSlots:
             account.granted = await self._store.do(SLOTS, [account.name], arguments, patience=patience)
         except StoreUnavailable as error:
             log.debug("slots not asked for", reason=error.message)
+            return False
         finally:
             account.asking -= 1
+        return True
 
 
 def _slots(memory: Memory, keys: Sequence[str], arguments: Sequence[Any]) -> int:

@@ -129,6 +129,7 @@ async def test_a_store_that_is_silent_lets_no_agent_in_and_says_why(monkeypatch:
                 return False
 
             await wait_until(says_why)
+            monkeypatch.undo()
             server.start()
             await wait_until(lambda: one.store.is_quick and other.store.is_quick)
 
