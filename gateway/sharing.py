@@ -64,11 +64,11 @@ class Sharing:
 
     def watch(self, metrics: Metrics) -> None:
         """Have the metrics show how the store does, if there is one."""
-        limiter, store = self.limiter, self.store
-        if limiter is not None:
+        limiter, slots, store = self.limiter, self.slots, self.store
+        if limiter is not None and slots is not None:
             metrics.watch(families.STORE_UP, lambda: int(store.is_quick))
             metrics.watch(families.STORE_NODES, lambda: store.nodes)
-            metrics.watch(families.STORE_SHARES, lambda: limiter.shared_out)
+            metrics.watch(families.STORE_SHARES, lambda: limiter.shared_out + slots.shared_out)
 
     async def start(self, tasks: TaskGroup, on_pins: Callable[[], None]) -> bool:
         """Begin to share; returns whether there may be more to offer than was known, or other pins.

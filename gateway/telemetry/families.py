@@ -245,7 +245,7 @@ STORE_NODES = Family("mcp_gateway_store_nodes", "gauge", "Nodes that use the sto
 STORE_SHARES = Family(
     "mcp_gateway_store_share_decisions",
     "counter",
-    "Requests let in by this node's share of a rate limit, because the store did not answer in time.",
+    "Requests let in by this node's share of a limit, because the store did not answer in time.",
     when=_STORE,
 )
 RELOADS = Family("mcp_gateway_config_reloads", "counter", "Changes of the configuration's files.", labels=("outcome",))

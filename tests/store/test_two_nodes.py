@@ -102,11 +102,12 @@ def test_whichever_of_them_it_asks_first(nodes: list[Door]) -> None:
 
 def test_a_principal_has_as_many_requests_in_flight_as_it_may_on_both_together(nodes: list[Door]) -> None:
     slow = request("tools/call", {"name": "all__slow", "arguments": {"seconds": 2}}, modern=True)
+    before = shared_out(nodes)
     with ThreadPoolExecutor(2 * CAP) as pool:
         asked = [pool.submit(post, f"{door.base}/mcp", slow, {"X-Api-Key": "key-free"}) for door in nodes * CAP]
         statuses = [each.result()[0] for each in asked]
     assert {*statuses} == {200, 429}
-    assert CAP - 1 <= statuses.count(200) <= CAP
+    assert CAP - 1 <= statuses.count(200) <= CAP + shared_out(nodes) - before
 
 
 async def test_an_agent_of_one_node_is_the_others_too_until_it_is_revoked(nodes: list[Door]) -> None:
