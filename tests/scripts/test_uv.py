@@ -140,7 +140,7 @@ def test_a_registry_out_of_reach_leaves_nothing_behind(machine: Machine) -> None
     ("script", "expected"),
     [
         ("run", "/ run --project {root} --frozen --no-dev mcp-gateway serve --port 9 a b | {root}/servers.yaml"),
-        ("test", "{root} run --frozen pytest --port 9 a b | "),
+        ("test", "{root} run --frozen --group deploy pytest --port 9 a b | "),
         ("conformance", "{root} run --frozen python -m tests.conformance --port 9 a b | "),
     ],
 )
