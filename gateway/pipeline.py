@@ -19,7 +19,7 @@ from gateway.bridge.envelope import unwrap_params
 from gateway.bridge.forward import Bridge
 from gateway.call import Answerer, Call
 from gateway.errors import CircuitOpen, GatewayError, UpstreamError, UpstreamLost, UpstreamTimeout
-from gateway.protocol import Era
+from gateway.protocol import INPUT_REQUIRED, Era
 from gateway.server.drain import Drain
 from gateway.server.log_messages import LogMessages
 from gateway.server.lookup import Lookup
@@ -130,7 +130,7 @@ class Pipeline:
                 result = await self._bridge.carry(call, upstream, target.params, attempt)
             else:
                 result = await attempt(upstream, call, target.params)
-                if result.get("resultType") == "input_required":
+                if result.get("resultType") == INPUT_REQUIRED:
                     result = await self._bridge.on_result(call, upstream, target.params, result, attempt)
         except UpstreamError as error:
             instead = self._bridge.on_error(call, upstream.name, error)

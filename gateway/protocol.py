@@ -30,6 +30,9 @@ class Era(Enum):
         return Era.MODERN if version in MODERN_VERSIONS else Era.HANDSHAKE
 
 
+INPUT_REQUIRED: Final = "input_required"
+"""The `resultType` of a result that asks (2026-07-28, basic/patterns/mrtr)."""
+
 META_VERSION: Final = "io.modelcontextprotocol/protocolVersion"
 META_CLIENT_INFO: Final = "io.modelcontextprotocol/clientInfo"
 META_CLIENT_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"

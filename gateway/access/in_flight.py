@@ -34,7 +34,7 @@ class InFlight:
         if self.total >= self._cap:
             self._observe("in_flight", False)
             raise Overloaded(f"{self._cap} requests are in flight", "max_requests")
-        root = principal.root or principal.id
+        root = principal.root_id
         count = self._count.get(root, 0)
         if count >= self._cap_each and principal != ANONYMOUS:
             self._observe("in_flight_principal", False)
@@ -44,7 +44,7 @@ class InFlight:
 
     def give(self, principal: Principal) -> None:
         """Give back what the principal took."""
-        root = principal.root or principal.id
+        root = principal.root_id
         self.total -= 1
         self._count[root] -= 1
         if not self._count[root]:

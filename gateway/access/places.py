@@ -31,17 +31,17 @@ class SessionQuota:
         """
         if self.total >= self._cap:
             raise TooManySessions(self._cap, "max_sessions")
-        if principal != ANONYMOUS and self._taken[_root(principal)] >= self._cap_each:
+        if principal != ANONYMOUS and self._taken[principal.root_id] >= self._cap_each:
             raise TooManySessions(self._cap_each, "max_sessions_per_principal")
-        self._taken[_root(principal)] += 1
+        self._taken[principal.root_id] += 1
         self.total += 1
 
     def give(self, principal: Principal) -> None:
         """Give back what the principal took."""
-        self._taken[_root(principal)] -= 1
+        self._taken[principal.root_id] -= 1
         self.total -= 1
-        if not self._taken[_root(principal)]:
-            del self._taken[_root(principal)]
+        if not self._taken[principal.root_id]:
+            del self._taken[principal.root_id]
 
     @contextmanager
     def held(self, principal: Principal) -> Generator[None]:
@@ -51,7 +51,3 @@ class SessionQuota:
             yield
         finally:
             self.give(principal)
-
-
-def _root(principal: Principal) -> str:
-    return principal.root or principal.id

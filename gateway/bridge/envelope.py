@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 from gateway import __version__
 from gateway.jsonrpc import Message, Meta
-from gateway.protocol import ENVELOPE_KEYS, META_RELATED_TASK, META_SERVER_INFO, Era
+from gateway.protocol import ENVELOPE_KEYS, INPUT_REQUIRED, META_RELATED_TASK, META_SERVER_INFO, Era
 
 SERVER_INFO: Final[Mapping[str, Any]] = {"name": "mcp-gateway", "title": "MCP Gateway", "version": __version__}
 
@@ -64,4 +64,4 @@ def dress_result(
 
 def is_input_required(result: Message) -> bool:
     """Whether the upstream answered with questions of its own (2026-07-28, basic/patterns/mrtr)."""
-    return result.get("resultType") == "input_required"
+    return result.get("resultType") == INPUT_REQUIRED

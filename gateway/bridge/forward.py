@@ -13,7 +13,7 @@ from gateway.bridge.state import StateSeal
 from gateway.call import Call
 from gateway.errors import AgentCannot, UpstreamAsked, UpstreamError
 from gateway.jsonrpc import as_object
-from gateway.protocol import URL_ELICITATION_REQUIRED, Era
+from gateway.protocol import INPUT_REQUIRED, URL_ELICITATION_REQUIRED, Era
 from gateway.request import QUESTIONS, is_askable
 from gateway.upstream.upstream import Upstream
 
@@ -136,6 +136,6 @@ def _url_questions(call: Call, upstream: str, error: UpstreamError) -> dict[str,
         f"question-{number}": {"method": "elicitation/create", "params": {**as_object(params), "mode": "url"}}
         for number, params in enumerate(cast("list[object]", asked), 1)
     }
-    result = {"resultType": "input_required", "inputRequests": questions}
+    result = {"resultType": INPUT_REQUIRED, "inputRequests": questions}
     _check_questions(call, upstream, result)
     return result

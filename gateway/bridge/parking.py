@@ -22,7 +22,7 @@ from gateway.bridge.state import LIFETIME_SECONDS, StateSeal
 from gateway.call import Call
 from gateway.errors import AgentCannot, AgentGone, GatewayError, InternalError, InvalidRequestState, TooManyParked
 from gateway.jsonrpc import as_object
-from gateway.protocol import Era
+from gateway.protocol import INPUT_REQUIRED, Era
 from gateway.request import Agent
 
 log = structlog.stdlib.get_logger("gateway.bridge")
@@ -321,7 +321,7 @@ class Parking:
         call.expiry = asyncio.get_running_loop().call_later(LIFETIME_SECONDS, self._expire, call)
         content = {"call": call.key, "round": call.round, "node": self.node}
         state = self._seal.seal(content, request, call.upstream or "")
-        return {"resultType": "input_required", "inputRequests": call.pending(), "requestState": state}
+        return {"resultType": INPUT_REQUIRED, "inputRequests": call.pending(), "requestState": state}
 
     def _expire(self, call: ParkedCall) -> None:
         log.info("parked call expired", upstream=call.upstream, principal=call.principal.id)

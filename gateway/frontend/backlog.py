@@ -110,4 +110,4 @@ def backlogs_of(settings: GatewaySettings) -> Backlogs:
 
 
 def owner_of(principal: Principal | None) -> str:
-    return STRANGERS if principal is None else principal.root or principal.id
+    return STRANGERS if principal is None else principal.root_id

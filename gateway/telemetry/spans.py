@@ -30,6 +30,7 @@ from gateway.call import Call, Trace
 from gateway.config.models import Config, ServerConfig
 from gateway.errors import GatewayError
 from gateway.jsonrpc import RequestId, as_object
+from gateway.protocol import INPUT_REQUIRED
 from gateway.request import QUESTIONS
 from gateway.telemetry import trace_context
 from gateway.telemetry.client_share import ClientShare
@@ -307,7 +308,7 @@ def _peer(upstream: str, server: ServerConfig) -> Attributes:
 def _on_result(span: Span, result: Mapping[str, Any]) -> None:
     if result.get("isError") is True:
         _fail(span, "tool_error")
-    elif result.get("resultType") == "input_required":
+    elif result.get("resultType") == INPUT_REQUIRED:
         span.add_event("input required", {"mcp_gateway.questions": len(as_object(result.get("inputRequests")))})
 
 
