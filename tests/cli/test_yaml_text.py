@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.cli.importer import yaml_text
@@ -29,6 +29,7 @@ def test_what_is_written_is_what_is_read(name: str, values: dict[str, Any]) -> N
 
 
 @given(TEXT)
+@example("0 ?")
 def test_a_scalar_stands_on_one_line(text: str) -> None:
     assert len(yaml_text.scalar(text).splitlines()) <= 1 or not text.isprintable()
     assert parse(f"[{yaml_text.scalar(text, flow=True)}, x]", "x.yaml").data == [text, "x"]

@@ -35,7 +35,7 @@ def test_nginx_understands_what_the_containers_have(tmp_path: Path) -> None:
     assert found
     if int(found[1]) < 28:
         text = text.replace("gateway:8080 resolve", "127.0.0.1:8080")
-    text = text.replace("/etc/nginx/mcp-gateway", str(PROXY.parent)).replace("/tmp/", f"{tmp_path}/")
+    text = text.replace("/tmp/", f"{tmp_path}/").replace("/etc/nginx/mcp-gateway", str(PROXY.parent))
     file = tmp_path / "nginx.conf"
     file.write_text(text)
     output([find("nginx"), "-t", "-q", "-c", file, "-e", tmp_path / "errors"])

@@ -190,7 +190,7 @@ def _nginx(folder: Path, program: str, port: int, nodes: tuple[Node, ...]) -> Ge
     text = re.sub(r"server gateway:8080 resolve [^;]+;", members, text)
     text = re.sub(r"resolver [^;]+;", "", text)
     text = text.replace("listen 8080;", f"listen 127.0.0.1:{port};")
-    text = text.replace("/etc/nginx/mcp-gateway", str(DEPLOY / "nginx")).replace("/tmp/", f"{folder}/nginx-")
+    text = text.replace("/tmp/", f"{folder}/nginx-").replace("/etc/nginx/mcp-gateway", str(DEPLOY / "nginx"))
     file = folder / "nginx.conf"
     file.write_text(text)
     owner = "user root;" if os.geteuid() == 0 else ""  # of folders that nobody else may look into

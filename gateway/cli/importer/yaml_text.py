@@ -13,7 +13,7 @@ LINE: Final = 100
 """Columns beyond which a list is written one item a line."""
 _PLAIN: Final = re.compile(r"(?:[A-Za-z0-9_./$\\]|~(?=/)|-(?=[A-Za-z0-9-]))[A-Za-z0-9_./$\\~@%+=:{}()?&#,;*!-]*")
 _WORDS: Final = re.compile(rf"{_PLAIN.pattern}(?: [A-Za-z0-9_./$~@%+=:{{}}()?&,;*!-]+)*")
-_FLOW_MARKS: Final = frozenset(",[]{}:")
+_FLOW_MARKS: Final = frozenset(",[]{}:?")
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 """What YAML allows in quotes as it is (YAML 1.1, section 5.1), less the line separators."""
 
