@@ -46,6 +46,11 @@ class _Account:
     asking: int = 0
     """How many questions are under way."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has a slot of it, or is about to."""
+        return not self.used and not self.asking
+
 
 class SharedSlots:
     """`run` must be running.
@@ -120,7 +125,7 @@ class SharedSlots:
         root = call.principal.root_id
         account = self._accounts[root]
         account.used -= 1
-        if not account.used and not account.granted:
+        if account.is_idle and not account.granted:
             del self._accounts[root]
 
     async def run(self) -> None:
@@ -145,7 +150,7 @@ class SharedSlots:
         for root, account in list(self._accounts.items()):
             if account.granted:
                 tasks.start_soon(self._refresh, account)
-            elif not account.used:
+            elif account.is_idle:
                 del self._accounts[root]
 
     async def _refresh(self, account: _Account) -> None:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import anyio
 import pytest
@@ -184,3 +185,26 @@ async def test_both_forms_of_the_script_say_the_same(server: ValkeyServer) -> No
             arguments = [chance.choice("abc"), chance.randrange(12), chance.choice([0, 8]), 20, 60_000]
             assert await memory.do(SLOTS, ["same"], arguments) == await valkey.do(SLOTS, ["same"], arguments)
         tg.cancel_scope.cancel()
+
+
+async def test_who_waits_for_the_store_while_all_others_end_has_a_slot_to_give_back() -> None:
+    asked, answer = anyio.Event(), anyio.Event()
+
+    class Slow(MemoryStore):
+        async def do(self, script: Any, keys: Any, arguments: Any = (), *, patience: float = 0.0) -> Any:
+            asked.set()
+            await answer.wait()
+            return 0  # which is what a late answer to another question may say
+
+    slots = SharedSlots(Slow(), 100, lambda limit, allowed: None)
+    requests = [call(Principal("anna")) for _ in range(200)]
+    held = [each for each in requests if slots.take_now(each)]
+    late = requests[-1]
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(slots.take, late)
+        await asked.wait()
+        for each in held:
+            slots.give(each)
+        answer.set()
+    slots.give(late)
+    assert slots.take_now(late), "nothing is counted that has ended"
