@@ -139,7 +139,7 @@ class _Usual(msgspec.Struct, forbid_unknown_fields=True):
     jsonrpc: str
     method: str
     params: _Params
-    id: Any = None
+    id: Any = msgspec.UNSET  # null is none that anybody may give, and not the same as none
 
 
 class _Request(msgspec.Struct):
@@ -148,7 +148,7 @@ class _Request(msgspec.Struct):
     jsonrpc: str
     method: str
     params: dict[str, msgspec.Raw]
-    id: Any = None
+    id: Any = msgspec.UNSET  # null is none that anybody may give, and not the same as none
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
@@ -203,7 +203,7 @@ def _usual(data: bytes) -> Message:
         params["cursor"] = given.cursor
     if isinstance(given.meta, msgspec.Raw):
         params["_meta"] = _meta(bytes(given.meta))
-    if id is None:
+    if id is msgspec.UNSET:
         return {"jsonrpc": request.jsonrpc, "method": request.method, "params": params}
     return {"jsonrpc": request.jsonrpc, "id": id, "method": request.method, "params": params}
 
@@ -218,7 +218,7 @@ def _unusual_call(data: bytes) -> Message:
         raise ValueError
     params = {name: _passed_on(name, raw) for name, raw in request.params.items()}
     message = {"jsonrpc": request.jsonrpc, "method": request.method, "params": params}
-    return message if request.id is None else {**message, "id": request.id}
+    return message if request.id is msgspec.UNSET else {**message, "id": request.id}
 
 
 def _meta(data: bytes) -> Any:

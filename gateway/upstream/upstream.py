@@ -60,6 +60,8 @@ _KINDS: Final = {"tools": "tools", "resources": "resources", "resource_templates
 
 Isolation = Literal["shared", "identity", "session"]
 
+_OWN: Final = LIST_METHODS.keys() | {"subscriptions/listen"}
+"""What only the gateway itself asks an upstream."""
 LINGER_SECONDS: Final = 2.0
 """How long a connection that was opened for its lists stays for what it may say after the first listing."""
 MIN_TTL_SECONDS: Final = 1.0
@@ -497,11 +499,11 @@ class Upstream:
         return self._breakers.shown
 
     def in_flight(self) -> int:
-        """How many requests await an answer, but for what it lists: that is asked by the gateway itself."""
+        """How many requests await an answer, but for those that only the gateway itself makes."""
         links = [self._main, *self._private.links]
         sessions = [link.session for link in links if link.session is not None]
         calls = (call for session in sessions for call in session.connection.calls.values())
-        return sum(call.method not in LIST_METHODS for call in calls)
+        return sum(call.method not in _OWN for call in calls)
 
     # --- Subscriptions and log level (the bridge counts; we keep what it wants across reconnects) -------------------
 

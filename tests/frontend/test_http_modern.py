@@ -143,3 +143,11 @@ def test_a_mirrored_argument_must_be_mirrored_truly(url: str) -> None:
     for headers in ({}, {"Mcp-Param-Region": "us"}):
         status, answer = call(**headers)
         assert (status, answer["error"]["code"]) == (400, -32020)
+
+
+@pytest.mark.parametrize("method", ["tools/call", "tools/list"])
+def test_a_request_whose_id_is_null_is_refused_and_not_taken_for_a_notification(url: str, method: str) -> None:
+    for more in ({}, {"unusual": 1}):
+        message = {"jsonrpc": "2.0", "id": None, "method": method, "params": CALL["params"] | more}
+        status, answer = post(url, message)
+        assert (status, answer["error"]["code"]) == (400, -32600)
