@@ -145,6 +145,7 @@ def test_a_mirrored_argument_must_be_mirrored_truly(url: str) -> None:
         assert (status, answer["error"]["code"]) == (400, -32020)
 
 
+@requirement("http:malformed")
 @pytest.mark.parametrize("method", ["tools/call", "tools/list"])
 def test_a_request_whose_id_is_null_is_refused_and_not_taken_for_a_notification(url: str, method: str) -> None:
     for more in ({}, {"unusual": 1}):

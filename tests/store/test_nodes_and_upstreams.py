@@ -110,4 +110,4 @@ async def test_an_approval_by_the_command_line_counts_at_all_nodes(upstream: str
 
         await wait_until(approved, timeout=30.0)  # once the gateway has written down what it has seen
         for door in nodes:
-            await wait_until(lambda door=door: "up__to_approve" in tools(door))
+            await wait_until(lambda door=door: "up__to_approve" in tools(door), timeout=30.0)

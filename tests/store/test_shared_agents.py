@@ -1,6 +1,6 @@
 """Agents that two nodes know through a real store: who is there, who was revoked, and what if nobody can tell."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +39,13 @@ class Node:
 
     async def is_gone(self, id: str) -> bool:
         return id in self.gone and await self.agents.get(id) is None
+
+
+@pytest.fixture(scope="module")
+def server() -> Generator[ValkeyServer]:
+    """A server of these tests' own: they count everybody whom it knows."""
+    with valkey() as running:
+        yield running
 
 
 @asynccontextmanager
