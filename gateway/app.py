@@ -35,6 +35,7 @@ from gateway.catalogue.pinning import Pinning
 from gateway.config.models import Config, ServerConfig
 from gateway.config.models.settings import is_loopback
 from gateway.config.reload import Current, Reloader
+from gateway.config.reload.refreshing import SecretRefresher
 from gateway.errors import ConfigError, GatewayError, InsufficientScope
 from gateway.frontend.backlog import Backlogs, backlogs_of
 from gateway.frontend.connections import bounds_of
@@ -117,6 +118,7 @@ class Gateway:
             lambda: [each.health() for each in list(self.upstreams.values())], requests, settings.environment
         )
         self._reloader = self._reloader_for(reread) if reread is not None else None
+        self._refresher = SecretRefresher(self.current, self._reloader.reload) if self._reloader is not None else None
         self.policy = Policy(configured.rules(config))
         self._pinning = Pinning(config.enabled, settings.state_dir / pins.NAME, self.metrics, self._audit.on_change)
         observe = self.metrics.limit_decided
@@ -176,6 +178,8 @@ class Gateway:
     def _make_upstream(self, name: str, server: ServerConfig, listing: Listing | None) -> Upstream:
         upstream = Upstream(name, server, self.server, self._guardian, listing, self._only, self.metrics.tally(name))
         upstream.peers = self._sharing.peers
+        if self._refresher is not None:
+            upstream.on_unauthorized = self._refresher.on_unauthorized
         return upstream
 
     # --- Fronts -------------------------------------------------------------------------------------------------------
@@ -194,6 +198,8 @@ class Gateway:
                     self._take_up_listings()
                 if self._reloader is not None:
                     await tg.start(self._reloader.run, self._manager.runs)
+                if self._refresher is not None:
+                    tg.start_soon(self._refresher.run)
                 tg.start_soon(self._audit.run)
                 tg.start_soon(self._guardian.run)
                 tg.start_soon(self._run_upstreams, start)

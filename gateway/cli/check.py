@@ -1,4 +1,4 @@
-"""`mcp-gateway check`: is the configuration valid? Reads files only; nothing is started, nothing is connected to."""
+"""`mcp-gateway check`: is the configuration valid? Reads files only; nothing is started, nobody is asked."""
 
 import re
 import sys
@@ -27,15 +27,16 @@ _PLACED: Final = re.compile(
 def command(file: Path | None, path: Path | None, as_json: bool) -> None:
     """Validate the configuration, offline: says what is wrong, in which file, on which line.
 
-    Exits with 2 when it cannot be used, or when a server lacks a variable: the gateway would start without that one.
-    Warnings do not count.
+    Exits with 2 when it cannot be used, or when a server lacks a variable or a file: the gateway would start without
+    that one. Warnings do not count. Commands for secrets (`${command:…}`) are not run, and the keyring is not asked: it
+    says what a gateway would run and ask.
     """
     from gateway.config.reading.loader import load
     from gateway.config.reading.locate import find_config
 
     try:
         found = find_config(file or path)
-        config = load(found.path)
+        config = load(found.path, ask="none")
     except ConfigError as error:
         _print_errors(error.message.splitlines(), _starts_regardless(file or path), as_json)
         sys.exit(Exit.USAGE)
@@ -54,7 +55,7 @@ def _starts_regardless(path: Path | None) -> bool:
     from gateway.config.reading.locate import find_config
 
     try:
-        load(find_config(path).path, strict=False)
+        load(find_config(path).path, strict=False, ask="none")
     except ConfigError:
         return False
     return True

@@ -61,7 +61,7 @@ def _stdio(client: Client, found: "Found") -> dict[str, Any]:
 def _remote(client: Client, url: str | None, found: "Found") -> dict[str, Any]:
     from gateway.config.reading.loader import load
 
-    settings = load(found.path, strict=False).gateway  # what the servers lack is not our concern here
+    settings = load(found.path, strict=False, ask="settings").gateway  # what the servers lack is not our concern here
     if url is None:
         if settings.port == 0:
             raise ConfigError("port 0 is another one at every start; set gateway.port, or say --url")

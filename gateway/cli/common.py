@@ -17,6 +17,7 @@ from gateway.errors import ConfigError, GatewayError
 
 if TYPE_CHECKING:
     from gateway.config.models import Config
+    from gateway.config.reading.loader import Ask
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -84,12 +85,15 @@ def reading_options(verb: F) -> F:
     return verb
 
 
-def reader(path: Path | None, overrides: dict[str, Any], *, strict: bool, here: bool = True) -> "Callable[[], Config]":
+def reader(
+    path: Path | None, overrides: dict[str, Any], *, strict: bool, here: bool = True, ask: "Ask" = "all"
+) -> "Callable[[], Config]":
     """Find the configuration; returns what reads it.
 
     Args:
         strict: whether a server that lacks a variable makes the whole unusable.
         here: whether the working directory may decide, as in `find_config`; if not, nothing in it is read unasked.
+        ask: as for `load`.
 
     Raises:
         ConfigError: there is none. What is returned raises it too.
@@ -100,12 +104,12 @@ def reader(path: Path | None, overrides: dict[str, Any], *, strict: bool, here: 
 
     found = find_config(path, dotenv=Path(".env") if here else None, here=here)
     dotenv = Path(".env") if here else beside(found.path)
-    return partial(load, found.path, overrides=overrides, dotenv=dotenv, strict=strict)
+    return partial(load, found.path, overrides=overrides, dotenv=dotenv, strict=strict, ask=ask)
 
 
 def read_config(path: Path | None, overrides: dict[str, Any]) -> "Config":
-    """Find and read the configuration, or say all that is wrong with it and exit."""
-    read = or_fail(partial(reader, path, overrides, strict=False))
+    """Find and read the configuration for its settings, or say all that is wrong with it and exit."""
+    read = or_fail(partial(reader, path, overrides, strict=False, ask="settings"))
     return or_fail(read)
 
 

@@ -1,11 +1,12 @@
 """Says which values of a configuration are secret, so that logs can leave them out.
 
 Rather too much than too little: everything a server is given through its environment or its headers counts, short of
-the few names below, and whatever came from a variable with a telling name, wherever it was put.
+the few names below, and whatever came from a variable with a telling name, or from a file, the keyring or a command,
+wherever it was put.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -23,14 +24,17 @@ _HARMLESS: Final = frozenset(
 _TELLING: Final = re.compile(r"key|token|secret|passw|pwd|credential|auth|(^|_)pat($|_)", re.IGNORECASE)
 
 
-def secrets(servers: Iterable[ServerConfig], used: Mapping[str, str], store: str | None = None) -> frozenset[str]:
+def secrets(
+    servers: Iterable[ServerConfig], used: Mapping[str, str], store: str | None = None, read: Collection[str] = ()
+) -> frozenset[str]:
     """Every secret value of at least `SHORTEST` characters.
 
     Args:
         used: the variables that were expanded.
         store: its URL.
+        read: what was read where secrets are kept.
     """
-    found = {value for name, value in used.items() if _TELLING.search(name)}
+    found = {*read, *(value for name, value in used.items() if _TELLING.search(name))}
     if store is not None:
         found.update(_in_url(store))
     for server in servers:

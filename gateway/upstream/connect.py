@@ -38,6 +38,7 @@ class Connector:
         audience: makes what is known of each connection's users.
         era: which era to try first, asked before each attempt.
         traffic: counts the bytes of all connections.
+        on_unauthorized: told of every answer that says that our credentials are not good (HTTP status 401).
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Connector:
         audience: Callable[[], Audience] = Audience,
         era: Callable[[], Era] = lambda: Era.MODERN,
         traffic: Traffic | None = None,
+        on_unauthorized: Callable[[], None] = lambda: None,
     ) -> None:
         self.upstream = upstream
         self._config = config
@@ -62,6 +64,7 @@ class Connector:
         self._audience = audience
         self._era = era
         self._traffic = traffic if traffic is not None else Traffic()
+        self._on_unauthorized = on_unauthorized
         self._only = Era(config.era) if config.era != "auto" else None
         self._probe = Probe()
         self._legacy_sse = config.type == "sse"
@@ -137,6 +140,7 @@ class Connector:
         else:
             dispatcher = HttpDispatcher(self.upstream, self._endpoint(), self._peer)
         dispatcher.pool.traffic = self._traffic
+        dispatcher.on_unauthorized = self._on_unauthorized
         stack.push_async_callback(dispatcher.aclose)
         return dispatcher
 

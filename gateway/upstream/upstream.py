@@ -117,6 +117,8 @@ class Upstream:
         self.tally = tally if tally is not None else Tally()
         self.peers: Peers | None = None
         """Tells other nodes, where there are any."""
+        self.on_unauthorized: Callable[[str], None] = lambda name: None
+        """Told its name whenever it says that our credentials are not good."""
         self.successor: Upstream | None = None
         """What takes its place as soon as it is ready, after a change of the configuration."""
         self.agreed: Negotiated | None = None
@@ -624,6 +626,7 @@ class Upstream:
             audience=audience,
             era=era,
             traffic=self.tally.traffic,
+            on_unauthorized=lambda: self.on_unauthorized(self.name),
         )
 
     def _private_link(self, capabilities: Mapping[str, Any], audience: Callable[[], Audience], era: Era) -> Link:

@@ -1,4 +1,4 @@
-"""Reads a configuration as far as it goes: servers that lack a variable are set aside, so that others can be tried."""
+"""Reads a configuration as far as it goes: servers that lack something are set aside, so that others can be tried."""
 
 import os
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli.doctor.findings import Finding
+from gateway.config.models import OutOfOrder
 from gateway.config.reading import entries, envfile
 from gateway.config.reading.expand import Expander
 from gateway.config.reading.loader import load
@@ -59,11 +60,24 @@ def read_leniently(path: Path) -> Reading:
             return reading
         except ConfigError as error:
             refused = error.message.splitlines()
-    reading.refused = "\n".join(refused)
     for line in refused:
         text, _, remedy = line.rpartition("; ")
         reading.findings.append(Finding("problem", text, remedy) if text else Finding("problem", line))
+    if not missing and (config := _without_lacking(path)) is not None:
+        reading.set_aside |= {name for name, server in config.servers.items() if isinstance(server, OutOfOrder)}
+        kept = {name: server for name, server in config.servers.items() if name not in reading.set_aside}
+        reading.config = config.model_copy(update={"servers": kept, "warnings": []})
+    else:
+        reading.refused = "\n".join(refused)
     return reading
+
+
+def _without_lacking(path: Path) -> "Config | None":
+    """The configuration, if all that is wrong with it is what some servers lack, such as a file with a secret."""
+    try:
+        return load(path, strict=False)
+    except ConfigError:
+        return None
 
 
 def references(document: Document) -> list[str]:

@@ -17,6 +17,7 @@ from gateway.config.reading import entries
 from gateway.config.reading.entries import Entry
 from gateway.config.reading.expand import Expander
 from gateway.config.reading.problems import Problems, details, explain
+from gateway.config.reading.secret_sources import SCHEMES
 from gateway.config.reading.source import Document, Place, mapping, read, read_text, sequence
 from gateway.errors import ConfigError
 
@@ -27,6 +28,7 @@ ORDER: Final = ("command", "args", "env", "env_file", "cwd", "type", "url", "hea
 STAND_IN: Final = "http://unset.invalid"
 _GEMINI_KEYS: Final = frozenset({"httpUrl", "trust", "includeTools", "excludeTools"})
 _INPUT: Final = re.compile(r"\$\{input:([^}]*)\}")
+_SECRET: Final = re.compile(r"\$\{(" + "|".join(SCHEMES) + "):")
 _BARE: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _REFERENCE: Final = re.compile(r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(\}|:-)")
 
@@ -115,6 +117,7 @@ class _Translation:
             foreign.notes.append(f"left out, for nothing here corresponds to it: {', '.join(unknown)}")
         values = {key: self._text(_without_none(value), foreign) for key, value in values.items()}
         self._settle(values, foreign)
+        values = {key: _harmless(value, foreign) for key, value in values.items()}
         foreign.values = {
             key: values[key] for key in (*ORDER, *values) if key in values and values[key] not in ({}, [])
         }
@@ -186,6 +189,19 @@ class _Translation:
             text = text.replace("${workspaceFolder}", str(self._base))
             text = text.replace("${workspaceFolderBasename}", self._base.name)
         return _BARE.sub(r"${\1}", text) if self._is_gemini else text
+
+
+def _harmless(value: Any, foreign: Foreign) -> Any:
+    """`value` without references to secrets: what others wrote starts no program and reads no file here."""
+    if isinstance(value, str):
+        for scheme in dict.fromkeys(_SECRET.findall(value)):
+            foreign.notes.append(f"${{{scheme}:…}} is left as text: it would make a gateway run or read something")
+        return _SECRET.sub(r"$${\1:", value)
+    if (items := mapping(value)) is not None:
+        return {key: _harmless(item, foreign) for key, item in items.items()}
+    if (elements := sequence(value)) is not None:
+        return [_harmless(item, foreign) for item in elements]
+    return value
 
 
 def variable(*parts: str) -> str:

@@ -53,6 +53,8 @@ class Config(Model):
     """What was ignored or looks mistaken, one line each, with file and line."""
     secrets: frozenset[str] = Field(default=frozenset(), repr=False)
     """Values that must not appear in logs; each at least 6 characters."""
+    refreshable: frozenset[str] = Field(default=frozenset())
+    """Servers with values from files, the keyring or commands, which may be others when they are read again."""
 
     @property
     def enabled(self) -> dict[str, ServerConfig]:

@@ -242,3 +242,9 @@ def _negated(value: Any) -> Any:
 def is_disabled(entry: Entry) -> bool:
     """Whether a canonical entry says so; nonsense does not."""
     return str(entry.values.get("disabled")).lower() in _YES
+
+
+def is_written_disabled(entry: Entry) -> bool:
+    """The same, of an entry as it stands in its file, before anything is expanded."""
+    disabled, enabled = (str(entry.values.get(key)).lower() for key in ("disabled", "enabled"))
+    return disabled in _YES or enabled in _NO

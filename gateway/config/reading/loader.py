@@ -7,7 +7,7 @@ spellings, validate. Each step knows where a value was written, so that the last
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
@@ -17,11 +17,18 @@ from gateway.config.models.fields import settle
 from gateway.config.models.settings import state_home
 from gateway.config.reading import advice, entries, envfile, layers
 from gateway.config.reading.entries import Entry
-from gateway.config.reading.expand import Expander, Unset
+from gateway.config.reading.expand import Expander, Unread, Unset
 from gateway.config.reading.layers import Layer
 from gateway.config.reading.problems import Problems, closest, details, dotted, explain, line_at
+from gateway.config.reading.secret_sources import SecretSources
 from gateway.config.reading.source import Document, Place, mapping, read, sequence
 from gateway.errors import ConfigError
+
+Ask = Literal["all", "settings", "none"]
+"""For which values commands are started and the keyring is asked: all, those of `gateway:` alone, or none."""
+
+STAND_IN: Final = "http://unread.invalid"
+"""What a program or a URL is taken to be that was not asked for, so that the rest can be validated."""
 
 
 def load(
@@ -31,6 +38,7 @@ def load(
     overrides: Mapping[str, Any] | None = None,
     dotenv: Path | None = Path(".env"),
     strict: bool = True,
+    ask: Ask = "all",
 ) -> Config:
     """Read and validate a configuration.
 
@@ -42,11 +50,13 @@ def load(
         dotenv: A file with more variables, beneath `environ`, and the `.env` beside `path` beneath both; neither need
             exist. None reads neither.
         strict: Whether a server that lacks a variable makes the whole unusable. Else it is `OutOfOrder`.
+        ask: For which values commands are started and the keyring is asked. What is not asked for is left out, with a
+            warning that says what it takes: such a configuration is to be looked at, and not to be run.
 
     Raises:
         ConfigError: it cannot be used. The message has one line for each problem; `files` are those that were read.
     """
-    loading = _Loading(Path(path), environ, dotenv, strict)
+    loading = _Loading(Path(path), environ, dotenv, strict, ask)
     try:
         return loading.load(overrides or {})
     except ConfigError as error:
@@ -57,7 +67,7 @@ def load(
 class _Loading:
     """One run of `load`: what every step adds to."""
 
-    def __init__(self, path: Path, environ: Mapping[str, str], dotenv: Path | None, strict: bool) -> None:
+    def __init__(self, path: Path, environ: Mapping[str, str], dotenv: Path | None, strict: bool, ask: "Ask") -> None:
         self._path = path
         self._environ = environ
         self._strict = strict
@@ -67,14 +77,18 @@ class _Loading:
             beside = None
         self._beside, more = envfile.optional(beside)
         self._warnings += more
-        self._expander = Expander({**self._beside, **self._dotenv, **environ})
+        self._variables = {**self._beside, **self._dotenv, **environ}
+        self._expander = Expander(self._variables)
+        self._sources = SecretSources(path.absolute().parent, self._variables, ask=ask != "none")
+        self._ask = ask
+        self._refreshable: set[str] = set()
         self._problems = Problems()
         self._files: list[Path] = []
         self._beneath = [each.absolute() for each in (dotenv, beside) if each and os.path.isfile(each)]
 
     @property
     def files(self) -> list[Path]:
-        return [*self._files, *self._beneath]
+        return [*self._files, *self._beneath, *self._sources.files]
 
     def load(self, overrides: Mapping[str, Any]) -> Config:
         path = self._path
@@ -99,7 +113,8 @@ class _Loading:
             path=path.absolute(),
             files=self.files,
             warnings=self._warnings,
-            secrets=redact.secrets(servers.values(), self._expander.used, gateway.store),
+            secrets=redact.secrets(servers.values(), self._expander.used, gateway.store, self._sources.values),
+            refreshable=frozenset(self._refreshable),
         )
 
     def _read(self, path: Path) -> Document:
@@ -114,7 +129,9 @@ class _Loading:
         block = mapping(written)
         if written is not None and block is None:
             self._problems.add(document, (layers.ROOT,), layers.ROOT, "must be a mapping of settings to values")
-        expanded = self._expander.expand(block or {}, (layers.ROOT,))
+        expanded = self._expander.expand(block or {}, (layers.ROOT,), self._sources_for(document))
+        self._tell_unread(document)
+        self._sources.ask = self._ask == "all"
         for fault in self._expander.faults:
             self._problems.add(document, fault.place, dotted(fault.place), fault.what)
         return [
@@ -125,6 +142,23 @@ class _Loading:
             layers.from_environment(self._environ, "environment", self._warnings),
             layers.from_command_line(overrides),
         ]
+
+    def _sources_for(self, document: Document) -> SecretSources | None:
+        """Where the secrets of a file are, if it is the gateway's own: not a list of upstreams, which others may make,
+        and nothing that has the form of another client's file."""
+        keys = mapping(document.data) or {}
+        is_ours = layers.ROOT in keys or ("servers" in keys and not document.json)
+        listed = self._variables.get("GATEWAY_UPSTREAM_CONFIG_FILE")
+        is_list = bool(listed) and os.path.realpath(os.path.expanduser(str(listed))) == os.path.realpath(document.name)
+        is_main = document.name == str(self._path)
+        return self._sources if is_ours and is_main and not is_list else None
+
+    def _tell_unread(self, document: Document, about: str = "", start: int = 0) -> bool:
+        """Say what it takes to have the values that nobody was asked for. Returns whether there are any."""
+        unread, self._expander.unread = self._expander.unread, []
+        for fault in unread:
+            self._warnings.append(line_at(document, fault.place, about, dotted(fault.place[start:]), fault.what))
+        return bool(unread)
 
     def _second(self, document: Document, path: Any) -> Document | None:
         """The file that `upstream_config_file` names, unless it is the one being read."""
@@ -178,10 +212,17 @@ class _Loading:
 
     def _expand(self, entry: Entry) -> list[str]:
         """Expand and translate the entry; returns what it lacks."""
-        before = len(self._expander.faults)
-        entry.values = self._expander.expand(entry.values, entry.place)
+        before, uses = len(self._expander.faults), self._sources.uses
+        sources = None if entries.is_written_disabled(entry) else self._sources_for(entry.document)
+        entry.values = self._expander.expand(entry.values, entry.place, sources)
         faults = self._expander.faults[before:]
+        if self._sources.uses > uses:
+            self._refreshable.add(entry.name)
+        is_unread = self._tell_unread(entry.document, entry.about, len(entry.place))
         entries.canonical(entry, self._problems)
+        if is_unread:
+            needed = [key for key in ("command", "url") if isinstance(entry.values.get(key), Unread)]
+            entry.values = _without_unset({**entry.values, **dict.fromkeys(needed, STAND_IN)})
         if not faults:
             return []
         entry.values = _without_unset(entry.values, keep=("command", "url"))

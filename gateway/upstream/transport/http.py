@@ -6,7 +6,7 @@ capped (#3332), nothing is decompressed, and a lost session is reported as such 
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urljoin, urlsplit
@@ -60,6 +60,8 @@ class HttpDispatcher(CallTable):
         """None until it is negotiated."""
         self.plain: Mapping[bytes, bytes] | None = None
         """The headers of the last response that was neither a stream nor anything else to look into."""
+        self.on_unauthorized: Callable[[], None] = _nobody
+        """Told of every answer with HTTP status 401."""
         self._session_id: bytes | None = None
         self._session_header = b""
         self._version_header = b""
@@ -254,6 +256,10 @@ class _Stream(Receipt):
             except ValueError:
                 return
             self._dispatcher.receive(message, size=len(event.data))
+
+
+def _nobody() -> None:
+    """Is told."""
 
 
 _POST_HEADERS: Final = b"content-type: application/json\r\naccept: application/json, text/event-stream\r\n"

@@ -263,6 +263,8 @@ class CallReply:
             self.send()
 
     def _on_status(self, body: bytes) -> None:
+        if self._status == 401:
+            self._dispatcher.on_unauthorized()
         error = jsonrpc_error(self._status, body)
         text = body[:MAX_ERROR_TEXT].decode("utf-8", "replace") if error is None else ""
         lost = None

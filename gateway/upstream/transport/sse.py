@@ -123,6 +123,8 @@ class SseDispatcher(HttpDispatcher):
                 receipt.abort()
         if 200 <= receipt.status < 300:
             return None
+        if receipt.status == 401:
+            self.on_unauthorized()
         error, text = jsonrpc_error(receipt.status, receipt.text), receipt.text.decode("utf-8", "replace")
         lost = session_lost(self.upstream, receipt.status, error, text)
         return lost or error or Refused(self.upstream, receipt.status, text=text)
@@ -146,6 +148,8 @@ class _Stream:
 
     def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
         upstream = self._dispatcher.upstream
+        if status == 401:
+            self._dispatcher.on_unauthorized()
         if status != 200:
             self._end(Refused(upstream, status))
         elif headers.get(b"content-encoding", b"identity").lower() != b"identity":
