@@ -51,6 +51,7 @@ from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
 from gateway.frontend.tls import ServerTls
 from gateway.instruments import tool_of, watch_gateway, watch_http
+from gateway.logins.logins import Logins
 from gateway.pipeline import Pipeline
 from gateway.rest import fail, metrics_app, rest_app
 from gateway.server.agents import ConnectedAgent
@@ -105,6 +106,7 @@ class Gateway:
         self._entry: Authenticators | None = None
         self._draining = False
         self._guardian = Guardian()
+        self._logins = Logins(config)
         self._manager = UpstreamManager(
             self._make_upstream, _is_same_server, self._inform_server, self._restore_subscriptions
         )
@@ -176,7 +178,8 @@ class Gateway:
         self.library.reconsider()
 
     def _make_upstream(self, name: str, server: ServerConfig, listing: Listing | None) -> Upstream:
-        upstream = Upstream(name, server, self.server, self._guardian, listing, self._only, self.metrics.tally(name))
+        tally, credentials = self.metrics.tally(name), self._logins.source(name, server)
+        upstream = Upstream(name, server, self.server, self._guardian, listing, self._only, tally, credentials)
         upstream.peers = self._sharing.peers
         if self._refresher is not None:
             upstream.on_unauthorized = self._refresher.on_unauthorized
@@ -202,6 +205,7 @@ class Gateway:
                     tg.start_soon(self._refresher.run)
                 tg.start_soon(self._audit.run)
                 tg.start_soon(self._guardian.run)
+                tg.start_soon(self._logins.run)
                 tg.start_soon(self._run_upstreams, start)
                 tg.start_soon(self.server.run)
                 tg.start_soon(self._parking.run)

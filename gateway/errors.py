@@ -425,6 +425,40 @@ class UpstreamUnavailable(GatewayError):
         super().__init__(text + ".", data=data)
 
 
+class LoginNeeded(UpstreamUnavailable):
+    """Somebody has to log in at the upstream first. The request was not acted on, so repeating it is safe.
+
+    Args:
+        reason: in words that may follow "needs a login:".
+        command: what whoever runs the gateway types to do so.
+        link: where the principal that asked does so in a browser, if the gateway has such a page. It carries no
+            authority.
+        scopes: what has to be granted, if what was granted is too little.
+    """
+
+    outcome, counts_for_breaker = "login_needed", False
+
+    def __init__(
+        self, upstream: str, reason: str, *, command: str = "", link: str | None = None, scopes: Collection[str] = ()
+    ) -> None:
+        super().__init__(upstream, "login needed", reason)
+        self.upstream, self.reason, self.command, self.link, self.scopes = upstream, reason, command, link, scopes
+        way = f"Open {link}" if link else f"Run `{command}`" if command else "Whoever runs the gateway can log in"
+        self.message = f"Upstream {upstream!r} needs a login: {reason}. {way}, and send the request again."
+        assert self.data is not None
+        self.data |= {"reason": "login_needed"}
+        if link:
+            self.data["url"] = link
+        if command:
+            self.data["command"] = command
+        if scopes:
+            self.data["scope"] = " ".join(scopes)
+
+    def again(self) -> "LoginNeeded":
+        """The same, to be raised once more."""
+        return LoginNeeded(self.upstream, self.reason, command=self.command, link=self.link, scopes=self.scopes)
+
+
 class StateGone(UpstreamUnavailable):
     """The process that an upstream ran for one session alone ended with its node, with whatever it knew. Said once."""
 

@@ -48,6 +48,7 @@ def _of(server: ServerConfig) -> Iterator[str]:
         if name.lower() not in _HARMLESS:
             yield value
             yield value.rpartition(" ")[2]  # the token without its scheme
+    yield from server.auth.secrets
     if server.url and not server.disabled:
         yield from _in_url(server.url)
 

@@ -14,6 +14,7 @@ from gateway.errors import GatewayError, UpstreamLost, UpstreamTimeout
 from gateway.protocol import Era
 from gateway.telemetry.cells import Traffic
 from gateway.upstream.audience import Audience
+from gateway.upstream.credentials import Credentials
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.transport.pending import Peer, Refused, RefusedError
 from gateway.upstream.transport.process import Program
@@ -39,6 +40,7 @@ class Connector:
         era: which era to try first, asked before each attempt.
         traffic: counts the bytes of all connections.
         on_unauthorized: told of every answer that says that our credentials are not good (HTTP status 401).
+        credentials: what they prove themselves with; None if they need not.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Connector:
         era: Callable[[], Era] = lambda: Era.MODERN,
         traffic: Traffic | None = None,
         on_unauthorized: Callable[[], None] = lambda: None,
+        credentials: Credentials | None = None,
     ) -> None:
         self.upstream = upstream
         self._config = config
@@ -65,6 +68,7 @@ class Connector:
         self._era = era
         self._traffic = traffic if traffic is not None else Traffic()
         self._on_unauthorized = on_unauthorized
+        self._credentials = credentials
         self._only = Era(config.era) if config.era != "auto" else None
         self._probe = Probe()
         self._legacy_sse = config.type == "sse"
@@ -142,6 +146,9 @@ class Connector:
         dispatcher.pool.traffic = self._traffic
         dispatcher.on_unauthorized = self._on_unauthorized
         stack.push_async_callback(dispatcher.aclose)
+        if self._credentials is not None:
+            await self._credentials.prepare()
+            stack.callback(dispatcher.use(self._credentials))
         return dispatcher
 
     async def _open_stdio(self, stack: AsyncExitStack) -> "CallTable":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from gateway.errors import GatewayError, UpstreamLost, UpstreamUnavailable
+from gateway.errors import GatewayError, LoginNeeded, UpstreamLost, UpstreamUnavailable
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.connect import Connector
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 RENEW_SECONDS: Final = 1.0
 """How often at most a lost session is opened anew without waiting: an upstream that loses each at once must not be
 dialled in a tight loop."""
+
+LOGIN_SECONDS: Final = 300.0
+"""How often it is tried whether a login is needed still."""
 
 SOON_SECONDS: Final = 1.0
 """An attempt to connect that is due within this time is worth waiting for."""
@@ -40,9 +43,11 @@ class State(Enum):
     STOPPED = "stopped"
     OUT_OF_ORDER = "out of order"
     """It lacks something that only whoever runs the gateway can give it. It is never connected to."""
+    LOGIN_NEEDED = "login needed"
+    """Somebody has to log in there first. It is connected to as soon as they have."""
 
 
-TROUBLED: Final = frozenset({State.BACKING_OFF, State.DEGRADED, State.OUT_OF_ORDER})
+TROUBLED: Final = frozenset({State.BACKING_OFF, State.DEGRADED, State.OUT_OF_ORDER, State.LOGIN_NEEDED})
 """Those whose reason is worth telling."""
 
 
@@ -99,12 +104,15 @@ class Link:
         """The session while it is up. The hot path reads it and little else."""
         self.called = False
         """Whether anybody ever needed it, other than to learn what the upstream offers."""
+        self.on_end: Callable[[], None] = lambda: None
+        """Called when it has ended for good."""
         self._connector = connector
         self._serve = serve
         self._on_status = on_status
         self._wanted = not lazy
         self._out_of_order = out_of_order
         self._on_refusal = on_refusal
+        self._login: LoginNeeded | None = None
         self._status = Status(State.STOPPED, "it starts with the first call" if lazy else "")
         self._changed = anyio.Event()
         self._wake = anyio.Event()
@@ -126,6 +134,9 @@ class Link:
                     await self._until_wanted()
                     self._set(Status(State.STARTING))
                     ended = await self._live()
+                    if isinstance(needed := _cause(ended.error), LoginNeeded):
+                        await self._until_logged_in(needed)
+                        continue
                     if isinstance(ended.error, SessionLost) and anyio.current_time() - renewed_at >= RENEW_SECONDS:
                         renewed_at = anyio.current_time()  # it is there, it only forgot us
                     elif not isinstance(ended.error, _Rested):
@@ -139,12 +150,18 @@ class Link:
         finally:
             self.session = None
             self._set(Status(State.STOPPED))
+            self.on_end()
 
     def wake(self) -> None:
         """Connect now, whatever the back-off says (an operator asked for it)."""
         self._wanted = True
         self._wake.set()
         self._wake = anyio.Event()
+
+    def on_login(self) -> None:
+        """There are other credentials than there were."""
+        if self._status.state is State.LOGIN_NEEDED:
+            self.wake()
 
     def rest(self, reason: str) -> None:
         """Disconnect until somebody needs it again."""
@@ -203,6 +220,8 @@ class Link:
 
     def unavailable(self) -> UpstreamUnavailable:
         """Why nothing can be had of it now."""
+        if self._status.state is State.LOGIN_NEEDED and self._login is not None:
+            return self._login.again()
         next_try = self._status.next_try
         wait = max(0.0, next_try - anyio.current_time()) if next_try is not None else None
         return UpstreamUnavailable(self.upstream, self._status.state.value, self._status.reason, wait)
@@ -211,7 +230,16 @@ class Link:
 
     def _is_far_off(self) -> bool:
         """Whether the next attempt is too far off to be waited for."""
-        return bool(self._out_of_order) or (self._status.next_try or 0.0) > anyio.current_time() + SOON_SECONDS
+        if self._out_of_order or self._status.state is State.LOGIN_NEEDED:
+            return True
+        return (self._status.next_try or 0.0) > anyio.current_time() + SOON_SECONDS
+
+    async def _until_logged_in(self, needed: LoginNeeded) -> None:
+        """Wait for that, and not for ever: that somebody has may be known only to who asks."""
+        self._login = needed
+        self._set(Status(State.LOGIN_NEEDED, needed.reason))
+        with anyio.move_on_after(LOGIN_SECONDS):
+            await self._wake.wait()
 
     async def _until_wanted(self) -> None:
         while not self._wanted:

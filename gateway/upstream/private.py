@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 from gateway import jsonrpc
 from gateway.errors import UpstreamUnavailable
 from gateway.protocol import Era
-from gateway.request import Agent
+from gateway.request import Agent, Principal
 from gateway.upstream.audience import Audience
 from gateway.upstream.fair import has_room
 from gateway.upstream.link import Link
@@ -25,9 +25,9 @@ LASTING_IDLE_SECONDS: Final = 1800.0
 Key = tuple[str, bytes, Era]
 """`(agent's or principal's id, what it declares, the era to try first)`."""
 
-Make = Callable[[Mapping[str, Any], Callable[[], Audience], Era], Link]
-"""`(capabilities, audience, era)`: makes a link that declares these, and tries that era first; its connections are
-those people's."""
+Make = Callable[[Mapping[str, Any], Callable[[], Audience], Era, Principal], Link]
+"""`(capabilities, audience, era, principal)`: makes a link that declares these, and tries that era first; its
+connections are those people's, and prove themselves as that principal's."""
 
 
 def declared(agent: Agent) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class PrivateLinks:
         key = agent.id if lasting else agent.opener.id, jsonrpc.dumps(capabilities), era
         alone = alone and not lasting
         owner = partial(Audience, agent=agent) if lasting else partial(Audience, principal=agent.opener.id)
-        make = partial(self._make, capabilities, owner, era)
+        make = partial(self._make, capabilities, owner, era, agent.opener)
         take = partial(self._take, key, make, agent.opener.root_id, lasting=lasting, alone=alone)
         private = await self._obtain(key, take, patience)
         private.users += 1

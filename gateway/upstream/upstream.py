@@ -15,13 +15,14 @@ from gateway.call import Call
 from gateway.config.models import OutOfOrder, ServerConfig
 from gateway.errors import GatewayError, UpstreamUnavailable
 from gateway.protocol import CHANGE_NOTIFICATIONS, LIST_METHODS, Era
-from gateway.request import Agent, is_askable
+from gateway.request import Agent, Principal, is_askable
 from gateway.telemetry.cells import Tally
 from gateway.telemetry.health import Health
 from gateway.upstream.audience import Audience
 from gateway.upstream.breaker import Breaker, BreakerState
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.connect import Connector
+from gateway.upstream.credentials import Credentials, CredentialSource
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.hearing import ConnectionHandler, Listener
 from gateway.upstream.learning import Learning, OwnLists
@@ -100,6 +101,7 @@ class Upstream:
         listing: what it offered when last seen (the snapshot), or None.
         only: the one client of the whole gateway, where there is but one (stdio).
         tally: where it is counted.
+        credentials: what its connections prove themselves with; None if they need not.
     """
 
     def __init__(
@@ -111,9 +113,11 @@ class Upstream:
         listing: Listing | None = None,
         only: Agent | None = None,
         tally: Tally | None = None,
+        credentials: CredentialSource | None = None,
     ) -> None:
         self.name = name
         self.config = config
+        self._credentials = credentials
         self.tally = tally if tally is not None else Tally()
         self.peers: Peers | None = None
         """Tells other nodes, where there are any."""
@@ -143,7 +147,8 @@ class Upstream:
         self._noise = BoundedLog(self._on_noise, time.monotonic, MAX_NOISE)
         self._only = only
         self._said = Repetition()
-        self._connector = self._connector_for(self._declared, lambda: Audience(agent=only), self._main_era)
+        shared = credentials.of(None) if credentials is not None else None
+        self._connector = self._connector_for(self._declared, lambda: Audience(agent=only), self._main_era, shared)
         self._main = Link(
             self._connector,
             self._serve,
@@ -152,6 +157,9 @@ class Upstream:
             out_of_order=_out_of_order(config),
             on_refusal=self._on_refusal,
         )
+        if shared is not None:
+            self._main.on_end = shared.follow(self._main.on_login)
+        self._given_isolation: Isolation | None = self._isolation_asked_for()
         self._private = PrivateLinks(name, self._private_link, config.max_sessions)
         self._with_own_process = set[str]()
         """Ids of sessions."""
@@ -370,8 +378,8 @@ class Upstream:
 
     def link_now(self, agent: Agent) -> Link | None:
         """The connection that all share, if an agent is served by that; None if `link` must decide."""
-        if self.config.isolation or self._is_served_by_main(agent):
-            return self._main if self.config.isolation in (None, "shared") else None
+        if self._given_isolation or self._is_served_by_main(agent):
+            return self._main if self._given_isolation in (None, "shared") else None
         if self.agreed is None or self._isolation(agent, self.agreed.era) is not None:
             return None
         return self._main
@@ -444,8 +452,8 @@ class Upstream:
         return session
 
     async def _isolation_for(self, agent: Agent) -> "Isolation | None":
-        if self.config.isolation or self._is_served_by_main(agent):
-            return self.config.isolation
+        if self._given_isolation or self._is_served_by_main(agent):
+            return self._given_isolation
         return self._isolation(agent, await self.era(agent))
 
     def _is_served_by_main(self, agent: Agent) -> bool:
@@ -455,13 +463,19 @@ class Upstream:
         """What applies to a request, of an upstream of that era. Where the configuration does not say: an upstream of
         the handshake era hears only once what its client can answer, so a client that can be asked gets a session of
         its own. So does one of that era where the upstream speaks both."""
-        if self.config.isolation or self._is_served_by_main(agent):
-            return self.config.isolation
+        if self._given_isolation or self._is_served_by_main(agent):
+            return self._given_isolation
         if era is Era.HANDSHAKE:
             return "session"
         # Who has one of its own keeps it: the process that asked something is the one to be answered.
         prefers_own = agent.era is Era.HANDSHAKE and (self._may_shake_hands or self._private.has(agent))
         return "session" if prefers_own else None
+
+    def _isolation_asked_for(self) -> "Isolation | None":
+        """What the configuration asks for: who has a login of their own has their own connections, too."""
+        if self._credentials is not None and self._credentials.is_personal and self.config.isolation != "session":
+            return "identity"
+        return self.config.isolation
 
     def _own_era(self, agent: Agent) -> Era:
         """The era to try first on a connection of an agent's own. The modern one only where all speak it: the bridge
@@ -614,6 +628,7 @@ class Upstream:
         capabilities: Callable[[], Mapping[str, Any]],
         audience: Callable[[], Audience],
         era: Callable[[], Era],
+        credentials: Credentials | None,
         listener: Listener | None = None,
     ) -> Connector:
         return Connector(
@@ -627,14 +642,18 @@ class Upstream:
             era=era,
             traffic=self.tally.traffic,
             on_unauthorized=lambda: self.on_unauthorized(self.name),
+            credentials=credentials,
         )
 
-    def _private_link(self, capabilities: Mapping[str, Any], audience: Callable[[], Audience], era: Era) -> Link:
+    def _private_link(
+        self, capabilities: Mapping[str, Any], audience: Callable[[], Audience], era: Era, principal: Principal
+    ) -> Link:
         lists = OwnLists(self, self._learning)
-        connector = self._connector_for(lambda: capabilities, audience, lambda: era, lists)
+        credentials = self._credentials.of(principal) if self._credentials is not None else None
+        connector = self._connector_for(lambda: capabilities, audience, lambda: era, credentials, lists)
         breaker = self._new_breaker(partial(self._on_breaker, " for one client"))
         serve = partial(self._serve_private, breaker, era, lists)
-        return Link(
+        link = Link(
             connector,
             serve,
             self._on_private_status,
@@ -642,6 +661,9 @@ class Upstream:
             breaker=breaker,
             out_of_order=_out_of_order(self.config),
         )
+        if credentials is not None:
+            link.on_end = credentials.follow(link.on_login)
+        return link
 
     def _new_breaker(self, on_change: Callable[[Breaker], None]) -> Breaker:
         config = self.config.breaker
@@ -696,14 +718,15 @@ class Upstream:
         elif status.state is State.STOPPED and not status.reason:
             say = log.debug  # the gateway ends, and has said so
         say("upstream " + status.state.value, upstream=self.name, reason=status.reason or None)
+        self._given_isolation = self._isolation_asked_for()  # the first refusal may have told whose login it wants
         self._pulse()
         if status.state is State.OUT_OF_ORDER:
             self._withdrawn = True
             self.settled.set()
             if self._tasks is not None:
                 self._tasks.start_soon(self._observer.on_listing, self, ())
-        if status.state is State.BACKING_OFF:
-            self.tally.failures += 1
+        if status.state in (State.BACKING_OFF, State.LOGIN_NEEDED):
+            self.tally.failures += status.state is State.BACKING_OFF
             self.expect_no_longer()
             if self._lost_at is None and self._tasks is not None:
                 self._lost_at = time.monotonic()

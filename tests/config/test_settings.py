@@ -28,6 +28,7 @@ OAUTH = '{"issuer": "https://id.example", "resource": "https://mcp.example/mcp"}
 CASES: list[tuple[str, str, Any]] = [
     ("host", "::1", "::1"),
     ("port", "9090", 9090),
+    ("public_url", "https://gateway.example.com/", "https://gateway.example.com"),
     ("environment", "production", "production"),
     ("debug", "true", True),
     ("log_level", "WARNING", "warning"),

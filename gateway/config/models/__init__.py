@@ -17,11 +17,13 @@ from gateway.config.models.access import (
     TlsSettings,
     UpstreamRateLimit,
 )
+from gateway.config.models.auth import AuthConfig
 from gateway.config.models.fields import Model
 from gateway.config.models.server import BreakerConfig, OutOfOrder, ServerConfig, ToolRules, Transport
 from gateway.config.models.settings import GatewaySettings
 
 __all__ = [
+    "AuthConfig",
     "AuthSettings",
     "BreakerConfig",
     "Config",

@@ -6,9 +6,10 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from gateway.config.models.access import UpstreamRateLimit
+from gateway.config.models.auth import AuthConfig, Kind, spelled
 from gateway.config.models.fields import (
     Argument,
     Count,
@@ -42,6 +43,10 @@ def _distinct_names(headers: dict[str, str]) -> dict[str, str]:
     if len({name.lower() for name in headers}) < len(headers):
         raise ValueError("names a header twice (upper and lower case are the same here); keep one")
     return headers
+
+
+def _has_authorization(headers: Mapping[str, str]) -> bool:
+    return any(name.lower() == "authorization" for name in headers)
 
 
 class ToolRules(Model):
@@ -100,6 +105,8 @@ class ServerConfig(Model):
     """Where the server is (http, sse)."""
     headers: Annotated[dict[HeaderName, HeaderValue], AfterValidator(_distinct_names)] = Field(default={}, repr=False)
     """Headers sent with every request (http, sse)."""
+    auth: Annotated[AuthConfig, BeforeValidator(spelled)] = AuthConfig()
+    """How the gateway proves to the server who asks, if it wants to know (http, sse). A word is short for `login`."""
     fallback_sse: bool = False
     """Try the older HTTP+SSE transport when the server does not speak Streamable HTTP. True for `http` unless set."""
     tools: ToolRules = ToolRules()
@@ -202,7 +209,16 @@ class ServerConfig(Model):
             )
         if self.type != "stdio" and not self.url:
             raise ValueError(f"type {self.type} reaches a server; give its `url`")
+        if self.auth.kind not in ("auto", "none") and _has_authorization(self.headers):
+            raise ValueError("has both `auth` and an `Authorization` among its `headers`; keep one")
         return self
+
+    @property
+    def auth_kind(self) -> Kind:
+        """How it is logged in to; `none` for a program, and where a header of the file's does it."""
+        if self.type == "stdio" or _has_authorization(self.headers):
+            return "none"
+        return self.auth.kind
 
     def timeout_of(self, tool: str | None) -> float:
         """How long a call of the server's tool of that name may take, or with None another request."""

@@ -52,6 +52,8 @@ class GatewaySettings(Model):
     """Address to listen on. Anything but loopback needs `auth.enabled`."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port to listen on; 0 picks a free one."""
+    public_url: Line | None = None
+    """The address under which others reach the gateway: links to log in at a server lead there."""
     tls: TlsSettings | None = None
     """Speak HTTPS instead of HTTP at that address."""
     environment: Line = "development"
@@ -154,6 +156,20 @@ class GatewaySettings(Model):
                 "or set gateway.auth.enabled (GATEWAY_AUTH_ENABLED=true)"
             )
         return host
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            valid = False
+        if not valid or "?" in url or "#" in url or "@" in url or any(c.isspace() or not c.isprintable() for c in url):
+            raise ValueError("must be a URL such as https://gateway.example.com")
+        return url.rstrip("/")
 
     @field_validator("store")
     @classmethod

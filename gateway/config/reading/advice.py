@@ -17,6 +17,8 @@ def look_at(values: Mapping[str, Any], server: ServerConfig) -> Iterator[tuple[P
     if server.type == "stdio":
         if values.get("headers"):
             yield ("headers",), "ignored, a stdio server has no headers; give it what it needs in env"
+        if values.get("auth"):
+            yield ("auth",), "ignored, nobody logs in to a stdio server; give it what it needs in env"
     else:
         for key in _PROCESS_ONLY:
             if values.get(key):

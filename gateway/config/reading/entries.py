@@ -25,6 +25,7 @@ ALIASES: Final[Mapping[str, Place]] = {
     "excludeTools": ("tools", "deny"),
     "disabledTools": ("tools", "deny"),
     "upstream_token": ("headers", "Authorization"),
+    "oauth": ("auth",),
 }
 """A client's key in a server entry → where its value belongs."""
 
@@ -32,7 +33,6 @@ FOREIGN: Final = frozenset(
     {
         "alwaysAllow",
         "alwaysLoad",
-        "auth",
         "authProviderType",
         "autoApprove",
         "dev",
@@ -44,7 +44,6 @@ FOREIGN: Final = frozenset(
         "inputs",
         "metadata",
         "name",
-        "oauth",
         "sandbox",
         "sandboxEnabled",
         "scopes",

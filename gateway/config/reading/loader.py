@@ -15,7 +15,7 @@ from gateway.config import redact
 from gateway.config.models import Config, OutOfOrder, ServerConfig
 from gateway.config.models.fields import settle
 from gateway.config.models.settings import state_home
-from gateway.config.reading import advice, entries, envfile, layers
+from gateway.config.reading import advice, auth_words, entries, envfile, layers
 from gateway.config.reading.entries import Entry
 from gateway.config.reading.expand import Expander, Unread, Unset
 from gateway.config.reading.layers import Layer
@@ -220,6 +220,7 @@ class _Loading:
             self._refreshable.add(entry.name)
         is_unread = self._tell_unread(entry.document, entry.about, len(entry.place))
         entries.canonical(entry, self._problems)
+        auth_words.translate(entry, self._warnings)
         if is_unread:
             needed = [key for key in ("command", "url") if isinstance(entry.values.get(key), Unread)]
             entry.values = _without_unset({**entry.values, **dict.fromkeys(needed, STAND_IN)})
@@ -259,6 +260,8 @@ class _Loading:
                 del values[key]
             elif isinstance(values.get(key), str):
                 values[key] = settle(values[key], entry.document.folder)
+        if "auth" in values:
+            values["auth"] = _settled(values["auth"], entry.document.folder)
         env, path = mapping(values.get("env", {})), values.get("env_file")
         if not isinstance(path, str) or env is None or entries.is_disabled(entry):
             return []
@@ -292,6 +295,16 @@ class _Loading:
         for entry in enabled:
             if entry.values.get("prefix") == "none":
                 self._report(entry, ("prefix",), f"none {what}")
+
+
+def _settled(value: Any, folder: Path) -> Any:
+    """A copy in which all that is called `…_file` is absolute."""
+    if (items := mapping(value)) is None:
+        return value
+    return {
+        key: settle(item, folder) if isinstance(item, str) and str(key).endswith("_file") else _settled(item, folder)
+        for key, item in items.items()
+    }
 
 
 def _server_keys() -> set[str]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from gateway.config import models
-from gateway.config.models import access, server, settings, telemetry
+from gateway.config.models import access, auth, server, settings, telemetry
 from gateway.config.reading import entries
 from gateway.config.reading.source import Place
 
@@ -77,6 +77,11 @@ def _server() -> Schema:
         "description": rules.pop("description"),
         "anyOf": [rules, schema["$defs"]["ToolRules"]["properties"]["allow"]],
     }
+    proof = properties["auth"]
+    properties["auth"] = {
+        "description": proof.pop("description"),
+        "anyOf": [proof, {"enum": ["auto", "none", "shared", "each"]}, dict(_VARIABLE)],
+    }
     for alias, place in entries.ALIASES.items():
         properties[alias] = _alias(schema, place)
     properties["enabled"]["description"] = "The opposite of `disabled`."
@@ -138,6 +143,7 @@ def _described(schema: Schema) -> Schema:
     """Put the string under each field of a model into the schema."""
     documented = {
         **_strings_below(server),
+        **_strings_below(auth),
         **_strings_below(settings),
         **_strings_below(access),
         **_strings_below(telemetry),

@@ -8,6 +8,7 @@ capped (#3332), nothing is decompressed, and a lost session is reported as such 
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -17,9 +18,11 @@ from gateway import __version__, jsonrpc
 from gateway.jsonrpc import Message
 from gateway.protocol import Era
 from gateway.upstream.backoff import Backoff
+from gateway.upstream.credentials import Credentials
 from gateway.upstream.transport.events import Event, EventParser, EventTooLarge
-from gateway.upstream.transport.pending import HeaderLines, Peer, Pending, SessionLost, header_lines
+from gateway.upstream.transport.pending import Dropped, HeaderLines, Peer, Pending, SessionLost, header_lines
 from gateway.upstream.transport.pool import Origin, Pool
+from gateway.upstream.transport.proved import ProvedReply
 from gateway.upstream.transport.receipt import Receipt
 from gateway.upstream.transport.reply import MAX_RETRY_SECONDS, CallReply, is_event_stream
 from gateway.upstream.transport.table import CallTable
@@ -62,6 +65,12 @@ class HttpDispatcher(CallTable):
         """The headers of the last response that was neither a stream nor anything else to look into."""
         self.on_unauthorized: Callable[[], None] = _nobody
         """Told of every answer with HTTP status 401."""
+        self.credentials: Credentials | None = None
+        """What requests prove themselves with; None if they need not."""
+        self.proof: Mapping[str, str] = {}
+        """The headers that requests carry because of that."""
+        self._proof_changed = anyio.Event()
+        self._reply_to: Callable[[Pending, Message], CallReply] = partial(CallReply, self)
         self._session_id: bytes | None = None
         self._session_header = b""
         self._version_header = b""
@@ -85,6 +94,22 @@ class HttpDispatcher(CallTable):
             self.hears = anyio.Event()
             self.spawn(self._stand)
 
+    def use(self, credentials: Credentials) -> Callable[[], None]:
+        """Prove ourselves with these, whatever they become. Returns how to follow them no longer."""
+        self.credentials = credentials
+        self._reply_to = partial(ProvedReply, self, credentials=credentials)
+        self._on_proof()
+        return credentials.follow(self._on_proof)
+
+    def _on_proof(self) -> None:
+        assert self.credentials is not None
+        before, self.proof = self.proof, dict(self.credentials.headers)
+        if before and not self.proof:
+            self.close(Dropped(self.upstream, "there is no login any more"))
+        self._fix()
+        self._proof_changed.set()
+        self._proof_changed = anyio.Event()
+
     async def aclose(self) -> None:
         """End the upstream's session, if it has one, and close every connection."""
         if self._session_id is not None and not isinstance(self._closed, SessionLost):
@@ -95,7 +120,7 @@ class HttpDispatcher(CallTable):
     # --- CallTable ------------------------------------------------------------------------------------------------
 
     def _transmit(self, message: Message, call: Pending) -> None:
-        call.reply = reply = CallReply(self, call, message)
+        call.reply = reply = self._reply_to(call, message)
         reply.send()
 
     def _withdraw(self, call: Pending, *, tell: bool) -> None:
@@ -147,11 +172,16 @@ class HttpDispatcher(CallTable):
     def _aim(self, url: str) -> None:
         parts = urlsplit(url)
         self._target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_URL_SAFE)
+        self._fix()
+
+    def _fix(self) -> None:
+        """What all requests begin with."""
         fixed = {
             "host": self.pool.origin.authority,
             "user-agent": f"mcp-gateway/{__version__}",
             "accept-encoding": "identity",
             **{name.lower(): value for name, value in self.endpoint.headers.items()},
+            **self.proof,
         }
         self._fixed = b"%s HTTP/1.1\r\n%s" % (self._target.encode(), header_lines(fixed))
 
@@ -184,12 +214,17 @@ class HttpDispatcher(CallTable):
         backoff, last_event_id, stood = Backoff(), None, False
         while True:
             stream, opened_at = _Stream(self, last_event_id), anyio.current_time()
+            proof_changed = self._proof_changed
             with contextlib.suppress(WireError):
                 await stream.run()
             if stream.is_stream:
                 stood, last_event_id = True, stream.last_event_id
             elif stood and stream.status in (400, 404, 410):
                 self.close(SessionLost(self.upstream))
+            elif stream.status == 401 and self.credentials is not None:
+                self.hears.set()
+                await proof_changed.wait()  # what this stream makes of it says nothing of the login
+                continue
             elif 200 <= stream.status < 500 and stream.status != 429:
                 self.hears.set()
                 return

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
+from gateway.upstream.credentials import REFUSALS, challenge_of
 from gateway.upstream.transport.wire import HttpConnection, WireError
 
 MAX_BODY: Final = 64 * 1024
@@ -17,6 +18,8 @@ class Receipt:
 
     def __init__(self) -> None:
         self.status = 0
+        self.challenge = ""
+        """What it wants to see, if it refused us for what it did not."""
         self.text = b""
         """How the body begins."""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -39,6 +42,8 @@ class Receipt:
 
     def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
         self.status = status
+        if status in REFUSALS:
+            self.challenge = challenge_of(headers)
 
     def on_data(self, data: bytes) -> None:
         self._size += len(data)

@@ -12,13 +12,15 @@ import anyio
 from anyio.abc import TaskStatus
 
 from gateway import jsonrpc
-from gateway.errors import GatewayError, UpstreamLost, UpstreamProtocolError
+from gateway.errors import GatewayError, LoginNeeded, UpstreamLost, UpstreamProtocolError
 from gateway.jsonrpc import Message
 from gateway.protocol import Era
+from gateway.upstream.credentials import REFUSALS, Challenge, challenge_of
 from gateway.upstream.fair import ALL
 from gateway.upstream.transport.events import Event, EventParser, EventTooLarge
 from gateway.upstream.transport.http import HttpDispatcher
-from gateway.upstream.transport.pending import Pending, Refused, SessionLost
+from gateway.upstream.transport.pending import Dropped, Pending, Refused, SessionLost
+from gateway.upstream.transport.proved import MAX_REFUSALS
 from gateway.upstream.transport.receipt import Receipt
 from gateway.upstream.transport.reply import is_event_stream, jsonrpc_error, session_lost
 from gateway.upstream.transport.wire import WireError
@@ -47,7 +49,27 @@ class SseDispatcher(HttpDispatcher):
             self.pool.close()
 
     async def _open(self) -> None:
-        stream, seconds = _Stream(self), self.endpoint.connect_timeout
+        proof = self.proof
+        stream = _Stream(self)
+        try:
+            await self._start(stream)
+        except Refused as refusal:
+            if refusal.status not in REFUSALS or not await self._proves(refusal.status, stream.challenge, proof):
+                raise
+            await self._start(_Stream(self))
+
+    async def _proves(self, status: int, header: str, proof: Mapping[str, str]) -> bool:
+        """Whether what was refused may be sent once more.
+
+        Raises:
+            GatewayError: it may not; what to say instead of the refusal.
+        """
+        if self.credentials is None:
+            return False
+        return await self.credentials.refused(Challenge(status, header, proof))
+
+    async def _start(self, stream: "_Stream") -> None:
+        seconds = self.endpoint.connect_timeout
         try:
             with anyio.fail_after(seconds):
                 wire = await self.pool.acquire(standing=True)
@@ -105,10 +127,10 @@ class SseDispatcher(HttpDispatcher):
                 self.close(failure)
 
     async def _deliver(
-        self, message: Message, tenant: str = ALL, headers: Mapping[str, str] | None = None
+        self, message: Message, tenant: str = ALL, headers: Mapping[str, str] | None = None, refusals: int = 0
     ) -> GatewayError | None:
         """POST a message. Returns why the upstream has not accepted it, or nothing."""
-        receipt, seconds = Receipt(), self.endpoint.connect_timeout
+        receipt, seconds, proof = Receipt(), self.endpoint.connect_timeout, self.proof
         try:
             with anyio.fail_after(seconds):
                 request = self.request(b"POST", headers, jsonrpc.dumps(message))
@@ -125,6 +147,14 @@ class SseDispatcher(HttpDispatcher):
             return None
         if receipt.status == 401:
             self.on_unauthorized()
+        if receipt.status in REFUSALS and refusals < MAX_REFUSALS:
+            try:
+                if await self._proves(receipt.status, receipt.challenge, proof):
+                    return await self._deliver(message, tenant, headers, refusals + 1)
+            except GatewayError as error:
+                if isinstance(error, LoginNeeded) and receipt.status == 401:
+                    self.close(Dropped(self.upstream, "its login is not good any more"))
+                return error
         error, text = jsonrpc_error(receipt.status, receipt.text), receipt.text.decode("utf-8", "replace")
         lost = session_lost(self.upstream, receipt.status, error, text)
         return lost or error or Refused(self.upstream, receipt.status, text=text)
@@ -143,6 +173,9 @@ class _Stream:
     def __init__(self, dispatcher: SseDispatcher) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when it is known where messages go; fails when it never will be."""
+        self.challenge = ""
+        """What the upstream wants to see, if it refused us for what it did not."""
+        self.challenged = False
         self._dispatcher = dispatcher
         self._parser = EventParser(dispatcher.endpoint.max_response_bytes)
 
@@ -150,7 +183,11 @@ class _Stream:
         upstream = self._dispatcher.upstream
         if status == 401:
             self._dispatcher.on_unauthorized()
-        if status != 200:
+        if status in REFUSALS and self._dispatcher.credentials is not None:
+            self.challenge, self.challenged = challenge_of(headers), True
+            if not self.opened.done():
+                self.opened.set_exception(Refused(upstream, status))
+        elif status != 200:
             self._end(Refused(upstream, status))
         elif headers.get(b"content-encoding", b"identity").lower() != b"identity":
             self._end(UpstreamProtocolError(upstream, _COMPRESSED))
@@ -158,7 +195,7 @@ class _Stream:
             self._end(UpstreamProtocolError(upstream, "something else than an event stream"))
 
     def on_data(self, data: bytes) -> None:
-        if self._dispatcher.closed is not None:
+        if self._dispatcher.closed is not None or self.challenged:
             return
         try:
             for event in self._parser.feed(data):
@@ -170,10 +207,12 @@ class _Stream:
             self._end(error)
 
     def on_end(self) -> None:
-        self._end(UpstreamLost(self._dispatcher.upstream, "its event stream ended"))
+        if not self.challenged:
+            self._end(UpstreamLost(self._dispatcher.upstream, "its event stream ended"))
 
     def on_lost(self, error: WireError) -> None:
-        self._end(UpstreamLost(self._dispatcher.upstream, f"its event stream broke: {error.reason}"))
+        if not self.challenged:
+            self._end(UpstreamLost(self._dispatcher.upstream, f"its event stream broke: {error.reason}"))
 
     def _on_event(self, event: Event) -> None:
         if event.name == b"endpoint":

@@ -35,7 +35,8 @@ class Reply(Protocol):
     nothing more."""
 
     def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
-        """Header names are lower-case; of a repeated header the last counts."""
+        """Header names are lower-case; of a repeated header the last counts, but for `WWW-Authenticate`, of which all
+        do, with commas between."""
         ...
 
     def on_data(self, data: bytes) -> None: ...
@@ -185,7 +186,10 @@ class HttpConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:  # not a trailer
-            self._headers[name.lower()] = value
+            name = name.lower()
+            if name == b"www-authenticate" and name in self._headers:
+                value = b"%s, %s" % (self._headers[name], value)
+            self._headers[name] = value
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()

@@ -1,0 +1,20 @@
+"""Logging in at servers that want it: the client side of MCP authorization.
+
+Upstreams know `gateway.upstream.credentials` and nothing of this. What is here, from the outside in:
+
+- `logins`: `Logins`, one for the gateway. For each server a `Source` (whose credentials to use), from its `auth`.
+- `held`: what the connections of one principal to one server prove themselves with: tokens at hand, renewed ahead of
+  their end and when they are refused, by one at a time.
+- `grants`: the interface `Grant`: how tokens are had without anybody being asked anything. `Held` needs no more, so a
+  new way to tokens is a new `Grant`, and a line in `logins.grant_for`:
+  - `machines*`: the gateway's own credential (client credentials), and what else machines have. *Place for the other
+    machine grants:* token exchange, ID-JAG and workload identity go into `machines_*.py`, one grant a file. A grant is
+    made for one principal; what it needs to know of them beside `Principal` has to be brought there by `access`.
+  - `person`: a login that somebody made (the refresh token of it).
+- `flow`: a login from its beginning to its end, in two halves between which somebody was in a browser: `begin` gives a
+  link, `complete` takes what came back. The CLI drives it with a loopback listener. *Place for the team's part:*
+  `GET /connect/{server}` and `/oauth/callback` (in `rest`, on top of `Logins.flow`), the elicitation of a call that
+  met `LoginNeeded` (`errors`; caught in `pipeline`), the tool `SERVER__login`.
+- `vault`: what must outlive a restart, sealed.
+- `discovery`, `challenge`, `registration`, `token_request`: the protocol, over `web`, by which alone anything goes out.
+"""

@@ -1,0 +1,65 @@
+"""The response to a request that proves who asks: a refusal of that proof may be answered with another.
+
+Source: 2026-07-28, basic/authorization; RFC 6750, 3. Servers that need no proof have `CallReply`, which knows nothing
+of this.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from gateway.errors import GatewayError, LoginNeeded
+from gateway.jsonrpc import Message
+from gateway.upstream.credentials import REFUSALS, Challenge, Credentials, challenge_of
+from gateway.upstream.transport.pending import Dropped, Pending
+from gateway.upstream.transport.reply import CallReply
+
+if TYPE_CHECKING:
+    from gateway.upstream.transport.http import HttpDispatcher
+
+MAX_REFUSALS: Final = 2
+"""How often one request may be refused and sent once more: the proof was too old, and then it granted too little."""
+
+
+class ProvedReply(CallReply):
+    """A `CallReply` of a connection that has credentials."""
+
+    def __init__(self, dispatcher: "HttpDispatcher", call: Pending, message: Message, credentials: Credentials) -> None:
+        super().__init__(dispatcher, call, message)
+        self._credentials = credentials
+        self._proof: Mapping[str, str] = {}
+        self._challenge = ""
+        self._refusals = 0
+
+    def _open(self, request: bytes) -> None:
+        self._proof = self._dispatcher.proof
+        super()._open(request)
+
+    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+        super().on_head(status, headers)
+        if status in REFUSALS:
+            self._challenge = challenge_of(headers)
+
+    def _on_status(self, body: bytes) -> None:
+        if self._status in REFUSALS and self._refusals < MAX_REFUSALS:
+            self._refusals += 1
+            self._dispatcher.spawn(self._prove, Challenge(self._status, self._challenge, self._proof), body)
+        else:
+            super()._on_status(body)
+
+    async def _prove(self, challenge: Challenge, body: bytes) -> None:
+        """Send the request once more, if there is another proof; it was refused, so nobody acted on it."""
+        try:
+            again = await self._credentials.refused(challenge)
+        except GatewayError as error:
+            self._call.fail(error)
+            if isinstance(error, LoginNeeded) and challenge.status == 401:
+                self._dispatcher.close(Dropped(self._upstream, "its login is not good any more"))
+            return
+        if self._aborted or self._call.future.done():
+            return
+        if again:
+            self.sent = False
+            self._begin()
+            self.send()
+        else:
+            super()._on_status(body)
