@@ -15,6 +15,8 @@ from typing import IO, Final
 
 import anyio
 
+from tests.forked import popen
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 """The repository; servers are started from here, so that `-m tests.servers.…` is found."""
 
@@ -91,11 +93,10 @@ def run_process(
         AssertionError: it ended, or did not get ready `within` so many seconds.
     """
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
+        process = popen(
             args,
             cwd=cwd,
             env=os.environ | dict(env or {}),
-            start_new_session=True,
             stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
             stdout=subprocess.PIPE if piped else output,
             stderr=output,
@@ -109,6 +110,32 @@ def run_process(
             raise
         finally:
             _kill_group(process)
+
+
+def run_program(
+    args: Sequence[str],
+    *,
+    input: str = "",
+    env: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    timeout: float = 60,
+) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end, its input a pipe; returns what it wrote.
+
+    Args:
+        env: added to this process's environment.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer; it was killed.
+    """
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with popen(args, cwd=cwd, env=os.environ | dict(env or {}), **pipes) as process:
+        try:
+            out, err = process.communicate(input.encode(), timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(args, process.returncode, out.decode(), err.decode())
 
 
 def _wait_ready(process: subprocess.Popen[bytes], ready: Callable[[], bool], within: float) -> None:

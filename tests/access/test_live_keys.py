@@ -1,7 +1,6 @@
 """A change of keys, seen from outside: who comes in now, and what becomes of what was open."""
 
 import json
-import subprocess
 from collections.abc import Generator
 from contextlib import ExitStack
 from http.client import HTTPResponse
@@ -14,7 +13,7 @@ from tests.access.door import Door, ask, http, open_session, rpc, tools
 from tests.interaction._gateway import PATIENT, child, http_gateway
 from tests.interaction._http import posted, sent
 from tests.interaction._wire import request
-from tests.support import ROOT, command, wait_until
+from tests.support import command, run_program, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -99,7 +98,7 @@ async def test_a_new_signing_key_is_taken_up_and_the_old_one_is_honoured(door: D
 
     def rotate(*more: str) -> None:
         config = door.folder / "servers.json"
-        subprocess.run(command("gateway", "keys", "rotate", "-c", str(config), *more), check=True, cwd=ROOT)
+        run_program(command("gateway", "keys", "rotate", "-c", str(config), *more)).check_returncode()
 
     old = register(door)
     rotate()

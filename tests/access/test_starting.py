@@ -2,7 +2,6 @@
 
 import json
 import stat
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from tests.access.door import Door, ask, http, rpc, tools
 from tests.interaction._gateway import PATIENT, child, config_file, http_gateway
 from tests.interaction._http import fields
 from tests.interaction._wire import request
-from tests.support import ROOT, STARTUP_SECONDS, command, free_port
+from tests.support import STARTUP_SECONDS, command, free_port, run_program
 
 DEV = "dev-key-alice-001"
 RAW = {"raw": child("tests.servers.raw")}
@@ -60,7 +59,7 @@ def test_it_does_not_start(
         settings = settings | {"auth": settings["auth"] | {"api_keys_file": str(tmp_path / "keys.json")}}
     path = config_file(tmp_path, RAW, **settings)
     args = command("gateway", "serve", "--port", str(free_port()), "-c", str(path))
-    done = subprocess.run(args, capture_output=True, text=True, cwd=ROOT, timeout=STARTUP_SECONDS)
+    done = run_program(args, timeout=STARTUP_SECONDS)
     assert done.returncode in (2, 3)
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
@@ -88,7 +87,7 @@ def test_what_it_leaves_on_disk_holds_no_credential(tmp_path: Path) -> None:
             "token"
         ]
         assert ask(door, None, rpc("tools/list"), **{"X-Agent-Token": token}).status_code == 200
-        subprocess.run(command("gateway", "keys", "hash", str(tmp_path / "keys.json")), check=True, cwd=ROOT)
+        run_program(command("gateway", "keys", "hash", str(tmp_path / "keys.json"))).check_returncode()
         gateway.process.terminate()
         assert gateway.process.wait(STARTUP_SECONDS) == 0
     left = [path for path in tmp_path.rglob("*") if path.is_file()]

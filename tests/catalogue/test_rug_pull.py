@@ -11,7 +11,7 @@ import pytest
 from tests.interaction._gateway import PATIENT, child, config_file, http_gateway
 from tests.interaction._http import HttpChannel, messages, open_session, posted
 from tests.interaction._wire import Answer, Wire, request
-from tests.support import ROOT, command, http_server, wait_until
+from tests.support import command, http_server, run_program, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -41,9 +41,7 @@ def write(path: Path, *items: dict[str, Any]) -> None:
 
 def verb(name: str, config: Path) -> "subprocess.CompletedProcess[str]":
     words = command("gateway", name, "-c", str(config))
-    return subprocess.run(
-        words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
-    )
+    return run_program(words)
 
 
 # --- While it runs ------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import cli
-from tests.support import ROOT
+from tests.support import ROOT, command, run_program
 
 Invoke = Callable[..., Result]
 Program = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -61,8 +61,7 @@ def program() -> Program:
     """`program(*args, stdin="")`: the command line as its users run it, with pipes."""
 
     def run(*args: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-        words = [sys.executable, "-m", "gateway", *args]
-        return subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=SECONDS, check=False)
+        return run_program(command("gateway", *args), input=stdin, cwd=Path.cwd(), timeout=SECONDS)
 
     return run
 

@@ -15,7 +15,7 @@ import pytest
 from tests.interaction._gateway import PATIENT, Gateway, child, http_gateway
 from tests.interaction._http import fields
 from tests.interaction._wire import request
-from tests.support import ROOT, command, free_port
+from tests.support import ROOT, command, free_port, run_program
 
 WIDE = {**os.environ, "COLUMNS": "140", "LINES": "45", "NO_COLOR": "1"}
 
@@ -36,9 +36,7 @@ def traffic(served: Gateway) -> None:
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command("gateway", *args), capture_output=True, text=True, check=False, cwd=ROOT, env=WIDE, timeout=60
-    )
+    return run_program(command("gateway", *args), env=WIDE)
 
 
 def test_status_shows_what_there_is(served: Gateway) -> None:

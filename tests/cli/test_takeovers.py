@@ -66,7 +66,8 @@ async def test_an_inserted_server_waits_until_somebody_approves(
         name = offer.get("uri") or offer["uriTemplate"]
         kind = "resources" if "uri" in offer else "templates"
         assert found == {"new": [{"kind": kind, "name": name, "of": "old"}], "old": []}
-        assert "as pinned, takes over 1 URI" in " ".join(verb("pins", "list").stdout.split())
+        listed = lambda: " ".join(verb("pins", "list").stdout.split())  # noqa: E731
+        await wait_until(lambda: "as pinned, takes over 1 URI" in listed(), 30)  # what is pinned is written soon
         assert reader(door, "note:1") == "old"
 
         assert verb("pins", "approve", "new", "note:9").returncode == 2

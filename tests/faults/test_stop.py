@@ -5,7 +5,6 @@ import os
 import pty
 import signal
 import socket
-import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from tests.interaction._gateway import PATIENT, config_file, stdio_command
 from tests.interaction._http import BOTH, fields
 from tests.interaction._wire import Wire, piped, request, shake_hands, until_answer
 from tests.servers.peers import ENVELOPE, OPENING
-from tests.support import ROOT, alive, command, free_port, listens, wait_until
+from tests.support import alive, command, free_port, listens, run_program, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -298,14 +297,10 @@ async def test_a_terminal_that_is_closed_ends_it_in_order(tmp_path: Path) -> Non
 def test_stopping_is_the_last_thing_said(tmp_path: Path) -> None:
     config = config_file(tmp_path, {"up": gate(), "old": gate("--era", "handshake")}, log_format="json", **PATIENT)
     asked = [request("initialize", OPENING), request("tools/list")]
-    done = subprocess.run(
-        stdio_command(config),
-        input=b"".join(json.dumps(message).encode() + b"\n" for message in asked),
-        capture_output=True,
-        cwd=ROOT,
-        timeout=SECONDS,
-        check=True,
+    done = run_program(
+        stdio_command(config), input="".join(json.dumps(message) + "\n" for message in asked), timeout=SECONDS
     )
-    events = [json.loads(line)["event"] for line in done.stderr.splitlines() if line.startswith(b"{")]
+    assert done.returncode == 0
+    events = [json.loads(line)["event"] for line in done.stderr.splitlines() if line.startswith("{")]
     assert "upstream ready" in events
     assert events[-1] in ("stopping", "request"), "what is in flight is answered, and nothing else is said"

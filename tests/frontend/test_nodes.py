@@ -41,10 +41,10 @@ def pair(upstream: Entry, tmp_path_factory: pytest.TempPathFactory) -> Generator
 
 @pytest.fixture
 def single(tmp_path: Path) -> Generator[RunningNode]:
-    """A node with no keys configured: those in its state folder serve."""
+    """A node with no keys configured: those in its state folder serve. A call that takes long becomes a stream soon."""
     with (
         http_server("tests.servers.everything") as url,
-        nodes(tmp_path, {UP: {"url": url}}, 1, state_keys=[]) as (one,),
+        nodes(tmp_path, {UP: {"url": url}}, 1, state_keys=[], keepalive="200ms") as (one,),
     ):
         yield one
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import yaml
 
 from tests.store.servers import valkey
-from tests.support import ROOT, command, free_port, http_server, listens, run_process
+from tests.support import ROOT, command, free_port, http_server, listens, run_process, run_program
 from tests.telemetry.collector import Collector, collector
 
 DEPLOY: Final = ROOT / "deploy"
@@ -121,14 +121,8 @@ def write_servers(folder: Path, web: str, bad: str) -> None:
 
 def _run_keys(folder: Path, *arguments: str) -> str:
     """What the verb says on stdout: a key."""
-    done = subprocess.run(
-        command("gateway", "keys", *arguments),
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_program(command("gateway", "keys", *arguments), cwd=folder, env={"PYTHONPATH": str(ROOT)})
+    done.check_returncode()
     return done.stdout.strip()
 
 

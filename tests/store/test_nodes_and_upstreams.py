@@ -1,6 +1,5 @@
 """Two gateways, a real store and upstreams that both have: lists, the catalogue and pins cross between them."""
 
-import subprocess
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from tests.interaction._http import post
 from tests.interaction._wire import request
 from tests.store.nodes import gateways
 from tests.store.servers import ValkeyServer, valkey
-from tests.support import ROOT, command, free_port, http_server, listens, run_process, wait_until
+from tests.support import command, free_port, http_server, listens, run_process, run_program, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -105,7 +104,7 @@ async def test_an_approval_by_the_command_line_counts_at_all_nodes(upstream: str
 
         def approved() -> bool:
             argv = command("gateway", "pins", "approve", "up", "-c", config)
-            done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+            done = run_program(argv)
             return "approved" in done.stderr
 
         await wait_until(approved, timeout=30.0)  # once the gateway has written down what it has seen

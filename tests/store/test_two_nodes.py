@@ -20,7 +20,7 @@ from tests.interaction._http import post, posted
 from tests.interaction._wire import request
 from tests.store.nodes import gateways
 from tests.store.servers import ValkeyServer, valkey
-from tests.support import ROOT, command, wait_until
+from tests.support import ROOT, command, run_program, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -196,7 +196,7 @@ def test_a_gateway_starts_without_its_store(tmp_path: Path) -> None:
 
 def test_a_gateway_without_state_keys_says_so_and_does_not_start(tmp_path: Path) -> None:
     config = config_file(tmp_path, SERVERS, store="redis://u:canary@127.0.0.1:1")
-    done = subprocess.run(command("gateway", "serve", "-c", str(config)), cwd=ROOT, capture_output=True, text=True)
+    done = run_program(command("gateway", "serve", "-c", str(config)))
     assert done.returncode == 2
     assert "gateway.store: needs gateway.state_keys" in done.stderr
     assert "mcp-gateway keys state" in done.stderr

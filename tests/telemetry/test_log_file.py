@@ -12,7 +12,7 @@ from gateway.telemetry import log_file
 from gateway.telemetry.append_file import AppendFile
 from gateway.telemetry.log_file import LogFile
 from tests.interaction._gateway import config_file
-from tests.support import ROOT, command, wait_until
+from tests.support import ROOT, command, run_program, wait_until
 
 
 @pytest.mark.anyio
@@ -86,9 +86,7 @@ def test_several_writers_mix_no_lines(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_used_is_said_at_the_start(tmp_path: Path, setting: str) -> None:
     path = str(tmp_path / "nowhere" / "log")
     config = config_file(tmp_path, {}, **{setting: path if setting == "log_file" else {"file": path}})
-    ended = subprocess.run(
-        command("gateway", "serve", "-c", str(config)), capture_output=True, text=True, check=False, cwd=ROOT
-    )
+    ended = run_program(command("gateway", "serve", "-c", str(config)))
     assert ended.returncode == 3
     assert ended.stderr.startswith(f"mcp-gateway: gateway.{setting}")
     assert "No such file or directory" in ended.stderr
@@ -96,12 +94,6 @@ def test_a_file_that_cannot_be_used_is_said_at_the_start(tmp_path: Path, setting
 
 def test_the_log_goes_to_its_file_to_the_last_line(tmp_path: Path) -> None:
     config = config_file(tmp_path, {}, log_file=str(tmp_path / "log"))
-    ended = subprocess.run(
-        command("gateway", "stdio", "-c", str(config)),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=True,
-        cwd=ROOT,
-    )
-    assert (ended.stdout, ended.stderr) == (b"", b"")
+    ended = run_program(command("gateway", "stdio", "-c", str(config)))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     assert json.loads((tmp_path / "log").read_text().splitlines()[-1])["event"] == "stopping"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import pytest
 from tests.interaction._gateway import PATIENT, Gateway, child, config_file, http_gateway
 from tests.interaction._http import fields
 from tests.interaction._wire import request
-from tests.support import ROOT, command, wait_until
+from tests.support import command, run_program, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +55,7 @@ class House:
 def made_key(folder: Path, owner: str, *scopes: str) -> str:
     args = command("gateway", "keys", "create", "--file", str(folder / "keys.json"), "--owner", owner)
     args += [word for scope in scopes for word in ("--scope", scope)]
-    return subprocess.run(args, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()[-1]
+    return run_program(args).stdout.split()[-1]
 
 
 @contextmanager
@@ -175,7 +174,7 @@ async def test_a_flood_of_refusals_is_counted_and_not_written_out(home: House) -
 
 async def test_it_is_whole_and_holds_no_secret(home: House) -> None:
     args = command("gateway", "audit", "verify", "-c", str(home.folder / "servers.json"))
-    ended = subprocess.run(args, capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: ASYNC221
+    ended = run_program(args)
     assert (ended.returncode, ended.stderr) == (0, "")
     text = home.log.read_text()
     for secret in (CANARY, KEY, home.key.partition("_")[2][20:]):
@@ -218,7 +217,7 @@ async def test_a_full_disk_refuses_calls_or_lets_them_pass(tmp_path: Path, on_fa
     files = [str(tmp_path / "gone" / "audit"), str(folder / "audit")]
     options = ["--key-file", str(tmp_path / "key"), "--heads", str(tmp_path / "state" / "audit")]
     args = command("gateway", "audit", "verify", *files, *options)
-    ended = subprocess.run(args, capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: ASYNC221
+    ended = run_program(args)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
@@ -232,7 +231,7 @@ def log_of(home: House) -> str:
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path, audit: dict[str, str]) -> None:
     config = config_file(tmp_path, {}, audit=audit)
     args = command("gateway", "serve", "-c", str(config))
-    ended = subprocess.run(args, capture_output=True, text=True, check=False, cwd=ROOT)
+    ended = run_program(args)
     assert ended.returncode == 2
     assert "gateway.audit" in ended.stderr
     assert KEY not in ended.stderr
@@ -241,7 +240,7 @@ def test_settings_that_make_no_sense_are_refused(tmp_path: Path, audit: dict[str
 def test_what_cannot_be_written_at_the_start_is_said(tmp_path: Path) -> None:
     config = config_file(tmp_path, {}, audit={"key": KEY, "file": str(tmp_path / "nowhere" / "audit")})
     args = command("gateway", "serve", "-c", str(config))
-    ended = subprocess.run(args, capture_output=True, text=True, check=False, cwd=ROOT)
+    ended = run_program(args)
     assert (ended.returncode, "Traceback" in ended.stderr) == (3, False)
     assert "gateway.audit" in ended.stderr
     assert "No such file or directory" in ended.stderr

@@ -17,7 +17,7 @@ from gateway.telemetry.audit.chain import Chain, keys_of
 from gateway.telemetry.audit.heads import HeadFile
 from gateway.telemetry.audit.verify import Report, verify
 from gateway.telemetry.audit.writer import AuditWriter, now
-from tests.support import ROOT, command
+from tests.support import ROOT, command, run_program
 
 KEY: Final = "k" * 32
 KEYS: Final = keys_of(KEY)
@@ -212,14 +212,14 @@ def test_the_verb_says_so(tmp_path: Path, tampered: bool, code: int) -> None:
     (tmp_path / "key").write_text(KEY)
     args = ["audit", "verify", str(tmp_path / "log"), "--key-file", str(tmp_path / "key")]
     where = ["--heads", str(tmp_path / "heads")]
-    ended = subprocess.run(command("gateway", *args, *where), capture_output=True, text=True, check=False, cwd=ROOT)
+    ended = run_program(command("gateway", *args, *where))
     assert ended.returncode == code
     if tampered:
         assert ended.stdout.startswith(f"{tmp_path / 'log'}:5: line 4 of its chain is missing before this line")
         assert "1 finding" in ended.stderr
     else:
         assert "nothing was changed, nothing is missing" in ended.stdout
-    ended = subprocess.run(command("gateway", *args, *where, "--json"), capture_output=True, check=False, cwd=ROOT)
+    ended = run_program(command("gateway", *args, *where, "--json"))
     assert json.loads(ended.stdout)["whole"] is not tampered
-    ended = subprocess.run(command("gateway", *args), capture_output=True, check=False, cwd=ROOT)
+    ended = run_program(command("gateway", *args))
     assert ended.returncode == 2
