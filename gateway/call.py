@@ -7,7 +7,7 @@ the same object, so that whoever wants to know what became of it asks nobody els
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from gateway import request_id
 from gateway.errors import GatewayError, InvalidParams, RequestCancelled
@@ -228,7 +228,8 @@ class Call:
 
     @property
     def progress_token(self) -> RequestId | None:
-        return self.meta.get("progressToken")
+        meta = self.params.get("_meta")
+        return cast("dict[str, Any]", meta).get("progressToken") if isinstance(meta, dict) else None
 
     # --- What its upstream says and asks ------------------------------------------------------------------------------
 

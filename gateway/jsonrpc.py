@@ -8,7 +8,7 @@ import gc
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, Final, NoReturn, TypeGuard, cast
+from typing import Any, Final, Literal, NoReturn, TypeGuard, cast
 
 import msgspec
 import orjson
@@ -78,6 +78,8 @@ _CALL: Final = b"tools/call"
 _TOOLS_CALL: Final = "tools/call"
 _PARAMS: Final = b'"params"'
 _answers: Final = msgspec.json.Decoder(_Answer)
+_USUAL_VALUES: Final = {b"false": False, b"true": True, b'"complete"': "complete"}
+"""As most answers have them."""
 
 PASSED_ON: Final = frozenset({"content", "structuredContent", "contents", "messages", "arguments"})
 """Members of results, and of a call's parameters, that are passed on as the bytes they came as: `msgspec.Raw`, until
@@ -98,7 +100,13 @@ def loads_answer(data: bytes) -> Any:
             answer = _answers.decode(data)
             result = answer.result
             if isinstance(result, dict) and answer.error is msgspec.UNSET and answer.method is msgspec.UNSET:
-                members = {name: raw if name in PASSED_ON else _small(bytes(raw)) for name, raw in result.items()}
+                members: dict[str, Any] = {}
+                for name, raw in result.items():
+                    if name in PASSED_ON:
+                        members[name] = raw
+                    else:
+                        text = bytes(raw)
+                        members[name] = _USUAL_VALUES[text] if text in _USUAL_VALUES else loads(text)
                 return {"id": answer.id, "result": members}
         except (ValueError, RecursionError):
             pass  # whatever is wrong with it, `loads` says so in its own words
@@ -136,7 +144,7 @@ class _Params(msgspec.Struct, forbid_unknown_fields=True):
 class _Usual(msgspec.Struct, forbid_unknown_fields=True):
     """A request as nearly all are."""
 
-    jsonrpc: str
+    jsonrpc: Literal["2.0"]
     method: str
     params: _Params
     id: Any = msgspec.UNSET  # null is none that anybody may give, and not the same as none
@@ -159,6 +167,8 @@ _metas: Final[dict[bytes, Meta]] = {}
 MAX_METAS: Final = 256
 LONGEST_META: Final = 2048
 """Bytes of one that is kept."""
+LONGEST_ID: Final = 1024
+"""Characters of an id or a progress token: it is kept, and repeated with each message about its request."""
 
 
 def loads_request(data: bytes) -> Any:
@@ -168,13 +178,9 @@ def loads_request(data: bytes) -> Any:
     Raises:
         ValueError, TooManyValues: as `loads`.
     """
-    data = data.strip()
-    if _PARAMS in data and _is_one_line(data) and not _needs_a_look(data):
-        try:
-            return _usual(data)
-        except (ValueError, RecursionError):
-            pass
-        if _CALL in data:
+    if _CALL in data:
+        data = data.strip()
+        if _is_one_line(data) and not _needs_a_look(data):
             try:
                 return _unusual_call(data)
             except (ValueError, RecursionError):
@@ -182,30 +188,43 @@ def loads_request(data: bytes) -> Any:
     return loads(data)
 
 
-def _usual(data: bytes) -> Message:
+def usual_request(data: bytes) -> Message | None:
+    """Decode a request that is as nearly all are; None for any other message, of which it has yet to be seen whether it
+    is one.
+
+    It is a request or notification of JSON-RPC 2.0 with parameters that have the usual names, and an envelope, if any,
+    that may be shared. The arguments of a `tools/call` are an object, as the bytes they came as.
     """
-    Raises:
-        ValueError: it is another.
-    """
-    request = _usuals.decode(data)
-    given, id = request.params, request.id
-    params: dict[str, Any] = {}
-    if given.name is not msgspec.UNSET:
-        params["name"] = given.name
-    if isinstance(given.arguments, msgspec.Raw):
-        arguments = given.arguments
-        params["arguments"] = (
-            _passed_on("arguments", arguments) if request.method == _TOOLS_CALL else loads(bytes(arguments))
-        )
-    if given.uri is not msgspec.UNSET:
-        params["uri"] = given.uri
-    if given.cursor is not msgspec.UNSET:
-        params["cursor"] = given.cursor
-    if isinstance(given.meta, msgspec.Raw):
-        params["_meta"] = _meta(bytes(given.meta))
+    if _PARAMS not in data or not _is_one_line(data) or _needs_a_look(data):
+        return None
+    try:
+        request = _usuals.decode(data)
+        given, id, method = request.params, request.id, request.method
+        params: dict[str, Any] = {}
+        if given.name is not msgspec.UNSET:
+            params["name"] = given.name
+        if (arguments := given.arguments) is not msgspec.UNSET:
+            text = bytes(arguments)
+            if not text.startswith(b"{"):
+                return None
+            params["arguments"] = arguments if method == _TOOLS_CALL else loads(text)
+        if given.uri is not msgspec.UNSET:
+            params["uri"] = given.uri
+        if given.cursor is not msgspec.UNSET:
+            params["cursor"] = given.cursor
+        if given.meta is not msgspec.UNSET:
+            text = bytes(given.meta)
+            meta = _metas.get(text) or _shared(text)
+            if meta is None:
+                return None
+            params["_meta"] = meta
+    except (ValueError, RecursionError):
+        return None
     if id is msgspec.UNSET:
-        return {"jsonrpc": request.jsonrpc, "method": request.method, "params": params}
-    return {"jsonrpc": request.jsonrpc, "id": id, "method": request.method, "params": params}
+        return {"jsonrpc": "2.0", "method": method, "params": params}
+    if type(id) is not int and (not isinstance(id, str) or len(id) > LONGEST_ID):
+        return None
+    return {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
 
 
 def _unusual_call(data: bytes) -> Message:
@@ -221,28 +240,26 @@ def _unusual_call(data: bytes) -> Message:
     return message if request.id is msgspec.UNSET else {**message, "id": request.id}
 
 
-def _meta(data: bytes) -> Any:
-    known = _metas.get(data)
-    if known is not None:
-        return known
+def _shared(data: bytes) -> Meta | None:
+    """
+    Raises:
+        ValueError: it is no JSON.
+    """
     value: Any = loads(data)
     if not isinstance(value, dict) or len(data) > LONGEST_META or b"[" in data:  # an array may need mending
-        return cast("object", value)
+        return None
+    token: object = cast("dict[str, Any]", value).get("progressToken")
+    if isinstance(token, str) and len(token) > LONGEST_ID:
+        return None
     if len(_metas) >= MAX_METAS:
         _metas.clear()
     meta = _metas[data] = Meta(cast("dict[str, Any]", value))
     return meta
 
 
-def _small(data: bytes) -> Any:
-    if data.startswith(b'"') and b"\\" not in data:
-        return data[1:-1].decode()
-    return False if data == b"false" else loads(data)
-
-
 def _passed_on(name: str, raw: msgspec.Raw) -> Any:
     data = bytes(raw)
-    return raw if name == "arguments" and data.startswith(b"{") else _small(data)
+    return raw if name == "arguments" and data.startswith(b"{") else loads(data)
 
 
 def _is_one_line(data: bytes) -> bool:

@@ -12,35 +12,38 @@ Head = TypeVar("Head")
 LONGEST: Final = 4096
 """Bytes of a head that is kept."""
 _LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength:[ ]?([1-9][0-9]{0,8})\r\n")
+_DIGITS: Final = 9
 
 
 class LastHead(Generic[Head]):
     """`content-length` is that of the message whose head was parsed."""
 
-    __slots__ = ("_head", "_text")
+    __slots__ = ("_after", "_before", "_head")
 
     def __init__(self) -> None:
-        self._text = b""
+        self._before = self._after = b""
+        """What stands before and behind the length of the body."""
         self._head: Head | None = None
 
     def keep(self, data: bytes, head: Head) -> None:
         """`data` was one whole message, read at once, with that head. It must have no transfer coding, and the
         connection must have been kept alive after it."""
-        found = _split(data)
-        self._text, self._head = (found[0], head) if found is not None else (b"", None)
+        self._head = None
+        body = data.find(b"\r\n\r\n", 0, LONGEST) + 4
+        length = _LENGTH.search(data, 0, body) if body >= 4 else None
+        if length is not None and int(length[1]) == len(data) - body:
+            self._before, self._after = data[: length.start(1)], data[length.end(1) : body]
+            self._head = head
 
     def match(self, data: bytes) -> tuple[Head, bytes] | None:
         """The head and the body of `data`, if it is one whole message with the same head."""
-        if self._head is None:
+        head, before, after = self._head, self._before, self._after
+        if head is None or not data.startswith(before):
             return None
-        found = _split(data)
-        return (self._head, data[found[1] :]) if found is not None and found[0] == self._text else None
-
-
-def _split(data: bytes) -> tuple[bytes, int] | None:
-    """The head without the length of the body, and where that begins; None if it does not end where `data` does."""
-    body = data.find(b"\r\n\r\n", 0, LONGEST) + 4
-    length = _LENGTH.search(data, 0, body) if body >= 4 else None
-    if length is None or int(length[1]) != len(data) - body:
-        return None
-    return data[: length.start(1)] + data[length.end(1) : body], body
+        begin = len(before)
+        end = data.find(b"\r", begin, begin + _DIGITS + 1)
+        body = end + len(after)
+        digits = data[begin:end]
+        if end < 0 or not data.startswith(after, end) or not digits.isdigit() or digits.startswith(b"0"):
+            return None
+        return (head, data[body:]) if int(digits) == len(data) - body else None

@@ -60,7 +60,7 @@ class Pipeline:
         self._calls = calls
         self._admission = admission
         self._requests = requests
-        self._own_methods = own_methods
+        self._modern, self._handshake = own_methods[Era.MODERN], own_methods[Era.HANDSHAKE]
         self._targets = targets
         self._lookup = lookup
         self._limits = limits
@@ -82,7 +82,8 @@ class Pipeline:
             waiting = self._admission.enter(call)
             if waiting is not None:
                 await waiting
-            answer = self._own_methods[call.agent.era].get(call.method)
+            own = self._modern if call.agent.era is Era.MODERN else self._handshake
+            answer = own.get(call.method)
             result = await (answer(call) if answer is not None else self.forward(call))
             self._dress(call, result)
             call.outcome = "tool_error" if result.get("isError") is True else "ok"
@@ -203,10 +204,12 @@ async def _try(
     upstream: Upstream, link: Link, call: Call, params: dict[str, Any], clock: "_Clock", *, is_first: bool
 ) -> dict[str, Any]:
     """One attempt, as the breakers see it."""
-    link.check()  # while it backs off, it knows better than the breaker when it is tried again
+    session = link.current()
+    if session is None:
+        link.check()  # while it backs off, it knows better than the breaker when it is tried again
     call.permit = permit = upstream.admit(link, call.principal.root_id, call)
     try:
-        permit.session = session = link.current() or await _connected(upstream, link, call, clock, is_first=is_first)
+        permit.session = session = session or await _connected(upstream, link, call, clock, is_first=is_first)
         try:
             result = await _send_and_wait(upstream, link, session, call, params, clock)
         except SessionLost as lost:

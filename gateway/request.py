@@ -45,14 +45,14 @@ class Principal:
     """When its credential does, in seconds since 1970; None if it does not say. The next one's holder is the same."""
     leeway: float = field(default=0.0, compare=False)
     """How many seconds longer the credential is accepted, because clocks differ."""
+    root_id: str = field(init=False, repr=False, compare=False)
+    """The id of the principal it descends from, or its own."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root_id", self.root or self.id)
 
     def __hash__(self) -> int:
         return hash(self.id)  # it is looked up several times a request
-
-    @property
-    def root_id(self) -> str:
-        """The id of the principal it descends from, or its own."""
-        return self.root or self.id
 
     def is_one_of(self, principals: Collection[str]) -> bool:
         """Whether it is one of these (ids), or descends from one."""

@@ -180,12 +180,15 @@ class Policy:
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self._grants: dict[Principal, Grant] = {}
+        self.revision = 0
+        """Another number after each change of the rules."""
         self.use(rules)
 
     def use(self, rules: Sequence[Rule]) -> None:
         """From now on these are the rules. Grants given before keep to those they were made of."""
         self._rules = tuple(enumerate(rules, 1))
         self._grants.clear()
+        self.revision += 1
 
     def grant(self, principal: Principal) -> Grant:
         """What a principal may see. Remembered: it is asked for several times a request."""

@@ -8,7 +8,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final, Protocol
 
 MAX_BUCKETS: Final = 100_000
@@ -23,10 +22,15 @@ class Limit:
     burst: int = 0
     capacity: int = field(init=False, compare=False, repr=False)
     per_second: float = field(init=False, compare=False, repr=False)
+    header: str = field(init=False, compare=False, repr=False)
+    """The `RateLimit-Policy` field."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "capacity", self.rpm + self.burst)
-        object.__setattr__(self, "per_second", self.rpm / 60)
+        capacity, per_second = self.rpm + self.burst, self.rpm / 60
+        window = math.ceil(capacity / per_second) if per_second > 0 else 0
+        object.__setattr__(self, "capacity", capacity)
+        object.__setattr__(self, "per_second", per_second)
+        object.__setattr__(self, "header", f'"default";q={capacity};w={window}')
 
 
 @dataclass(slots=True)
@@ -113,15 +117,9 @@ class MemoryLimiter:
             bucket.give_back(limit)
 
 
-@lru_cache(maxsize=256)
-def _policy(limit: Limit) -> str:
-    window = math.ceil(limit.capacity / limit.per_second)
-    return f'"default";q={limit.capacity};w={window}'
-
-
 def headers(decision: Decision) -> dict[str, str]:
     """The `RateLimit` and `RateLimit-Policy` fields (draft-ietf-httpapi-ratelimit-headers)."""
     return {
-        "ratelimit-policy": _policy(decision.limit),
+        "ratelimit-policy": decision.limit.header,
         "ratelimit": f'"default";r={decision.remaining};t={math.ceil(decision.reset)}',
     }

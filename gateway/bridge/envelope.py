@@ -25,7 +25,10 @@ def unwrap_params(params: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(meta, dict):
         return params
     rest = params.copy()
-    if kept := _kept(cast("dict[str, Any]", meta)):
+    kept: dict[str, Any] | None = meta.memo.get(_kept) if isinstance(meta, Meta) else None
+    if kept is None:
+        kept = _kept(cast("dict[str, Any]", meta))  # pyright: ignore[reportUnnecessaryCast]
+    if kept:
         rest["_meta"] = kept
     else:
         del rest["_meta"]
@@ -33,11 +36,9 @@ def unwrap_params(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kept(meta: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(meta, Meta):
-        return {key: value for key, value in meta.items() if key not in _OWN}
-    kept = meta.memo.get(_kept)
-    if kept is None:
-        kept = meta.memo[_kept] = {key: value for key, value in meta.items() if key not in _OWN}
+    kept = {key: value for key, value in meta.items() if key not in _OWN}
+    if isinstance(meta, Meta):
+        meta.memo[_kept] = kept
     return kept
 
 

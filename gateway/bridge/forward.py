@@ -40,7 +40,10 @@ class Bridge:
 
     def is_needed(self, call: Call) -> bool:
         """Whether a call is not just sent: its agent may be asked something, or comes back with answers."""
-        return is_askable(call.agent) or (call.agent.era is Era.MODERN and "requestState" in call.params)
+        agent = call.agent
+        return (bool(agent.capabilities) and is_askable(agent)) or (
+            agent.era is Era.MODERN and "requestState" in call.params
+        )
 
     async def carry(self, call: Call, upstream: Upstream, params: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
         """The result of such a call.

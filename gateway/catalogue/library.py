@@ -158,6 +158,8 @@ class CatalogueViews:
         """View → parts before and after the last update, of those that it changed."""
         self._joined: OrderedDict[tuple[Part, ...], Catalogue] = OrderedDict()
         self._joined_items = 0
+        self.revision = 0
+        """Another number whenever somebody may see something else."""
         self._generation = 0
         """How often the configuration has changed."""
         self._is_unowned = False
@@ -227,6 +229,11 @@ class CatalogueViews:
     def verdicts(self) -> dict[str, Verdict]:
         """That of each upstream of which there is one."""
         return dict(self._verdicts)
+
+    @property
+    def blocks(self) -> bool:
+        """Whether anything is blocked."""
+        return bool(self._blocked)
 
     def blocked(self, kind: Kind, owner: Owner, selection: Selection = ()) -> Change | None:
         """The unapproved change because of which an item must not be used, or the template that led to it."""
@@ -333,8 +340,7 @@ class CatalogueViews:
         self._is_unowned = True
         self._replaced = {}
         self._joined.clear()
-        self._latest_of.clear()
-        self._sees_of.clear()
+        self._forget()
         self._joined_items = 0
         _at_once(self._rebuild(stale))
         self._made.clear()
@@ -422,14 +428,19 @@ class CatalogueViews:
                 self._replaced.setdefault(None, {})[each] = was_merged, is_merged
                 self._replaced.setdefault(name, {})[each] = was_own, is_own
         self._seen.clear()
-        self._latest_of.clear()
-        self._sees_of.clear()
+        self._forget()
         if ownership is not self._ownership:
             self._joined.clear()
             self._joined_items = 0
         for parts in [parts for parts in self._joined if not gone.isdisjoint(parts)]:
             self._joined_items -= self._joined.pop(parts).size
         self._ownership, self._is_unowned = ownership, False
+
+    def _forget(self) -> None:
+        """What somebody saw is not what they see now."""
+        self._latest_of.clear()
+        self._sees_of.clear()
+        self.revision += 1
 
     def _latest(self, sight: Visibility) -> Catalogue:
         """The merged catalogue of somebody who declares nothing unusual, as nearly always. Who comes again brings the

@@ -7,7 +7,7 @@ from gateway import jsonrpc
 from gateway.errors import InvalidRequest, ParseError, PayloadTooLarge, UnsupportedMediaType
 from gateway.frontend.http_head import JSON
 from gateway.frontend.http_request import HttpRequest
-from gateway.jsonrpc import Message, as_object
+from gateway.jsonrpc import LONGEST_ID, Message, as_object
 from gateway.protocol import META_CLIENT_CAPABILITIES
 
 BATCH_VERSION: Final = "2025-03-26"
@@ -15,8 +15,6 @@ BATCH_VERSION: Final = "2025-03-26"
 ARRAY: Final = b"["
 MAX_BATCH: Final = 100
 NO_BATCHES: Final = f"There must be one JSON-RPC message; batches are part of MCP {BATCH_VERSION} only."
-MAX_ID: Final = 1024
-"""Characters of an id or a progress token: it is kept, and repeated with each message about its request."""
 
 
 async def read_message(request: HttpRequest, cap: int) -> Message:
@@ -47,6 +45,9 @@ def messages_of(body: bytes) -> Message | list[object]:
     Raises:
         ParseError, InvalidRequest: what it says.
     """
+    usual = jsonrpc.usual_request(body)
+    if usual is not None:
+        return usual
     message = decode(body)
     if isinstance(message, list):
         return cast("list[object]", message)
@@ -103,8 +104,8 @@ def check_shape(message: Message, *, may_need_mending: bool = True) -> Message:
     is_response = method is None and "id" in message and ("result" in message or "error" in message)
     if message.get("jsonrpc") != "2.0" or not (is_request or is_response):
         raise InvalidRequest("Not a JSON-RPC 2.0 request, notification or response.")
-    if isinstance(id, str) and len(id) > MAX_ID:
-        raise InvalidRequest(f"The id is longer than {MAX_ID} characters.")
+    if isinstance(id, str) and len(id) > LONGEST_ID:
+        raise InvalidRequest(f"The id is longer than {LONGEST_ID} characters.")
     if params is not None:
         if not isinstance(params, dict):
             raise InvalidRequest("params must be an object.")
@@ -112,12 +113,12 @@ def check_shape(message: Message, *, may_need_mending: bool = True) -> Message:
         if may_need_mending:
             _mend(members)
         if "_meta" in members and _is_long(as_object(members["_meta"]).get("progressToken")):
-            raise InvalidRequest(f"The progressToken is longer than {MAX_ID} characters.")
+            raise InvalidRequest(f"The progressToken is longer than {LONGEST_ID} characters.")
     return message
 
 
 def _is_long(id: object) -> bool:
-    return isinstance(id, str) and len(id) > MAX_ID
+    return isinstance(id, str) and len(id) > LONGEST_ID
 
 
 def _mend(params: dict[str, Any]) -> None:

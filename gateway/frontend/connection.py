@@ -50,6 +50,7 @@ class Connection(asyncio.Protocol):
         "_in_head",
         "_last",
         "_overhead",
+        "_owner",
         "_parser",
         "_pieces",
         "_probes",
@@ -96,6 +97,8 @@ class Connection(asyncio.Protocol):
         self._advancing = False
         self._held = False
         """Whether we do not read, for the client has sent more than we want for now."""
+        self._owner: Principal | None = None
+        """Whose bytes wait to be read."""
         self._write_paused = False
         self._drained: asyncio.Future[None] | None = None
         self._ending = False
@@ -287,7 +290,8 @@ class Connection(asyncio.Protocol):
         else:
             if not (self._requests or self._arriving):
                 self._rest(KEEP_ALIVE_SECONDS)
-            self._advance()
+            if self._requests or self._held:
+                self._advance()
 
     @property
     def is_ending(self) -> bool:
@@ -314,7 +318,9 @@ class Connection(asyncio.Protocol):
         self._lose_all()
 
     def belongs_to(self, principal: Principal | None) -> None:
-        self._reader.backlog.belongs_to(principal)
+        if principal is not self._owner:
+            self._owner = principal
+            self._reader.backlog.belongs_to(principal)
 
     def future(self) -> asyncio.Future[None]:
         return self._all.loop.create_future()
@@ -340,8 +346,9 @@ class Connection(asyncio.Protocol):
 
     def _rest(self, seconds: float) -> None:
         """It is the client's turn."""
-        self._idle_until = self._all.loop.time() + seconds
-        self._set_timer(self._idle_until)
+        self._idle_until = at = self._all.loop.time() + seconds
+        if self._timer is None or self._timer.when() > at:
+            self._set_timer(at)
 
     def _set_timer(self, at: float) -> None:
         """Have the timer go off then at the latest."""

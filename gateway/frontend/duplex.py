@@ -72,6 +72,9 @@ class Duplex:
 
     def receive(self, data: bytes) -> None:
         """Take one encoded message."""
+        if (usual := jsonrpc.usual_request(data)) is not None:
+            self._receive_shaped(usual)
+            return
         try:
             message = decode(data)
         except GatewayError as error:
@@ -81,6 +84,12 @@ class Duplex:
             self._receive_batch(cast("list[object]", message))
         else:
             self._receive(cast("object", message))
+
+    def _receive_shaped(self, message: Message) -> None:
+        try:
+            self.take(message)
+        except GatewayError as error:
+            self._refuse(message.get("id"), error, self._write)
 
     def _receive(self, message: object, write: Callable[[Message], None] | None = None) -> None:
         try:

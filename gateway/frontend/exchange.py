@@ -208,8 +208,8 @@ class Exchange:
 
     def finish(self, answer: Message | list[Message] | None, status: int = 200) -> None:
         """Send the answer, or those to a batch; None for a request that was cancelled and is owed none."""
-        self._silence.forget(self)
         if self._stream is None:
+            self._silence.forget(self)
             self._reply(answer, status)
             return
         for one in answer if isinstance(answer, list) else [answer]:

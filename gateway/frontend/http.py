@@ -154,7 +154,7 @@ class HttpFront:
     def _admit(self, request: HttpRequest, errand: "_Errand", principal: Principal) -> Work | None:
         request.user = principal
         request.belongs_to(principal)
-        http = Http(request, principal, errand.view)
+        http = Http(request, principal, errand.view, request.headers)
         if errand.view is not None:
             return self._serve_view(http, errand, errand.view)
         return _serve(http, errand)

@@ -102,18 +102,23 @@ def read_target(url: bytes, host: str | None) -> tuple[bytes, str, bytes]:
     return raw_path, unquote(path) if "%" in path else path, query
 
 
-def field_line(name: str, value: str) -> str:
+def field_lines(*fields: tuple[str, str]) -> str:
     """
     Raises:
-        ValueError: the value would end the header, and begin something else.
+        ValueError: a value would end its header, and begin something else.
     """
-    if not value.isprintable() and _CONTROLS.search(value):
-        raise ValueError(f"The header {name} has control characters.")
-    return f"{name}: {value}\r\n"
+    lines = ""
+    for name, value in fields:
+        lines += f"{name}: {value}\r\n"
+    if lines.count("\r\n") != len(fields) or not lines.replace("\r\n", "").isprintable():
+        for name, value in fields:
+            if _CONTROLS.search(value):
+                raise ValueError(f"The header {name} has control characters.")
+    return lines
 
 
 def whole(status: int, body: bytes, headers: Fields) -> bytes:
     """An answer of JSON that is its connection's last."""
-    fields = "".join(field_line(name, value) for name, value in headers)
+    fields = field_lines(*headers)
     head = f"{STATUS_LINES[status]}content-type: {JSON}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
     return f"{head}{fields}\r\n".encode("latin-1", "replace") + body

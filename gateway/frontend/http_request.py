@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from gateway.errors import InvalidRequest, PayloadTooLarge
-from gateway.frontend.http_head import CONTINUE, JSON, STATUS_LINES, Fields, RequestHead, field_line
+from gateway.frontend.http_head import CONTINUE, JSON, STATUS_LINES, Fields, RequestHead, field_lines
 from gateway.request import Principal
 
 BODILESS: Final = frozenset({204, 304})
@@ -223,13 +223,13 @@ class HttpRequest:
         """
         if self.gone:
             return
-        lines = [STATUS_LINES[status]]
+        first = STATUS_LINES[status]
         if body:
-            lines.append(f"content-type: {kind}\r\ncontent-length: {len(body)}\r\n")
+            first = f"{first}content-type: {kind}\r\ncontent-length: {len(body)}\r\n"
         elif status not in BODILESS:
-            lines.append("content-length: 0\r\n")
+            first += "content-length: 0\r\n"
         close = not self.keep_alive or self.expects_continue or self._line.is_ending
-        head = self._head(lines, headers, close=close)
+        head = self._head(first, headers, close=close)
         if self.method == "HEAD" or status in BODILESS:
             body = b""
         self.sent = len(body)
@@ -246,7 +246,7 @@ class HttpRequest:
         if self.gone:
             return
         headers = list(headers)
-        lines = [STATUS_LINES[status]]
+        first = STATUS_LINES[status]
         length = next((value for name, value in headers if name == "content-length"), None)
         if self.method == "HEAD" or status in BODILESS:
             pass
@@ -256,9 +256,9 @@ class HttpRequest:
             self.keep_alive = False  # its end is the connection's
         else:
             self._chunked = True
-            lines.append("transfer-encoding: chunked\r\n")
+            first += "transfer-encoding: chunked\r\n"
         self.keep_alive = self.keep_alive and not (self.expects_continue or self._line.is_ending)
-        self._line.write(self._head(lines, headers, close=not self.keep_alive))
+        self._line.write(self._head(first, headers, close=not self.keep_alive))
 
     def write(self, data: bytes) -> None:
         """
@@ -300,20 +300,16 @@ class HttpRequest:
         """End the connection at once."""
         self._line.abort()
 
-    def _head(self, lines: list[str], headers: Fields, *, close: bool) -> bytes:
+    def _head(self, first: str, headers: Fields, *, close: bool) -> bytes:
         if self.started:
             raise RuntimeError("The request has an answer already.")
-        for name, value in headers:
-            lines.append(field_line(name, value))
-        for name, value in self.also:
-            lines.append(field_line(name, value))
+        fields = field_lines(*headers, *self.also)
         if close:
-            lines.append("connection: close\r\n")
-        elif self.version == "1.0":
-            lines.append("connection: keep-alive\r\n")
-        lines.append("\r\n")
+            fields += "connection: close\r\n"
+        elif self.head.version == "1.0":
+            fields += "connection: keep-alive\r\n"
         self.started = True
-        return "".join(lines).encode("latin-1", "replace")
+        return f"{first}{fields}\r\n".encode("latin-1", "replace")
 
     def _finish(self, *, close: bool) -> None:
         if self.gone:  # it does not read

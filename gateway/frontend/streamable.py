@@ -83,18 +83,23 @@ class Http:
     request: HttpRequest
     principal: Principal
     view: str | None
+    headers: dict[str, str]
+    """By lower-case name."""
 
     @property
-    def headers(self) -> dict[str, str]:
-        """By lower-case name."""
-        return self.request.headers
+    def form(self) -> "Form":
+        """
+        Raises:
+            NotAcceptable, UnsupportedMediaType: it cannot be answered, or read.
+        """
+        return self.request.head.once(_form)
 
     def accepts(self, kind: str) -> bool:
         return accepts(self.request.head, kind)
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
+class Form:
     """What the head of a POST says of it."""
 
     version: str | None
@@ -110,7 +115,7 @@ def accepts(head: RequestHead, kind: str) -> bool:
     return kind in accept or "*/*" in accept or kind.partition("/")[0] + "/*" in accept
 
 
-def _form(head: RequestHead) -> _Form:
+def _form(head: RequestHead) -> Form:
     """
     Raises:
         NotAcceptable, UnsupportedMediaType: it cannot be answered, or read.
@@ -120,7 +125,7 @@ def _form(head: RequestHead) -> _Form:
     check_form(head.headers)
     check_encoding(head.headers)
     version = head.headers.get("mcp-protocol-version")
-    return _Form(version, accepts(head, EVENTS), EVENTS in head.headers.get("accept", ""))
+    return Form(version, accepts(head, EVENTS), EVENTS in head.headers.get("accept", ""))
 
 
 def check_routing(head: RequestHead) -> None:
@@ -172,33 +177,32 @@ class Streamable:
         Raises:
             GatewayError: the exchange itself failed; answered with the error's own HTTP status.
         """
-        http.request.head.once(_form)
-        cap = self._settings.max_request_bytes
+        form, cap = http.form, self._settings.max_request_bytes
         if not http.request.whole:
             check_size(http.headers, cap)
-            return self._post_when_read(http, cap)
-        return self._post(http, messages_of(http.request.body_within(cap)))
+            return self._post_when_read(http, form, cap)
+        return self._post(http, form, messages_of(http.request.body_within(cap)))
 
-    async def _post_when_read(self, http: Http, cap: int) -> None:
+    async def _post_when_read(self, http: Http, form: Form, cap: int) -> None:
         with self._in_flight.held(http.principal):
             messages = messages_of(await http.request.read(cap))
-        if (work := self._post(http, messages)) is not None:
+        if (work := self._post(http, form, messages)) is not None:
             await work
 
-    def _post(self, http: Http, message: Message | list[object]) -> Work | None:
+    def _post(self, http: Http, form: Form, message: Message | list[object]) -> Work | None:
         if isinstance(message, list):
             return self._post_batch(http, message)
         if "id" not in message and "method" in message:
-            return self._post_notification(http, message)
-        return self._post_message(http, message)
+            return self._post_notification(http, form, message)
+        return self._post_message(http, form, message)
 
-    async def _post_notification(self, http: Http, message: Message) -> None:
+    async def _post_notification(self, http: Http, form: Form, message: Message) -> None:
         await self._count_notification(http.principal, message["method"])
-        if (work := self._post_message(http, message)) is not None:
+        if (work := self._post_message(http, form, message)) is not None:
             await work
 
-    def _post_message(self, http: Http, message: Message) -> Work | None:
-        version = http.request.head.once(_form).version
+    def _post_message(self, http: Http, form: Form, message: Message) -> Work | None:
+        version = form.version
         if (version is not None and version not in HANDSHAKE_VERSIONS) or carries_envelope(message.get("params")):
             return self._post_modern(http, message, version or "")
         if message.get("method") == "initialize" and "id" in message:
@@ -395,8 +399,9 @@ class Streamable:
         self._silence.watch(exchange)
         try:
             answer, status = await self._handled(http, message, agent, session, exchange, http_headers)
-        finally:
+        except BaseException:
             self._silence.forget(exchange)
+            raise
         exchange.finish(answer, status)
         return "result" in answer
 
@@ -439,7 +444,7 @@ class Streamable:
                 session.end(call)
 
     def _exchange(self, http: Http, session: Session | None, request: RequestId | None = None) -> Exchange:
-        form = http.request.head.once(_form)
+        form = http.form
         streams = form.streams
         channel, prime = None, False
         if session is not None and streams:

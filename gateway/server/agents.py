@@ -20,6 +20,7 @@ from gateway.protocol import (
     META_CLIENT_INFO,
     META_LOG_LEVEL,
     META_VERSION,
+    MODERN_VERSIONS,
     UNSUPPORTED_VERSION,
     Era,
 )
@@ -59,7 +60,7 @@ class ConnectedAgent:
     _digest: str = ""
 
     def __post_init__(self) -> None:
-        self.era = Era.of(self.version)
+        self.era = Era.MODERN if self.version in MODERN_VERSIONS else Era.HANDSHAKE
 
     @property
     def id(self) -> str:

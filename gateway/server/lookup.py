@@ -1,9 +1,9 @@
 """What an agent sees: its catalogue, the upstreams behind it, and who owns what it names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import anyio
 
@@ -18,6 +18,9 @@ from gateway.request import Agent, Principal
 from gateway.upstream.upstream import Upstream
 
 T = TypeVar("T")
+
+MAX_SEEN: Final = 4096
+"""Principals in views, of which it is remembered what they see."""
 
 
 class Viewer(Protocol):
@@ -35,6 +38,14 @@ class Viewer(Protocol):
 
     @property
     def era(self) -> Era: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    principal: Principal
+    revision: int
+    policy: int
+    catalogue: Catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +79,30 @@ class Lookup:
         self._policy = policy
         self._library = library
         self._upstreams = upstreams
+        self._seen: dict[tuple[int, str | None], _Seen] = {}
+        """What somebody's `id` saw last in a view."""
         self.startup_wait = startup_wait
 
     def grant(self, viewer: Viewer) -> Grant:
         return self._policy.grant(viewer.principal)
 
     def catalogue(self, viewer: Viewer) -> Catalogue:
-        return self._library.view(viewer.view, self.grant(viewer), self.selection(viewer))
+        """Who comes again brings the same principal, and unless something has changed sees what they saw."""
+        principal, view, library = viewer.principal, viewer.agent.view, self._library
+        seen = self._seen.get((id(principal), view))
+        if (
+            seen is not None
+            and seen.principal is principal
+            and seen.revision == library.revision
+            and seen.policy == self._policy.revision
+            and not library.labels
+        ):
+            return seen.catalogue
+        catalogue = library.view(view, self.grant(viewer), self.selection(viewer))
+        if len(self._seen) >= MAX_SEEN:
+            self._seen.clear()
+        self._seen[id(principal), view] = _Seen(principal, library.revision, self._policy.revision, catalogue)
+        return catalogue
 
     def selection(self, viewer: Viewer) -> Selection:
         """Of which upstreams it sees other lists than most, for what it declares."""
@@ -189,14 +217,19 @@ class Lookup:
         Raises:
             DefinitionChanged: it is not what was pinned, and blocked until somebody approves it.
         """
+        if not self._library.blocks:
+            return
         if change := self._library.blocked(kind, owner, self.selection(viewer)):
             raise DefinitionChanged(owner.upstream, change.kind, change.name, change.what)
 
+    @property
+    def shadows(self) -> Collection[str]:
+        """The upstreams of whose URIs others own the bare form of some."""
+        return self._library.ownership.shadows
+
     def relink(self, result: dict[str, Any], upstream: str) -> None:
         """Have the links in an upstream's result lead to it, where others own the bare URIs."""
-        ownership = self._library.whole(None).ownership
-        if upstream in ownership.shadows:
-            relink(result, partial(ownership.public, upstream))
+        relink(result, partial(self._library.ownership.public, upstream))
 
     def admits_uri(self, viewer: Viewer, upstream: str, own: str) -> bool:
         """Whether the policy lets an agent have an upstream's URI, by every name it has."""

@@ -110,7 +110,8 @@ class Server:
     def dress(self, call: Call, result: dict[str, Any]) -> None:
         """Give a result what its agent's era requires. Changes it in place."""
         agent = call.agent
-        dress_result(result, call.method, agent.era, self._identity(agent))
+        identity = SERVER_INFO if agent.view is None else self._identity(agent)
+        dress_result(result, call.method, agent.era, identity)
         if "cacheScope" in result and _is_one_of_many(agent):
             result["cacheScope"] = "private"
 

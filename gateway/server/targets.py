@@ -106,7 +106,7 @@ class Targets:
             self._extensions.publish(call, target.upstream, target.params, result)
         if call.method == "completion/complete" and target.kind == "resources" and target.owner is not None:
             result = self._permitted(call, target.owner, result)
-        if call.agent.view is None:
+        if call.agent.view is None and target.upstream in self._lookup.shadows:
             self._relink(result, target.upstream)
         return result
 

@@ -16,6 +16,7 @@ from prometheus_client.samples import Exemplar
 
 from gateway.call import Call
 from gateway.harmless import Clipped
+from gateway.protocol import Era
 from gateway.telemetry import families
 from gateway.telemetry.activity import Activity
 from gateway.telemetry.cells import DURATIONS
@@ -101,7 +102,7 @@ class RequestLog(Collector):
             fields := {
                 "request_id": call.request_id,
                 "trace_id": call.trace_id,
-                "method": _short(call.method, 100),
+                "method": method if method != "other" else _short(call.method, 100),
                 "target": _short(target, 200),
                 "upstream": call.upstream,
                 "outcome": call.outcome,
@@ -113,7 +114,7 @@ class RequestLog(Collector):
                 "bytes_out": None,
                 "principal": call.principal.id,
                 "session": agent.digest if agent.lasting else None,
-                "era": agent.era.value,
+                "era": "modern" if agent.era is Era.MODERN else "handshake",  # `value` is slow
                 "view": agent.view,
                 "client": _short(client, 100),
             },

@@ -25,15 +25,13 @@ class ConcurrencyLimiter:
 
     def __init__(self, limit: int | None, queue: int | None = None) -> None:
         self._places = FairPlaces[_Ticket](limit, queue)
+        self.acquire_now = self._places.enter
+        """`(tenant)`: takes a place, if there is one to be had without waiting; returns whether."""
 
     @property
     def waiting(self) -> int:
         """How many wait for their turn."""
         return self._places.waiting
-
-    def acquire_now(self, tenant: str = ALL) -> bool:
-        """Take a place, if there is one to be had without waiting."""
-        return self._places.enter(tenant)
 
     async def acquire(self, patience: float = math.inf, tenant: str = ALL) -> bool:
         """Take a place, waiting for one at most `patience` seconds. False, at once, when too many wait already."""

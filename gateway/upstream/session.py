@@ -44,6 +44,9 @@ MAX_STAMPS: Final = 1024
 LONGEST_NAME: Final = 256
 """Characters of what is named in a request whose envelope is kept for the next."""
 
+_Stamp = tuple[dict[str, Any], dict[str, str], bool]
+"""What goes into `_meta` of a request, its HTTP headers, and whether its cancellation is told."""
+
 _NOT_THAT_ERA: Final = frozenset({UNSUPPORTED_VERSION, METHOD_NOT_FOUND, INVALID_PARAMS, HEADER_MISMATCH})
 """How those that know the modern era alone may refuse `initialize`."""
 
@@ -73,7 +76,7 @@ class Session(ClientSession):
         self.era = Era.HANDSHAKE
         self.version = ""
         """The revision that is spoken."""
-        self._stamps: dict[tuple[str, str | None], tuple[dict[str, Any], dict[str, str], bool]] = {}
+        self._stamps: dict[tuple[str, str | None], _Stamp] = {}
         """What the envelope of a request is made of, by method and by what it names."""
 
     async def negotiate(self, timeout: float, *, probe: bool = True, only: Era | None = None) -> Negotiated:
@@ -130,7 +133,13 @@ class Session(ClientSession):
             capabilities: what this one request's client can do (modern only); default: what the session declared.
         """
         if self.era is Era.MODERN:
-            params = self._stamped(method, params, options, self.capabilities if capabilities is None else capabilities)
+            meta, headers, is_cancelled = self._stamp_for(method, params)
+            options["headers"] = headers
+            if not is_cancelled:
+                options["cancel_on_abandon"] = False
+            declared = self.capabilities if capabilities is None else capabilities
+            own = {**as_object(params.get("_meta")), **meta, META_CLIENT_CAPABILITIES: declared}
+            params = {**params, "_meta": own}
         return await self.connection.send_raw_request(method, params, options)
 
     def send(self, call: Call, params: dict[str, Any], timeout: float, max_timeout: float, spent: float) -> Pending:
@@ -141,22 +150,21 @@ class Session(ClientSession):
         """
         method, headers = call.method, NO_HEADERS
         if self.era is Era.MODERN:
-            options: CallOptions = {}
-            params = self._stamped(method, params, options, call.agent.capabilities)
-            headers = options.get("headers") or {}
+            agent = call.agent
+            meta, headers, _ = self._stamp_for(method, params)
+            own = {**as_object(params.get("_meta")), **meta, META_CLIENT_CAPABILITIES: agent.capabilities}
+            if agent.log_level is not None:
+                own[META_LOG_LEVEL] = agent.log_level
+            params = {**params, "_meta": own}
             if call.headers:
                 headers = {**headers, **call.headers}
-            if call.agent.log_level is not None:
-                params["_meta"][META_LOG_LEVEL] = call.agent.log_level
         if call.trace is not None:
             params, headers = call.trace.send(self.connection.upstream, self.version, params, headers)
         return self.connection.send(call, method, params, timeout, max_timeout, spent, headers)
 
-    def _stamped(
-        self, method: str, params: Mapping[str, Any], options: CallOptions, capabilities: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """The parameters as the modern era wants them; its headers go into `options`."""
-        name = params.get(_NAMED_BY.get(method, ""))
+    def _stamp_for(self, method: str, params: Mapping[str, Any]) -> "_Stamp":
+        """What the modern era wants with a request; see `_stamp_of`. Worked out once for each thing that is named."""
+        name: object = params.get(_NAMED_BY.get(method, ""))
         key = method, name if isinstance(name, str) else None
         stamp = self._stamps.get(key)
         if stamp is None:
@@ -165,14 +173,9 @@ class Session(ClientSession):
                 if len(self._stamps) >= MAX_STAMPS:
                     self._stamps.clear()
                 self._stamps[key] = stamp
-        meta, headers, is_cancelled = stamp
-        options["headers"] = headers
-        if not is_cancelled:
-            options["cancel_on_abandon"] = False
-        own = {**as_object(params.get("_meta")), **meta, META_CLIENT_CAPABILITIES: capabilities}
-        return {**params, "_meta": own}
+        return stamp
 
-    def _stamp_of(self, method: str, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str], bool]:
+    def _stamp_of(self, method: str, params: Mapping[str, Any]) -> "_Stamp":
         """What the SDK makes of it: what goes into `_meta`, the headers, and whether a cancellation is told. It depends
         on the method and on what is named, and on nothing else."""
         named = _NAMED_BY.get(method, "")

@@ -351,7 +351,8 @@ class Upstream:
 
     def leave(self, call: Call) -> None:
         del self.calls[call]
-        self._pulse()
+        if self._changed is not None:
+            self._pulse()
 
     def timeout(self, call: Call, params: Mapping[str, Any]) -> float:
         """Seconds it has for a call, without progress."""
@@ -378,8 +379,11 @@ class Upstream:
 
     def link_now(self, agent: Agent) -> Link | None:
         """The connection that all share, if an agent is served by that; None if `link` must decide."""
-        if self._given_isolation or self._is_served_by_main(agent):
-            return self._main if self._given_isolation in (None, "shared") else None
+        isolation = self._given_isolation
+        if isolation is None and not agent.capabilities:
+            return self._main  # nobody who could be asked anything
+        if isolation or self._is_served_by_main(agent):
+            return self._main if isolation in (None, "shared") else None
         if self.agreed is None or self._isolation(agent, self.agreed.era) is not None:
             return None
         return self._main

@@ -222,7 +222,7 @@ class ServerConfig(Model):
 
     def timeout_of(self, tool: str | None) -> float:
         """How long a call of the server's tool of that name may take, or with None another request."""
-        if tool is None:
+        if tool is None or not self.timeouts:
             return self.timeout
         return next((seconds for glob, seconds in self.timeouts.items() if fnmatchcase(tool, glob)), self.timeout)
 

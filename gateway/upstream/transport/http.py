@@ -112,7 +112,7 @@ class HttpDispatcher(CallTable):
 
     async def aclose(self) -> None:
         """End the upstream's session, if it has one, and close every connection."""
-        if self._session_id is not None and not isinstance(self._closed, SessionLost):
+        if self._session_id is not None and not isinstance(self.closed, SessionLost):
             with anyio.CancelScope(shield=True):
                 await self._exchange(self.request(b"DELETE"), FAREWELL_SECONDS)
         self.pool.close()

@@ -6,7 +6,7 @@ Source: 2026-07-28 and 2025-11-25, basic/transports/streamable-http.
 import asyncio
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
@@ -50,42 +50,48 @@ _GONE: Final = re.compile(
 class CallReply:
     """The response to one request, over as many HTTP exchanges as it takes. A `wire.Reply`."""
 
+    sent = False
+    """Whether the upstream may have heard of the request."""
+    _wire: HttpConnection | None = None
+    _connecting: anyio.CancelScope | None = None
+    _aborted = False
+    _redirects = 0
+    _resumes = 0
+    _last_event_id: bytes | None = None
+    _retry_seconds = RETRY_SECONDS
+    _linger: asyncio.TimerHandle | None = None
+    _status = 0
+    _location: str | None = None
+    _size = 0
+    _parser: EventParser | None = None
+    _skipped = ""
+    """What came on its stream that was no message."""
+
     def __init__(self, dispatcher: "HttpDispatcher", call: Pending, message: Message) -> None:
         self._dispatcher = dispatcher
-        self._upstream = dispatcher.upstream
         self._call = call
         self._is_opening = message["method"] == "initialize"
         self._body = jsonrpc.dumps(message)
-        self._headers = call.headers
-        self._tenant = call.tenant
         self._cap = dispatcher.endpoint.max_response_bytes
-        self._wire: HttpConnection | None = None
-        self._connecting: anyio.CancelScope | None = None
-        self._aborted = False
-        self._redirects = 0
-        self._resumes = 0
-        self._last_event_id: bytes | None = None
-        self._retry_seconds = RETRY_SECONDS
-        self._linger: asyncio.TimerHandle | None = None
-        self.sent = False
-        """Whether the upstream may have heard of the request."""
-        self._begin()
-
-    def _begin(self) -> None:
-        self._status = 0
-        self._location: str | None = None
         self._pieces: list[bytes] = []
-        self._size = 0
-        self._parser: EventParser | None = None
+
+    def _begin_again(self) -> None:
+        """There will be another response."""
+        self._status = self._size = 0
+        self._location = self._parser = None
+        self._pieces = []
         self._skipped = ""
-        """What came on its stream that was no message."""
+
+    @property
+    def _upstream(self) -> str:
+        return self._dispatcher.upstream
 
     def send(self) -> None:
         """POST the request: at once where a connection is idle, else as soon as one can be had."""
-        self._open(self._dispatcher.request(b"POST", self._headers, self._body))
+        self._open(self._dispatcher.request(b"POST", self._call.headers, self._body))
 
     def _open(self, request: bytes) -> None:
-        wire = self._dispatcher.pool.take(self._tenant)
+        wire = self._dispatcher.pool.take(self._call.tenant)
         if wire is not None:
             self._start(wire, request)
         else:
@@ -96,7 +102,7 @@ class CallReply:
             if self._aborted:
                 return
             try:
-                wire = await self._dispatcher.pool.acquire(self._tenant)
+                wire = await self._dispatcher.pool.acquire(self._call.tenant)
             except WireError as error:
                 self.on_lost(error)
                 return
@@ -189,7 +195,17 @@ class CallReply:
         if not isinstance(message, dict):
             self._call.fail(UpstreamProtocolError(self._upstream, "a body that is not one JSON object"))
             return
-        self._receive(message, len(body))
+        answer, pending = cast("Message", message), self._call
+        result: object = answer.get("result")
+        if (
+            isinstance(result, dict)
+            and pending.call is not None
+            and answer.get("id") == pending.id
+            and "method" not in answer
+        ):
+            self._dispatcher.answered(pending, cast("dict[str, Any]", result), len(body))  # as nearly always
+            return
+        self._receive(answer, len(body))
         if not self._call.future.done():
             self._call.fail(UpstreamProtocolError(self._upstream, "a message that is no answer"))
 
@@ -247,7 +263,7 @@ class CallReply:
     async def _reopen(self, last_event_id: bytes) -> None:
         await anyio.sleep(self._retry_seconds)
         if not self._call.future.done():
-            self._begin()
+            self._begin_again()
             self._open(self._dispatcher.request(b"GET", {"last-event-id": last_event_id.decode("latin-1")}))
 
     def _redirect(self, location: str) -> None:
@@ -259,7 +275,7 @@ class CallReply:
             self._call.fail(Refused(self._upstream, self._status, hint))
         else:
             self.sent = False
-            self._begin()
+            self._begin_again()
             self.send()
 
     def _on_status(self, body: bytes) -> None:

@@ -70,7 +70,8 @@ class CallTable(ABC):
         self._asked_for = Counter[RequestId | None]()
         self._size = 0
         """Bytes of the message that is being taken in."""
-        self._closed: GatewayError | None = None
+        self.closed: GatewayError | None = None
+        """Why the connection is of no more use, or None."""
         self._tasks: TaskGroup | None = None
         self._done = anyio.Event()
 
@@ -130,6 +131,12 @@ class CallTable(ABC):
         self._begin(pending, params, timeout, max_timeout, spent)
         return pending
 
+    def answered(self, pending: Pending, result: dict[str, Any], size: int) -> None:
+        """The result of an agent's call has come, on a stream of its own; `size` is its answer's, in bytes."""
+        assert pending.call is not None
+        pending.call.result_bytes = size
+        pending.succeed(result)
+
     def withdraw(self, pending: Pending, *, tell: bool = True) -> None:
         """Nobody waits for the answer any more; the upstream is told so, if `tell`."""
         self._withdraw(pending, tell=tell)
@@ -140,8 +147,8 @@ class CallTable(ABC):
         pending.settle()
 
     def _future(self) -> "asyncio.Future[dict[str, Any]]":
-        if self._closed is not None:
-            raise self._closed
+        if self.closed is not None:
+            raise self.closed
         return asyncio.get_running_loop().create_future()
 
     def _begin(
@@ -157,7 +164,9 @@ class CallTable(ABC):
             now = pending.future.get_loop().time()
             pending.set_deadline(self._deadlines.watch, now, timeout, latest, spent)
         self.calls[pending.id] = pending
-        message = jsonrpc.request(pending.id, pending.method, cast("dict[str, Any] | None", params))
+        message: Message = {"jsonrpc": "2.0", "id": pending.id, "method": pending.method}
+        if params is not None:
+            message["params"] = params
         try:
             self._transmit(message, pending)
         except BaseException:
@@ -208,21 +217,16 @@ class CallTable(ABC):
     async def _answer(self, message: Message) -> None:
         """Send the answer to a request of the upstream's."""
 
-    @property
-    def closed(self) -> GatewayError | None:
-        """Why the connection is of no more use, or None."""
-        return self._closed
-
     async def wait_closed(self) -> GatewayError:
         """Wait for the end of the connection and return its reason."""
         await self._done.wait()
-        assert self._closed is not None
-        return self._closed
+        assert self.closed is not None
+        return self.closed
 
     def close(self, reason: GatewayError) -> None:
         """End the connection: every call in flight fails with `reason`. Only the first reason counts."""
-        if self._closed is None:
-            self._closed = reason
+        if self.closed is None:
+            self.closed = reason
             if isinstance(reason, UpstreamLost) and not reason.delivered:
                 # That is said of the request that found it out. The others were sent, and must not be sent twice.
                 reason = UpstreamLost(self.upstream, "its session ended")
@@ -392,7 +396,7 @@ class CallTable(ABC):
 
     def spawn(self, work: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Run `work` beside the connection; it is cancelled when the connection closes."""
-        if self._tasks is not None and self._closed is None:
+        if self._tasks is not None and self.closed is None:
             self._tasks.start_soon(work, *args)
 
 
