@@ -95,7 +95,7 @@ def loads_answer(data: bytes) -> Any:
         ValueError, TooManyValues: as `loads`.
     """
     data = data.strip()
-    if _is_one_line(data) and not _needs_a_look(data):
+    if _is_one_line(data) and not (len(data) > MAX_DEPTH and _needs_a_look(data)):
         try:
             answer = _answers.decode(data)
             result = answer.result
@@ -195,7 +195,7 @@ def usual_request(data: bytes) -> Message | None:
     It is a request or notification of JSON-RPC 2.0 with parameters that have the usual names, and an envelope, if any,
     that may be shared. The arguments of a `tools/call` are an object, as the bytes they came as.
     """
-    if _PARAMS not in data or not _is_one_line(data) or _needs_a_look(data):
+    if _PARAMS not in data or not _is_one_line(data) or (len(data) > MAX_DEPTH and _needs_a_look(data)):
         return None
     try:
         request = _usuals.decode(data)
@@ -270,10 +270,21 @@ def _is_one_line(data: bytes) -> bool:
 def _needs_a_look(data: bytes) -> bool:
     """Whether it may be nested too deep or have too many values, which `loads` finds out: what is passed on as bytes
     keeps the bounds of what is decoded."""
-    if len(data) <= MAX_DEPTH:
-        return False
-    brackets = _brackets(data)
-    return brackets > MAX_DEPTH or (len(data) > 2 * MAX_VALUES and brackets + data.count(b",") > MAX_VALUES)
+    if _has_more(data, MAX_DEPTH):
+        return True
+    return len(data) > 2 * MAX_VALUES and _brackets(data) + data.count(b",") > MAX_VALUES
+
+
+def _has_more(data: bytes, many: int) -> bool:
+    """Whether there are more brackets than that. To look for one is thirty times as fast as to count all."""
+    for bracket in (b"[", b"{"):
+        at = data.find(bracket)
+        while at >= 0:
+            many -= 1
+            if many < 0:
+                return True
+            at = data.find(bracket, at + 1)
+    return False
 
 
 def opened(result: dict[str, Any]) -> dict[str, Any]:

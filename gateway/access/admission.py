@@ -8,10 +8,11 @@ from typing import Final
 
 from gateway.access.in_flight import InFlight
 from gateway.access.limits import Limits
-from gateway.access.scopes import scope_of
+from gateway.access.scopes import SCOPES
 from gateway.access.shared_slots import SharedSlots
 from gateway.call import Call
 from gateway.errors import GatewayError
+from gateway.request import WRITE
 
 FREE: Final = frozenset({"ping"})
 """Methods that cost nothing."""
@@ -51,7 +52,7 @@ class Admission:
             InsufficientScope, TooManyRequests, Overloaded, RateLimited: it is not served.
         """
         method, principal = call.method, call.principal
-        needed = scope_of(method)
+        needed = SCOPES.get(method, WRITE)
         if needed is not None and needed not in principal.scopes:
             raise self._lacks_scope(call, {needed})
         if method not in LASTING:

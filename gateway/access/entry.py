@@ -106,12 +106,8 @@ class Authenticators:
         self._authentication = (
             Authentication(ways, MemoryLimiter(), self._challenge, observe, recognisers) if auth.enabled else None
         )
-
-    def recognise(self, headers: Mapping[str, str], address: str, known: Known | None = None) -> Known | None:
+        self.recognise = self._authentication.recognise if self._authentication is not None else _somebody
         """Who sent an HTTP request, if that can be told without waiting; see `Authentication`."""
-        if self._authentication is None:
-            return SOMEBODY
-        return self._authentication.recognise(headers, address, known)
 
     async def authenticate(self, headers: Mapping[str, str], address: str, view: str | None = None) -> Principal:
         """Who sent an HTTP request; see `Authentication`."""
@@ -170,6 +166,10 @@ class Authenticators:
         if self._oauth is None or not self._oauth.knows(root):
             return None
         return agent if await self._oauth.vouches(agent, root) else None
+
+
+def _somebody(headers: Mapping[str, str], address: str, known: Known | None = None) -> Known:
+    return SOMEBODY
 
 
 def _oauth_settings(config: OAuthConfig) -> OAuthSettings:

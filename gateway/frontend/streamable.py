@@ -86,14 +86,6 @@ class Http:
     headers: dict[str, str]
     """By lower-case name."""
 
-    @property
-    def form(self) -> "Form":
-        """
-        Raises:
-            NotAcceptable, UnsupportedMediaType: it cannot be answered, or read.
-        """
-        return self.request.head.once(_form)
-
     def accepts(self, kind: str) -> bool:
         return accepts(self.request.head, kind)
 
@@ -177,7 +169,7 @@ class Streamable:
         Raises:
             GatewayError: the exchange itself failed; answered with the error's own HTTP status.
         """
-        form, cap = http.form, self._settings.max_request_bytes
+        form, cap = http.request.head.once(_form), self._settings.max_request_bytes
         if not http.request.whole:
             check_size(http.headers, cap)
             return self._post_when_read(http, form, cap)
@@ -416,7 +408,7 @@ class Streamable:
     ) -> tuple[Message, int]:
         """The answer to one request, and its HTTP status."""
         id: RequestId = message["id"]
-        params = as_object(message.get("params"))
+        params: dict[str, Any] = message.get("params") or {}
         call = Call(
             id, message["method"], params, agent, exchange.notify, None, exchange.pause, http_headers, http.principal
         )
@@ -444,7 +436,7 @@ class Streamable:
                 session.end(call)
 
     def _exchange(self, http: Http, session: Session | None, request: RequestId | None = None) -> Exchange:
-        form = http.form
+        form = http.request.head.once(_form)
         streams = form.streams
         channel, prime = None, False
         if session is not None and streams:

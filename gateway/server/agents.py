@@ -174,7 +174,7 @@ class _Envelope:
 def _said_before(message: Message, headers: Mapping[str, str] | None) -> _Envelope | None:
     """The envelope of a call that came with the same `_meta`; it follows from that and from what the routing headers
     and the body say."""
-    params = as_object(message.get("params"))
+    params: dict[str, Any] = message.get("params") or {}
     meta = params.get("_meta")
     if not isinstance(meta, jsonrpc.Meta) or headers is None:
         return None

@@ -152,7 +152,9 @@ class Session(ClientSession):
         if self.era is Era.MODERN:
             agent = call.agent
             meta, headers, _ = self._stamp_for(method, params)
-            own = {**as_object(params.get("_meta")), **meta, META_CLIENT_CAPABILITIES: agent.capabilities}
+            own = {**meta, META_CLIENT_CAPABILITIES: agent.capabilities}
+            if "_meta" in params:
+                own = {**as_object(params["_meta"]), **own}
             if agent.log_level is not None:
                 own[META_LOG_LEVEL] = agent.log_level
             params = {**params, "_meta": own}

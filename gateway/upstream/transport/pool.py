@@ -116,7 +116,8 @@ class Pool:
             _keep_alive(sock)
 
     def release(self, wire: HttpConnection) -> None:
-        self._settle(wire)
+        if wire.holder is not None:
+            self._settle(wire)
         loop = asyncio.get_running_loop()
         wire.idle_since = loop.time()
         self._idle.append(wire)
@@ -148,8 +149,8 @@ class Pool:
             self._reaper = loop.call_at(self._idle[0].idle_since + IDLE_SECONDS, self._reap)
 
     def _settle(self, wire: HttpConnection) -> None:
-        if wire.holder is not None:
-            holder, wire.holder = wire.holder, None
+        holder, wire.holder = wire.holder, None
+        if holder is not None:
             self._turns.release(holder)
 
     async def _connect(self) -> HttpConnection:

@@ -91,9 +91,10 @@ class CallReply:
         self._open(self._dispatcher.request(b"POST", self._call.headers, self._body))
 
     def _open(self, request: bytes) -> None:
-        wire = self._dispatcher.pool.take(self._call.tenant)
+        self._wire = wire = self._dispatcher.pool.take(self._call.tenant)
         if wire is not None:
-            self._start(wire, request)
+            self.sent = True
+            wire.start(request, self)
         else:
             self._dispatcher.spawn(self._connect, request)
 
@@ -109,12 +110,8 @@ class CallReply:
             if self._aborted:
                 self._dispatcher.pool.release(wire)
             else:
-                self._start(wire, request)
-
-    def _start(self, wire: HttpConnection, request: bytes) -> None:
-        self._wire = wire
-        self.sent = True
-        wire.start(request, self)
+                self._wire, self.sent = wire, True
+                wire.start(request, self)
 
     def abort(self) -> None:
         """The caller is gone: whatever still comes is not wanted."""
@@ -158,15 +155,15 @@ class CallReply:
         self._leave()
         if self._call.future.done():
             return
-        if self._parser is not None:
+        if self._parser is None and self._status in SUCCESSES:
+            self._on_json(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
+        elif self._parser is not None:
             if self._last_event_id is not None and self._call.on_pause is not None:
                 self._call.on_pause()
             if self._skipped and not self._may_resume():
                 self._call.fail(UpstreamProtocolError(self._upstream, f"{self._skipped}, and no answer"))
             else:
                 self._resume(WireError("its stream ended without an answer"))
-        elif self._status in SUCCESSES:
-            self._on_json(b"".join(self._pieces))
         elif 300 <= self._status < 400 and self._location is not None:
             self._redirect(self._location)
         else:

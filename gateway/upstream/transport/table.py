@@ -122,7 +122,10 @@ class CallTable(ABC):
         Raises:
             GatewayError: the connection has ended.
         """
-        pending = Pending(self.upstream, self._mint(), method, self._future(), call)
+        if self.closed is not None:
+            raise self.closed
+        self._next_id = id = self._next_id + 1
+        pending = Pending(self.upstream, id, method, asyncio.get_running_loop().create_future(), call)
         pending.headers = headers
         if pending.tenant:
             self.audience.used_by(pending.tenant)
