@@ -35,6 +35,16 @@ class Number(float):
         return Number, (self.text,)
 
 
+class Prepared:
+    """A JSON text that is written many times, and not copied for it."""
+
+    __slots__ = ("data", "fragment")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.fragment = orjson.Fragment(data)
+
+
 def is_needed(data: bytes) -> bool:
     """Whether a document may have a number that `orjson` would not write as it was. Digits in strings count, too."""
     alike = data.translate(_DIGITS_ALIKE)
@@ -83,6 +93,8 @@ def verbatim(value: object) -> orjson.Fragment:
     """
     if isinstance(value, msgspec.Raw):
         return orjson.Fragment(bytes(value))
+    if isinstance(value, Prepared):
+        return value.fragment
     if isinstance(value, Number):
         return orjson.Fragment(value.text)
     raise TypeError(f"{type(value).__name__} has no JSON form")
@@ -129,6 +141,8 @@ def _close(pieces: list[str], end: str) -> None:
 def _raw(value: object) -> msgspec.Raw:
     if isinstance(value, Number):
         return msgspec.Raw(value.text.encode())
+    if isinstance(value, Prepared):
+        return msgspec.Raw(value.data)
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, cast
 
 import anyio
-import msgspec
 
 from gateway import jsonrpc
 from gateway.access.places import SessionQuota
@@ -249,20 +248,20 @@ class Server:
         field, key = _LISTS[method]
         self._check_own(call, field)
         catalogue, cursor, size = self.lookup.catalogue(call), call.params.get("cursor"), self._settings.page_size
-        name = method, call.era, size, jsonrpc.dumps(cursor)
+        name = method, call.era is Era.MODERN, size, jsonrpc.dumps(cursor) if cursor is not None else None
         prepared = catalogue.pages.get(name)
         if prepared is None:
             served, after = page(getattr(catalogue, field), cursor, size, key, is_sorted=call.view is None)
             if field == "tools" and call.era is Era.HANDSHAKE:
                 served = [for_handshake(tool) for tool in served]
-            prepared = msgspec.Raw(jsonrpc.dumps(served)), after
+            prepared = Prepared(jsonrpc.dumps(served)), after
             if cursor is None or any(cursor == following for _, following in catalogue.pages.values()):
                 catalogue.pages[name] = prepared  # not for cursors that a client made up: there is no end of those
         result: dict[str, Any] = {LIST_METHODS[method]: prepared[0]}
         if prepared[1] is not None:
             result["nextCursor"] = prepared[1]
         if call.era is Era.MODERN:
-            result |= self._cache_hints(call)
+            result |= self._cache_hints(call, catalogue)
         return result
 
     def _check_own(self, viewer: Viewer, kind: str) -> None:
@@ -275,9 +274,8 @@ class Server:
         if upstream is not None and (upstream.listing is None or kind in upstream.listing.unknown):
             raise upstream.unavailable()
 
-    def _cache_hints(self, viewer: Viewer) -> dict[str, Any]:
+    def _cache_hints(self, viewer: Viewer, catalogue: Catalogue) -> dict[str, Any]:
         """The strictest of the parts; an upstream that gave no hint allows no caching."""
-        catalogue = self.lookup.catalogue(viewer)
         known = [upstream.known for upstream in self.lookup.candidates(viewer)]
         hinted = all(listing is not None and listing.ttl_ms is not None for listing in known)
         ttl = catalogue.ttl_ms if hinted and catalogue.ttl_ms is not None else 0

@@ -37,6 +37,8 @@ BYTES_A_TOKEN: Final = 4
 MAX_TOOLS: Final = 2000
 """Most tools that are counted by name; calls of further ones are counted together."""
 OTHER: Final = "other"
+MAX_CLIENT: Final = 100
+"""Characters of what a client calls itself."""
 MAX_TARGET: Final = 200
 """Characters of the name of a tool or the like; what is called by longer ones is counted by its method."""
 
@@ -103,7 +105,9 @@ class RequestLog(Collector):
                 "request_id": call.request_id,
                 "trace_id": call.trace_id,
                 "method": method if method != "other" else _short(call.method, 100),
-                "target": _short(target, 200),
+                "target": target
+                if isinstance(target, str) and len(target) <= MAX_TARGET
+                else _short(target, MAX_TARGET),
                 "upstream": call.upstream,
                 "outcome": call.outcome,
                 "code": call.code,
@@ -116,7 +120,9 @@ class RequestLog(Collector):
                 "session": agent.digest if agent.lasting else None,
                 "era": "modern" if agent.era is Era.MODERN else "handshake",  # `value` is slow
                 "view": agent.view,
-                "client": _short(client, 100),
+                "client": client
+                if isinstance(client, str) and len(client) <= MAX_CLIENT
+                else _short(client, MAX_CLIENT),
             },
         )
         if http is not None:

@@ -279,8 +279,10 @@ class Upstream:
         """Somebody is there for whom its lists may be others. If that is not known, it is found out meanwhile, by a
         connection that serves such an agent anyway."""
         known, session = self._listing, self._main.session
+        if known is None or session is None or self._tasks is None:
+            return
         label = self._own_label(agent)
-        if label is None or known is None or session is None or self._tasks is None:
+        if label is None:
             return
         if label in known.variants and (era_of(label) is Era.HANDSHAKE or self._learning.is_fresh(label)):
             self._listing = used(known, label)
