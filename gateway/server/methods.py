@@ -11,11 +11,13 @@ from gateway.access.policy import Grant, Policy, Rule
 from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.tasks import TaskHandles
 from gateway.call import Answerer, Call
+from gateway.catalogue.catalogue import Catalogue
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.merge import Prefix
 from gateway.catalogue.pages import page
 from gateway.catalogue.repairs import for_handshake
 from gateway.config.models import GatewaySettings, ServerConfig
+from gateway.exact import Prepared
 from gateway.protocol import (
     CHANGE_NOTIFICATIONS,
     LIST_METHODS,
@@ -214,7 +216,11 @@ class Server:
 
     async def _discover(self, call: Call) -> dict[str, Any]:
         self.lookup.note(call)
-        return {"supportedVersions": list(MODERN_VERSIONS), **self._offer(call), **self._cache_hints(call)}
+        return {
+            "supportedVersions": list(MODERN_VERSIONS),
+            **self._offer(call),
+            **self._cache_hints(call, self.lookup.catalogue(call)),
+        }
 
     async def _ping(self, call: Call) -> dict[str, Any]:
         return {}
