@@ -1,7 +1,9 @@
 """The walk of one call that the documentation describes is the one that a call takes."""
 
+import json
 import re
 import sys
+from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.anyio
 ROW: Final = re.compile(r"^\| `([\w/]+\.py)` \| `([\w.]+)` \|", re.MULTILINE)
 HOME: Final = Path(gateway.__file__).parent
 MAX_FILES: Final = 15
+KEY: Final = "walk-" + "k" * 43
 
 
 def documented() -> list[tuple[str, str]]:
@@ -45,7 +48,8 @@ class Trace:
 async def test_a_call_takes_the_documented_way(tmp_path: Path) -> None:
     port, trace = free_port(), Trace()
     with http_server("tests.servers.everything", "--era", "modern") as upstream:
-        file = config_file(tmp_path, {"up": {"url": upstream}}, **PATIENT, port=port)
+        auth = {"enabled": True, "api_keys_file": str(keys_file(tmp_path))}
+        file = config_file(tmp_path, {"up": {"url": upstream}}, **PATIENT, port=port, auth=auth)
         ready = anyio.Event()
         async with anyio.create_task_group() as tg, httpx2.AsyncClient() as client:
             answer: Any = None
@@ -67,6 +71,12 @@ async def test_a_call_takes_the_documented_way(tmp_path: Path) -> None:
     assert visited == walk
 
 
+def keys_file(folder: Path) -> Path:
+    key = {"id": "walker", "owner": "walker", "key_hash": f"sha256:{sha256(KEY.encode()).hexdigest()}"}
+    (file := folder / "keys.json").write_text(json.dumps([key]))
+    return file
+
+
 async def _call(client: httpx2.AsyncClient, url: str, trace: Trace) -> Any:
     meta: dict[str, Any] = {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -78,6 +88,7 @@ async def _call(client: httpx2.AsyncClient, url: str, trace: Trace) -> Any:
         "mcp-method": "tools/call",
         "mcp-name": "up__test_simple_text",
         "accept": "application/json, text/event-stream",
+        "x-api-key": KEY,
     }
     body: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
     sys.setprofile(trace)
