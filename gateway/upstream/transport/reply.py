@@ -75,7 +75,7 @@ class CallReply:
         self._cap = dispatcher.endpoint.max_response_bytes
         self._pieces: list[bytes] = []
 
-    def _begin_again(self) -> None:
+    def _begin(self) -> None:
         """There will be another response."""
         self._status = self._size = 0
         self._location = self._parser = None
@@ -260,7 +260,7 @@ class CallReply:
     async def _reopen(self, last_event_id: bytes) -> None:
         await anyio.sleep(self._retry_seconds)
         if not self._call.future.done():
-            self._begin_again()
+            self._begin()
             self._open(self._dispatcher.request(b"GET", {"last-event-id": last_event_id.decode("latin-1")}))
 
     def _redirect(self, location: str) -> None:
@@ -272,7 +272,7 @@ class CallReply:
             self._call.fail(Refused(self._upstream, self._status, hint))
         else:
             self.sent = False
-            self._begin_again()
+            self._begin()
             self.send()
 
     def _on_status(self, body: bytes) -> None:
