@@ -30,6 +30,7 @@ from gateway.server.extensions import Extensions, family_of
 from gateway.server.listening import Listening
 from gateway.server.log_messages import LogMessages
 from gateway.server.lookup import Lookup, Opener, Viewer
+from gateway.server.recently import Recently
 from gateway.server.session_facts import SessionFacts
 from gateway.server.targets import Targets
 from gateway.upstream.audience import Audience
@@ -81,6 +82,7 @@ class Server:
         self._library = library
         self._upstreams = upstreams
         self._notify_listing = on_listing
+        self._recently = Recently(lambda: library.revision)
         self.lookup = Lookup(policy, library, upstreams, settings.startup_wait)
         self._listening = Listening(self.lookup, library, upstreams, places)
         self.log_messages = LogMessages(upstreams, self.lookup.sees)
@@ -248,9 +250,11 @@ class Server:
 
     async def _list(self, call: Call) -> dict[str, Any]:
         method = call.method
-        await self.lookup.settle(call)
-        await self._freshen(call)
-        self.lookup.note(call)
+        hints, waited = self._recently.hints(call), False
+        if hints is None:
+            waited = await self.lookup.settle(call)
+            await self._freshen(call)
+            self.lookup.note(call)
         field, key = _LISTS[method]
         self._check_own(call, field)
         catalogue, cursor, size = self.lookup.catalogue(call), call.params.get("cursor"), self._settings.page_size
@@ -263,11 +267,15 @@ class Server:
             prepared = Prepared(jsonrpc.dumps(served)), after
             if cursor is None or any(cursor == following for _, following in catalogue.pages.values()):
                 catalogue.pages[name] = prepared  # not for cursors that a client made up: there is no end of those
+        if hints is None:
+            hints = self._cache_hints(call, catalogue)
+            if not waited:
+                self._recently.keep(call, hints)
         result: dict[str, Any] = {LIST_METHODS[method]: prepared[0]}
         if prepared[1] is not None:
             result["nextCursor"] = prepared[1]
         if call.era is Era.MODERN:
-            result |= self._cache_hints(call, catalogue)
+            result |= hints
         return result
 
     def _check_own(self, viewer: Viewer, kind: str) -> None:
