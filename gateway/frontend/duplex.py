@@ -65,8 +65,8 @@ class Duplex:
         self._opened = False
         self._spoke = False
         self._in_flight: dict[RequestId, Call] = {}
-        self._idle = anyio.Event()
-        self._idle.set()
+        self._idle: anyio.Event | None = None
+        """There while somebody waits for the last."""
         agent.outlet = self._notify
         agent.inquiry = self._ask
 
@@ -165,7 +165,6 @@ class Duplex:
         if agent is self.agent:
             call.ask = partial(self._ask, call=call)
         self._in_flight[id] = call
-        self._idle = anyio.Event()
         self._tasks.start_soon(self._serve, call, write)
 
     def _hear(self, method: str, params: dict[str, Any]) -> None:
@@ -179,7 +178,9 @@ class Duplex:
     async def drain(self, seconds: float) -> None:
         """Let what is in flight finish, for at most that long; what is not finished then is cancelled."""
         with anyio.move_on_after(seconds):
-            await self._idle.wait()
+            while self._in_flight:
+                self._idle = anyio.Event()
+                await self._idle.wait()
         for call in list(self._in_flight.values()):
             call.cancel()
 
@@ -201,7 +202,7 @@ class Duplex:
         finally:
             call.ask = None
             del self._in_flight[call.id]
-            if not self._in_flight:
+            if self._idle is not None and not self._in_flight:
                 self._idle.set()
 
     async def _answer(self, call: Call) -> Message:
