@@ -5,8 +5,8 @@ from here is a process like any other: it has its own pid, session, folder, envi
 it runs `MODULE` as `__main__`, and it is a child of this process. Only what it imports is there already; what a start
 imports and costs is tested with programs that are started from scratch.
 
-Linux alone can make it our child (`PR_SET_CHILD_SUBREAPER`). Elsewhere, and for other programs, `popen` is
-`subprocess.Popen`.
+Linux alone can make it our child (`PR_SET_CHILD_SUBREAPER`). Elsewhere, for other programs, and outside of pytest (what
+is measured starts from scratch, on CPUs of its own), `popen` is `subprocess.Popen`.
 """
 
 import ctypes
@@ -59,8 +59,9 @@ def popen(
 
 
 def _can_be_forked(args: Sequence[str], env: Mapping[str, str]) -> bool:
-    is_module = list(args[:2]) == [sys.executable, "-m"]
-    return sys.platform == "linux" and is_module and _read_by_python(env) == _TEMPLATE_READ
+    if sys.platform != "linux" or "PYTEST_VERSION" not in os.environ or list(args[:2]) != [sys.executable, "-m"]:
+        return False
+    return _read_by_python(env) == _TEMPLATE_READ and os.sched_getaffinity(0) == _TEMPLATE_CPUS
 
 
 def _read_by_python(env: Mapping[str, str]) -> dict[str, str]:
@@ -70,6 +71,7 @@ def _read_by_python(env: Mapping[str, str]) -> dict[str, str]:
 
 
 _TEMPLATE_READ: Final = _read_by_python(os.environ)
+_TEMPLATE_CPUS: Final = os.sched_getaffinity(0) if sys.platform == "linux" else None
 
 
 class _Forked(subprocess.Popen[bytes]):
