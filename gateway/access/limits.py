@@ -123,10 +123,13 @@ class Limits:
                 for taken in buckets[: len(decisions)]:
                     self._limiter.give_back(taken.key, taken.limit)
                 return None
+            decisions.append(decision)
+            if not decision.allowed:
+                break
+        for bucket, decision in zip(buckets, decisions, strict=False):  # now that it is not asked once more
             self._observe(bucket.kind, decision.allowed)
             if not decision.allowed:
                 raise _refusal(decision, bucket.what)
-            decisions.append(decision)
         return decisions
 
     async def _consume(self, buckets: list["_Bucket"]) -> list[Decision]:
