@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -67,6 +68,7 @@ from gateway.telemetry import families, logs, tracing
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.requests import RequestLog
+from gateway.together import Together
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.listing import Listing
 from gateway.upstream.manager import UpstreamManager
@@ -74,6 +76,7 @@ from gateway.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
     from gateway.telemetry.span_export import Exporting
+    from gateway.workers.membership import Membership
 
 log = structlog.stdlib.get_logger("gateway")
 
@@ -89,6 +92,7 @@ class Gateway:
         reread: reads the configuration again; without it, it is not followed.
         remembers: whether this is the gateway of that configuration, and not of a part of it for a moment: only then it
             remembers whose each URI is.
+        worker: what it knows of its supervisor, if it is one of several (`serve --workers`).
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class Gateway:
         *,
         reread: Callable[[], Config] | None = None,
         remembers: bool = True,
+        worker: "Membership | None" = None,
     ) -> None:
         settings = config.gateway
         self.current = Current(config)
@@ -119,6 +124,7 @@ class Gateway:
         self.metrics = Metrics(
             lambda: [each.health() for each in list(self.upstreams.values())], requests, settings.environment
         )
+        self._together = Together(worker, self.current, self.upstreams, self.metrics)
         self._reloader = self._reloader_for(reread) if reread is not None else None
         self._refresher = SecretRefresher(self.current, self._reloader.reload) if self._reloader is not None else None
         self.policy = Policy(configured.rules(config))
@@ -179,7 +185,8 @@ class Gateway:
 
     def _make_upstream(self, name: str, server: ServerConfig, listing: Listing | None) -> Upstream:
         tally, credentials = self.metrics.tally(name), self._logins.source(name, server)
-        upstream = Upstream(name, server, self.server, self._guardian, listing, self._only, tally, credentials)
+        only, host = self._only, self._together.host
+        upstream = Upstream(name, server, self.server, self._guardian, listing, only, tally, credentials, host)
         upstream.peers = self._sharing.peers
         if self._refresher is not None:
             upstream.on_unauthorized = self._refresher.on_unauthorized
@@ -281,7 +288,16 @@ class Gateway:
         count = self._limits.count_notification
         waiting, kept = backlogs_of(settings), backlogs_of(settings)
         sse = LegacySse(
-            settings, self.handle, server.open, server.close, server.hear, self._places, self._in_flight, count, waiting
+            settings,
+            self.handle,
+            server.open,
+            server.close,
+            server.hear,
+            self._places,
+            self._in_flight,
+            count,
+            waiting,
+            self.store if settings.store is not None else None,
         )
 
         def on_revoked(principals: frozenset[str]) -> None:
@@ -295,9 +311,12 @@ class Gateway:
         self._entry = entry = await anyio.to_thread.run_sync(self._open_entry, on_revoked)
         bounds, metrics = bounds_of(settings), settings.metrics
         tls = await anyio.to_thread.run_sync(ServerTls, settings.tls) if settings.tls is not None else None
-        listener = Listener(settings.host, settings.port, bounds, waiting, tls)
+        arrivals = self._together.arrivals
+        listener = Listener(settings.host, settings.port, bounds, waiting, tls, arrivals(0, tls))
         watch_http(self.metrics, listener, waiting)
-        aside = Listener(metrics.host, metrics.port, bounds, waiting) if metrics.host is not None else None
+        aside: Listener | None = None
+        if metrics.host is not None:
+            aside = Listener(metrics.host, metrics.port, bounds, waiting, arrivals=arrivals(1))
         async with asked_to_stop() as stop, self.running() as tg:
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
             await anyio.to_thread.run_sync(sdk.load)  # before anybody is there who would notice
@@ -331,6 +350,7 @@ class Gateway:
             if aside is not None:
                 await tg.start(aside.serve, metrics_app(self.metrics, guard), fail)
             await tg.start(listener.serve, front, front.fail)
+            await self._together.begin(tg)
             on_listening(listener.url)
             await stop.wait()
             await self._leave(listener, sessions, sse)
@@ -372,11 +392,11 @@ class Gateway:
             self.policy,
             self.metrics,
             entry.agents,
-            restart=Upstream.restart,
+            restart=self._together.restart,
             count=self._limits.count,
             is_draining=lambda: self._draining,
             lacks_scope=entry.lacks_scope,
-            changes=self._audit.changes,
+            changes=replace(self._audit.changes, on_log_level=self._together.tell_log_level),
             activity=self._activity,
             load=lambda: (self._places.total, self._in_flight.total),
         )
@@ -446,6 +466,7 @@ class Gateway:
         settings = self.current.config.gateway
         self._draining = True
         log.info("draining", drain_delay=settings.drain_delay)
+        self._together.leaving(settings.drain_delay + settings.drain_timeout)
         await anyio.sleep(settings.drain_delay)
         latest = anyio.current_time() + settings.drain_timeout
         await listener.refuse()
@@ -455,6 +476,7 @@ class Gateway:
         sessions.shut()
         sse.shut()
         await listener.close(latest - anyio.current_time() + LAST_WORD_SECONDS)
+        await self._together.leave()
 
     async def _finish(self) -> None:
         """Let what is in flight finish, but for what waits for an agent or for news: that would wait for ever."""

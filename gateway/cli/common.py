@@ -18,6 +18,7 @@ from gateway.errors import ConfigError, GatewayError
 if TYPE_CHECKING:
     from gateway.config.models import Config
     from gateway.config.reading.loader import Ask
+    from gateway.config.reading.rereading import Reading
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -87,7 +88,7 @@ def reading_options(verb: F) -> F:
 
 def reader(
     path: Path | None, overrides: dict[str, Any], *, strict: bool, here: bool = True, ask: "Ask" = "all"
-) -> "Callable[[], Config]":
+) -> "Reading":
     """Find the configuration; returns what reads it.
 
     Args:
@@ -99,12 +100,12 @@ def reader(
         ConfigError: there is none. What is returned raises it too.
     """
     from gateway.config.reading.envfile import beside
-    from gateway.config.reading.loader import load
     from gateway.config.reading.locate import find_config
+    from gateway.config.reading.rereading import Reading
 
     found = find_config(path, dotenv=Path(".env") if here else None, here=here)
     dotenv = Path(".env") if here else beside(found.path)
-    return partial(load, found.path, overrides=overrides, dotenv=dotenv, strict=strict, ask=ask)
+    return Reading(found.path, overrides, dotenv, strict, ask)
 
 
 def read_config(path: Path | None, overrides: dict[str, Any]) -> "Config":

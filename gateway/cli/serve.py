@@ -1,39 +1,76 @@
 """`mcp-gateway serve`: the HTTP front."""
 
+import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.common import configure_logs, file_argument, or_fail, run, with_reader
+from gateway.cli.common import Exit, configure_logs, fail, file_argument, or_fail, run, with_reader
 
 if TYPE_CHECKING:
     from gateway.config.models import Config
+    from gateway.config.reading.rereading import Reading
 
 
 @click.command("serve")
 @file_argument
 @click.option("--host", help="Address to listen on; anything but loopback needs authentication.")
 @click.option("-p", "--port", type=int, help="Port to listen on; 0 picks a free one.")
+@click.option(
+    "-w",
+    "--workers",
+    type=click.IntRange(0, 256),
+    default=1,
+    help="Processes to serve with; 0 is one for each core. More than one share a store: that of gateway.store, or one "
+    "that is started for them (extra `store`).",
+)
 @with_reader
-def command(read: "Callable[[], Config]") -> None:
+def command(read: "Reading", workers: int) -> None:
     """Serve agents over HTTP: /mcp for all upstreams, /mcp/NAME for one, /sse for old clients."""
     import structlog
-
-    from gateway.app import Gateway
 
     config = or_fail(read)
     configure_logs(config)
     log = structlog.stdlib.get_logger("gateway")
     for warning in config.warnings:
         log.warning("configuration", warning=warning)
+    many = workers or _cores()
 
     def on_listening(url: str) -> None:
-        log.info("listening", url=f"{url}/mcp", config=str(config.path), upstreams=len(config.enabled))
+        facts = {"workers": many} if many > 1 else {}
+        log.info("listening", url=f"{url}/mcp", config=str(config.path), upstreams=len(config.enabled), **facts)
         paste = f"{url}/mcp, or what `mcp-gateway client-config CLIENT --http` prints"
         log.info("for people", docs=f"{url}/docs", paste_into_a_client=paste)
 
     async def serve() -> None:
+        from gateway.app import Gateway
+
         await Gateway(config, reread=read).http(on_listening)
 
-    run(serve)
+    if many == 1:
+        run(serve)
+    else:
+        _supervise(read, config, many, on_listening)
+
+
+def _supervise(read: "Reading", config: "Config", many: int, on_listening: Callable[[str], None]) -> None:
+    if sys.platform == "win32":
+        fail("--workers needs sockets that processes pass on, which Windows does not have.", Exit.USAGE)
+    from gateway.workers.supervisor import NotStarted, Supervisor
+
+    async def supervise() -> None:
+        await Supervisor(read, config, many).run(on_listening)
+
+    try:
+        run(supervise)
+    except NotStarted as error:
+        sys.exit(error.code)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

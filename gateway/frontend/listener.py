@@ -5,30 +5,19 @@ answer says that it is the last one, and a connection that says nothing is close
 """
 
 import asyncio
-import selectors
-import socket
-import sys
 from typing import Final
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import TaskStatus
 
-from gateway.errors import ConfigError
+from gateway.frontend.arrivals import Arrivals, OwnAddress
 from gateway.frontend.backlog import Backlogs
-from gateway.frontend.connection import Connection
 from gateway.frontend.connections import Bounds, Connections, Fail, Handle, fail
-from gateway.frontend.tls import ServerTls, TlsServer
+from gateway.frontend.tls import ServerTls
 from gateway.telemetry.cells import Traffic
 
 LAST_REQUEST_SECONDS: Final = 0.5
 """How long a request may be on its way over a connection that was idle when we stopped accepting."""
-MAX_TURNS: Final = 1000
-"""Of the loop, to accept the connections that wait for it before the socket is closed."""
-QUIET_TURNS: Final = 3
-"""Of the loop, without any that wait: it takes a turn from accepting a connection to knowing it."""
-BACKLOG: Final = 2048
-"""Connections that wait to be accepted."""
 _LOOK_SECONDS: Final = 0.02
 
 
@@ -37,20 +26,25 @@ class Listener:
 
     Args:
         tls: what is spoken there, if it is not plain HTTP.
+        arrivals: where connections come from, if this process does not take the address.
 
     Raises:
         ConfigError: the address cannot be listened on.
     """
 
     def __init__(
-        self, host: str, port: int, bounds: Bounds, waiting: Backlogs | None = None, tls: ServerTls | None = None
+        self,
+        host: str,
+        port: int,
+        bounds: Bounds,
+        waiting: Backlogs | None = None,
+        tls: ServerTls | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self._tls = tls
         self._waiting = waiting if waiting is not None else Backlogs()
-        self._socket = _take(host, port)
-        self._host = host
+        self._arrivals = arrivals if arrivals is not None else OwnAddress(host, port, tls)
         self._bounds = bounds
-        self._server: asyncio.Server | TlsServer | None = None
         self._connections: Connections | None = None
         self.traffic = Traffic()
         """Bytes of all its connections."""
@@ -61,8 +55,7 @@ class Listener:
 
     @property
     def url(self) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{'http' if self._tls is None else 'https'}://{host}:{self._socket.getsockname()[1]}"
+        return self._arrivals.url
 
     @property
     def open(self) -> int:
@@ -80,53 +73,29 @@ class Listener:
         Raises:
             ConfigError: somebody else listens there after all.
         """
-        _listen(self._socket, self._host)
         loop = asyncio.get_running_loop()
         self._connections = connections = Connections(handle, self._bounds, self._waiting, loop, fail)
         connections.traffic = self.traffic
-        self._server = await self._accepting(connections)
+        if self._tls is not None:
+            connections.scheme = "https"
+        await self._arrivals.accept(connections)
         task_status.started()
         try:
             await self._closing.wait()
-            await self._accept_no_more()
+            await self._arrivals.aclose()
             await self._finish(connections)
         finally:
             with anyio.CancelScope(shield=True):
-                await self._accept_no_more()
+                await self._arrivals.aclose()
                 await _end(connections)
             self._closed.set()
-
-    async def _accepting(self, connections: Connections) -> asyncio.Server | TlsServer:
-        if self._tls is not None:
-            connections.scheme = "https"
-            return TlsServer(self._socket, self._tls, connections)
-        return await connections.loop.create_server(lambda: Connection(connections), sock=self._socket, backlog=BACKLOG)
 
     async def refuse(self) -> None:
         """Accept no more connections. Those there are get answers that are their last."""
         assert self._connections is not None
         self._refused_at = anyio.current_time()
         self._connections.is_ending = True
-        await self._accept_those_who_wait()
-        await self._accept_no_more()
-
-    async def _accept_no_more(self) -> None:
-        if isinstance(self._server, TlsServer):
-            await self._server.aclose()
-        elif self._server is not None:
-            self._server.close()
-        self._socket.close()
-
-    async def _accept_those_who_wait(self) -> None:
-        """Whoever has come as far as the system's queue would be reset with the socket."""
-        quiet = 0
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._socket, selectors.EVENT_READ)
-            for _ in range(MAX_TURNS):
-                quiet = 0 if selector.select(0) else quiet + 1
-                if quiet == QUIET_TURNS:
-                    break
-                await anyio.lowlevel.checkpoint()
+        await self._arrivals.refuse()
 
     async def close_idle(self) -> None:
         """Wait until nothing can be on its way any more, then close idle connections; the others close when they have
@@ -159,39 +128,3 @@ async def _end(connections: Connections) -> None:
         await asyncio.wait(tasks)
     for connection in list(connections.open):
         connection.abort()
-
-
-def _take(host: str, port: int) -> socket.socket:
-    """A socket that is bound, and does not listen yet: whoever can connect is to be served."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    taken = socket.socket(family)
-    taken.setblocking(False)
-    try:
-        if family is socket.AF_INET6:
-            taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # `::` is not everywhere else as well
-        if sys.platform != "win32":  # where it would let two have the same address
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind((host, port))
-        if sys.platform != "win32":  # of two that are bound and do not listen yet, both would have the address else
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        return taken
-    except OSError as error:
-        taken.close()
-        raise _unavailable(host, port, error) from None
-
-
-def _listen(taken: socket.socket, host: str) -> None:
-    """Let connections come; from now on nobody else can have the address anyway."""
-    try:
-        if sys.platform != "win32":  # what connections leave behind must not keep our successor from the address
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.listen(BACKLOG)
-    except OSError as error:
-        raise _unavailable(host, taken.getsockname()[1], error) from None
-
-
-def _unavailable(host: str, port: int, error: OSError) -> ConfigError:
-    reason = error.strerror or str(error)
-    return ConfigError(
-        f"Cannot listen on {host} port {port}: {reason}. Stop what uses it, or choose another with --port."
-    )

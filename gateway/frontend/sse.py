@@ -21,12 +21,14 @@ from gateway.frontend.body import read_message
 from gateway.frontend.duplex import Duplex
 from gateway.frontend.exchange import EventStream
 from gateway.frontend.silence import Silence
+from gateway.frontend.sse_relay import SseRelay
 from gateway.frontend.streamable import Handler, Http
 from gateway.frontend.streams import event
 from gateway.jsonrpc import Message
 from gateway.protocol import HANDSHAKE_VERSIONS
 from gateway.request import Principal
 from gateway.server.agents import ConnectedAgent, OnNotification
+from gateway.store.shared import Store
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -53,7 +55,12 @@ class LegacySse:
         in_flight: InFlight,
         count_notification: Callable[[Principal, str], Awaitable[None]],
         waiting: Backlogs,
+        store: Store | None = None,
     ) -> None:
+        """
+        Args:
+            store: what nodes share, if there are others that messages may arrive at.
+        """
         self._waiting = waiting
         self._settings = settings
         self._silence = Silence(settings.keepalive)
@@ -65,6 +72,7 @@ class LegacySse:
         self._in_flight = in_flight
         self._count_notification = count_notification
         self._open: dict[str, Connection] = {}
+        self._relay = SseRelay(store, self._take) if store is not None else None
 
     async def get(self, http: Http) -> None:
         """One connection, from its first event to its last.
@@ -79,7 +87,8 @@ class LegacySse:
 
     async def _serve(self, http: Http, stream: EventStream, over: anyio.Event) -> None:
         agent = ConnectedAgent(http.principal, http.view, HANDSHAKE_VERSIONS[0])
-        stream.push(b"event: endpoint\ndata: /messages?session_id=%s\n\n" % agent.id.encode())
+        id = self._relay.named(agent.id) if self._relay is not None else agent.id
+        stream.push(b"event: endpoint\ndata: /messages?session_id=%s\n\n" % id.encode())
 
         def write(message: Message | list[Message]) -> None:
             must = isinstance(message, list) or "id" in message
@@ -89,12 +98,12 @@ class LegacySse:
         try:
             async with anyio.create_task_group() as tg:
                 duplex = Duplex(agent, self._handle, write, tg, self._on_open, self._on_notification)
-                self._open[agent.id] = Connection(duplex, stream)
+                self._open[id] = Connection(duplex, stream)
                 stream.open(())
                 await over.wait()
                 tg.cancel_scope.cancel()
         finally:
-            del self._open[agent.id]
+            del self._open[id]
             with anyio.CancelScope(shield=True):
                 await self._on_close(agent)
 
@@ -116,12 +125,24 @@ class LegacySse:
             SessionNotFound: there is no such connection, or it is another principal's.
         """
         parameters: dict[str, Any] = parse_qs(http.request.query.decode("latin-1"))
-        connection = self._open.get(parameters.get("session_id", [""])[0])
-        if connection is None or connection.duplex.agent.opener.id != http.principal.id:
+        id: str = parameters.get("session_id", [""])[0]
+        connection = self._open.get(id)
+        if connection is not None and connection.duplex.agent.opener.id != http.principal.id:
+            raise SessionNotFound
+        if connection is None and self._relay is None:
             raise SessionNotFound
         with self._in_flight.held(http.principal):
             message = await read_message(http.request, self._settings.max_request_bytes)
         if "id" not in message and "method" in message:
             await self._count_notification(http.principal, message["method"])
-        connection.duplex.take(message, http.principal, http=http.request)
+        if connection is not None:
+            connection.duplex.take(message, http.principal, http=http.request)
+        elif self._relay is None or not await self._relay.pass_on(id, http.principal.id, message):
+            raise SessionNotFound
         http.request.reply(202)
+
+    def _take(self, id: str, principal: str, message: bytes) -> None:
+        """Another node has been sent it."""
+        connection = self._open.get(id)
+        if connection is not None and connection.duplex.agent.opener.id == principal:
+            connection.duplex.receive(message)

@@ -117,16 +117,17 @@ class TlsServer:
             if self._connections.is_full:
                 accepted.close()  # there are no words for it yet
             else:
-                self._connections.shake_hands(self._open(accepted))
+                self._connections.shake_hands(open_tls(self._connections, self._tls, accepted))
 
-    async def _open(self, accepted: socket.socket) -> None:
-        together = self._connections
+
+async def open_tls(together: Connections, tls: ServerTls, accepted: socket.socket) -> None:
+    """Make a connection that was accepted one of TLS, if it agrees."""
+    with suppress(OSError):  # it speaks no TLS, has no certificate, is too slow, or has left
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with suppress(OSError):  # it speaks no TLS, has no certificate, is too slow, or has left
-            await together.loop.connect_accepted_socket(
-                lambda: Connection(together),
-                accepted,
-                ssl=self._tls.context,
-                ssl_handshake_timeout=together.bounds.header_timeout,
-                ssl_shutdown_timeout=FAREWELL_SECONDS,
-            )
+        await together.loop.connect_accepted_socket(
+            lambda: Connection(together),
+            accepted,
+            ssl=tls.context,
+            ssl_handshake_timeout=together.bounds.header_timeout,
+            ssl_shutdown_timeout=FAREWELL_SECONDS,
+        )

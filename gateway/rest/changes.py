@@ -22,9 +22,15 @@ def _may() -> None:
     """Nothing is in the way."""
 
 
+def _alone(level: str | None, seconds: float | None, by: str) -> None:
+    """There are no other processes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     check: Callable[[], None] = _may
     """Raises what keeps anything from being changed now, short of taking rights away."""
     on_change: OnChange = ignore
     on_refused: Callable[[HttpRequest, int], None] | None = None
+    on_log_level: Callable[[str | None, float | None, str], None] = _alone
+    """Told the level that somebody wishes, for how many seconds, and who: other processes are to have it too."""

@@ -29,10 +29,6 @@ def log_level_routes(current: Current, count: Count, changes: Changes) -> APIRou
             }
         )
 
-    def expire() -> None:
-        logs.configure_for(current.config)
-        log.warning("log level as configured again", now=level_control.current())
-
     @router.get("", summary="From which level on is logged?", responses=failures(403))
     async def log_level(caller: Admin) -> LogLevel:
         """Needs the scope `admin`."""
@@ -42,16 +38,27 @@ def log_level_routes(current: Current, count: Count, changes: Changes) -> APIRou
         "", summary="Log more, or less", dependencies=[counted(count)], responses=failures(400, 403, 413, 415, 429)
     )
     async def set_log_level(wish: LogLevelWish, caller: Admin) -> LogLevel:
-        """Counts until it is taken back, its time is over, or the configuration asks for another level. Of the process
-        that answers. Needs the scope `admin`."""
+        """Counts until it is taken back, its time is over, or the configuration asks for another level. Needs
+        the scope `admin`."""
         changes.check()
-        logs.configure_for(current.config)
-        level_control.override(wish.level, wish.seconds)
-        logs.configure_for(current.config)
-        log.warning("log level changed", now=level_control.current(), by=caller.id, seconds=wish.seconds)
+        change(current, wish.level, wish.seconds, caller.id)
+        changes.on_log_level(wish.level, wish.seconds, caller.id)
         changes.on_change("log_level", caller, level=level_control.current(), seconds=wish.seconds)
-        if wish.level is not None and wish.seconds is not None:
-            asyncio.get_running_loop().call_later(wish.seconds + 0.01, expire)
         return shown()
 
     return router
+
+
+def change(current: Current, level: str | None, seconds: float | None, by: str) -> None:
+    """Log from that level on, as somebody wishes, in this process."""
+
+    def expire() -> None:
+        logs.configure_for(current.config)
+        log.warning("log level as configured again", now=level_control.current())
+
+    logs.configure_for(current.config)
+    level_control.override(level, seconds)
+    logs.configure_for(current.config)
+    log.warning("log level changed", now=level_control.current(), by=by, seconds=seconds)
+    if level is not None and seconds is not None:
+        asyncio.get_running_loop().call_later(seconds + 0.01, expire)

@@ -57,6 +57,8 @@ def _line(at: float, fields: dict[str, Any], redact: Redactor) -> str:
         if value is not None
     }
     line |= {"event": "request", "level": "info", "timestamp": iso(at)}
+    if logs.worker is not None:
+        line["worker"] = logs.worker
     return logs.render_json(None, "", line) + "\n"
 
 

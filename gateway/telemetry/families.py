@@ -83,6 +83,7 @@ class Family:
 
 _BY_TOOL: Final = "with `gateway.metrics.tools`"
 _STORE: Final = "with `gateway.store`"
+_WORKERS: Final = "with `serve --workers`"
 _TRACING: Final = "with tracing"
 
 REQUESTS = Family("mcp_gateway_requests", "counter", "MCP requests answered.", labels=("method", "upstream", "outcome"))
@@ -247,6 +248,10 @@ STORE_SHARES = Family(
     "counter",
     "Requests let in by this node's share of a limit, because the store did not answer in time.",
     when=_STORE,
+)
+WORKERS = Family("mcp_gateway_workers", "gauge", "Worker processes that serve.", when=_WORKERS)
+WORKER_DEATHS = Family(
+    "mcp_gateway_worker_deaths", "counter", "Worker processes that ended unasked, and were replaced.", when=_WORKERS
 )
 RELOADS = Family("mcp_gateway_config_reloads", "counter", "Changes of the configuration's files.", labels=("outcome",))
 BUILD = Family("mcp_gateway_build_info", "gauge", "1, with what runs here.", labels=("version", "environment"))

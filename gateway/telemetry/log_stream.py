@@ -64,7 +64,8 @@ class LogStream:
     def _drain(self, descriptor: int) -> None:
         try:
             while self._kept and (self._poll is None or self._poll.poll(0)):
-                del self._kept[: os.write(descriptor, self._kept[:_PIECE])]
+                end = self._kept.rfind(b"\n", 0, _PIECE) + 1  # whole lines: other processes may write there too
+                del self._kept[: os.write(descriptor, self._kept[: end or _PIECE])]
         except BlockingIOError:
             pass
         except OSError as error:

@@ -26,6 +26,8 @@ from gateway.telemetry import level_control
 from gateway.telemetry.log_file import LogFile
 from gateway.telemetry.log_stream import LogStream
 
+worker: int | None = None
+"""Which worker of `serve --workers` this process is; each of its lines says so."""
 _access: "Access | None" = None
 _sink: "Sink | None" = None
 _files: "dict[Path, LogFile]" = {}
@@ -118,6 +120,9 @@ def configure(
     def write(_: Any, __: str, event: Any) -> str:
         return redact(event)
 
+    def say_who(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {"worker": worker, **event} if worker is not None else event
+
     global _access, _sink
     _sink = sink
     wanted = has_access and (access_file is not None or number <= logging.INFO)
@@ -126,6 +131,7 @@ def configure(
         processors=[
             structlog.stdlib.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
+            say_who,
             clip,
             structlog.processors.format_exc_info if not console else _as_is,
             render,

@@ -6,7 +6,7 @@ asked for: on the event loop, because it is theirs, and everything is written do
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, cast
 
 import anyio.to_thread
@@ -20,6 +20,7 @@ from gateway.telemetry import families
 from gateway.telemetry.cells import Histogram, Tally
 from gateway.telemetry.families import Family, Labels, Values
 from gateway.telemetry.health import Health
+from gateway.telemetry.merging import Merged, export
 from gateway.telemetry.nameless import Nameless
 from gateway.telemetry.scrapes import Form, Scrapes
 
@@ -28,6 +29,10 @@ OPENMETRICS: Final = openmetrics.CONTENT_TYPE_LATEST
 
 Read = Callable[[], "float | Values | Callable[[], Values]"]
 """Called on the event loop; what it returns may be a function that takes longer, and is called beside it."""
+
+Gather = Callable[[bytes], Awaitable[tuple[Sequence[bytes], Sequence[bytes]]]]
+"""Brings together what all processes of this gateway have counted: from this one's export (`merging`) to those of all
+that run, it among them, and the last ones of those that are gone."""
 
 
 class Metrics(Collector):
@@ -65,6 +70,8 @@ class Metrics(Collector):
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
         self._scrapes = Scrapes(self._render)
+        self.gather: Gather | None = None
+        """Where there are other processes, for which this one answers too."""
         self._nameless = CollectorRegistry()
         self._nameless.register(Nameless(self._registry))
 
@@ -103,12 +110,22 @@ class Metrics(Collector):
         return await self._scrapes.get(names, form), OPENMETRICS if form == "openmetrics" else CONTENT_TYPE
 
     async def _render(self, names: bool, form: Form) -> bytes:
+        if self.gather is not None:
+            merged = Merged(*await self.gather(await self.export()))
+            return await anyio.to_thread.run_sync(_text, merged if names else Nameless(merged), form)
+        self._look()
+        return await anyio.to_thread.run_sync(_text, self._registry if names else self._nameless, form)
+
+    async def export(self) -> bytes:
+        """What this process has counted, for another that merges it."""
+        self._look()
+        return await anyio.to_thread.run_sync(export, self._registry)
+
+    def _look(self) -> None:
         self._seen = list(self._health())
         self._read = {family: read() for family, read in self._watched.items()}
         for gone in self._tallies.keys() - {each.upstream for each in self._seen}:
             del self._tallies[gone]
-        registry = self._registry if names else self._nameless
-        return await anyio.to_thread.run_sync(_text, registry, form)
 
     def collect(self) -> Iterable[Metric]:
         """See `prometheus_client`; called beside the event loop."""
@@ -145,7 +162,7 @@ def _of_upstreams(seen: list[Health]) -> Iterable[Metric]:
     yield waits
 
 
-def _text(registry: CollectorRegistry, form: Form) -> bytes:
+def _text(registry: Collector, form: Form) -> bytes:
     if form == "openmetrics":
         return cast(bytes, openmetrics.generate_latest(registry))  # pyright: ignore[reportUnknownMemberType]
     return generate_latest(registry)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client.core import Metric
-from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 HIDDEN: Final = frozenset({"upstream", "tool"})
@@ -17,7 +17,7 @@ class Nameless(Collector):
     """What a registry holds, each sample over all upstreams. So `mcp_gateway_upstream_state` says how many upstreams
     are in each state."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: Collector) -> None:
         self._registry = registry
 
     def collect(self) -> Iterable[Metric]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from gateway import sdk
+from gateway import jsonrpc, sdk
 from gateway.config.models import ServerConfig
 from gateway.errors import GatewayError, UpstreamLost, UpstreamTimeout
 from gateway.protocol import Era
@@ -41,6 +41,7 @@ class Connector:
         traffic: counts the bytes of all connections.
         on_unauthorized: told of every answer that says that our credentials are not good (HTTP status 401).
         credentials: what they prove themselves with; None if they need not.
+        host: the socket of what runs the program for all workers, where it is not started here.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Connector:
         peer: Peer,
         stderr: Callable[[], StderrLog],
         guardian: Guardian,
+        host: Path | None = None,
         audience: Callable[[], Audience] = Audience,
         era: Callable[[], Era] = lambda: Era.MODERN,
         traffic: Traffic | None = None,
@@ -64,6 +66,7 @@ class Connector:
         self._peer = peer
         self._stderr = stderr
         self._guardian = guardian
+        self._host = host
         self._audience = audience
         self._era = era
         self._traffic = traffic if traffic is not None else Traffic()
@@ -159,7 +162,11 @@ class Connector:
         dispatcher.traffic = self._traffic
         stack.push_async_callback(dispatcher.aclose)
         cwd = Path(config.cwd) if config.cwd else None
-        await dispatcher.start(Program(config.command or "", config.args, config.env, cwd), self._guardian)
+        program = Program(config.command or "", config.args, config.env, cwd)
+        if self._host is None:
+            await dispatcher.start(program, self._guardian)
+        else:  # what is declared once, and which eras are tried, is the same for all who share it
+            await dispatcher.attach(self._host, program, jsonrpc.dumps([self._capabilities(), config.era]).decode())
         return dispatcher
 
     def _endpoint(self) -> "Endpoint":

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Generator, Mapping, Set
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import anyio
@@ -102,6 +103,7 @@ class Upstream:
         only: the one client of the whole gateway, where there is but one (stdio).
         tally: where it is counted.
         credentials: what its connections prove themselves with; None if they need not.
+        host: the socket of what runs programs for all workers, where there are several.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class Upstream:
         only: Agent | None = None,
         tally: Tally | None = None,
         credentials: CredentialSource | None = None,
+        host: Path | None = None,
     ) -> None:
         self.name = name
         self.config = config
@@ -148,7 +151,13 @@ class Upstream:
         self._only = only
         self._said = Repetition()
         shared = credentials.of(None) if credentials is not None else None
-        self._connector = self._connector_for(self._declared, lambda: Audience(agent=only), self._main_era, shared)
+        self._connector = self._connector_for(
+            self._declared,
+            lambda: Audience(agent=only),
+            self._main_era,
+            shared,
+            host=None if config.per_worker else host,
+        )
         self._main = Link(
             self._connector,
             self._serve,
@@ -615,6 +624,8 @@ class Upstream:
 
     def restart(self) -> None:
         """Close the main connection and open it anew; with none, try now."""
+        if self._main.session is not None:
+            self._main.session.connection.restart()
         self._main.rest("it was restarted")
         self._main.wake()
 
@@ -636,6 +647,7 @@ class Upstream:
         era: Callable[[], Era],
         credentials: Credentials | None,
         listener: Listener | None = None,
+        host: Path | None = None,
     ) -> Connector:
         return Connector(
             self.name,
@@ -644,6 +656,7 @@ class Upstream:
             peer=ConnectionHandler(listener or self),
             stderr=lambda: StderrLog(self._on_stderr, time.monotonic),
             guardian=self._guardian,
+            host=host,
             audience=audience,
             era=era,
             traffic=self.tally.traffic,

@@ -12,6 +12,7 @@ import pytest
 from gateway.config.models import GatewaySettings
 from gateway.errors import ConfigError
 from gateway.frontend import listener as module
+from gateway.frontend.arrivals import OwnAddress
 from gateway.frontend.connections import bounds_of
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.listener import Listener
@@ -148,17 +149,18 @@ async def test_a_client_that_ended_its_side_is_answered_and_one_that_left_is_not
 
 
 def test_an_address_is_taken_but_nobody_is_let_in_before_there_is_somebody_to_serve_them() -> None:
-    listener = Listener("127.0.0.1", 0, BOUNDS)
+    address = OwnAddress("127.0.0.1", 0, None)
+    listener = Listener("127.0.0.1", 0, BOUNDS, arrivals=address)
     with ExitStack() as until:
-        until.enter_context(listener._socket)  # pyright: ignore[reportPrivateUsage]
+        until.enter_context(address.socket)
         with pytest.raises(ConnectionRefusedError):
             Caller(listener.url, until)
 
 
 def test_of_two_that_start_at_once_only_one_gets_the_address() -> None:
     """Before either listens, too: that would only be noticed once everything else runs."""
-    first = Listener("127.0.0.1", 0, BOUNDS)
-    with first._socket:  # pyright: ignore[reportPrivateUsage]
+    first = OwnAddress("127.0.0.1", 0, None)
+    with first.socket:
         port = int(first.url.rpartition(":")[2])
         with pytest.raises(ConfigError, match=f"Cannot listen on 127.0.0.1 port {port}: Address already in use"):
             Listener("127.0.0.1", port, BOUNDS)

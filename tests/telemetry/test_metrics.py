@@ -71,6 +71,7 @@ async def test_everything_documented_is_there_and_nothing_else(tmp_path: Path) -
         open = await it.client.get(address, headers={"Accept": ASK_OPENMETRICS})
     assert (plain.headers["content-type"], open.headers["content-type"]) == (CONTENT_TYPE, OPENMETRICS)
     elsewhere = {families.SPANS, families.STORE_UP, families.STORE_NODES, families.STORE_SHARES}
+    elsewhere |= {families.WORKERS, families.WORKER_DEATHS}
     expected = {family.name: family for family in families.FAMILIES if family not in elsewhere}
     modern: list[Metric] = [*openmetrics.text_string_to_metric_families(open.text)]  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
     for found in (list(read_text(plain.text)), modern):

@@ -125,6 +125,8 @@ class ServerConfig(Model):
     """Who shares one upstream session. When absent, the gateway decides by the protocol the two sides speak."""
     era: Literal["auto", "modern", "handshake"] = "auto"
     """Which era of the protocol to speak with it: `modern` (from 2026-07-28 on), `handshake` (before), or what fits."""
+    per_worker: bool = False
+    """Whether each worker of `serve --workers` starts the program (stdio), which else runs once for all of them."""
     max_sessions: Count = 256
     """Sessions of their own that clients may have with the server at a time; for a program, that many processes."""
     description: Text | None = None

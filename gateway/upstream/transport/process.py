@@ -94,6 +94,9 @@ class Child(asyncio.SubprocessProtocol):
         self._stdin.write(data)
         return True
 
+    def restart(self) -> None:
+        """Nobody else uses it: it ends with the connection."""
+
     async def end(self) -> None:
         """End it and everything it started; returns when the group is gone or has been sent SIGKILL. Runs to its end
         even when cancelled: who stops the gateway wants no child left behind."""

@@ -7,6 +7,7 @@ What the SDK's transport gets wrong for a gateway, and this does not: the reader
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway import jsonrpc
@@ -22,6 +23,8 @@ from gateway.upstream.transport.table import CallTable
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
+
+    from gateway.upstream.hosting.hosted import HostedChild
 
 
 _ID_FIRST: Final = re.compile(
@@ -39,7 +42,7 @@ class StdioDispatcher(CallTable):
         self._cap = max_response_bytes
         self._lines = LineSplitter(max_response_bytes)
         self._stderr = stderr
-        self._child: Child | None = None
+        self._child: Child | HostedChild | None = None
         self.traffic = Traffic()
         """Counts its bytes."""
 
@@ -50,6 +53,22 @@ class StdioDispatcher(CallTable):
             SpawnError: it could not be started.
         """
         self._child = await spawn(program, self, guardian)
+
+    async def attach(self, host: Path, program: Program, session: str) -> None:
+        """Use the program that a host runs for all workers; see `hosting.hosted.attach`.
+
+        Raises:
+            SpawnError: it cannot be had.
+        """
+        from gateway.upstream.hosting.hosted import attach
+
+        child = await attach(host, program, session, self._cap, self)
+        self._next_id = child.first_id
+        self._child = child
+
+    def restart(self) -> None:
+        if self._child is not None:
+            self._child.restart()
 
     async def aclose(self) -> None:
         """End the child, in order and within bounds."""
@@ -85,9 +104,12 @@ class StdioDispatcher(CallTable):
         self.traffic.received += len(data)
         for line in self._lines.feed(data):
             if isinstance(line, Overlong):
-                self._broken(line.head, line.tail, UpstreamOversized(self.upstream, self._cap))
+                self.on_overlong(line.head, line.tail)
             elif line and not line.isspace():
                 self._on_line(line)
+
+    def on_overlong(self, head: bytes, tail: bytes) -> None:
+        self._broken(head, tail, UpstreamOversized(self.upstream, self._cap))
 
     def on_stderr(self, data: bytes) -> None:
         self._stderr.feed(data)

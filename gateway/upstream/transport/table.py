@@ -201,6 +201,9 @@ class CallTable(ABC):
     def negotiated(self, version: str, era: Era) -> None:  # noqa: B027 - a hook; most transports need nothing
         """The session calls this once the revision is agreed."""
 
+    def restart(self) -> None:  # noqa: B027 - for what is shared with other processes
+        """The connection is about to be closed so that whatever is at its other end starts anew."""
+
     @abstractmethod
     async def aclose(self) -> None:
         """Release what the connection holds, within bounds."""
