@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from tests.bench import calls, guard, report, sizes, stored, waits
+from tests.bench import calls, guard, report, sizes, stored, waits, workers
 from tests.bench.calls import Suite
 from tests.bench.processes import OTHER_CPU
 from tests.bench.rounds import Plan, Table
@@ -38,6 +38,7 @@ SUITES: Final[dict[str, Suite]] = {
     "memory": sizes.memory,
     "start": waits.starting,
     "store": stored.store,
+    "workers": workers.workers,
 }
 EX_TEMPFAIL: Final = 75
 QUICK: Final = Plan(rounds=1, seconds=1.2, pause_seconds=10, sessions=1000)

@@ -100,10 +100,10 @@ def on_cpu(*cpus: int) -> Generator[None]:
 
 @contextmanager
 def running(
-    argv: Sequence[str], log: Path, *, cpu: int, env: Mapping[str, str] | None = None, cwd: Path = ROOT
+    argv: Sequence[str], log: Path, *, cpu: int | Sequence[int], env: Mapping[str, str] | None = None, cwd: Path = ROOT
 ) -> Generator[subprocess.Popen[bytes]]:
     """Run a program in its own process group until the block ends. What it says goes to `log`."""
-    with log.open("ab") as output, on_cpu(cpu):
+    with log.open("ab") as output, on_cpu(*([cpu] if isinstance(cpu, int) else cpu)):
         process = subprocess.Popen(
             argv,
             cwd=cwd,

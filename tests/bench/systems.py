@@ -67,11 +67,11 @@ class Program:
 
 
 @contextmanager
-def started(system: System, folder: Path) -> Generator[int]:
-    """Run it on the CPU of what is tested; yields its process id as soon as it listens."""
+def started(system: System, folder: Path, cpus: Sequence[int] = (TESTED_CPU,)) -> Generator[int]:
+    """Run it on the CPU of what is tested, or on these; yields its process id as soon as it listens."""
     log = folder / f"{system.name}-{system.address.port}.log"
     argv = [str(each) for each in system.argv]
-    with running(argv, log, cpu=TESTED_CPU, env=system.env) as process:
+    with running(argv, log, cpu=cpus, env=system.env) as process:
         _wait_listening(process.poll, system.address.port, log)
         try:
             yield process.pid
