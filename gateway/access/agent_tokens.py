@@ -55,6 +55,7 @@ class AgentTokens:
     """
 
     header: ClassVar[str] = "x-agent-token"
+    good_for: ClassVar[float] = 0.25
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ is kept, or with a stand-in when nothing was found. Nothing here holds a key for
 
 import hashlib
 import hmac
+import math
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
@@ -57,12 +58,14 @@ class ApiKeys:
         on_revoked: told the principal ids whose keys are gone or may do less, so that what they have open can be
             closed.
         on_change: told `"keys"` and, by keyword, the principal ids that were added, removed or changed.
+        on_use: told whenever another content of the file counts.
 
     Raises:
         ConfigError: the file cannot be used.
     """
 
     header: ClassVar[str] = "x-api-key"
+    good_for: ClassVar[float] = math.inf
 
     def __init__(
         self,
@@ -72,8 +75,10 @@ class ApiKeys:
         loopback: bool,
         on_revoked: Callable[[frozenset[str]], None] = lambda ids: None,
         on_change: Callable[..., None] | None = None,
+        on_use: Callable[[], None] | None = None,
     ) -> None:
         self._path = path
+        self._on_use = on_use
         self._allows_dev = environment == "development" and loopback
         self._on_revoked = on_revoked
         self._on_change: Callable[..., None] | None = None
@@ -85,8 +90,6 @@ class ApiKeys:
         self._slow: OrderedDict[tuple[bytes, Scrypt], bytes] = OrderedDict()
         self._turns = Turns()
         self._trouble = ""
-        self.revision = 0
-        """Another number for each content of the file."""
         text = key_file.read_text(path, str(path))
         self._seen = _fingerprint(text)
         self._use(self._parse(text))
@@ -194,7 +197,8 @@ class ApiKeys:
         self._entries = file.entries
         self._by_id = {entry.id: holder for entry, holder in zip(file.entries, holders, strict=True)}
         self._by_hash = {holder.hash: holder for holder in holders}
-        self.revision += 1
+        if self._on_use is not None:
+            self._on_use()
         self._scrypts = tuple({entry.hash.scrypt: None for entry in file.entries if entry.hash.scrypt})
         log.info("API keys loaded", file=str(file.path), keys=len(holders))
         if file.exposed:

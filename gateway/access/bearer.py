@@ -37,22 +37,11 @@ class Bearer:
     """
 
     header: ClassVar[str] = "authorization"
+    good_for: ClassVar[float] = OAuth.good_for
 
     def __init__(self, keys: ApiKeys | None, oauth: OAuth | None) -> None:
         self._keys = keys
         self._oauth = oauth
-
-    @property
-    def revision(self) -> int:
-        """See `Recogniser`."""
-        return self._keys.revision if self._keys is not None else 0
-
-    def recognise(self, credential: str) -> Principal | None:
-        """See `Recogniser`; tokens have to be looked at."""
-        if self._keys is None or self._oauth is not None:
-            return None
-        scheme, _, token = credential.strip().partition(" ")
-        return self._keys.recognise(token.strip()) if scheme.lower() == "bearer" else None
 
     async def authenticate(self, credential: str, view: str | None, address: str) -> Principal:
         """

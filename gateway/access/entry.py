@@ -1,5 +1,6 @@
 """The ways in, built from the configuration: API keys, agent tokens, bearers, in the order they are tried."""
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -9,8 +10,9 @@ import anyio
 from gateway.access import api_keys, metadata, signing_key
 from gateway.access.agent_tokens import AgentTokens
 from gateway.access.api_keys import ApiKeys
-from gateway.access.authentication import Authentication, Authenticator, Known, Recogniser
+from gateway.access.authentication import Authentication, Authenticator
 from gateway.access.bearer import Bearer
+from gateway.access.known import Known
 from gateway.access.oauth import OAuth
 from gateway.access.oauth_settings import ClaimRule, OAuthSettings
 from gateway.access.rate_limit import MemoryLimiter
@@ -27,16 +29,7 @@ DEV_KEYS_FILE: Final = Path(__file__).parents[1] / "demo" / "api_keys.json"
 this machine only, and in `development` only."""
 
 
-class _Anybody:
-    """Recognises whoever comes, where authentication is off."""
-
-    revision = 0
-
-    def recognise(self, credential: str) -> Principal | None:
-        return ANONYMOUS
-
-
-SOMEBODY: Final = Known(ANONYMOUS, b"", _Anybody(), 0)
+SOMEBODY: Final = Known(ANONYMOUS, b"", 0, math.inf)
 """On this machine."""
 
 
@@ -65,6 +58,12 @@ class Authenticators:
         on_change: Callable[..., None] | None = None,
     ) -> None:
         auth = settings.auth
+        self._authentication: Authentication | None = None
+
+        def revoked(ids: frozenset[str]) -> None:
+            self._forget()
+            on_revoked(ids)
+
         self._oauth_settings = _oauth_settings(auth.oauth) if auth.oauth is not None else None
         self._keys: ApiKeys | None = None
         file = auth.api_keys_file
@@ -75,8 +74,9 @@ class Authenticators:
                 file,
                 environment=settings.environment,
                 loopback=loopback,
-                on_revoked=on_revoked,
+                on_revoked=revoked,
                 on_change=on_change,
+                on_use=self._forget,
             )
         self.agents = AgentTokens(
             signing_key.configured(settings),
@@ -84,30 +84,29 @@ class Authenticators:
             lifetime=auth.agent_tokens.lifetime,
             cap=auth.agent_tokens.max_per_principal,
             bound=self._bound,
-            on_revoked=on_revoked,
+            on_revoked=revoked,
         )
         self._oauth: OAuth | None = None
         if auth.enabled and self._oauth_settings is not None:
-            self._oauth = OAuth(self._oauth_settings, on_revoked=on_revoked)
+            self._oauth = OAuth(self._oauth_settings, on_revoked=revoked)
         ways: list[Authenticator] = [self.agents]
-        recognisers: dict[str, Recogniser] = {}
         if self._keys is not None:
             ways.insert(0, self._keys)
-            recognisers[self._keys.header] = self._keys
         if self._keys is not None or self._oauth is not None:
-            bearer = Bearer(self._keys, self._oauth)
-            ways.append(bearer)
-            recognisers[bearer.header] = bearer
+            ways.append(Bearer(self._keys, self._oauth))
         if auth.enabled and self._keys is None and self._oauth is None:
             raise ConfigError(
                 "gateway.auth is enabled, but nobody could come in: set auth.api_keys_file "
                 "(`mcp-gateway keys create` makes a key) or auth.oauth."
             )
-        self._authentication = (
-            Authentication(ways, MemoryLimiter(), self._challenge, observe, recognisers) if auth.enabled else None
-        )
+        if auth.enabled:
+            self._authentication = Authentication(ways, MemoryLimiter(), self._challenge, observe)
         self.recognise = self._authentication.recognise if self._authentication is not None else _somebody
         """Who sent an HTTP request, if that can be told without waiting; see `Authentication`."""
+
+    def _forget(self) -> None:
+        if self._authentication is not None:
+            self._authentication.forget()
 
     async def authenticate(self, headers: Mapping[str, str], address: str, view: str | None = None) -> Principal:
         """Who sent an HTTP request; see `Authentication`."""
@@ -168,7 +167,7 @@ class Authenticators:
         return agent if await self._oauth.vouches(agent, root) else None
 
 
-def _somebody(headers: Mapping[str, str], address: str, known: Known | None = None) -> Known:
+def _somebody(headers: Mapping[str, str], address: str, view: str | None = None, known: Known | None = None) -> Known:
     return SOMEBODY
 
 

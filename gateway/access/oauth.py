@@ -52,6 +52,7 @@ class OAuth:
     """
 
     header: ClassVar[str] = "authorization"
+    good_for: ClassVar[float] = 0.25
 
     def __init__(
         self,

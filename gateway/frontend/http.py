@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import structlog
 
-from gateway.access.authentication import Known
+from gateway.access.known import Known
 from gateway.access.metadata import WELL_KNOWN
 from gateway.access.policy import Grant, Policy
 from gateway.access.proxies import TrustedProxies
@@ -52,8 +52,8 @@ CORS_HEADERS: Final = (
 class HttpFront:
     """
     Args:
-        recognise: who sent a request, by its headers, the address it came from, and what was recognised by the same
-            before; None if that takes longer.
+        recognise: who sent a request, by its headers, the address it came from, the view that it asks for, and what was
+            recognised by the same before; None if that takes longer.
         authenticate: the same, by headers, address, and the view that it asks for.
         has_view: whether there is such a view for somebody.
         rest: answers whatever is not MCP.
@@ -66,7 +66,7 @@ class HttpFront:
         self,
         guard: Guard,
         overload: Overload,
-        recognise: Callable[[Mapping[str, str], str, Known | None], Known | None],
+        recognise: Callable[[Mapping[str, str], str, str | None, Known | None], Known | None],
         authenticate: Callable[[Mapping[str, str], str, str | None], Awaitable[Principal]],
         policy: Policy,
         has_view: Callable[[str | None, Grant], Awaitable[bool]],
@@ -111,7 +111,7 @@ class HttpFront:
             self._overload.check()
         if errand.address is None:
             errand.address = self._origin(request)
-        errand.known = known = self._recognise(request.headers, errand.address, errand.known)
+        errand.known = known = self._recognise(request.headers, errand.address, errand.view, errand.known)
         if known is not None:
             return self._admit(request, errand, known.principal)
         return self._admit_later(request, errand, errand.address)

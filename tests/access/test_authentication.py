@@ -12,11 +12,13 @@ from gateway.access.api_keys import ApiKeys
 from gateway.access.authentication import Authentication
 from gateway.access.failures import FAILURES
 from gateway.access.key_hashes import KeyHash, Scrypt
+from gateway.access.known import KnownCredentials
 from gateway.access.rate_limit import MemoryLimiter
 from gateway.errors import GatewayError, RateLimited, Unauthenticated
 from gateway.request import Principal
 
 pytestmark = pytest.mark.anyio
+from tests.support import wait_until
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 GOOD = {"x-first": "good"}
@@ -26,6 +28,7 @@ class Way:
     """Knows the credential `good`, notes what it is asked for, and may be made to fail or to wait."""
 
     header: ClassVar[str]
+    good_for: ClassVar[float] = 60.0
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -224,3 +227,54 @@ async def test_the_flood_is_counted_and_logged_without_what_it_sent(door: Door) 
     assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] != []
     assert "bad-" not in repr(logs)
     assert door.decisions == [("failures", True)] * FAILURES.capacity + [("failures", False)] * 10
+
+
+# --- Who was here a moment ago --------------------------------------------------------------------------------------
+
+
+def recognised(door: Door, address: str = HERE, view: str | None = None) -> str | None:
+    known = door.authenticate.recognise(GOOD, address, view)
+    return known.principal.id if known is not None else None
+
+
+async def test_who_was_good_just_now_is_recognised_without_waiting(door: Door) -> None:
+    assert recognised(door) is None
+    await door.knock(GOOD)
+    assert recognised(door) == "x-first"
+    assert door.ways[0].asked == ["good"]
+    assert (recognised(door, THERE), recognised(door, view="other")) == (None, None)
+
+
+async def test_what_was_recognised_is_looked_at_again_when_it_is_due(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Way, "good_for", 0.0)
+    await door.knock(GOOD)
+    assert recognised(door) is None
+
+
+async def test_nobody_is_recognised_once_somebody_may_be_less(door: Door) -> None:
+    await door.knock(GOOD)
+    known = door.authenticate.recognise(GOOD, HERE)
+    door.authenticate.forget()
+    assert (known is not None, door.authenticate.recognise(GOOD, HERE, None, known)) == (True, None)
+
+
+async def test_what_changed_while_a_credential_was_looked_at_counts(door: Door) -> None:
+    door.ways[0].gate = anyio.Event()
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(door.knock, GOOD)
+        await wait_until(lambda: door.ways[0].asked)
+        door.authenticate.forget()
+        door.ways[0].gate.set()
+    assert recognised(door) is None
+
+
+async def test_a_credential_is_recognised_no_longer_than_it_lasts() -> None:
+    now = 100.0
+    known = KnownCredentials(lambda: now)
+    known.keep((b"handle", None), Principal("a", expires=110.0, leeway=5.0), known.term, 60.0)
+    now = 114.0
+    assert known.find((b"handle", None)) is not None
+    now = 115.0
+    assert known.find((b"handle", None)) is None
