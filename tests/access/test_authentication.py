@@ -16,9 +16,9 @@ from gateway.access.known import KnownCredentials
 from gateway.access.rate_limit import MemoryLimiter
 from gateway.errors import GatewayError, RateLimited, Unauthenticated
 from gateway.request import Principal
+from tests.support import wait_until
 
 pytestmark = pytest.mark.anyio
-from tests.support import wait_until
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 GOOD = {"x-first": "good"}
