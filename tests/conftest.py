@@ -5,11 +5,13 @@ from typing import Final
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs]
 from xdist.scheduler import LoadFileScheduling  # pyright: ignore[reportMissingTypeStubs]
 
 settings.register_profile("fuzz", max_examples=20_000, deadline=None)  # `just fuzz`
+settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")  # however busy the machine is
 
 WHOLE: Final = ("tests/public/", "tests/interaction/")
 """Folders that start their servers once for all their files: one worker has all of such a folder."""

@@ -6,12 +6,15 @@ One upstream's broken item must not break the list it would stand in, for it wou
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Final, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from gateway import jsonrpc, sdk
 from gateway.catalogue.repairs import Unfit, repaired
 from gateway.protocol import MODERN_VERSIONS
 from gateway.upstream.listing import Item, Listing
+
+if TYPE_CHECKING:
+    from gateway.config.models import ServerConfig
 
 Kind = Literal["tools", "resources", "templates", "prompts"]
 
@@ -41,6 +44,12 @@ class ToolRules:
     """Own name → what to call it instead, before prefixing."""
     describe: Mapping[str, str] = field(default_factory=dict[str, str])
     """Own name → the description agents see."""
+
+    @classmethod
+    def of(cls, server: "ServerConfig") -> "ToolRules":
+        """Those of the configuration."""
+        rules = server.tools
+        return cls(tuple(rules.allow), tuple(rules.deny), dict(rules.rename), dict(rules.describe))
 
     def offers(self, tool: str) -> bool:
         """Whether agents may see and call it."""

@@ -15,7 +15,8 @@ from gateway.access.policy import Grant
 from gateway.bridge.subscriptions import Listener, Resource, Subscriptions, by_upstream, requested
 from gateway.call import Call, string
 from gateway.catalogue.catalogue import Catalogue, changed
-from gateway.catalogue.library import CatalogueViews, Selection
+from gateway.catalogue.library import CatalogueViews
+from gateway.catalogue.visibility import Selection
 from gateway.errors import DefinitionChanged, GatewayError, InvalidRequest, UnknownResource
 from gateway.jsonrpc import as_object
 from gateway.pause import Pause

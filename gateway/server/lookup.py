@@ -11,7 +11,8 @@ from gateway.access.policy import Grant, Policy
 from gateway.bridge.links import relink
 from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.intake import Kind
-from gateway.catalogue.library import CatalogueViews, Selection
+from gateway.catalogue.library import CatalogueViews
+from gateway.catalogue.visibility import Selection
 from gateway.errors import DefinitionChanged, UnknownResource
 from gateway.protocol import Era
 from gateway.request import Agent, Principal

@@ -3,8 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from gateway.catalogue.intake import UpstreamItems
-from gateway.catalogue.library import rules_of
+from gateway.catalogue.intake import ToolRules, UpstreamItems
 from gateway.catalogue.merge import claims
 from gateway.catalogue.owners import Owners
 from gateway.config.models import Config
@@ -39,7 +38,7 @@ def owners(config: Config, listings: Mapping[str, Listing], records: Records | N
     found = Owners(config.enabled, records)
     for name, server in config.enabled.items():
         if name in listings:
-            found.update(name, claims(UpstreamItems(name, listings[name], rules_of(server))))
+            found.update(name, claims(UpstreamItems(name, listings[name], ToolRules.of(server))))
     found.settle()
     return found
 
