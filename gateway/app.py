@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.to_thread
@@ -111,7 +111,7 @@ class Gateway:
         self._entry: Authenticators | None = None
         self._draining = False
         self._guardian = Guardian()
-        self._logins = Logins(config)
+        self._logins = Logins(config, self._record)
         self._manager = UpstreamManager(
             self._make_upstream, _is_same_server, self._inform_server, self._restore_subscriptions
         )
@@ -178,6 +178,9 @@ class Gateway:
             server.dress,
         )
         self.handle = self.pipeline.serve
+
+    def _record(self, what: str, *args: Any, **fields: Any) -> None:
+        self._audit.on_change(what, *args, **fields)
 
     def _take_up_listings(self) -> None:
         self.library.update([(name, upstream.listing) for name, upstream in self.upstreams.items()])
@@ -305,6 +308,7 @@ class Gateway:
             server.end_streams(principals)
             self._parking.end_those_of(principals)
             self._drain.end_those_of(principals)
+            self._logins.end_those_of(principals)
             sse.close_those_of(principals)
             tg.start_soon(sessions.close_those_of, principals)
 
@@ -382,6 +386,7 @@ class Gateway:
             observe=self.metrics.limit_decided,
             registered=self._sharing.agents(),
             on_change=self._audit.on_change,
+            on_accepted=self._logins.subjects.note,
         )
 
     def _build_rest(self, entry: Authenticators) -> Rest:

@@ -42,6 +42,7 @@ class Authenticators:
         observe: told of every decision of the limit on failed authentications, as `("failures", allowed)`.
         registered: where agents are kept; in a file of `state_dir` if None.
         on_change: told what has changed of the keys; see `ApiKeys`.
+        on_accepted: told of each OAuth token that let somebody in; see `OAuth`.
 
     Raises:
         ConfigError: a file or a setting cannot be used.
@@ -56,6 +57,7 @@ class Authenticators:
         observe: Callable[[str, bool], None],
         registered: AgentStore | None = None,
         on_change: Callable[..., None] | None = None,
+        on_accepted: Callable[[Principal, str], None] | None = None,
     ) -> None:
         auth = settings.auth
         self._authentication: Authentication | None = None
@@ -88,7 +90,7 @@ class Authenticators:
         )
         self._oauth: OAuth | None = None
         if auth.enabled and self._oauth_settings is not None:
-            self._oauth = OAuth(self._oauth_settings, on_revoked=revoked)
+            self._oauth = OAuth(self._oauth_settings, on_revoked=revoked, on_accepted=on_accepted)
         ways: list[Authenticator] = [self.agents]
         if self._keys is not None:
             ways.insert(0, self._keys)

@@ -49,6 +49,7 @@ class OAuth:
         clock: monotonic, in seconds; for how long keys are kept.
         now: seconds since the epoch; for a token's times.
         on_revoked: told the principal ids whose tokens are no longer good, for the issuer withdrew the key.
+        on_accepted: told of each principal with the token that it came with, which is good.
     """
 
     header: ClassVar[str] = "authorization"
@@ -61,7 +62,9 @@ class OAuth:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         on_revoked: Callable[[frozenset[str]], None] = lambda ids: None,
+        on_accepted: Callable[[Principal, str], None] | None = None,
     ) -> None:
+        self._on_accepted = on_accepted
         self._settings = settings
         self._now = now
         self._types = frozenset(name.lower() for name in settings.token_types)
@@ -142,6 +145,8 @@ class OAuth:
         claims.check_time(accepted.times, self._settings.leeway, self._now())
         if accepted.audience is not None and view not in (None, *accepted.audience):
             raise Unauthenticated("The bearer token is for other endpoints of this gateway (`aud`).")
+        if self._on_accepted is not None:
+            self._on_accepted(accepted.principal, token)
         return accepted.principal
 
     async def _accept(self, token: str) -> Accepted:

@@ -116,6 +116,10 @@ class Held:
             if known != self._tokens:
                 self._take(known)
 
+    def drop(self) -> None:
+        """What there is is good no more: whoever had it is no longer let in."""
+        self._take(None)
+
     # --- Inside -------------------------------------------------------------------------------------------------------
 
     async def _known(self) -> Tokens | None:

@@ -1,7 +1,7 @@
 """All logins of one gateway: for each server whose credentials to use, and the task that renews them in time."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -10,14 +10,16 @@ from gateway.config.models import Config, ServerConfig
 from gateway.errors import LoginNeeded
 from gateway.logins.failures import NoLogin
 from gateway.logins.held import Held
+from gateway.logins.subjects import Subjects
 from gateway.request import Principal
 
 if TYPE_CHECKING:
     from gateway.logins.grants import Grant
-    from gateway.logins.web import Web
 
 # What goes out takes a library that takes time to import: it is imported when the first server needs it.
 
+MACHINES: Final = frozenset({"client_credentials", "token_exchange", "enterprise", "workload"})
+"""Of `ServerConfig.auth_kind`, those with which nobody logs in."""
 LOOK_SECONDS: Final = 1.0
 """How often it is looked whether tokens are about to end."""
 
@@ -31,6 +33,8 @@ class Source:
     """
 
     def __init__(self, held: Callable[[Principal | None], Held | None], is_personal: Callable[[], bool]) -> None:
+        self.is_on_behalf = False
+        """Whether what principals have is good only as long as the token that they came with."""
         self._make = held
         self._is_personal = is_personal
         self._held: dict[str, Held] = {}
@@ -50,6 +54,17 @@ class Source:
         return held
 
     @property
+    def principals(self) -> list[str]:
+        """The ids of those who have their own."""
+        return [key for key in self._held if key]
+
+    def drop(self, principals: Collection[str]) -> None:
+        """What these had (by id) is good no more."""
+        for id in principals:
+            if (held := self._held.get(id)) is not None:
+                held.drop()
+
+    @property
     def used(self) -> list[Held]:
         """Those of connections that are there; others are forgotten."""
         self._held = {key: held for key, held in self._held.items() if held.is_followed or not key}
@@ -57,19 +72,40 @@ class Source:
 
 
 class Logins:
-    """What `app` makes one of."""
+    """What `app` makes one of.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        record: told of each token that was exchanged: for what, and by whom, as `("token exchange", principal, …)`.
+    """
+
+    def __init__(self, config: Config, record: Callable[..., None] = lambda *args, **fields: None) -> None:
         self._settings = config.gateway
+        self.subjects = Subjects()
+        """On whose behalf servers can be asked."""
+        self._record = record
         self._sources: dict[str, Source] = {}
 
     def source(self, name: str, server: ServerConfig) -> Source | None:
         """Whose credentials to use with a server that has just been configured so; None if nobody is asked."""
         self._sources.pop(name, None)
-        if server.auth_kind == "client_credentials":
-            source = self._sources[name] = Source(lambda _: self._held(name, server), lambda: False)
+        if server.auth_kind in MACHINES:
+            is_on_behalf = server.auth.is_on_behalf
+            self.subjects.wanted |= is_on_behalf
+            source = Source(lambda principal: self._held(name, server, principal), lambda: is_on_behalf)
+            source.is_on_behalf = is_on_behalf
+            self._sources[name] = source
             return source
         return None
+
+    def source_of(self, name: str) -> Source | None:
+        """What `source` returned last for a server."""
+        return self._sources.get(name)
+
+    def end_those_of(self, principals: Collection[str]) -> None:
+        """They are no longer let in: what they had here is forgotten, and their connections are closed."""
+        self.subjects.forget(principals)
+        for source in self._sources.values():
+            source.drop(principals)
 
     async def run(self) -> None:
         """Renew tokens ahead of their end, until cancelled."""
@@ -78,31 +114,26 @@ class Logins:
                 await anyio.sleep(LOOK_SECONDS)
                 now = time.time()
                 for source in list(self._sources.values()):
+                    if source.is_on_behalf:
+                        source.drop([id for id in source.principals if self.subjects.of(id) is None])
                     for held in source.used:
                         if held.claim(now):
                             tg.start_soon(held.renew_ahead)
 
     # --- Inside -------------------------------------------------------------------------------------------------------
 
-    def _held(self, name: str, server: ServerConfig) -> Held:
+    def _held(self, name: str, server: ServerConfig, principal: Principal | None) -> Held:
         def needs(failure: NoLogin) -> LoginNeeded:
             command = f"mcp-gateway login {name}"
             return LoginNeeded(name, str(failure), command=command, scopes=failure.scopes)
 
-        return Held(name, self._grant_for(server), needs)
+        return Held(name, self._grant_for(name, server, principal), needs)
 
-    def _grant_for(self, server: ServerConfig) -> "Grant":
-        from gateway.logins.machines import ClientCredentialsGrant, Where
+    def _grant_for(self, name: str, server: ServerConfig, principal: Principal | None) -> "Grant":
+        from gateway.logins.machines_of import machine_grant
 
-        auth, url = server.auth, server.url or ""
-        assert auth.client_credentials is not None
-        config = auth.client_credentials
-        web = _web(url, config.issuer, config.token_endpoint)
-        return ClientCredentialsGrant(config, Where(web, url, config.issuer, config.token_endpoint))
+        def record(whose: Principal | None, what: Mapping[str, str]) -> None:
+            self._record("token exchange", whose, upstream=name, **what)
 
-
-def _web(*urls: str | None) -> "Web":
-    """What may go where the file leads, and to public hosts."""
-    from gateway.logins.web import Web
-
-    return Web.for_urls([url for url in urls if url])
+        oauth = self._settings.auth.oauth if self._settings.auth.enabled else None
+        return machine_grant(server, principal, self.subjects, oauth.issuer if oauth is not None else None, record)

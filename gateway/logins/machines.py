@@ -5,12 +5,13 @@ Source: RFC 6749, 4.4; modelcontextprotocol/ext-auth, client credentials.
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
-from gateway.config.models.auth import ClientCredentials
 from gateway.logins import discovery, token_request
 from gateway.logins.challenge import wanted
 from gateway.logins.clients import Client, SecretClient, secret_method
-from gateway.logins.failures import Denied
+from gateway.logins.failures import Distrusted
 from gateway.logins.grants import Tokens
 from gateway.logins.web import Web
 
@@ -60,12 +61,92 @@ class Where:
         return Endpoint(server.token_endpoint, server.issuer, found.identifier, server.auth_methods, found.scopes or ())
 
 
-class ClientCredentialsGrant:
-    """`Grant`: one token for all."""
+@dataclass(slots=True)
+class Elsewhere:
+    """As `Where`, of an authorization server that the file names and the server's metadata need not: nothing that a
+    server says of itself decides where an agent's own token goes.
 
-    def __init__(self, config: ClientCredentials, where: Where) -> None:
-        self._config = config
+    Args:
+        url: the server's.
+    """
+
+    web: Web
+    url: str
+    issuer: str
+    token_endpoint: str | None = None
+    _found: Endpoint | None = field(default=None, init=False)
+
+    async def find(self, header: str = "") -> Endpoint:
+        """
+        Raises:
+            Distrusted, Unreachable: it cannot be known.
+        """
+        if self._found is None:
+            self._found = await self._look()
+        return self._found
+
+    async def _look(self) -> Endpoint:
+        own = discovery.canonical(self.url)
+        if self.token_endpoint is not None:
+            return Endpoint(self.token_endpoint, self.issuer, own)
+        server = await discovery.of_issuer(self.web, self.issuer)
+        if server is None:
+            raise Distrusted(f"the authorization server {self.issuer} has no metadata; name its token_endpoint")
+        return Endpoint(server.token_endpoint, server.issuer, own, server.auth_methods)
+
+
+class Finder(Protocol):
+    """`Where`, or `Elsewhere`."""
+
+    web: Web
+
+    async def find(self, header: str = "") -> Endpoint: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the gateway is to an authorization server, as the file says."""
+
+    client_id: str
+    client_secret: str | None = field(default=None, repr=False)
+    private_key_file: Path | None = None
+    key_id: str | None = None
+    algorithm: str | None = None
+
+    async def client(self, endpoint: Endpoint) -> Client:
+        """
+        Raises:
+            Denied, Unreachable: its key cannot be used.
+        """
+        if self.private_key_file is not None:
+            from gateway.logins.key_client import key_client
+
+            return await key_client(self.client_id, self.private_key_file, self.algorithm, self.key_id)
+        return SecretClient(
+            self.client_id, self.client_secret, secret_method(self.client_secret, endpoint.auth_methods)
+        )
+
+
+class ClientCredentialsGrant:
+    """`Grant`: one token for all.
+
+    Args:
+        resource: what it is for, where that is not the server itself.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        where: Finder,
+        scopes: Collection[str],
+        audience: str | None = None,
+        resource: str | None = None,
+    ) -> None:
+        self._identity = identity
         self._where = where
+        self._scopes = scopes
+        self._audience = audience
+        self._resource = resource
 
     async def known(self) -> Tokens | None:
         return None
@@ -73,20 +154,20 @@ class ClientCredentialsGrant:
     async def obtain(self, refused: Tokens | None, scopes: Collection[str], header: str) -> Tokens:
         endpoint = await self._where.find(header)
         before = refused.scopes if refused is not None else ()
-        wanted = list(dict.fromkeys([*before, *(self._config.scopes or endpoint.scopes), *scopes]))
         form = {"grant_type": "client_credentials"}
-        if wanted:
-            form["scope"] = " ".join(wanted)
-        if endpoint.resource is not None:
-            form["resource"] = endpoint.resource
-        if self._config.audience is not None:
-            form["audience"] = self._config.audience
-        client = self._client(endpoint)
+        form |= scope_of(before, self._scopes or endpoint.scopes, scopes)
+        form |= target_of(self._audience, self._resource or endpoint.resource)
+        client = await self._identity.client(endpoint)
         return (await token_request.request(self._where.web, endpoint.url, endpoint.issuer, form, client)).tokens
 
-    def _client(self, endpoint: Endpoint) -> Client:
-        """Place for `private_key_file`."""
-        secret = self._config.client_secret
-        if secret is None:
-            raise Denied("client_credentials with private_key_file is not there yet")
-        return SecretClient(self._config.client_id, secret, secret_method(secret, endpoint.auth_methods))
+
+def scope_of(*scopes: Collection[str]) -> dict[str, str]:
+    """`scope` of a request, if there is any; each once."""
+    wanted = list(dict.fromkeys(scope for some in scopes for scope in some))
+    return {"scope": " ".join(wanted)} if wanted else {}
+
+
+def target_of(audience: str | None, resource: str | None) -> dict[str, str]:
+    """`audience` and `resource` of a request, as far as there are any."""
+    given = {"audience": audience, "resource": resource}
+    return {name: value for name, value in given.items() if value is not None}

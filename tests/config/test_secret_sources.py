@@ -305,7 +305,7 @@ servers:
   a: {url: "${command:./give}", timeout: "${command:./give}",
       headers: {X: "${keyring:hub/${NAME}}", Y: "${file:secret}"}}
   b: {command: "${command:surely-no-program x}"}
-  c: {command: c}
+  c: {url: "https://example.com", auth: {client_credentials: {client_id: a, client_secret: "${command:./give}"}}}
 """
     )
     got = load(Path("servers.yaml"), environ={"NAME": "me"}, ask="none")
@@ -317,9 +317,11 @@ servers:
         "servers.yaml:4: server 'a': headers.X: a gateway asks the keyring for hub/${NAME}; it was not asked now",
         "servers.yaml:5: server 'b': command: a gateway runs `surely-no-program x` for it, whose program is not found "
         "here; it was not run now",
+        "servers.yaml:6: server 'c': auth.client_credentials.client_secret: a gateway runs `./give` for it; it was not "
+        "run now",
     ]
-    assert got.servers["a"].headers == {"Y": CANARY}
+    assert got.servers["a"].headers == {"X": "https://unread.invalid", "Y": CANARY}
     settings_only = load(Path("servers.yaml"), environ={"NAME": "me"}, ask="settings")
     assert Path("pwned").exists()
     assert settings_only.gateway.state_keys == ["a key of the state that is long enough"]
-    assert len(settings_only.warnings) == 4
+    assert len(settings_only.warnings) == 5

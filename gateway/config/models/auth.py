@@ -32,6 +32,8 @@ def _secure(url: str) -> str:
 
 SecureUrl = Annotated[Line, AfterValidator(_secure)]
 Scope = Annotated[Line, Field(min_length=1)]
+SubjectType = Literal["access_token", "id_token", "jwt"]
+"""Of RFC 8693, 3."""
 
 
 class ClientCredentials(Model):
@@ -67,7 +69,8 @@ class TokenExchange(Model):
     """A token for whoever asks, in exchange for the validated OAuth token that their agent came with (RFC 8693)."""
 
     issuer: SecureUrl | None = None
-    """The authorization server that exchanges; the one that the server's metadata names when absent."""
+    """The authorization server that exchanges; the one of `gateway.auth.oauth`, which issued the tokens, when absent.
+    What the server's metadata names is not asked: it would be shown the agents' own tokens."""
     token_endpoint: SecureUrl | None = None
     """Where it does, if its metadata is not to be asked."""
     client_id: Line
@@ -76,6 +79,10 @@ class TokenExchange(Model):
     """Its secret."""
     private_key_file: FilePath | None = None
     """A PEM file with its private key, instead of a secret. Relative to the file that names it."""
+    key_id: Line | None = None
+    """The key's `kid`, where the authorization server knows several."""
+    subject_token_type: SubjectType = "access_token"  # noqa: S105 - the name of a kind
+    """What the agents' tokens are to it."""
     audience: Line | None = None
     """`audience` of the request."""
     resource: Line | None = None
@@ -84,6 +91,11 @@ class TokenExchange(Model):
     """Scopes to ask for."""
     otherwise: Literal["refuse", "login"] = "refuse"
     """What those get who came with an API key or an agent token: an error, or a login of their own."""
+
+    @model_validator(mode="after")
+    def _has_one_proof(self) -> "TokenExchange":
+        _one_proof(self)
+        return self
 
 
 class IdentityProvider(Model):
@@ -99,6 +111,18 @@ class IdentityProvider(Model):
     """Its secret."""
     private_key_file: FilePath | None = None
     """A PEM file with its private key, instead of a secret. Relative to the file that names it."""
+    key_id: Line | None = None
+    """The key's `kid`, where it knows several."""
+    subject_token_type: SubjectType = "access_token"  # noqa: S105 - the name of a kind
+    """What the tokens are to it that agents come with."""
+    id_token_file: FilePath | None = None
+    """A file with an ID token, read anew each time, instead of what agents come with: for a gateway of one person.
+    Relative to the file that names it."""
+
+    @model_validator(mode="after")
+    def _has_one_proof(self) -> "IdentityProvider":
+        _one_proof(self)
+        return self
 
 
 class Enterprise(Model):
@@ -112,10 +136,17 @@ class Enterprise(Model):
     """Its secret."""
     private_key_file: FilePath | None = None
     """A PEM file with its private key, instead of a secret. Relative to the file that names it."""
+    key_id: Line | None = None
+    """The key's `kid`, where the authorization server knows several."""
     issuer: SecureUrl | None = None
     """The server's authorization server, if its metadata is not to be asked."""
     scopes: list[Scope] = Field(default=[])
     """Scopes to ask for."""
+
+    @model_validator(mode="after")
+    def _has_one_proof(self) -> "Enterprise":
+        _one_proof(self)
+        return self
 
 
 class Workload(Model):
@@ -170,6 +201,13 @@ class AuthConfig(Model):
         return "login" if self.login in ("shared", "each") else "none" if self.login == "none" else "auto"
 
     @property
+    def is_on_behalf(self) -> bool:
+        """Whether the server is asked in the name of the principal that calls, by the token that their agent has."""
+        if self.enterprise is not None:
+            return self.enterprise.idp.id_token_file is None
+        return self.token_exchange is not None
+
+    @property
     def secrets(self) -> Iterator[str]:
         """What must not be shown."""
         idp = self.enterprise.idp if self.enterprise is not None else None
@@ -189,6 +227,11 @@ class AuthConfig(Model):
         if self.client_secret is not None and self.client_id is None:
             raise ValueError("has `client_secret`, but no `client_id`")
         return self
+
+
+def _one_proof(part: "TokenExchange | IdentityProvider | Enterprise") -> None:
+    if part.client_secret is not None and part.private_key_file is not None:
+        raise ValueError("has both `client_secret` and `private_key_file`; keep one")
 
 
 def _machines(auth: AuthConfig) -> Iterator[Kind]:

@@ -27,8 +27,10 @@ from gateway.errors import ConfigError
 Ask = Literal["all", "settings", "none"]
 """For which values commands are started and the keyring is asked: all, those of `gateway:` alone, or none."""
 
-STAND_IN: Final = "http://unread.invalid"
-"""What a program or a URL is taken to be that was not asked for, so that the rest can be validated."""
+STAND_IN: Final = "https://unread.invalid"
+"""What text is taken to be that was not asked for, so that the rest can be validated."""
+_TEXTS: Final = frozenset({"command", "args", "env", "url", "headers", "auth"})
+"""Where `STAND_IN` can stand. What is not asked for elsewhere in an entry counts as absent."""
 
 
 def load(
@@ -222,8 +224,7 @@ class _Loading:
         entries.canonical(entry, self._problems)
         auth_words.translate(entry, self._warnings)
         if is_unread:
-            needed = [key for key in ("command", "url") if isinstance(entry.values.get(key), Unread)]
-            entry.values = _without_unset({**entry.values, **dict.fromkeys(needed, STAND_IN)})
+            entry.values = _without_unset({key: _stood_in(key, value) for key, value in entry.values.items()})
         if not faults:
             return []
         entry.values = _without_unset(entry.values, keep=("command", "url"))
@@ -305,6 +306,17 @@ def _settled(value: Any, folder: Path) -> Any:
         key: settle(item, folder) if isinstance(item, str) and str(key).endswith("_file") else _settled(item, folder)
         for key, item in items.items()
     }
+
+
+def _stood_in(key: str, value: Any) -> Any:
+    """A copy of a value of an entry, with `STAND_IN` for what was not asked for where that is text."""
+    if isinstance(value, Unread) and key in _TEXTS:
+        return STAND_IN
+    if (items := mapping(value)) is not None:
+        return {name: _stood_in(key, item) for name, item in items.items()}
+    if (elements := sequence(value)) is not None:
+        return [_stood_in(key, item) for item in elements]
+    return value
 
 
 def _server_keys() -> set[str]:
