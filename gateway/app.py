@@ -124,7 +124,7 @@ class Gateway:
         self.metrics = Metrics(
             lambda: [each.health() for each in list(self.upstreams.values())], requests, settings.environment
         )
-        self._together = Together(worker, self.current, self.upstreams, self.metrics)
+        self._together = Together(worker, self.current, self.upstreams, self.metrics, self._activity, self._load)
         self._reloader = self._reloader_for(reread) if reread is not None else None
         self._refresher = SecretRefresher(self.current, self._reloader.reload) if self._reloader is not None else None
         self.policy = Policy(configured.rules(config))
@@ -373,6 +373,10 @@ class Gateway:
             sessions.relay = SessionRelay(store, self._conversations, sessions.find, apply, tasks)
         return sessions
 
+    def _load(self) -> tuple[int, int]:
+        """How many sessions are open, and how many requests in flight."""
+        return self._places.total, self._in_flight.total
+
     def _tool_of(self, call: Call) -> str | None:
         return tool_of(self.library, call)
 
@@ -403,7 +407,7 @@ class Gateway:
             lacks_scope=entry.lacks_scope,
             changes=replace(self._audit.changes, on_log_level=self._together.tell_log_level),
             activity=self._activity,
-            load=lambda: (self._places.total, self._in_flight.total),
+            load=self._load,
         )
 
     def _lacks_scope(self, call: Call, needed: Collection[str]) -> GatewayError:

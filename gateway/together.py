@@ -1,6 +1,7 @@
 """What this process and other workers of its gateway do for each other (`serve --workers`). Alone, that is nothing."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from gateway import jsonrpc
 from gateway.config.reload import Current
 from gateway.frontend.arrivals import Arrivals
 from gateway.frontend.tls import ServerTls
+from gateway.telemetry.activity import Activity
+from gateway.telemetry.elsewhere import Elsewhere, export, taken
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.upstream import Upstream
 
@@ -22,15 +25,24 @@ class Together:
     Args:
         worker: what this one knows of its supervisor; None where there are no workers.
         upstreams: those that serve now, at any time.
+        load: how many sessions are open, and how many requests in flight.
     """
 
     def __init__(
-        self, worker: "Membership | None", current: Current, upstreams: Mapping[str, Upstream], metrics: Metrics
+        self,
+        worker: "Membership | None",
+        current: Current,
+        upstreams: Mapping[str, Upstream],
+        metrics: Metrics,
+        activity: Activity,
+        load: Callable[[], tuple[int, int]],
     ) -> None:
         self._worker = worker
         self._current = current
         self._upstreams = upstreams
         self._metrics = metrics
+        self._activity = activity
+        self._load = load
 
     @property
     def host(self) -> Path | None:
@@ -49,7 +61,9 @@ class Together:
             worker.on("ping", _on_ping)
             worker.on("restart", self._on_restart)
             worker.on("log level", self._on_log_level)
+            worker.on("activity", self._on_activity)
             self._metrics.gather = worker.gather
+            self._activity.gather = self._ask_for_activity
             await tasks.start(worker.run)
             worker.ready()
 
@@ -78,6 +92,14 @@ class Together:
 
     async def _on_metrics(self, data: bytes) -> bytes:
         return await self._metrics.export()
+
+    async def _on_activity(self, data: bytes) -> bytes:
+        upstreams = {name: (each.in_flight(), each.health().queued) for name, each in self._upstreams.items()}
+        return export(self._activity, time.perf_counter(), self._load(), upstreams)
+
+    async def _ask_for_activity(self) -> list[Elsewhere]:
+        answers = await self._worker.ask_all("activity") if self._worker is not None else []
+        return [taken(each, time.perf_counter()) for each in answers]
 
     async def _on_restart(self, name: bytes) -> bytes:
         if (upstream := self._upstreams.get(name.decode())) is not None:

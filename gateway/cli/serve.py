@@ -1,9 +1,11 @@
 """`mcp-gateway serve`: the HTTP front."""
 
+import math
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -12,6 +14,9 @@ from gateway.cli.common import Exit, configure_logs, fail, file_argument, or_fai
 if TYPE_CHECKING:
     from gateway.config.models import Config
     from gateway.config.reading.rereading import Reading
+
+CPU_SHARE: Final = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of CPU in so many microseconds, of this control group."""
 
 
 @click.command("serve")
@@ -36,7 +41,7 @@ def command(read: "Reading", workers: int) -> None:
     log = structlog.stdlib.get_logger("gateway")
     for warning in config.warnings:
         log.warning("configuration", warning=warning)
-    many = workers or _cores()
+    many = workers or cores()
 
     def on_listening(url: str) -> None:
         facts = {"workers": many} if many > 1 else {}
@@ -69,8 +74,11 @@ def _supervise(read: "Reading", config: "Config", many: int, on_listening: Calla
         sys.exit(error.code)
 
 
-def _cores() -> int:
-    """Those that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def cores() -> int:
+    """Those that this process may use, also where a container has a share of them."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = CPU_SHARE.read_text().split()
+        return max(1, min(usable, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # there is none, or it says `max`
+        return usable

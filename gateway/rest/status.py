@@ -1,7 +1,7 @@
 """`/status`: what goes on right now, as far as the caller may know of it. For `mcp-gateway status` and `top`."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from fastapi import APIRouter
 
@@ -14,6 +14,7 @@ from gateway.rest.caller import PRIVATE, Reader, failures
 from gateway.rest.masking import Redact
 from gateway.rest.status_models import CallerStatus, Numbers, Status, TargetStatus, UpstreamStatus
 from gateway.telemetry.activity import Activity, Seen, Sum
+from gateway.telemetry.elsewhere import Elsewhere
 from gateway.upstream.upstream import Upstream
 
 MOST_SHOWN = 100
@@ -39,23 +40,25 @@ def status_routes(
     router = APIRouter(tags=["Upstreams"], **PRIVATE)
     started = time.monotonic()
 
-    def describe(name: str, upstream: Upstream, seen: Seen, *, all: bool) -> UpstreamStatus:
+    def describe(
+        name: str, upstream: Upstream, seen: Seen, elsewhere: Sequence[Elsewhere], *, all: bool
+    ) -> UpstreamStatus:
         status, health = upstream.status, upstream.health()
+        in_flight, queued = zip(*(each.upstreams.get(name, (0, 0)) for each in (Elsewhere(), *elsewhere)), strict=True)
         return UpstreamStatus(
             **_numbers(seen.by_upstream.get(name, Sum()), seen),
             name=name,
             state=status.state,
             reason=redact(status.reason)[:LONGEST_SHOWN] or None,
             breaker=upstream.breaker.state,
-            in_flight=upstream.in_flight(),
-            queued=health.queued if all else None,
+            in_flight=upstream.in_flight() + sum(in_flight),
+            queued=health.queued + sum(queued) if all else None,
         )
 
     @router.get("/status", summary="What goes on right now?", responses=failures(403))
     async def status(caller: Reader) -> Status:
         """Rates and latencies of the last minute, by upstream, by tool and by caller. Your own calls and those of your
-        agents; with the scope `admin`, everybody's calls of the upstreams that you may use. Of the process that
-        answers."""
+        agents; with the scope `admin`, everybody's calls of the upstreams that you may use."""
         grant, all, now = policy.grant(caller), ADMIN in caller.scopes, time.perf_counter()
 
         def sees(principal: Principal, upstream: str) -> bool:
@@ -63,8 +66,11 @@ def status_routes(
                 return True
             return all and (not upstream or library.sees(upstream, grant))
 
-        seen = activity.read(now, sees)
+        elsewhere = await activity.gather() if activity.gather is not None else ()
+        seen = activity.read(now, sees, [slice for each in elsewhere for slice in each.slices])
         sessions, in_flight = load()
+        sessions += sum(each.sessions for each in elsewhere)
+        in_flight += sum(each.in_flight for each in elsewhere)
         busiest = sorted(seen.by_target.items(), key=lambda item: -item[1].seconds)[:MOST_SHOWN]
         people = sorted(seen.by_principal.values(), key=lambda each: -each[1].count)[:MOST_SHOWN]
         return Status(
@@ -79,7 +85,7 @@ def status_routes(
             sessions=sessions if all else None,
             in_flight=in_flight if all else None,
             upstreams=[
-                describe(name, upstream, seen, all=all)
+                describe(name, upstream, seen, elsewhere, all=all)
                 for name, upstream in upstreams.items()
                 if library.sees(name, grant)
             ],

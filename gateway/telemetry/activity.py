@@ -5,12 +5,15 @@ is passed in.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.request import Principal
 from gateway.telemetry.cells import DURATIONS
+
+if TYPE_CHECKING:
+    from gateway.telemetry.elsewhere import Elsewhere
 
 SLICE_SECONDS: Final = 5.0
 SLICES: Final = 12
@@ -24,16 +27,16 @@ _FAILED, _SUM, _MAX, _BUCKETS = 0, 1, 2, 3
 
 
 @dataclass(slots=True)
-class _Cell:
+class Cell:
     principal: Principal
     numbers: list[float]
     """How many failed, the sum of seconds, the longest, and how many by bucket of `DURATIONS`."""
 
 
 @dataclass(slots=True)
-class _Slice:
+class Slice:
     began: float
-    cells: dict[tuple[str, str, str], _Cell] = field(default_factory=dict[tuple[str, str, str], _Cell])
+    cells: dict[tuple[str, str, str], Cell] = field(default_factory=dict[tuple[str, str, str], Cell])
     """(principal, upstream, target) → what it did."""
 
 
@@ -98,9 +101,11 @@ class Seen:
 
 class Activity:
     def __init__(self) -> None:
-        self._slices: deque[_Slice] = deque(maxlen=SLICES)
+        self.slices: deque[Slice] = deque(maxlen=SLICES)
+        self.gather: Callable[[], Awaitable[Sequence[Elsewhere]]] | None = None
+        """Where there are other processes: asks them what goes on."""
         self._until = float("-inf")
-        self._cells: dict[tuple[str, str, str], _Cell] = {}
+        self._cells: dict[tuple[str, str, str], Cell] = {}
 
     def record(
         self, principal: Principal, upstream: str, target: str, seconds: float, bucket: int, now: float, *, ok: bool
@@ -124,12 +129,13 @@ class Activity:
             numbers[_MAX] = seconds
         numbers[_BUCKETS + bucket] += 1
 
-    def read(self, now: float, sees: Callable[[Principal, str], bool]) -> Seen:
+    def read(self, now: float, sees: Callable[[Principal, str], bool], elsewhere: Iterable[Slice] = ()) -> Seen:
         """
         Args:
             sees: whether a principal's calls of an upstream may be known.
+            elsewhere: of other processes.
         """
-        slices = [each for each in self._slices if now - each.began <= SLICES * SLICE_SECONDS]
+        slices = [each for each in (*self.slices, *elsewhere) if now - each.began <= SLICES * SLICE_SECONDS]
         recent = [each for each in slices if now - each.began <= RECENT_SECONDS]
         total, upstreams, targets = Sum(), dict[str, Sum](), dict[tuple[str, str], Sum]()
         people, calls = dict[str, tuple[Principal, Sum]](), dict[str, dict[str, int]]()
@@ -155,18 +161,18 @@ class Activity:
 
     def _turn(self, now: float) -> None:
         """The next slice begins."""
-        made = _Slice(now)
-        self._slices.append(made)
+        made = Slice(now)
+        self.slices.append(made)
         self._cells, self._until = made.cells, now + SLICE_SECONDS
 
-    def _made(self, principal: Principal, upstream: str, target: str) -> _Cell:
+    def _made(self, principal: Principal, upstream: str, target: str) -> Cell:
         if len(self._cells) >= MOST:
             principal, upstream, target = OTHERS, "", OTHERS.id
         return self._cells.setdefault(
-            (principal.id, upstream, target), _Cell(principal, [0.0] * (_BUCKETS + len(DURATIONS) + 1))
+            (principal.id, upstream, target), Cell(principal, [0.0] * (_BUCKETS + len(DURATIONS) + 1))
         )
 
 
-def _since(slices: Iterable[_Slice], now: float) -> float:
+def _since(slices: Iterable[Slice], now: float) -> float:
     """How long ago the first began; at least a second, so that nothing is a rate of thousands."""
     return max([1.0, *(now - each.began for each in slices)])

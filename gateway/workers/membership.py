@@ -82,6 +82,13 @@ class Membership:
         """Tell all other workers."""
         self._line.tell("broadcast", pack([kind.encode(), data]))
 
+    async def ask_all(self, kind: str, data: bytes = b"") -> list[bytes]:
+        """What the other workers answer, those that do in time."""
+        try:
+            return unpack(await self._line.ask("gather", pack([kind.encode(), data]), patience=5.0))
+        except LineError:
+            return []
+
     async def gather(self, own: bytes) -> tuple[Sequence[bytes], Sequence[bytes]]:
         """Everybody's metrics (`telemetry.metrics.Gather`); this worker's alone if the supervisor does not answer."""
         try:

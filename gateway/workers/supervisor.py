@@ -76,7 +76,7 @@ class Supervisor:
         self._config = config
         self._guardian = Guardian()
         self._guardian.own_process()
-        self._folder = Path(tempfile.mkdtemp(prefix="mcp-gateway-"))
+        self._folder = _private_folder(settings.state_dir)
         self._store = OwnStore(self._folder, self._guardian) if settings.store is None else None
         self._host = ProgramHost(self._folder / HOST_SOCKET, self._guardian)
         self._overrides: dict[str, Any] = {**read.overrides, **self._shared(config)}
@@ -187,6 +187,7 @@ class Supervisor:
         worker = WorkerProcess(orders, self._distribution, self._guardian)
         worker.line.on("metrics", partial(self._on_metrics, worker))
         worker.line.on("last", partial(self._on_last, worker))
+        worker.line.on("gather", partial(self._on_gather, worker))
         worker.line.on("broadcast", partial(self._on_broadcast, worker))
         self._workers.add(worker)
         tasks.start_soon(self._run, worker)
@@ -297,6 +298,21 @@ class Supervisor:
         with suppress(LineError):  # then what it said last counts
             worker.metrics = await worker.line.ask("metrics")
 
+    async def _on_gather(self, asker: WorkerProcess, data: bytes) -> bytes:
+        """What all other workers answer to a question of one."""
+        kind, body = unpack(data)
+        answers: list[bytes] = []
+
+        async def ask(worker: WorkerProcess) -> None:
+            with suppress(LineError):
+                answers.append(await worker.line.ask(kind.decode(), body))
+
+        async with anyio.create_task_group() as tg:
+            for worker in self._workers:
+                if worker is not asker and worker.ready.is_set():
+                    tg.start_soon(ask, worker)
+        return pack(answers)
+
     async def _on_last(self, worker: WorkerProcess, own: bytes) -> bytes:
         worker.metrics = own
         return b""
@@ -307,6 +323,18 @@ class Supervisor:
             if worker is not sender:
                 worker.line.tell(kind.decode(), body)
         return b""
+
+
+def _private_folder(state_dir: Path) -> Path:
+    """Where there is no place for temporary files (a read-only root), it is made beside the state."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="mcp-gateway-"))
+    except OSError:
+        try:
+            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix="workers-", dir=state_dir))
+        except OSError as error:
+            raise ConfigError(f"--workers needs a folder for its sockets: {error}. Set TMPDIR.") from None
 
 
 async def _first_of(event: anyio.Event, tasks: TaskGroup) -> None:

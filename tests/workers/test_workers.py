@@ -80,6 +80,25 @@ def test_each_worker_answers_for_all_with_the_metrics(gateway: Supervised) -> No
     assert text.count("mcp_gateway_build_info{") == 1
 
 
+def test_each_worker_says_for_all_what_goes_on(gateway: Supervised) -> None:
+    def calls() -> int:
+        status = http("GET", f"{gateway.base}/status").json()
+        return sum(each["requests"] for each in status["calls"] if each["target"] == "all__echo")
+
+    before, made = calls(), len(gateway.served())
+    for _ in range(12):
+        assert call(gateway)[0] == 200
+    wait_for(lambda: len(gateway.served()) == made + 12)
+    assert {*gateway.served()[made:]} == {1, 2}
+    assert [calls() for _ in range(4)] == [before + 12] * 4  # whichever is asked
+
+
+def test_the_log_level_is_changed_for_all(gateway: Supervised) -> None:
+    assert http("PUT", f"{gateway.base}/log-level", json={"level": "debug", "seconds": 60}).status_code == 200
+    wait_for(lambda: {line["worker"] for line in gateway.log() if line["event"] == "log level changed"} == {1, 2})
+    assert http("PUT", f"{gateway.base}/log-level", json={"level": None}).status_code == 200
+
+
 def test_the_log_says_which_worker_it_is(gateway: Supervised) -> None:
     said = {line.get("worker") for line in gateway.log() if line["event"] == "upstream ready"}
     assert said == {1, 2}

@@ -207,6 +207,6 @@ async def _stdin_closed() -> None:
 
 
 if __name__ == "__main__":
-    for each in (signal.SIGINT, signal.SIGHUP):
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # it is the supervisor's to end it, after the workers
         signal.signal(each, signal.SIG_IGN)
     anyio.run(Host().run, socket.socket(fileno=int(sys.argv[1])))
