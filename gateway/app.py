@@ -41,7 +41,8 @@ from gateway.errors import ConfigError, GatewayError, InsufficientScope
 from gateway.frontend.backlog import Backlogs, backlogs_of
 from gateway.frontend.connections import bounds_of
 from gateway.frontend.guard import Guard
-from gateway.frontend.http import HttpFront, Rest
+from gateway.frontend.http import HttpFront, Rest, serves_mcp
+from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.listener import Listener
 from gateway.frontend.overload import Overload
 from gateway.frontend.relay import SessionRelay
@@ -119,7 +120,7 @@ class Gateway:
         self._access_log = AccessLog()
         self._audit = Auditing(config if remembers else None, has_stdout=only is None)
         by_tool = self._tool_of if settings.metrics.tools else None
-        requests = RequestLog(self._access_log.write, by_tool, self._audit.on_call)
+        self._requests = requests = RequestLog(self._access_log.write, by_tool, self._audit.on_call)
         self._activity = requests.activity
         self.metrics = Metrics(
             lambda: [each.health() for each in list(self.upstreams.values())], requests, settings.environment
@@ -303,6 +304,15 @@ class Gateway:
             self.store if settings.store is not None else None,
         )
 
+        proxies = TrustedProxies(settings.trusted_proxies)
+
+        def on_refused(request: HttpRequest, error: GatewayError) -> None:
+            if self._audit.on_error is not None:
+                self._audit.on_error(request, error)
+            if serves_mcp(request.path.rstrip("/")):
+                address = proxies.origin(request.address, request.headers.get("x-forwarded-for"))
+                self._requests.refused(request, f"{request.method} {request.path}", address, request.user, error)
+
         def on_revoked(principals: frozenset[str]) -> None:
             self._audit.on_change("revoked", principals=sorted(principals))
             server.end_streams(principals)
@@ -343,8 +353,8 @@ class Gateway:
                 rest,
                 fail,
                 entry.resource_metadata,
-                TrustedProxies(settings.trusted_proxies),
-                self._audit.on_error,
+                proxies,
+                on_refused,
             )
             tg.start_soon(overload.run)
             tg.start_soon(entry.run)

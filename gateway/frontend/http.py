@@ -127,7 +127,7 @@ class HttpFront:
         origin = head.headers.get("origin")
         self._guard.check(head.headers.get("host"), origin)
         path = head.path.rstrip("/")
-        is_mcp = _is_mcp(path) and head.method != "OPTIONS" and not is_browser(head.method, head.headers)
+        is_mcp = serves_mcp(path) and head.method != "OPTIONS" and not is_browser(head.method, head.headers)
         view = path.removeprefix("/mcp/") if path.startswith("/mcp/") else None
         endpoints = self._legacy.get(path, self._mcp)
         return _Errand(path, is_mcp, view, endpoints, _cors(origin) if origin is not None else ())
@@ -136,7 +136,7 @@ class HttpFront:
         """Answer a request that raised an error."""
         if self._on_refused is not None and isinstance(error, GatewayError):
             self._on_refused(request, error)
-        if request.started or not _is_mcp(request.path.rstrip("/")):
+        if request.started or not serves_mcp(request.path.rstrip("/")):
             self._fail_rest(request, error)
             return
         if not isinstance(error, GatewayError):
@@ -170,7 +170,7 @@ class HttpFront:
     def _elsewhere(self, request: HttpRequest, path: str) -> Work | None:
         if request.method == "OPTIONS":
             request.reply(204, headers=CORS_HEADERS)
-        elif _is_mcp(path):
+        elif serves_mcp(path):
             reply_sentence(request)
         else:
             return self._rest_of(request, path)
@@ -235,7 +235,8 @@ def _serve(http: Http, errand: _Errand) -> Work | None:
     return endpoint(http)
 
 
-def _is_mcp(path: str) -> bool:
+def serves_mcp(path: str) -> bool:
+    """Whether MCP is served at a path without a slash at its end."""
     return path in ("/mcp", "/sse", "/messages") or path.startswith("/mcp/")
 
 

@@ -14,9 +14,11 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
-from gateway.call import Call
+from gateway.call import Call, HttpExchange
+from gateway.errors import GatewayError
 from gateway.harmless import Clipped
 from gateway.protocol import Era
+from gateway.request import Principal
 from gateway.telemetry import families
 from gateway.telemetry.activity import Activity
 from gateway.telemetry.cells import DURATIONS
@@ -129,6 +131,29 @@ class RequestLog(Collector):
             http.logged = fields
         if self._audit is not None:
             self._audit(call, fields["ms"])
+
+    def refused(self, http: HttpExchange, what: str, address: str, by: Principal | None, error: GatewayError) -> None:
+        """A request that was to be one of MCP ended before it was a call.
+
+        Args:
+            what: method and path.
+            by: who sent it, if that is known.
+        """
+        self._write(
+            time.time(),
+            fields := {
+                "request_id": http.id or None,
+                "http": _short(what, 200),
+                "status": error.status,
+                "outcome": error.outcome,
+                "code": error.code,
+                "bytes_in": http.received,
+                "bytes_out": None,
+                "principal": by.id if by is not None else None,
+                "address": address,
+            },
+        )
+        http.logged = fields
 
     def _keep_exemplar(self, trace_id: str, key: tuple[str, str], seconds: float) -> None:
         """The latest of each bucket."""

@@ -156,3 +156,32 @@ async def test_the_level_can_be_changed_while_it_runs(folder: Path, served: Gate
         await wait_until(lambda: lines(log)[-1]["event"] == "log level as configured again", SECONDS)
         assert chatter() == said
         assert (await http.put("/log-level", json={"level": "loud"})).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "expected"),
+    [
+        ({"host": "evil.example"}, "{}", (421, "forbidden")),
+        ({}, "no JSON", (400, "malformed")),
+        ({"mcp-session-id": "never was", "mcp-protocol-version": "2025-11-25"}, "ping", (404, "no_session")),
+    ],
+)
+async def test_a_request_that_is_refused_before_it_is_a_call_leaves_a_line_too(
+    folder: Path, served: Gateway, headers: dict[str, str], body: str, expected: tuple[int, str]
+) -> None:
+    text = json.dumps(request("ping")) if body == "ping" else body
+    sent = {"content-type": "application/json", "accept": "application/json, text/event-stream", **headers}
+    async with client(served) as http:
+        answer = await http.post("/mcp", content=text, headers=sent)
+    line = await line_of(folder / "access", answer.headers["x-request-id"])
+    assert (answer.status_code, line["outcome"]) == expected
+    assert (line["http"], line["status"], line["address"]) == ("POST /mcp", expected[0], "127.0.0.1")
+    assert (line["bytes_in"], line["bytes_out"]) == (len(text), len(answer.content))
+
+
+async def test_what_is_no_business_of_mcp_leaves_none(folder: Path, served: Gateway) -> None:
+    async with client(served) as http:
+        answer = await http.get("/nothing", headers={"host": "evil.example"})
+        await call(http, "the-next")
+    await line_of(folder / "access", "the-next")
+    assert answer.headers["x-request-id"] not in {line["request_id"] for line in lines(folder / "access")}

@@ -45,7 +45,7 @@ class Supervised:
         """Numbers of the workers that answered requests of a method, one for each."""
         path = self.folder / "access.jsonl"
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        return [line["worker"] for line in lines if line["method"] == method]
+        return [line["worker"] for line in lines if line.get("method") == method]
 
     def metrics(self) -> str:
         return http("GET", f"{self.base}/metrics").text

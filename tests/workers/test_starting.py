@@ -25,7 +25,7 @@ RAW = {"raw": child("tests.servers.raw")}
 
 def started(folder: Path, **settings: Any) -> subprocess.CompletedProcess[str]:
     """What becomes of one that ends by itself."""
-    config = config_file(folder, {}, port=free_port(), **settings)
+    config = config_file(folder, {}, **{"port": free_port(), **settings})
     args = command("gateway", "serve", "--workers", "2", "-c", str(config))
     return subprocess.run(args, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
@@ -76,7 +76,7 @@ def test_the_store_that_was_started_knows_after_its_death_what_it_knew_before(tm
         assert call(gateway, "raw__raw")[0] == 200
         session = open_session(gateway.url)
         pids = descendants(gateway.supervisor.pid)
-        (store,) = [pid for pid in pids if words_of(pid)[0].endswith("valkey-server")]
+        (store,) = [pid for pid in pids if "valkey-server" in words_of(pid)[0]]
         os.kill(store, signal.SIGKILL)
         wait_for(lambda: any("store has ended" in line["event"] for line in gateway.log()))
 
