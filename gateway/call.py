@@ -125,6 +125,7 @@ class Call:
         "id",
         "is_cancelled",
         "lease",
+        "logged",
         "method",
         "notify",
         "outcome",
@@ -134,6 +135,7 @@ class Call:
         "principal",
         "questions",
         "queue_seconds",
+        "received",
         "response_headers",
         "result_bytes",
         "spoke",
@@ -195,6 +197,10 @@ class Call:
         """Whether its agent no longer waits for it."""
         self.http: HttpExchange | None = None
         """The HTTP request that it came by; None on other fronts."""
+        self.received: int | None = None
+        """Bytes of its message, on fronts that are not HTTP."""
+        self.logged: dict[str, Any] | None = None
+        """Its line of the access log, once there is one, which is to say `bytes_out` where no HTTP answer does."""
         self.trace: Trace | None = None
         """Its spans; None where it is not traced."""
         self.trace_id: str | None = None

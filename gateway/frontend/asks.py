@@ -47,7 +47,7 @@ class ServerRequests:
 
     async def ask(
         self,
-        write: Callable[[Message], None],
+        write: Callable[[Message], object],
         method: str,
         params: dict[str, Any] | None,
         request: Call | None = None,

@@ -31,7 +31,7 @@ class Duplex:
     """
     Args:
         agent: the connection's handshake-era self.
-        write: puts one message on the channel; must not block.
+        write: puts one message on the channel, and returns how many bytes that are, if it did; must not block.
         tasks: where requests are handled.
         on_open: told once the agent has initialized; before that it may not be sent anything unasked.
         on_notification: told what the agent says unasked.
@@ -44,7 +44,7 @@ class Duplex:
         self,
         agent: ConnectedAgent,
         handle: Callable[[Call], Awaitable[dict[str, Any]]],
-        write: Callable[[Message | list[Message]], None],
+        write: Callable[[Message | list[Message]], int | None],
         tasks: TaskGroup,
         on_open: Callable[[ConnectedAgent], None],
         on_notification: OnNotification,
@@ -73,7 +73,7 @@ class Duplex:
     def receive(self, data: bytes) -> None:
         """Take one encoded message."""
         if (usual := jsonrpc.usual_request(data)) is not None:
-            self._receive_shaped(usual)
+            self._receive_shaped(usual, len(data))
             return
         try:
             message = decode(data)
@@ -83,17 +83,19 @@ class Duplex:
         if isinstance(message, list) and self._opened:
             self._receive_batch(cast("list[object]", message))
         else:
-            self._receive(cast("object", message))
+            self._receive(cast("object", message), size=len(data))
 
-    def _receive_shaped(self, message: Message) -> None:
+    def _receive_shaped(self, message: Message, size: int) -> None:
         try:
-            self.take(message)
+            self.take(message, size=size)
         except GatewayError as error:
             self._refuse(message.get("id"), error, self._write)
 
-    def _receive(self, message: object, write: Callable[[Message], None] | None = None) -> None:
+    def _receive(
+        self, message: object, write: Callable[[Message], object] | None = None, size: int | None = None
+    ) -> None:
         try:
-            self.take(check_shape(as_object(message)), write=write)
+            self.take(check_shape(as_object(message)), write=write, size=size)
         except GatewayError as error:
             id = as_object(message).get("id")
             self._refuse(id if jsonrpc.is_id(id) else None, error, write or self._write)
@@ -134,8 +136,9 @@ class Duplex:
         self,
         message: Message,
         sender: Principal | None = None,
-        write: Callable[[Message], None] | None = None,
+        write: Callable[[Message], object] | None = None,
         http: HttpExchange | None = None,
+        size: int | None = None,
     ) -> None:
         """Take one decoded message of the right shape.
 
@@ -143,6 +146,7 @@ class Duplex:
             sender: whose credential it came with, where each message brings one.
             write: takes its answer, where that does not go out by itself.
             http: the HTTP request that it came by, if it did.
+            size: its bytes, if it came by itself.
         """
         method, id = message.get("method"), message.get("id")
         if method is None:
@@ -161,7 +165,7 @@ class Duplex:
             self._refuse(id, error, write or self._write)
             return
         call = Call(id, method, as_object(message.get("params")), agent, self._notify, sender=sender)
-        call.http = http
+        call.http, call.received = http, size
         if agent is self.agent:
             call.ask = partial(self._ask, call=call)
         self._in_flight[id] = call
@@ -188,7 +192,7 @@ class Duplex:
         """The agent has gone, and answers nothing any more."""
         self._asks.close()
 
-    async def _serve(self, call: Call, write: Callable[[Message], None] | None) -> None:
+    async def _serve(self, call: Call, write: Callable[[Message], object] | None) -> None:
         """
         Args:
             write: takes the answer as one of a batch, which is answered when all of it is.
@@ -198,7 +202,9 @@ class Duplex:
             if write is not None:
                 write(answer)
             elif not call.is_cancelled:  # else nobody waits for it
-                self._write(answer)
+                sent = self._write(answer)
+                if call.logged is not None:
+                    call.logged["bytes_out"] = sent
         finally:
             call.ask = None
             del self._in_flight[call.id]
@@ -244,5 +250,5 @@ class Duplex:
     def _notify(self, method: str, params: dict[str, Any] | None) -> None:
         self._write(jsonrpc.notification(method, params))
 
-    def _refuse(self, id: RequestId | None, error: GatewayError, write: Callable[[Message], None]) -> None:
+    def _refuse(self, id: RequestId | None, error: GatewayError, write: Callable[[Message], object]) -> None:
         write(jsonrpc.error(id, error.code, error.message, error.data))

@@ -90,10 +90,12 @@ class LegacySse:
         id = self._relay.named(agent.id) if self._relay is not None else agent.id
         stream.push(b"event: endpoint\ndata: /messages?session_id=%s\n\n" % id.encode())
 
-        def write(message: Message | list[Message]) -> None:
+        def write(message: Message | list[Message]) -> int | None:
             must = isinstance(message, list) or "id" in message
             if must or not stream.is_full:
-                stream.push(event(message), must=must)
+                stream.push(data := event(message), must=must)
+                return len(data)
+            return None
 
         try:
             async with anyio.create_task_group() as tg:

@@ -60,9 +60,11 @@ async def serve_stdio(
     reading = _Reading()
     output = await _open_output(settings, reading, ended.set)
 
-    def write(message: Message | list[Message]) -> None:
+    def write(message: Message | list[Message]) -> int | None:
         if isinstance(message, list) or "id" in message or not output.is_full:
-            output.write(jsonrpc.dumps(message) + b"\n")
+            output.write(line := jsonrpc.dumps(message) + b"\n")
+            return len(line) - 1
+        return None
 
     def feed(data: bytes) -> None:
         for line in lines.feed(data):

@@ -116,7 +116,7 @@ class RequestLog(Collector):
                 "ms": round(seconds * 1000, 2),
                 "queue_ms": round(call.queue_seconds * 1000, 2),
                 "upstream_ms": round(call.upstream_seconds * 1000, 2),
-                "bytes_in": http.received if http is not None else None,
+                "bytes_in": http.received if http is not None else call.received,
                 "bytes_out": None,
                 "principal": call.principal.id,
                 "session": agent.digest if agent.lasting else None,
@@ -127,6 +127,7 @@ class RequestLog(Collector):
                 else _short(client, MAX_CLIENT),
             },
         )
+        call.logged = fields
         if http is not None:
             http.logged = fields
         if self._audit is not None:
