@@ -1,8 +1,12 @@
 """What every test shares: asyncio under anyio's pytest plugin, and how the tests are dealt out to several workers."""
 
+import os
+import ssl
 from collections.abc import Generator
+from functools import cache
 from typing import Final
 
+import httpcore2
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
@@ -44,6 +48,23 @@ def fresh_logging() -> Generator[None]:
     """A verb run within this process sets up its logs; the next test's are not to be set by it."""
     yield
     structlog.reset_defaults()
+
+
+# --- One TLS context for all clients, each of which would read the certificates of the system, for 40 ms of CPU ------
+
+_default_ssl_context = httpcore2.default_ssl_context
+
+
+@cache
+def _made(trust_env: bool, *certificates: str | None) -> ssl.SSLContext:
+    return _default_ssl_context(_trust_env=trust_env)
+
+
+def _shared_ssl_context(*, _trust_env: bool = True) -> ssl.SSLContext:
+    return _made(_trust_env, *(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")))
+
+
+httpcore2.default_ssl_context = _shared_ssl_context
 
 
 # --- Several workers, as `scripts/test` has them ---------------------------------------------------------------------

@@ -103,8 +103,11 @@ def test_a_401_says_how_to_come_in(door: Door) -> None:
 
 def test_a_bad_bearer_counts_as_a_failure(door: Door) -> None:
     here = elsewhere()
-    answers = [ask(door, None, rpc("ping"), Authorization=f"Bearer guess-{each}", **here) for each in range(70)]
-    assert {answer.status_code for answer in answers} == {401, 429}
+    statuses = list[int]()
+    while 429 not in statuses and len(statuses) < 1000:  # the slower, the more of them are free
+        guess = f"Bearer guess-{len(statuses)}"
+        statuses.append(ask(door, None, rpc("ping"), Authorization=guess, **here).status_code)
+    assert set(statuses) == {401, 429}
     assert ask(door, None, rpc("ping"), Authorization=f"Bearer {BOB}", **here).status_code == 429
 
 

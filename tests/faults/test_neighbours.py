@@ -39,7 +39,9 @@ async def test_what_fails_for_one_is_not_refused_to_another(keep: Keep, tool: st
         kept = keep(server.url, timeout=0.1, breaker={"failures": 2, "cooldown": 0.01})
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
-            assert [await outcome(kept, tool, agent=MALLORY) for _ in range(3)] == [failure] * 2 + ["CircuitOpen"]
+            assert [await outcome(kept, tool, agent=MALLORY) for _ in range(2)] == [failure] * 2
+            # On a busy machine the next comes after the cooldown, and is the probe.
+            assert "CircuitOpen" in [await outcome(kept, tool, agent=MALLORY) for _ in range(20)]
             assert await outcome(kept, "a", agent=BOB) == "a"
             assert kept.upstream.breaker.state is BreakerState.CLOSED
             for _ in range(3):  # mallory is the probe again and again
