@@ -15,8 +15,9 @@ import httptools
 from gateway.last_head import LastHead
 from gateway.telemetry.cells import Traffic
 
-MUCH: Final = 64 * 1024
-"""Bytes, after which others get their turn before more is read."""
+MUCH: Final = 256_000
+"""Bytes, after which others get their turn before more is read: as many as the event loop reads at once, so that less
+is all there was."""
 MAX_OVERHEAD: Final = 64 * 1024
 """Most bytes of a response between two pieces of its body: status line, headers, chunk extensions, trailers."""
 
