@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -53,6 +54,7 @@ from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
 from gateway.frontend.tls import ServerTls
 from gateway.instruments import tool_of, watch_gateway, watch_http
+from gateway.logins.document import published
 from gateway.logins.logins import Logins
 from gateway.pipeline import Pipeline
 from gateway.rest import fail, metrics_app, rest_app
@@ -76,6 +78,7 @@ from gateway.upstream.manager import UpstreamManager
 from gateway.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
+    from gateway.logins.vault import Vault
     from gateway.telemetry.span_export import Exporting
     from gateway.workers.membership import Membership
 
@@ -112,7 +115,6 @@ class Gateway:
         self._entry: Authenticators | None = None
         self._draining = False
         self._guardian = Guardian()
-        self._logins = Logins(config, self._record)
         self._manager = UpstreamManager(
             self._make_upstream, _is_same_server, self._inform_server, self._restore_subscriptions
         )
@@ -140,6 +142,7 @@ class Gateway:
         self._owners = OwnersKeeper(settings.state_dir / owners.NAME, config.path, config.enabled)
         self.library = CatalogueViews(config.enabled, config.prefix, self._pinning, self._owners.owners)
         self._state_keys = keys = settings.state_keys or [secret.load(settings.state_dir / "state.key")]
+        self._logins = Logins(config, self._open_vault, self._record)
         seal = StateSeal(keys)
         self._parking = Parking(seal, self.store.node)
         self._elsewhere = ParkedElsewhere(self._conversations, self._parking.resume)
@@ -186,6 +189,13 @@ class Gateway:
     def _take_up_listings(self) -> None:
         self.library.update([(name, upstream.listing) for name, upstream in self.upstreams.items()])
         self.library.reconsider()
+
+    def _open_vault(self) -> "Vault":
+        from gateway.logins.opening import open_vault
+
+        settings = self.current.config.gateway
+        shared = self.store if settings.store is not None and self._remembers else None
+        return open_vault(settings, shared, self._state_keys)
 
     def _make_upstream(self, name: str, server: ServerConfig, listing: Listing | None) -> Upstream:
         tally, credentials = self.metrics.tally(name), self._logins.source(name, server)
@@ -340,7 +350,8 @@ class Gateway:
             streamable = Streamable(settings, self.handle, sessions, self._in_flight, count, server.hear, tg, waiting)
             overload = Overload(settings.max_lag, settings.max_memory, self.metrics.limit_decided)
             self.metrics.histogram(families.LOOP_LAG, overload.lag)
-            guard = Guard([settings.host, *settings.allowed_hosts], settings.allowed_origins)
+            public = [urlsplit(settings.public_url).netloc] if settings.public_url else []
+            guard = Guard([settings.host, *public, *settings.allowed_hosts], settings.allowed_origins)
             front = HttpFront(
                 guard,
                 overload,
@@ -355,6 +366,7 @@ class Gateway:
                 entry.resource_metadata,
                 proxies,
                 on_refused,
+                published(settings.public_url),
             )
             tg.start_soon(overload.run)
             tg.start_soon(entry.run)

@@ -443,8 +443,11 @@ class LoginNeeded(UpstreamUnavailable):
     ) -> None:
         super().__init__(upstream, "login needed", reason)
         self.upstream, self.reason, self.command, self.link, self.scopes = upstream, reason, command, link, scopes
-        way = f"Open {link}" if link else f"Run `{command}`" if command else "Whoever runs the gateway can log in"
+        self.way = f"open {link}" if link else f"run `{command}`" if command else "whoever runs the gateway can log in"
+        """What to do."""
+        way = f"{self.way[0].upper()}{self.way[1:]}"
         self.message = f"Upstream {upstream!r} needs a login: {reason}. {way}, and send the request again."
+        self.args = (self.message,)
         assert self.data is not None
         self.data |= {"reason": "login_needed"}
         if link:

@@ -60,6 +60,7 @@ class HttpFront:
         fail_rest: answers for it where it raised an error.
         resource_metadata: the document at the well-known address plus this suffix, or None (RFC 9728).
         on_refused: told of each request that ended with an error before it became a call.
+        published: by path, further documents that everybody may read.
     """
 
     def __init__(
@@ -77,7 +78,9 @@ class HttpFront:
         resource_metadata: Callable[[str], dict[str, Any] | None],
         proxies: TrustedProxies,
         on_refused: Callable[[HttpRequest, GatewayError], None] | None = None,
+        published: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
+        self._published = published or {}
         self._guard = guard
         self._overload = overload
         self._recognise = recognise
@@ -183,6 +186,10 @@ class HttpFront:
             if document is None:
                 raise NotFound("No authorization server is configured here.")
             reply_json(request, 200, document)
+            return
+        if path in self._published and request.method in ("GET", "HEAD"):
+            await self._anonymous.admit()
+            reply_json(request, 200, self._published[path])
             return
         if not path and request.method in ("GET", "HEAD"):
             reply_page(request)

@@ -35,8 +35,7 @@ class SecretClient:
         if self.method == "client_secret_basic" and self.secret is not None:
             pair = f"{quote(self.id, safe='')}:{quote(self.secret, safe='')}"
             headers["authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-            return
-        form["client_id"] = self.id
+        form["client_id"] = self.id  # also beside Basic: some servers look the client up by it
         if self.method == "client_secret_post" and self.secret is not None:
             form["client_secret"] = self.secret
 

@@ -48,8 +48,8 @@ class Grant(Protocol):
         """What is at hand already, without asking an authorization server: a login that somebody made. Cheap."""
         ...
 
-    async def obtain(self, refused: Tokens | None, scopes: Collection[str], header: str) -> Tokens:
-        """Fresh tokens.
+    async def obtain(self, refused: Tokens | None, scopes: Collection[str], header: str) -> Tokens | None:
+        """Fresh tokens; None if no tokens would change that the server refuses: its refusal is passed on then.
 
         Args:
             refused: those that the server has just refused, or that are about to end; not to be returned.

@@ -19,6 +19,9 @@ from gateway.upstream.credentials import Challenge
 
 log = structlog.stdlib.get_logger("gateway.logins")
 
+MISSING_SECONDS: Final = 240.0
+"""How long it is taken for granted that a server still wants the login that is missing, where it might change its mind.
+"""
 RETRY_SECONDS: Final = 15.0
 """How soon it is tried again to renew tokens ahead of their end."""
 
@@ -30,6 +33,7 @@ class Held:
         upstream: the server's name.
         grant: obtains tokens.
         needs: makes the error for those who have to wait until somebody has logged in.
+        is_optional: whether a connection may be opened without tokens: it is the server that knows if it wants any.
         clock: seconds since 1970.
     """
 
@@ -39,15 +43,20 @@ class Held:
         grant: Grant,
         needs: Callable[[NoLogin], LoginNeeded],
         clock: Callable[[], float] = time.time,
+        *,
+        is_optional: bool = False,
     ) -> None:
         self._upstream = upstream
         self._grant = grant
         self._needs = needs
         self._clock = clock
+        self._is_optional = is_optional
         self._tokens: Tokens | None = None
         self._turn = anyio.Lock()
         self._followers: dict[object, Callable[[], None]] = {}
         self._retry_at = 0.0
+        self._missing: tuple[NoLogin, float] | None = None
+        """Why somebody has to log in first, and since when that is known."""
 
     # --- Credentials --------------------------------------------------------------------------------------------------
 
@@ -59,6 +68,10 @@ class Held:
         async with self._turn:
             if self._tokens is None or not self._tokens.is_good(self._clock()):
                 self._take(await self._known())
+            if self._tokens is None and self._is_optional:
+                if self._missing is not None and self._clock() < self._missing[1] + MISSING_SECONDS:
+                    raise self._needs(self._missing[0])
+                return
             if self._tokens is None or not self._tokens.is_good(self._clock()):
                 await self._renew((), "")
 
@@ -73,8 +86,7 @@ class Held:
             if known is not None and known != self._tokens and known.is_good(self._clock()):
                 self._take(known)
                 return True
-            await self._renew(asks.scopes, challenge.header)
-            return True
+            return await self._renew(asks.scopes, challenge.header)
 
     def follow(self, on_change: Callable[[], None]) -> Callable[[], None]:
         key = object()
@@ -82,6 +94,11 @@ class Held:
         return lambda: self._followers.pop(key, None) and None
 
     # --- Ahead of time ------------------------------------------------------------------------------------------------
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether somebody has to log in first, as far as is known."""
+        return self._missing is not None
 
     @property
     def is_followed(self) -> bool:
@@ -128,16 +145,22 @@ class Held:
         except AuthFailure as failure:
             raise self._mapped(failure) from None
 
-    async def _renew(self, scopes: tuple[str, ...], header: str) -> None:
+    async def _renew(self, scopes: tuple[str, ...], header: str) -> bool:
+        """Returns whether there are others now."""
         try:
-            self._take(await self._grant.obtain(self._tokens, scopes, header))
+            tokens = await self._grant.obtain(self._tokens, scopes, header)
         except AuthFailure as failure:
             if isinstance(failure, NoLogin) and not failure.scopes:
                 self._take(None)
             raise self._mapped(failure) from None
+        if tokens is not None:
+            self._take(tokens)
+        return tokens is not None
 
     def _mapped(self, failure: AuthFailure) -> GatewayError:
         if isinstance(failure, NoLogin):
+            if self._tokens is None:
+                self._missing = failure, self._clock()
             return self._needs(failure)
         state = "unauthorized" if not isinstance(failure, Unreachable) else "without authorization"
         return UpstreamUnavailable(self._upstream, state, str(failure))
@@ -147,5 +170,7 @@ class Held:
             return
         self._tokens = tokens
         self._retry_at = 0.0
+        if tokens is not None:
+            self._missing = None
         for told in list(self._followers.values()):
             told()

@@ -6,57 +6,69 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from gateway.blocking import in_thread
 from gateway.config.models import Config, ServerConfig
-from gateway.errors import LoginNeeded
+from gateway.errors import LoginNeeded, StoreUnavailable
 from gateway.logins.failures import NoLogin
 from gateway.logins.held import Held
 from gateway.logins.subjects import Subjects
 from gateway.request import Principal
 
 if TYPE_CHECKING:
-    from gateway.logins.grants import Grant
-
-# What goes out takes a library that takes time to import: it is imported when the first server needs it.
+    from gateway.logins.flow import Flow
+    from gateway.logins.grants import Grant, Tokens
+    from gateway.logins.vault import Vault
 
 MACHINES: Final = frozenset({"client_credentials", "token_exchange", "enterprise", "workload"})
 """Of `ServerConfig.auth_kind`, those with which nobody logs in."""
 LOOK_SECONDS: Final = 1.0
-"""How often it is looked whether tokens are about to end."""
+"""How often it is looked whether tokens are about to end, and whether somebody has logged in or out elsewhere."""
 
 
 class Source:
     """`upstream.credentials.CredentialSource` of one server.
 
     Args:
-        held: makes the credentials of a principal; of None, those that all share.
-        is_personal: whether each principal has their own.
+        make: makes the credentials of a principal; of None, those that all share.
+        is_each: whether each principal has their own, where several can be told apart.
+        is_open: whether that depends on there being no login that all share.
+        is_on_behalf: whether what principals have is good only as long as the token that they came with.
+        is_kept: whether logins of it are in the vault.
     """
 
-    def __init__(self, held: Callable[[Principal | None], Held | None], is_personal: Callable[[], bool]) -> None:
-        self.is_on_behalf = False
-        """Whether what principals have is good only as long as the token that they came with."""
-        self._make = held
-        self._is_personal = is_personal
+    def __init__(
+        self,
+        make: Callable[[Principal | None], Held],
+        *,
+        is_each: bool = False,
+        is_open: bool = False,
+        is_on_behalf: bool = False,
+        is_kept: bool = False,
+    ) -> None:
+        self.is_on_behalf = is_on_behalf
+        self.is_kept = is_kept
+        self._make = make
+        self._is_each = is_each
+        self._is_open = is_open
+        self._shared = make(None)
         self._held: dict[str, Held] = {}
 
     @property
     def is_personal(self) -> bool:
-        return self._is_personal()
+        return self._is_each and (self._shared.is_missing or not self._is_open)
 
-    def of(self, principal: Principal | None) -> Held | None:
-        key = principal.id if principal is not None and self.is_personal else ""
-        held = self._held.get(key)
+    def of(self, principal: Principal | None) -> Held:
+        if principal is None or not self.is_personal:
+            return self._shared
+        held = self._held.get(principal.id)
         if held is None:
-            made = self._make(principal if self.is_personal else None)
-            if made is None:
-                return None
-            held = self._held[key] = made
+            held = self._held[principal.id] = self._make(principal)
         return held
 
     @property
     def principals(self) -> list[str]:
         """The ids of those who have their own."""
-        return [key for key in self._held if key]
+        return list(self._held)
 
     def drop(self, principals: Collection[str]) -> None:
         """What these had (by id) is good no more."""
@@ -67,35 +79,59 @@ class Source:
     @property
     def used(self) -> list[Held]:
         """Those of connections that are there; others are forgotten."""
-        self._held = {key: held for key, held in self._held.items() if held.is_followed or not key}
-        return [held for held in self._held.values() if held.is_followed]
+        self._held = {key: held for key, held in self._held.items() if held.is_followed}
+        return [held for held in (self._shared, *self._held.values()) if held.is_followed]
 
 
 class Logins:
     """What `app` makes one of.
 
     Args:
+        vault: opens where logins are kept; asked once, when the first server needs it.
         record: told of each token that was exchanged: for what, and by whom, as `("token exchange", principal, …)`.
     """
 
-    def __init__(self, config: Config, record: Callable[..., None] = lambda *args, **fields: None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        vault: "Callable[[], Vault]",
+        record: Callable[..., None] = lambda *args, **fields: None,
+    ) -> None:
         self._settings = config.gateway
         self.subjects = Subjects()
         """On whose behalf servers can be asked."""
         self._record = record
+        self._open_vault = vault
+        self._vault: Vault | None = None
         self._sources: dict[str, Source] = {}
+        self._seen: object = None
+
+    @property
+    def vault(self) -> "Vault":
+        """Where logins are kept. The first time it blocks."""
+        if self._vault is None:
+            self._vault = self._open_vault()
+        return self._vault
+
+    @property
+    def flow(self) -> "Flow":
+        """Makes logins."""
+        from gateway.logins.flow import Flow
+
+        return Flow(self.vault, self._settings.public_url)
 
     def source(self, name: str, server: ServerConfig) -> Source | None:
         """Whose credentials to use with a server that has just been configured so; None if nobody is asked."""
         self._sources.pop(name, None)
-        if server.auth_kind in MACHINES:
-            is_on_behalf = server.auth.is_on_behalf
-            self.subjects.wanted |= is_on_behalf
-            source = Source(lambda principal: self._held(name, server, principal), lambda: is_on_behalf)
-            source.is_on_behalf = is_on_behalf
-            self._sources[name] = source
-            return source
-        return None
+        kind = server.auth_kind
+        if kind in MACHINES:
+            source = self._source_of_machine(name, server)
+        elif kind in ("login", "auto"):
+            source = self._source_of_people(name, server, is_wanted=kind == "login")
+        else:
+            return None
+        self._sources[name] = source
+        return source
 
     def source_of(self, name: str) -> Source | None:
         """What `source` returned last for a server."""
@@ -108,28 +144,67 @@ class Logins:
             source.drop(principals)
 
     async def run(self) -> None:
-        """Renew tokens ahead of their end, until cancelled."""
+        """Renew tokens ahead of their end, and see what others log in to, until cancelled."""
         async with anyio.create_task_group() as tg:
             while True:
                 await anyio.sleep(LOOK_SECONDS)
-                now = time.time()
+                now, has_changed = time.time(), await self._has_changed()
                 for source in list(self._sources.values()):
                     if source.is_on_behalf:
                         source.drop([id for id in source.principals if self.subjects.of(id) is None])
                     for held in source.used:
-                        if held.claim(now):
+                        if has_changed and source.is_kept:
+                            tg.start_soon(held.reread)
+                        elif held.claim(now):
                             tg.start_soon(held.renew_ahead)
 
     # --- Inside -------------------------------------------------------------------------------------------------------
 
-    def _held(self, name: str, server: ServerConfig, principal: Principal | None) -> Held:
-        def needs(failure: NoLogin) -> LoginNeeded:
-            command = f"mcp-gateway login {name}"
-            return LoginNeeded(name, str(failure), command=command, scopes=failure.scopes)
+    async def _has_changed(self) -> bool:
+        """Whether any login in the vault is another than it was."""
+        if self._vault is None:
+            return False
+        try:
+            seen = await self._vault.signature()
+        except (OSError, StoreUnavailable):
+            return False
+        before, self._seen = self._seen, seen
+        return seen != before
 
-        return Held(name, self._grant_for(name, server, principal), needs)
+    def _source_of_machine(self, name: str, server: ServerConfig) -> Source:
+        is_on_behalf = server.auth.is_on_behalf
+        self.subjects.wanted |= is_on_behalf
 
-    def _grant_for(self, name: str, server: ServerConfig, principal: Principal | None) -> "Grant":
+        def make(principal: Principal | None) -> Held:
+            return self._held(name, _Later(lambda: self._machine(name, server, principal)))
+
+        return Source(make, is_each=is_on_behalf, is_on_behalf=is_on_behalf)
+
+    def _source_of_people(self, name: str, server: ServerConfig, *, is_wanted: bool) -> Source:
+        def make(principal: Principal | None) -> Held:
+            grant = _Later(lambda: self._person(name, server, principal, is_wanted=is_wanted))
+            return self._held(name, grant, is_optional=not is_wanted)
+
+        login = server.auth.login
+        is_each = self._settings.auth.enabled and login in ("each", "auto") and server.isolation != "shared"
+        return Source(make, is_each=is_each, is_open=login == "auto", is_kept=True)
+
+    def _held(self, name: str, grant: "Grant", *, is_optional: bool = False) -> Held:
+        return Held(name, grant, lambda failure: self._needed(name, failure), is_optional=is_optional)
+
+    def _needed(self, name: str, failure: NoLogin) -> LoginNeeded:
+        """Place for the link of a gateway that has a page to log in."""
+        command = f"mcp-gateway login {name}" + "".join(f" --scope {scope}" for scope in failure.scopes)
+        return LoginNeeded(name, str(failure), command=command, scopes=failure.scopes)
+
+    def _person(self, name: str, server: ServerConfig, principal: Principal | None, *, is_wanted: bool) -> "Grant":
+        from gateway.logins.person import PersonGrant
+        from gateway.logins.record import SHARED, Key
+
+        key = Key(principal.id if principal is not None else SHARED, name, server.url or "")
+        return PersonGrant(self.vault, key, server.auth, is_wanted=is_wanted)
+
+    def _machine(self, name: str, server: ServerConfig, principal: Principal | None) -> "Grant":
         from gateway.logins.machines_of import machine_grant
 
         def record(whose: Principal | None, what: Mapping[str, str]) -> None:
@@ -137,3 +212,23 @@ class Logins:
 
         oauth = self._settings.auth.oauth if self._settings.auth.enabled else None
         return machine_grant(server, principal, self.subjects, oauth.issuer if oauth is not None else None, record)
+
+
+class _Later:
+    """`Grant`, made beside the loop when it is first needed: what goes out takes a library that takes time to import,
+    and the vault is a file."""
+
+    def __init__(self, make: "Callable[[], Grant]") -> None:
+        self._make = make
+        self._grant: Grant | None = None
+
+    async def _made(self) -> "Grant":
+        if self._grant is None:
+            self._grant = await in_thread(self._make)
+        return self._grant
+
+    async def known(self) -> "Tokens | None":
+        return await (await self._made()).known()
+
+    async def obtain(self, refused: "Tokens | None", scopes: Collection[str], header: str) -> "Tokens | None":
+        return await (await self._made()).obtain(refused, scopes, header)

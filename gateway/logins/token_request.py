@@ -33,13 +33,16 @@ class Granted:
     """The whole answer."""
 
 
-async def request(web: Web, endpoint: str, issuer: str, form: Mapping[str, str], client: Client | None) -> Granted:
+async def request(
+    web: Web, endpoint: str, issuer: str, form: Mapping[str, str], client: Client | None, asked: str = ""
+) -> Granted:
     """Ask a token endpoint.
 
     Args:
         issuer: whose endpoint it is.
         form: the request, without what proves the client.
         client: who asks; None where the form proves it.
+        asked: the scopes that are granted if the answer does not say, and the form does not either.
 
     Raises:
         Denied: it said no.
@@ -56,7 +59,7 @@ async def request(web: Web, endpoint: str, issuer: str, form: Mapping[str, str],
         raise refusal(answer.status, content)
     if content is None:
         raise Distrusted("the token endpoint did not answer with a JSON object")
-    return _granted(content, began, fields.get("scope"))
+    return _granted(content, began, fields.get("scope") or asked)
 
 
 def refusal(status: int, content: Mapping[str, Any] | None) -> AuthFailure:

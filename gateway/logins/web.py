@@ -19,6 +19,7 @@ from gateway.config.models.auth import is_https_or_local
 from gateway.egress import EgressRefused, GuardedTransport, Resolve, resolve, system_tls
 from gateway.jsonrpc import loads
 from gateway.logins.failures import Distrusted, Unreachable
+from gateway.upstream.credentials import MAX_CHALLENGE
 
 REQUEST_SECONDS: Final = 20.0
 """Longest that one request may take."""
@@ -33,6 +34,8 @@ class Answer:
     url: str
     status: int
     body: bytes
+    challenge: str = ""
+    """`WWW-Authenticate`; of several, all of them, with commas between."""
 
     def json(self) -> dict[str, Any] | None:
         """Its JSON object; None if it is none."""
@@ -116,7 +119,8 @@ class Web:
                     await self._client() as client,
                     client.stream(method, url, headers={**fixed, **headers}, content=body) as response,
                 ):
-                    return Answer(url, response.status_code, await _read(url, response))
+                    challenge = response.headers.get("www-authenticate", "")[:MAX_CHALLENGE]
+                    return Answer(url, response.status_code, await _read(url, response), challenge)
         except TimeoutError:
             raise Unreachable(f"{_place(url)} did not answer within {REQUEST_SECONDS:g} s") from None
         except EgressRefused as error:

@@ -110,7 +110,7 @@ def locked(path: Path) -> Generator[None]:
     descriptor = _lockable(path.parent)
     try:
         until = time.monotonic() + LOCK_SECONDS
-        while not _lock(descriptor):
+        while not lock(descriptor):
             if time.monotonic() > until:
                 raise OSError(errno.ETIMEDOUT, "another gateway has locked it")
             time.sleep(_LOOK_SECONDS)
@@ -126,7 +126,7 @@ def hold(path: Path) -> bool:
         OSError: it cannot be opened.
     """
     descriptor = os.open(path, os.O_RDWR)
-    if _lock(descriptor):
+    if lock(descriptor):
         return True  # and never closed
     os.close(descriptor)
     return False
@@ -138,7 +138,8 @@ if sys.platform == "win32":
     def _lockable(folder: Path) -> int:
         return os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
 
-    def _lock(descriptor: int) -> bool:
+    def lock(descriptor: int) -> bool:
+        """Lock an open file, until it is closed; False when another has."""
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -160,7 +161,8 @@ else:
             return os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         return descriptor
 
-    def _lock(descriptor: int) -> bool:
+    def lock(descriptor: int) -> bool:
+        """Lock an open file, until it is closed; False when another has."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -32,6 +32,15 @@ class Table:
         opened = {name: self._store.open(self._key(name), value) for name, value in fields.items()}
         return {name: value for name, value in opened.items() if value is not None}
 
+    async def get(self, field: str) -> bytes | None:
+        """One field; None if it is not there, or was not sealed by this gateway.
+
+        Raises:
+            StoreUnavailable: it cannot be read.
+        """
+        value = await self._store.do(ONE, [self._name], [field], patience=BACKGROUND_SECONDS)
+        return self._store.open(self._key(field), value) if value is not None else None
+
     async def put(self, fields: Mapping[str, bytes]) -> None:
         """
         Raises:
@@ -77,6 +86,11 @@ return redis.call('HINCRBY', KEYS[2], ARGV[1], 1)
 """
 
 ALL: Final = Script("table: all", "return redis.call('HGETALL', KEYS[1])", _all)
+ONE: Final = Script(
+    "table: one",
+    "return redis.call('HGET', KEYS[1], ARGV[1])",
+    lambda memory, keys, arguments: memory.get(keys[0], {}).get(arguments[0]),
+)
 PUT: Final = Script(
     "table: put",
     "for at = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end" + _BUMP,

@@ -237,7 +237,7 @@ class Link:
     async def _until_logged_in(self, needed: LoginNeeded) -> None:
         """Wait for that, and not for ever: that somebody has may be known only to who asks."""
         self._login = needed
-        self._set(Status(State.LOGIN_NEEDED, needed.reason))
+        self._set(Status(State.LOGIN_NEEDED, f"{needed.reason}; {needed.way}"))
         with anyio.move_on_after(LOGIN_SECONDS):
             await self._wake.wait()
 

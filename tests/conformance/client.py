@@ -10,16 +10,20 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import httpx2
 import mcp_types as types
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.client.session import ClientRequestContext
+from mcp.client.streamable_http import streamable_http_client
 
+from tests.conformance import login
 from tests.interaction._gateway import PATIENT, config_file
 from tests.support import STARTUP_SECONDS, command, free_port, listens, wait_until
 
@@ -27,11 +31,13 @@ UPSTREAM: Final = "suite"
 MODES: Final = {"handshake": "legacy", "2025-11-25": "legacy", "modern": "auto", "2026-07-28": "auto"}
 """How the SDK calls the eras; by their names and their revisions."""
 SAMPLES: Final[Mapping[str, Any]] = {"string": "text", "number": 1.5, "integer": 1, "boolean": True, "array": []}
+READY_SECONDS: Final = 15.0
+"""How long a gateway may take to see a login."""
 ECHO: Final = "json_schema_echo"
 """A tool that wants to be shown the first tool's schema, as the client got it."""
 
 
-def client(url: str, era: str) -> Client:
+def client(url: str | Any, era: str) -> Client:
     return Client(
         url,
         mode=MODES[era],
@@ -43,18 +49,32 @@ def client(url: str, era: str) -> Client:
     )
 
 
+@dataclass(frozen=True)
+class Through:
+    """A gateway before the suite's server."""
+
+    base: str
+    config: Path
+
+    @property
+    def url(self) -> str:
+        """Where an agent finds that server."""
+        return f"{self.base}/mcp/{UPSTREAM}"
+
+
 @asynccontextmanager
-async def gateway(url: str) -> AsyncGenerator[str]:
-    """Run a gateway before the server at `url`; yields where an agent finds that server."""
+async def gateway(url: str) -> AsyncGenerator[Through]:
+    """Run a gateway before the server at `url`."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        config = config_file(Path(folder), {UPSTREAM: {"type": "http", "url": url}}, **PATIENT)
+        entry = {"type": "http", "url": url, "auth": login.auth(Path(folder))}
+        config = config_file(Path(folder), {UPSTREAM: entry}, public_url=login.PUBLIC, **PATIENT)
         args = command("gateway", "serve", "--port", str(port), "-c", str(config))
         # It stays in our process group, which ends as a whole with the run of the suite.
         async with await anyio.open_process(args, stdout=None, stderr=None) as process:
             try:
                 await wait_until(lambda: listens(port), STARTUP_SECONDS)
-                yield f"http://127.0.0.1:{port}/mcp/{UPSTREAM}"
+                yield Through(f"http://127.0.0.1:{port}", config)
             finally:
                 process.terminate()
 
@@ -104,13 +124,59 @@ async def _roots(context: ClientRequestContext) -> types.ListRootsResult:
     return types.ListRootsResult(roots=[])
 
 
+async def straight(url: str, era: str) -> None:
+    if not wants_login():
+        async with client(url, era) as agent:
+            await use(agent)
+        return
+    async with (
+        httpx2.AsyncClient(auth=login.provider(url), timeout=30) as http,
+        client(streamable_http_client(url, http_client=http), era) as agent,
+    ):
+        await use(agent)
+
+
+async def through(url: str, era: str) -> None:
+    """Whoever runs the gateway logs in when it says so, and the agent tries again."""
+    async with gateway(url) as there:
+        logins = login.MAX_LOGINS if wants_login() else 0
+        while True:
+            state, words = await login.settled(there.base, UPSTREAM) if wants_login() else ("ready", "")
+            if state in ("ready", "degraded"):
+                try:
+                    async with client(there.url, era) as agent:
+                        await use(agent)
+                    return
+                except* MCPError as errors:
+                    words = " ".join(str(error) for error in leaves(errors))
+            if not logins or not await login.log_in(there.config, words):
+                raise SystemExit(f"it did not work: {words}")
+            logins -= 1
+            with suppress(AssertionError):  # some servers refuse what they gave
+                await wait_until(lambda: is_ready(there), READY_SECONDS)
+
+
+async def is_ready(there: Through) -> bool:
+    return (await login.settled(there.base, UPSTREAM))[0] == "ready"
+
+
+def leaves(group: BaseExceptionGroup[MCPError]) -> Iterator[MCPError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
+
+
+def wants_login() -> bool:
+    return os.environ.get("MCP_CONFORMANCE_SCENARIO", "").startswith("auth/")
+
+
 async def main(way: str, url: str) -> None:
     if way == "direct":
-        async with client(url, os.environ["MCP_CONFORMANCE_PROTOCOL_VERSION"]) as straight:
-            await use(straight)
+        await straight(url, os.environ["MCP_CONFORMANCE_PROTOCOL_VERSION"])
     else:
-        async with gateway(url) as through, client(through, way) as agent:
-            await use(agent)
+        await through(url, way)
 
 
 if __name__ == "__main__":

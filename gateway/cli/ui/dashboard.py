@@ -14,7 +14,7 @@ from gateway.harmless import harmless
 Status = dict[str, Any]
 """As `/status` gives it."""
 
-TROUBLED: Final = frozenset({"backing off", "degraded"})
+TROUBLED: Final = frozenset({"backing off", "degraded", "login needed"})
 """States in which something is wrong."""
 _STATES: Final = {
     "ready": ("●", "green"),

@@ -181,7 +181,7 @@ class AuthConfig(Model):
     issuer: SecureUrl | None = None
     """The one authorization server to log in at; another that the server's metadata names is refused."""
     callback_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Port of `http://127.0.0.1:PORT/callback`, where `client_id` was registered with it; a free one when absent."""
+    """Port of `http://localhost:PORT/callback`, where `client_id` was registered with it; a free one when absent."""
     show_before_login: bool = False
     """With `each`, show also those who have not logged in the tools that were approved (`pin`)."""
     client_credentials: ClientCredentials | None = None

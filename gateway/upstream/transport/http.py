@@ -5,8 +5,9 @@ and this does not: a response dropped mid-body fails its own call alone (python-
 capped (#3332), nothing is decompressed, and a lost session is reported as such (#1676).
 """
 
+import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -70,6 +71,8 @@ class HttpDispatcher(CallTable):
         self.proof: Mapping[str, str] = {}
         """The headers that requests carry because of that."""
         self._proof_changed = anyio.Event()
+        self._being_refused = 0
+        self._has_lost_login = False
         self._reply_to: Callable[[Pending, Message], CallReply] = partial(CallReply, self)
         self._session_id: bytes | None = None
         self._session_header = b""
@@ -105,10 +108,27 @@ class HttpDispatcher(CallTable):
         assert self.credentials is not None
         before, self.proof = self.proof, dict(self.credentials.headers)
         if before and not self.proof:
-            self.close(Dropped(self.upstream, "there is no login any more"))
+            self.lost_login()
         self._fix()
         self._proof_changed.set()
         self._proof_changed = anyio.Event()
+
+    def lost_login(self) -> None:
+        """No proof is left that the upstream takes: hang up, once those who are being refused are told why."""
+        self._has_lost_login = True
+        if not self._being_refused:
+            self.close(Dropped(self.upstream, "its login is not good any more"))
+
+    @contextlib.contextmanager
+    def being_refused(self) -> Generator[None]:
+        """While it is found out what to say of a refusal."""
+        self._being_refused += 1
+        try:
+            yield
+        finally:
+            self._being_refused -= 1
+            if self._has_lost_login:
+                asyncio.get_running_loop().call_soon(self.lost_login)  # who was refused is told first
 
     async def aclose(self) -> None:
         """End the upstream's session, if it has one, and close every connection."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.errors import GatewayError, LoginNeeded
 from gateway.jsonrpc import Message
 from gateway.upstream.credentials import REFUSALS, Challenge, Credentials, challenge_of
-from gateway.upstream.transport.pending import Dropped, Pending
+from gateway.upstream.transport.pending import Pending
 from gateway.upstream.transport.reply import CallReply
 
 if TYPE_CHECKING:
@@ -48,13 +48,14 @@ class ProvedReply(CallReply):
 
     async def _prove(self, challenge: Challenge, body: bytes) -> None:
         """Send the request once more, if there is another proof; it was refused, so nobody acted on it."""
-        try:
-            again = await self._credentials.refused(challenge)
-        except GatewayError as error:
-            self._call.fail(error)
-            if isinstance(error, LoginNeeded) and challenge.status == 401:
-                self._dispatcher.close(Dropped(self._upstream, "its login is not good any more"))
-            return
+        with self._dispatcher.being_refused():
+            try:
+                again = await self._credentials.refused(challenge)
+            except GatewayError as error:
+                self._call.fail(error)
+                if isinstance(error, LoginNeeded) and challenge.status == 401:
+                    self._dispatcher.lost_login()
+                return
         if self._aborted or self._call.future.done():
             return
         if again:

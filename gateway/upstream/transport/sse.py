@@ -19,7 +19,7 @@ from gateway.upstream.credentials import REFUSALS, Challenge, challenge_of
 from gateway.upstream.fair import ALL
 from gateway.upstream.transport.events import Event, EventParser, EventTooLarge
 from gateway.upstream.transport.http import HttpDispatcher
-from gateway.upstream.transport.pending import Dropped, Pending, Refused, SessionLost
+from gateway.upstream.transport.pending import Pending, Refused, SessionLost
 from gateway.upstream.transport.proved import MAX_REFUSALS
 from gateway.upstream.transport.receipt import Receipt
 from gateway.upstream.transport.reply import is_event_stream, jsonrpc_error, session_lost
@@ -149,12 +149,14 @@ class SseDispatcher(HttpDispatcher):
             self.on_unauthorized()
         if receipt.status in REFUSALS and refusals < MAX_REFUSALS:
             try:
-                if await self._proves(receipt.status, receipt.challenge, proof):
-                    return await self._deliver(message, tenant, headers, refusals + 1)
+                with self.being_refused():
+                    again = await self._proves(receipt.status, receipt.challenge, proof)
             except GatewayError as error:
                 if isinstance(error, LoginNeeded) and receipt.status == 401:
-                    self.close(Dropped(self.upstream, "its login is not good any more"))
+                    asyncio.get_running_loop().call_soon(self.lost_login)  # who was refused is told first
                 return error
+            if again:
+                return await self._deliver(message, tenant, headers, refusals + 1)
         error, text = jsonrpc_error(receipt.status, receipt.text), receipt.text.decode("utf-8", "replace")
         lost = session_lost(self.upstream, receipt.status, error, text)
         return lost or error or Refused(self.upstream, receipt.status, text=text)

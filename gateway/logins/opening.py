@@ -1,0 +1,44 @@
+"""Where the logins of a gateway are kept: for the gateway, and for the CLI beside it."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+
+from gateway.blocking import in_thread
+from gateway.config.models import GatewaySettings
+from gateway.logins.vault import NAME, FileVault, Vault
+from gateway.logins.vault_store import StoreVault
+from gateway.store import secret
+from gateway.store.opening import open_store
+from gateway.store.shared import Store
+
+
+def open_vault(settings: GatewaySettings, store: Store | None = None, keys: Sequence[str | bytes] = ()) -> Vault:
+    """Blocks.
+
+    Args:
+        store: the one that nodes share, if there is one.
+        keys: what seals; by default `state_keys`, or the secret of the installation.
+    """
+    if store is not None:
+        return StoreVault(store)
+    given = keys or settings.state_keys or [secret.load(settings.state_dir / "state.key")]
+    return FileVault(settings.state_dir / NAME, [key if isinstance(key, str) else key.hex() for key in given])
+
+
+@asynccontextmanager
+async def vault_of(settings: GatewaySettings) -> AsyncGenerator[Vault]:
+    """For a command beside the gateway.
+
+    Raises:
+        ConfigError: what it takes to talk to the store is not installed.
+    """
+    if settings.store is None:
+        yield await in_thread(open_vault, settings)
+        return
+    store = open_store(settings)
+    async with anyio.create_task_group() as tg:
+        await tg.start(store.run)
+        yield StoreVault(store)
+        tg.cancel_scope.cancel()

@@ -1,0 +1,121 @@
+"""Tokens from a login that somebody made: those in the vault, renewed with its refresh token.
+
+Whoever renews has the login's turn, and reads first what another process may have got meanwhile. A refresh token is
+often good once: so what comes back is written before anybody hears of it, and neither is interrupted.
+"""
+
+import time
+from collections.abc import Collection
+
+import anyio
+
+from gateway.config.models.auth import AuthConfig
+from gateway.errors import StoreUnavailable
+from gateway.logins import flow, token_request
+from gateway.logins.challenge import wanted
+from gateway.logins.failures import Denied, NoLogin, Unreachable
+from gateway.logins.grants import Tokens
+from gateway.logins.record import Key, Login
+from gateway.logins.vault import Vault
+
+LOST: "frozenset[str]" = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})
+"""What an authorization server says of a refresh token that is good no more."""
+FRESH_SECONDS = 30.0
+"""A token that is refused so soon after it was renewed will not be better the next time."""
+
+
+class PersonGrant:
+    """`Grant`.
+
+    Args:
+        is_wanted: whether the file says that somebody logs in. If not, it depends on whether the server wants it.
+    """
+
+    def __init__(self, vault: Vault, key: Key, auth: AuthConfig, *, is_wanted: bool) -> None:
+        self._vault = vault
+        self._key = key
+        self._auth = auth
+        self._is_wanted = is_wanted
+        self._fresh: tuple[str, float] = ("", 0.0)
+
+    async def known(self) -> Tokens | None:
+        login = await self._login()
+        return login.tokens if login is not None else None
+
+    async def obtain(self, refused: Tokens | None, scopes: Collection[str], header: str) -> Tokens | None:
+        login = await self._login()
+        if login is None or login.tokens is None:
+            if not await self._wants_login(header):
+                return None
+            raise NoLogin(login.lost if login is not None and login.lost else "nobody has logged in yet")
+        if wanted(header).error == "insufficient_scope":
+            return self._more(login, scopes)
+        with anyio.CancelScope(shield=True):
+            try:
+                async with self._vault.turn(self._key.name):
+                    return await self._renew(refused)
+            except TimeoutError:
+                raise Unreachable("somebody else has been renewing its login for too long") from None
+            except OSError as error:
+                raise Unreachable(f"its login cannot be kept ({error.strerror})") from None
+
+    async def _login(self) -> Login | None:
+        try:
+            return await self._vault.get(self._key)
+        except (OSError, StoreUnavailable) as error:
+            raise Unreachable(f"its login cannot be read ({error})") from None
+
+    async def _wants_login(self, header: str) -> bool:
+        """Whether there is anything to log in to, where the file leaves that to the server."""
+        if self._is_wanted:
+            return True
+        if not header:
+            return False
+        web = flow.web_for(self._key.url, self._auth)
+        try:
+            place = await flow.look(web, self._key.url, self._auth.issuer, header)
+        except Unreachable:
+            return wanted(header).resource_metadata is not None
+        return not place.server.is_assumed or wanted(header).resource_metadata is not None
+
+    def _more(self, login: Login, scopes: Collection[str]) -> None:
+        """It takes scopes that were not granted. If they were asked for, to ask again would change nothing: the refusal
+        is passed on."""
+        if set(scopes) <= set(login.asked):
+            return
+        missing = [scope for scope in scopes if scope not in login.scopes]
+        raise NoLogin(f"this takes more than was granted: {' '.join(missing)}", tuple(missing))
+
+    async def _renew(self, refused: Tokens | None) -> Tokens:
+        """With the turn: a token that is not the one refused."""
+        login = await self._login()
+        tokens = login.tokens if login is not None else None
+        if login is None or tokens is None:
+            raise NoLogin(login.lost if login is not None and login.lost else "somebody has logged out")
+        now = time.time()
+        if refused is not None and tokens.access != refused.access and tokens.is_good(now):
+            return tokens
+        access, renewed = self._fresh
+        is_refused = tokens.is_good(now) and now < tokens.renew_at  # or else it is its time
+        if is_refused and access == tokens.access and now - renewed < FRESH_SECONDS:
+            raise NoLogin("the server refuses the token that was given for it a moment ago")
+        if login.refresh is None:
+            raise await self._lose(login, "the login has ended")
+        form = {"grant_type": "refresh_token", "refresh_token": login.refresh}
+        if login.resource:
+            form["resource"] = login.resource
+        web = flow.web_for(login.url, self._auth)
+        try:
+            client, before = login.registered.client, " ".join(login.scopes)
+            granted = await token_request.request(web, login.token_endpoint, login.issuer, form, client, before)
+        except Denied as denial:
+            if denial.code in LOST:
+                raise await self._lose(login, f"the login has ended: {denial}") from None
+            raise
+        await self._vault.put(login.with_tokens(granted.tokens, granted.refresh))
+        self._fresh = granted.tokens.access, now
+        return granted.tokens
+
+    async def _lose(self, login: Login, reason: str) -> NoLogin:
+        await self._vault.put(login.without_tokens(reason))
+        return NoLogin(reason)

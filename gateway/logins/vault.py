@@ -1,0 +1,129 @@
+"""Where logins and registrations are kept: sealed, in a folder of `state_dir` that gateways and the CLI share.
+
+A record is a file, replaced in one step; what is sealed in it opens under its own name only. `turn` is the one way to
+change a login by asking an authorization server: whoever has it reads what the others left, in whichever process.
+"""
+
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+import anyio
+import msgspec
+import structlog
+
+from gateway import blocking
+from gateway.blocking import in_thread
+from gateway.logins.record import Key, Login, Registered
+from gateway.store import files
+from gateway.store.seal import Seal
+
+log = structlog.stdlib.get_logger("gateway.logins")
+
+NAME: Final = "logins"
+TURN_SECONDS: Final = 60.0
+"""Longest wait for a turn; somebody else asks an authorization server meanwhile, which takes no longer."""
+_LOOK_SECONDS: Final = 0.05
+
+T = TypeVar("T")
+
+
+class Vault(Protocol):
+    """All methods that wait raise OSError or `StoreUnavailable` if nothing can be kept or read."""
+
+    async def get(self, key: Key) -> Login | None: ...
+    async def put(self, login: Login) -> None: ...
+    async def drop(self, key: Key) -> None: ...
+    async def all(self) -> list[Login]: ...
+
+    async def client(self, name: str) -> Registered | None:
+        """The registration kept under that name."""
+        ...
+
+    async def put_client(self, name: str, client: Registered) -> None: ...
+
+    def turn(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Be the only one, in whichever process, who changes what is kept under that name.
+
+        Raises:
+            TimeoutError: somebody else is, for too long.
+        """
+        ...
+
+    async def signature(self) -> object:
+        """Changes whenever any login does."""
+        ...
+
+
+class FileVault:
+    """
+    Args:
+        folder: made when it is needed.
+        keys: of `Seal`.
+    """
+
+    def __init__(self, folder: Path, keys: Sequence[str]) -> None:
+        self._folder = folder
+        self._seal = Seal(keys)
+
+    async def get(self, key: Key) -> Login | None:
+        return await in_thread(self._read, f"{key.name}.login", Login)
+
+    async def put(self, login: Login) -> None:
+        await in_thread(self._write, f"{login.key.name}.login", login)
+
+    async def drop(self, key: Key) -> None:
+        await in_thread((self._folder / f"{key.name}.login").unlink, True)
+
+    async def all(self) -> list[Login]:
+        return await in_thread(self._all)
+
+    async def client(self, name: str) -> Registered | None:
+        return await in_thread(self._read, f"{name}.client", Registered)
+
+    async def put_client(self, name: str, client: Registered) -> None:
+        await in_thread(self._write, f"{name}.client", client)
+
+    @asynccontextmanager
+    async def turn(self, name: str) -> AsyncGenerator[None]:
+        descriptor = await in_thread(self._lockable, f"{name}.turn")
+        try:
+            with anyio.fail_after(TURN_SECONDS):
+                while not files.lock(descriptor):  # noqa: ASYNC110 - it may be another process's
+                    await anyio.sleep(_LOOK_SECONDS)
+            yield
+        finally:
+            os.close(descriptor)  # which ends the lock, and so does the end of the process
+
+    async def signature(self) -> object:
+        return await in_thread(files.signature, self._folder)
+
+    # --- Blocking -----------------------------------------------------------------------------------------------------
+
+    def _lockable(self, name: str) -> int:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _read(self, name: str, kind: type[T]) -> T | None:
+        try:
+            sealed = blocking.read(self._folder / name)
+        except FileNotFoundError:
+            return None
+        opened = self._seal.open(name, sealed)
+        if opened is None:
+            log.warning("a login cannot be opened with state_keys, and is not used", file=name)
+            return None
+        try:
+            return msgspec.json.decode(opened, type=kind)
+        except msgspec.MsgspecError:
+            return None
+
+    def _write(self, name: str, record: object) -> None:
+        files.replace(self._folder / name, self._seal.seal(name, msgspec.json.encode(record)))
+
+    def _all(self) -> list[Login]:
+        names = sorted(path.name for path in self._folder.glob("*.login")) if self._folder.is_dir() else []
+        found = [self._read(name, Login) for name in names]
+        return [login for login in found if login is not None]

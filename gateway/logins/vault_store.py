@@ -1,0 +1,73 @@
+"""As `vault`, for nodes that share a store: logins and registrations stand in one table of it, sealed by the store."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+import anyio
+import msgspec
+
+from gateway.logins.record import Key, Login, Registered
+from gateway.logins.vault import TURN_SECONDS
+from gateway.store.shared import Store
+from gateway.store.table import BACKGROUND_SECONDS, Table
+
+TABLE: Final = "logins"
+HELD_SECONDS: Final = 45.0
+"""After which others have the turn, should its node be gone. No request to an authorization server takes longer."""
+_LOOK_SECONDS: Final = 0.05
+
+T = TypeVar("T")
+
+
+class StoreVault:
+    """A `Vault`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._table = Table(store, TABLE)
+
+    async def get(self, key: Key) -> Login | None:
+        return await self._read(f"{key.name}.login", Login)
+
+    async def put(self, login: Login) -> None:
+        await self._table.put({f"{login.key.name}.login": msgspec.json.encode(login)})
+
+    async def drop(self, key: Key) -> None:
+        await self._table.remove([f"{key.name}.login"])
+
+    async def all(self) -> list[Login]:
+        found = [value for name, value in (await self._table.load()).items() if name.endswith(".login")]
+        return [login for value in found if (login := _decoded(value, Login)) is not None]
+
+    async def client(self, name: str) -> Registered | None:
+        return await self._read(f"{name}.client", Registered)
+
+    async def put_client(self, name: str, client: Registered) -> None:
+        await self._table.put({f"{name}.client": msgspec.json.encode(client)})
+
+    @asynccontextmanager
+    async def turn(self, name: str) -> AsyncGenerator[None]:
+        key, mine = f"{TABLE}:turn:{name}", self._store.node.encode()
+        with anyio.fail_after(TURN_SECONDS):
+            while not await self._store.add(key, mine, HELD_SECONDS, patience=BACKGROUND_SECONDS):  # noqa: ASYNC110
+                await anyio.sleep(_LOOK_SECONDS)
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._store.delete(key, patience=BACKGROUND_SECONDS)
+
+    async def signature(self) -> object:
+        return self._store.version(TABLE)
+
+    async def _read(self, field: str, kind: type[T]) -> T | None:
+        value = await self._table.get(field)
+        return _decoded(value, kind) if value is not None else None
+
+
+def _decoded(value: bytes, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except msgspec.MsgspecError:
+        return None
