@@ -102,7 +102,10 @@ class Together:
         return [taken(each, time.perf_counter()) for each in answers]
 
     async def _on_restart(self, name: bytes) -> bytes:
-        if (upstream := self._upstreams.get(name.decode())) is not None:
+        upstream = self._upstreams.get(name.decode())
+        if upstream is not None and upstream.is_hosted:
+            upstream.wake()  # it was ended for all, and is not to be ended once more
+        elif upstream is not None:
             upstream.restart()
         return b""
 

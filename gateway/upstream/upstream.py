@@ -150,13 +150,16 @@ class Upstream:
         self._noise = BoundedLog(self._on_noise, time.monotonic, MAX_NOISE)
         self._only = only
         self._said = Repetition()
+        host = host if config.type == "stdio" and not config.per_worker else None
+        self.is_hosted = host is not None
+        """Whether its program is one of all workers."""
         shared = credentials.of(None) if credentials is not None else None
         self._connector = self._connector_for(
             self._declared,
             lambda: Audience(agent=only),
             self._main_era,
             shared,
-            host=None if config.per_worker else host,
+            host=host,
         )
         self._main = Link(
             self._connector,

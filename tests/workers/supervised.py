@@ -42,10 +42,10 @@ class Supervised:
         return found
 
     def served(self, method: str = "tools/call") -> list[int]:
-        """Numbers of the workers that answered requests of a method, one for each."""
+        """Numbers of the workers that answered requests of a method well, one for each."""
         path = self.folder / "access.jsonl"
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        return [line["worker"] for line in lines if line.get("method") == method]
+        return [line["worker"] for line in lines if line.get("method") == method and line["outcome"] == "ok"]
 
     def metrics(self) -> str:
         return http("GET", f"{self.base}/metrics").text

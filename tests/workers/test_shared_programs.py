@@ -37,12 +37,14 @@ def asked(gateway: Supervised) -> int:
 
 
 def pids(gateway: Supervised) -> set[int]:
-    """Which processes answer, both workers having been asked."""
+    """Which processes answer, once both workers have one that does."""
     found: set[int] = set()
     before = len(gateway.served())
 
     def both() -> bool:
-        found.add(asked(gateway))
+        status, answer = call(gateway, "raw__process")
+        if status == 200 and "result" in answer:
+            found.add(answer["result"]["structuredContent"]["pid"])
         return {*gateway.served()[before:]} == {1, 2}
 
     wait_for(both)
