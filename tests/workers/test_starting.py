@@ -8,12 +8,14 @@ from pathlib import Path
 from socket import create_server
 from typing import Any
 
+import httpx2
 import pytest
 
 from gateway.cli import serve
 from gateway.errors import ConfigError
 from gateway.upstream.guardian import Guardian
 from gateway.workers.own_store import OwnStore
+from tests.certificates import LOOPBACK, tls_for
 from tests.interaction._gateway import child, config_file
 from tests.interaction._http import open_session, post
 from tests.interaction._wire import request
@@ -84,3 +86,17 @@ def test_the_store_that_was_started_knows_after_its_death_what_it_knew_before(tm
             return post(gateway.url, request("ping"), session)[0] == 200
 
         wait_for(lambda: all(is_open() for _ in range(8)))  # whichever is asked
+
+
+def test_workers_speak_tls_and_have_metrics_at_an_address_of_their_own(tmp_path: Path) -> None:
+    _, trust = tls_for(LOOPBACK, tmp_path)
+    file, port = str(tmp_path / f"{LOOPBACK}.pem"), free_port()
+    settings: dict[str, Any] = {
+        "tls": {"cert": file, "key": file},
+        "metrics": {"host": LOOPBACK, "port": port},
+    }
+    with supervised(tmp_path, {}, **settings) as gateway:
+        base = gateway.base.replace("http:", "https:")
+        for _ in range(4):  # whichever it is
+            assert httpx2.get(f"{base}/health", verify=trust).status_code == 200
+            assert "mcp_gateway_workers 2.0" in httpx2.get(f"http://{LOOPBACK}:{port}/metrics").text
