@@ -118,6 +118,8 @@ class Distribution:
 
     def remove(self, recipient: Recipient) -> None:
         """It is gone, or about to be ended: what it had not taken goes to others."""
+        if recipient.end.fileno() < 0:
+            return
         self._let_go(recipient)
         while recipient.untaken:
             self._waiting.appendleft(recipient.untaken.pop())
