@@ -51,6 +51,10 @@ class Held:
         self._needs = needs
         self._clock = clock
         self._is_optional = is_optional
+        self.is_on_behalf = False
+        """Whether it is good only as long as the token that its principal came with."""
+        self.is_kept = False
+        """Whether what it is had by is in the vault, where others may change it."""
         self._tokens: Tokens | None = None
         self._turn = anyio.Lock()
         self._followers: dict[object, Callable[[], None]] = {}

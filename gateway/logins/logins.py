@@ -32,8 +32,6 @@ class Source:
         make: makes the credentials of a principal; of None, those that all share.
         is_each: whether each principal has their own, where several can be told apart.
         is_open: whether that depends on there being no login that all share.
-        is_on_behalf: whether what principals have is good only as long as the token that they came with.
-        is_kept: whether logins of it are in the vault.
     """
 
     def __init__(
@@ -42,11 +40,7 @@ class Source:
         *,
         is_each: bool = False,
         is_open: bool = False,
-        is_on_behalf: bool = False,
-        is_kept: bool = False,
     ) -> None:
-        self.is_on_behalf = is_on_behalf
-        self.is_kept = is_kept
         self._make = make
         self._is_each = is_each
         self._is_open = is_open
@@ -66,9 +60,9 @@ class Source:
         return held
 
     @property
-    def principals(self) -> list[str]:
-        """The ids of those who have their own."""
-        return list(self._held)
+    def on_behalf(self) -> list[str]:
+        """The ids of those who have what is good only as long as the token that they came with."""
+        return [id for id, held in self._held.items() if held.is_on_behalf]
 
     def drop(self, principals: Collection[str]) -> None:
         """What these had (by id) is good no more."""
@@ -150,10 +144,9 @@ class Logins:
                 await anyio.sleep(LOOK_SECONDS)
                 now, has_changed = time.time(), await self._has_changed()
                 for source in list(self._sources.values()):
-                    if source.is_on_behalf:
-                        source.drop([id for id in source.principals if self.subjects.of(id) is None])
+                    source.drop([id for id in source.on_behalf if self.subjects.of(id) is None])
                     for held in source.used:
-                        if has_changed and source.is_kept:
+                        if has_changed and held.is_kept:
                             tg.start_soon(held.reread)
                         elif held.claim(now):
                             tg.start_soon(held.renew_ahead)
@@ -176,18 +169,27 @@ class Logins:
         self.subjects.wanted |= is_on_behalf
 
         def make(principal: Principal | None) -> Held:
-            return self._held(name, _Later(lambda: self._machine(name, server, principal)))
+            if principal is not None and principal.method != "oauth" and server.auth.has_logins_otherwise:
+                return self._held_by_person(name, server, principal, is_wanted=True)
+            held = self._held(name, _Later(lambda: self._machine(name, server, principal)))
+            held.is_on_behalf = is_on_behalf and principal is not None
+            return held
 
-        return Source(make, is_each=is_on_behalf, is_on_behalf=is_on_behalf)
+        return Source(make, is_each=is_on_behalf)
 
     def _source_of_people(self, name: str, server: ServerConfig, *, is_wanted: bool) -> Source:
         def make(principal: Principal | None) -> Held:
-            grant = _Later(lambda: self._person(name, server, principal, is_wanted=is_wanted))
-            return self._held(name, grant, is_optional=not is_wanted)
+            return self._held_by_person(name, server, principal, is_wanted=is_wanted)
 
         login = server.auth.login
         is_each = self._settings.auth.enabled and login in ("each", "auto") and server.isolation != "shared"
-        return Source(make, is_each=is_each, is_open=login == "auto", is_kept=True)
+        return Source(make, is_each=is_each, is_open=login == "auto")
+
+    def _held_by_person(self, name: str, server: ServerConfig, principal: Principal | None, *, is_wanted: bool) -> Held:
+        grant = _Later(lambda: self._person(name, server, principal, is_wanted=is_wanted))
+        held = self._held(name, grant, is_optional=not is_wanted)
+        held.is_kept = True
+        return held
 
     def _held(self, name: str, grant: "Grant", *, is_optional: bool = False) -> Held:
         return Held(name, grant, lambda failure: self._needed(name, failure), is_optional=is_optional)

@@ -16,8 +16,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateway.config.models import Config
-from gateway.errors import GatewayError, UpstreamUnavailable
+from gateway.errors import GatewayError, LoginNeeded, UpstreamUnavailable
 from gateway.logins.logins import Logins
+from gateway.logins.record import Login, Registered
+from gateway.logins.vault import FileVault
 from gateway.request import Method, Principal
 from gateway.server.agents import ConnectedAgent
 from gateway.upstream.guardian import Guardian
@@ -60,14 +62,14 @@ class House:
 
 
 @asynccontextmanager
-async def house(server: Signing, guardian: Guardian, **auth: Any) -> AsyncGenerator[House]:
+async def house(server: Signing, guardian: Guardian, vault: Any = no_vault, **auth: Any) -> AsyncGenerator[House]:
     entry = config(server.url, auth=auth, connect_timeout=5)
     recorded: list[tuple[str, dict[str, Any]]] = []
 
     def record(what: str, whose: Principal | None, **fields: Any) -> None:
         recorded.append((whose.id if whose is not None else "", {"what": what, **fields}))
 
-    logins = Logins(Config(servers={"up": entry}, path=Path("servers.yaml")), no_vault, record)
+    logins = Logins(Config(servers={"up": entry}, path=Path("servers.yaml")), vault, record)
     up = Upstream("up", entry, Hears(), guardian, credentials=logins.source("up", entry))
     async with supervised(up) as tasks:
         tasks.start_soon(logins.run)
@@ -183,6 +185,37 @@ async def test_who_came_with_no_access_token_is_told(guardian: Guardian, method:
             await it.call(ConnectedAgent(theirs, None, "2026-07-28"))
         assert of_grant(server, "token-exchange") == []
         assert tools_called_with(wire) == []
+
+
+async def test_or_logs_in_where_the_file_says_so(guardian: Guardian, tmp_path: Path) -> None:
+    """Whose login does not depend on any token, and does not end with those of others."""
+    vault = FileVault(tmp_path / "logins", ["k" * 32])
+    carol = ConnectedAgent(Principal("key:carol", "api_key"), None, "2026-07-28")
+    async with signing() as (server, wire):
+        auth = exchanging(server, otherwise="login")
+        async with house(server, guardian, lambda: vault, **auth) as it:
+            alice = it.come("alice", server.bearer("alice"))
+            assert await it.call(alice) == "a"
+            with pytest.raises(LoginNeeded, match="mcp-gateway login up"):
+                await it.call(carol)
+            theirs = server.issue()["access_token"]
+            where = {"server": "up", "url": server.url, "issuer": server.origin, "resource": server.url}
+            known = Registered("gw"), f"{server.origin}/token"
+            await vault.put(
+                Login(
+                    principal="key:carol",
+                    owner="carol",
+                    registered=known[0],
+                    token_endpoint=known[1],
+                    access=theirs,
+                    **where,
+                )
+            )
+            await wait_until(lambda: _calls(it, carol), 60)
+            assert (tools_called_with(wire)[-1], await it.call(alice)) == (theirs, "a")
+            it.logins.end_those_of(frozenset({"oauth:issuer|alice"}))
+            assert await it.call(carol) == "a"
+            assert len(of_grant(server, "token-exchange")) == 1
 
 
 async def test_a_hundred_first_calls_are_one_exchange(guardian: Guardian) -> None:

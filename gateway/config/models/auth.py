@@ -208,6 +208,11 @@ class AuthConfig(Model):
         return self.token_exchange is not None
 
     @property
+    def has_logins_otherwise(self) -> bool:
+        """Whether those log in who did not come with a token to exchange."""
+        return self.token_exchange is not None and self.token_exchange.otherwise == "login"
+
+    @property
     def secrets(self) -> Iterator[str]:
         """What must not be shown."""
         idp = self.enterprise.idp if self.enterprise is not None else None
