@@ -199,7 +199,7 @@ async def test_or_logs_in_where_the_file_says_so(guardian: Guardian, tmp_path: P
             with pytest.raises(LoginNeeded, match="mcp-gateway login up"):
                 await it.call(carol)
             theirs = server.issue()["access_token"]
-            where = {"server": "up", "url": server.url, "issuer": server.origin, "resource": server.url}
+            where: Any = {"server": "up", "url": server.url, "issuer": server.origin, "resource": server.url}
             known = Registered("gw"), f"{server.origin}/token"
             await vault.put(
                 Login(
