@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from gateway.harmless import clipped
+from gateway.harmless import clipped, harmless
 from gateway.logins.clients import Client
 from gateway.logins.failures import AuthFailure, Denied, Distrusted, Unreachable
 from gateway.logins.grants import Tokens, renewal
@@ -69,7 +69,7 @@ def refusal(status: int, content: Mapping[str, Any] | None) -> AuthFailure:
     if status == 429 or status >= 500 or code in _PASSING:
         return Unreachable(f"the authorization server cannot answer now (HTTP {status}{code and ', ' + code})")
     described = (content or {}).get("error_description")
-    words = f": {clipped(described)}" if isinstance(described, str) and described else ""
+    words = f": {clipped(harmless(described))}" if isinstance(described, str) and described else ""
     return Denied(f"the authorization server refused ({code or f'HTTP {status}'}{words})", code)
 
 
