@@ -7,9 +7,9 @@ Upstreams know `gateway.upstream.credentials` and nothing of this. What is here,
   their end and when they are refused, by one at a time.
 - `grants`: the interface `Grant`: how tokens are had without anybody being asked anything. `Held` needs no more, so a
   new way to tokens is a new `Grant`, and a line in `logins.grant_for`:
-  - `machines*`: the gateway's own credential (client credentials), and what else machines have. *Place for the other
-    machine grants:* token exchange, ID-JAG and workload identity go into `machines_*.py`, one grant a file. A grant is
-    made for one principal; what it needs to know of them beside `Principal` has to be brought there by `access`.
+  - `machines*`: the gateway's own credential (`machines`), and tokens for who asks or for this process
+    (`machines_exchange`, `machines_bearer`). `machines_of` makes the one that a server's `auth` asks for, for one
+    principal; on whose behalf that is (`subjects`), `access` has noted.
   - `person`: a login that somebody made (the refresh token of it).
 - `flow`: a login from its beginning to its end, in two halves between which somebody was in a browser: `begin` gives a
   link, `complete` takes what came back. The CLI drives it with a loopback listener. *Place for the team's part:*
