@@ -44,7 +44,7 @@ from gateway.frontend.connections import bounds_of
 from gateway.frontend.guard import Guard
 from gateway.frontend.http import HttpFront, Rest, serves_mcp
 from gateway.frontend.http_request import HttpRequest
-from gateway.frontend.listener import Listener
+from gateway.frontend.listener import HttpListener
 from gateway.frontend.overload import Overload
 from gateway.frontend.relay import SessionRelay
 from gateway.frontend.session_ids import SessionIds
@@ -336,11 +336,11 @@ class Gateway:
         bounds, metrics = bounds_of(settings), settings.metrics
         tls = await anyio.to_thread.run_sync(ServerTls, settings.tls) if settings.tls is not None else None
         arrivals = self._together.arrivals
-        listener = Listener(settings.host, settings.port, bounds, waiting, tls, arrivals(0, tls))
+        listener = HttpListener(settings.host, settings.port, bounds, waiting, tls, arrivals(0, tls))
         watch_http(self.metrics, listener, waiting)
-        aside: Listener | None = None
+        aside: HttpListener | None = None
         if metrics.host is not None:
-            aside = Listener(metrics.host, metrics.port, bounds, waiting, arrivals=arrivals(1))
+            aside = HttpListener(metrics.host, metrics.port, bounds, waiting, arrivals=arrivals(1))
         async with asked_to_stop() as stop, self.running() as tg:
             rest = await anyio.to_thread.run_sync(self._build_rest, entry)
             await anyio.to_thread.run_sync(sdk.load)  # before anybody is there who would notice
@@ -492,7 +492,7 @@ class Gateway:
         for upstream in list(self.upstreams.values()):
             await self.server.on_listing(upstream, ())
 
-    async def _leave(self, listener: Listener, sessions: Sessions, sse: LegacySse) -> None:
+    async def _leave(self, listener: HttpListener, sessions: Sessions, sse: LegacySse) -> None:
         """Stop serving HTTP. Whoever sends us traffic is told first, and sockets are closed last."""
         settings = self.current.config.gateway
         self._draining = True

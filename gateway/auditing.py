@@ -52,7 +52,7 @@ class Auditing:
 
         def on_refused(request: HttpRequest, status: int) -> None:
             where = request.id, request.method, request.path, origin(request.address, request.headers)
-            log.on_refused(audit.Refused(*where, request.user, audit.OUTCOMES[status], status))
+            log.on_refused(audit.RefusedRequest(*where, request.user, audit.OUTCOMES[status], status))
 
         self.on_call, self.check, self.on_error = log.on_call, log.check, on_error
         self.changes = Changes(log.check_change, log.on_change, on_refused)

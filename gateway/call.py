@@ -18,7 +18,7 @@ from gateway.request import Agent, Ask, Notify, Principal, wants
 NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
-class Asker(Protocol):
+class ClientRequester(Protocol):
     """Takes what an upstream asks on behalf of a call (sampling, elicitation, roots) to whoever sent it."""
 
     async def ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
@@ -30,7 +30,7 @@ class Asker(Protocol):
         ...
 
 
-class Permit(Protocol):
+class AttemptPermit(Protocol):
     """What the breakers gave an attempt at an upstream."""
 
     def passed(self) -> None:
@@ -38,7 +38,7 @@ class Permit(Protocol):
         ...
 
 
-class Lease(Protocol):
+class PausableLease(Protocol):
     """The call's place among those that its upstream works on."""
 
     def pause(self) -> None:
@@ -183,14 +183,14 @@ class Call:
         """How large its upstream's answer was."""
         self.counted = False
         """Whether it counts against the limits on requests in flight."""
-        self.asker: Asker | None = None
+        self.asker: ClientRequester | None = None
         """Answers what the upstream asks; None if nobody can."""
         self.spoke = False
         """Whether the agent has heard anything of it, or was asked something for it. It is not sent again then."""
         self.questions = 0
         """How many of the upstream's questions the agent has yet to answer."""
-        self.permit: Permit | None = None
-        self.lease: Lease | None = None
+        self.permit: AttemptPermit | None = None
+        self.lease: PausableLease | None = None
         self.task: asyncio.Task[Any] | None = None
         """The task that answers it."""
         self.is_cancelled = False

@@ -35,7 +35,7 @@ class Number(float):
         return Number, (self.text,)
 
 
-class Prepared:
+class PreparedText:
     """A JSON text that is written many times, and not copied for it."""
 
     __slots__ = ("data", "fragment")
@@ -93,7 +93,7 @@ def verbatim(value: object) -> orjson.Fragment:
     """
     if isinstance(value, msgspec.Raw):
         return orjson.Fragment(bytes(value))
-    if isinstance(value, Prepared):
+    if isinstance(value, PreparedText):
         return value.fragment
     if isinstance(value, Number):
         return orjson.Fragment(value.text)
@@ -141,7 +141,7 @@ def _close(pieces: list[str], end: str) -> None:
 def _raw(value: object) -> msgspec.Raw:
     if isinstance(value, Number):
         return msgspec.Raw(value.text.encode())
-    if isinstance(value, Prepared):
+    if isinstance(value, PreparedText):
         return msgspec.Raw(value.data)
     raise TypeError(f"{type(value).__name__} has no JSON form")
 

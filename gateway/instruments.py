@@ -10,7 +10,7 @@ from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.pin_reports import findings
 from gateway.catalogue.weights import CatalogueWeights, tools_of
 from gateway.frontend.backlog import Backlogs
-from gateway.frontend.listener import Listener
+from gateway.frontend.listener import HttpListener
 from gateway.telemetry import families, logs
 from gateway.telemetry.metrics import Metrics
 
@@ -28,7 +28,7 @@ def watch_gateway(
     watch(families.LOG_LINES_DROPPED, logs.lines_dropped)
 
 
-def watch_http(metrics: Metrics, listener: Listener, waiting: Backlogs) -> None:
+def watch_http(metrics: Metrics, listener: HttpListener, waiting: Backlogs) -> None:
     """
     Args:
         waiting: counts what clients have not read.

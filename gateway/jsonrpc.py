@@ -294,7 +294,7 @@ def opened(result: dict[str, Any]) -> dict[str, Any]:
         ValueError: a member is nested too deep, or has too many values.
     """
     for name, value in result.items():
-        if isinstance(value, msgspec.Raw | exact.Prepared):
+        if isinstance(value, msgspec.Raw | exact.PreparedText):
             result[name] = loads(bytes(value) if isinstance(value, msgspec.Raw) else value.data)
     return result
 

@@ -34,7 +34,7 @@ from gateway.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
     from gateway.telemetry.spans import Tracing
-    from gateway.upstream.session import Session
+    from gateway.upstream.session import UpstreamSession
 
 
 class Pipeline:
@@ -231,7 +231,9 @@ async def _try(
     return result
 
 
-async def _connected(upstream: Upstream, link: Link, call: Call, clock: "_Clock", *, is_first: bool) -> "Session":
+async def _connected(
+    upstream: Upstream, link: Link, call: Call, clock: "_Clock", *, is_first: bool
+) -> "UpstreamSession":
     """Starting an upstream takes what it takes (`connect_timeout`), which is no part of its time to answer."""
     began, waited = asyncio.get_running_loop().time(), time.perf_counter()
     try:
@@ -245,7 +247,7 @@ async def _connected(upstream: Upstream, link: Link, call: Call, clock: "_Clock"
 
 
 async def _send_and_wait(
-    upstream: Upstream, link: Link, session: "Session", call: Call, params: dict[str, Any], clock: "_Clock"
+    upstream: Upstream, link: Link, session: "UpstreamSession", call: Call, params: dict[str, Any], clock: "_Clock"
 ) -> dict[str, Any]:
     """Request and answer, over one connection: `session.connection` is its dispatcher."""
     connection = session.connection

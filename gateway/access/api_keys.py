@@ -20,7 +20,7 @@ import structlog
 
 from gateway.access import key_file, key_hashes
 from gateway.access.delegation import covers, heir
-from gateway.access.key_file import Entry, KeyFile, hash_command
+from gateway.access.key_file import KeyEntry, KeyFile, hash_command
 from gateway.access.key_hashes import DEV_KEYS, MAX_KEY, OWN_KEY, KeyHash, Scrypt
 from gateway.access.turns import Turns
 from gateway.blocking import in_thread
@@ -82,7 +82,7 @@ class ApiKeys:
         self._allows_dev = environment == "development" and loopback
         self._on_revoked = on_revoked
         self._on_change: Callable[..., None] | None = None
-        self._entries: tuple[Entry, ...] = ()
+        self._entries: tuple[KeyEntry, ...] = ()
         self._by_id: dict[str, _Holder] = {}
         self._by_hash: dict[KeyHash, _Holder] = {}
         self._scrypts: tuple[Scrypt, ...] = ()
@@ -219,7 +219,7 @@ def _fingerprint(text: str) -> bytes:
     return hashlib.blake2b(text.encode()).digest()
 
 
-def principal_of(entry: Entry) -> Principal:
+def principal_of(entry: KeyEntry) -> Principal:
     """Whoever holds the key of an entry."""
     return Principal(
         id=PREFIX + entry.id,

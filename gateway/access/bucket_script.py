@@ -33,7 +33,7 @@ class Request(NamedTuple):
     """Tokens given out while the store could not be asked. They are taken as far as they are there."""
 
 
-class Answer(NamedTuple):
+class ScriptAnswer(NamedTuple):
     granted: int
     leased: int
     left: float
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     """Seconds for which tokens may yet come back."""
 
     @classmethod
-    def read(cls, raw: Sequence[int]) -> "Answer":
+    def read(cls, raw: Sequence[int]) -> "ScriptAnswer":
         return cls(raw[0], raw[1], raw[2] / 1000, raw[3] / 1000)
 
 
@@ -98,4 +98,4 @@ return answers
 """,
     _decide,
 )
-"""Keys: buckets. Arguments: a `Request` for each. Returns what `Answer.read` reads, for each."""
+"""Keys: buckets. Arguments: a `Request` for each. Returns what `ScriptAnswer.read` reads, for each."""

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from gateway.access.delegation import narrow
-from gateway.access.oauth_settings import OAuthSettings
+from gateway.access.oauth_settings import ResourceServerSettings
 from gateway.errors import Unauthenticated
 from gateway.request import Principal
 
@@ -43,7 +43,7 @@ def check_time(claims: Claims, leeway: float, now: float) -> None:
         raise Unauthenticated("The bearer token was issued in the future (`iat`).")
 
 
-def addressed(claims: Claims, settings: OAuthSettings) -> frozenset[str] | None:
+def addressed(claims: Claims, settings: ResourceServerSettings) -> frozenset[str] | None:
     """The upstreams a token was issued for; None means the gateway as a whole.
 
     Raises:
@@ -60,12 +60,12 @@ def addressed(claims: Claims, settings: OAuthSettings) -> frozenset[str] | None:
     return upstreams
 
 
-def id_prefix(settings: OAuthSettings) -> str:
+def id_prefix(settings: ResourceServerSettings) -> str:
     """Of the principal ids."""
     return f"oauth:{settings.issuer}|"
 
 
-def principal(claims: Claims, settings: OAuthSettings) -> Principal:
+def principal(claims: Claims, settings: ResourceServerSettings) -> Principal:
     """
     Raises:
         Unauthenticated: somebody else issued the token, or for somebody else, or it needs a proof we cannot check.
@@ -124,7 +124,7 @@ def _seconds(claims: Claims, name: str) -> float | None:
     return value
 
 
-def _scopes(claims: Claims, settings: OAuthSettings) -> frozenset[str]:
+def _scopes(claims: Claims, settings: ResourceServerSettings) -> frozenset[str]:
     # RFC 6749, 3.3: a space is what stands between two, and nothing else.
     named = {scope for claim in ("scope", "scp") for value in _values(claims.get(claim)) for scope in value.split(" ")}
     return frozenset(scope for name in named for scope in settings.scope_names.get(name, ()))

@@ -14,7 +14,7 @@ from gateway.access.authentication import Authentication, Authenticator
 from gateway.access.bearer import Bearer
 from gateway.access.known import Known
 from gateway.access.oauth import OAuth
-from gateway.access.oauth_settings import ClaimRule, OAuthSettings
+from gateway.access.oauth_settings import ClaimGrant, ResourceServerSettings
 from gateway.access.rate_limit import MemoryLimiter
 from gateway.config.models import GatewaySettings
 from gateway.config.models.access import OAuthSettings as OAuthConfig
@@ -173,12 +173,12 @@ def _somebody(headers: Mapping[str, str], address: str, view: str | None = None,
     return SOMEBODY
 
 
-def _oauth_settings(config: OAuthConfig) -> OAuthSettings:
+def _oauth_settings(config: OAuthConfig) -> ResourceServerSettings:
     names: dict[str, Any] = {}
     if config.scope_names:
         names["scope_names"] = {name: frozenset({scope}) for name, scope in config.scope_names.items()}
     try:
-        return OAuthSettings(
+        return ResourceServerSettings(
             issuer=config.issuer,
             resource=config.resource,
             audiences=tuple(config.audiences),
@@ -191,7 +191,7 @@ def _oauth_settings(config: OAuthConfig) -> OAuthSettings:
             groups_claim=config.groups_claim,
             default_scopes=frozenset(config.default_scopes),
             claims=tuple(
-                ClaimRule(
+                ClaimGrant(
                     claim=rule.claim,
                     value=rule.value,
                     scopes=frozenset(rule.scopes),

@@ -27,7 +27,7 @@ class IssuerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class IssuerDocument:
     """A JSON object from the issuer."""
 
     content: dict[str, Any]
@@ -71,7 +71,7 @@ class Issuer:
         self._tls = tls
         self._lookup = lookup
 
-    async def keys(self) -> Document:
+    async def keys(self) -> IssuerDocument:
         """The JWK set as it is now.
 
         Raises:
@@ -109,7 +109,7 @@ class Issuer:
         return jwks_uri
 
 
-async def _get(client: httpx2.AsyncClient, url: str) -> Document:
+async def _get(client: httpx2.AsyncClient, url: str) -> IssuerDocument:
     """
     Raises:
         IssuerError: what it says, with the URL.
@@ -135,7 +135,7 @@ async def _get(client: httpx2.AsyncClient, url: str) -> Document:
         raise IssuerError(f"{url} did not answer with JSON") from None
     if not isinstance(content, dict):
         raise IssuerError(f"{url} did not answer with a JSON object")
-    return Document(cast(dict[str, Any], content), _max_age(response.headers.get("cache-control", "")))
+    return IssuerDocument(cast(dict[str, Any], content), _max_age(response.headers.get("cache-control", "")))
 
 
 def _max_age(cache_control: str) -> float | None:

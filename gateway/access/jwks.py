@@ -17,7 +17,7 @@ import anyio
 import jwt
 import structlog
 
-from gateway.access.issuer import FETCH_SECONDS, Document, Issuer, IssuerError
+from gateway.access.issuer import FETCH_SECONDS, Issuer, IssuerDocument, IssuerError
 from gateway.access.oauth_settings import ALGORITHMS
 from gateway.errors import GatewayError
 
@@ -333,7 +333,7 @@ class KeySet:
             self._freshness.fail()
             log.exception("cannot read the issuer's keys", issuer=self._issuer.url)
 
-    def _take(self, document: Document) -> None:
+    def _take(self, document: IssuerDocument) -> None:
         self._keys = read_keys(document.content, self._algorithms)
         before, self._thumbprints = self._thumbprints, frozenset(k.thumbprint for ks in self._keys.values() for k in ks)
         self._freshness.succeed(self._clock(), document.max_age)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.access import key_hashes
-from gateway.access.key_file import DEFAULT_SCOPES, Entry, KeyFile, Raw, load, parse
+from gateway.access.key_file import DEFAULT_SCOPES, KeyEntry, KeyFile, Raw, load, parse
 from gateway.access.key_hashes import OWN_KEY, KeyHash, Scrypt
 from gateway.config.reading.problems import closest
 from gateway.errors import ConfigError
@@ -23,7 +23,7 @@ def create(
     upstreams: Collection[str] = (),
     rate_limit_rpm: int | None = None,
     scopes: Collection[str] = (),
-) -> tuple[str, Entry]:
+) -> tuple[str, KeyEntry]:
     """Add a new key to the file, which need not exist.
 
     Args:
@@ -46,7 +46,7 @@ def create(
     return key, written.entries[-1]
 
 
-def revoke(path: Path, id: str) -> Entry:
+def revoke(path: Path, id: str) -> KeyEntry:
     """Remove a key from the file; returns what it was.
 
     Raises:
@@ -66,8 +66,8 @@ def revoke(path: Path, id: str) -> Entry:
 class Hashed:
     """What became of the keys of a file."""
 
-    hashed: list[Entry]
-    left: list[Entry]
+    hashed: list[KeyEntry]
+    left: list[KeyEntry]
     """Those everybody knows: no hash would hide them."""
 
 
@@ -91,7 +91,7 @@ def hash_in_place(path: Path) -> Hashed:
     return Hashed(hashed, [entry for entry in file.entries if entry.is_plain and entry.is_dev])
 
 
-def _hashed(raw: Raw, entry: Entry, scrypt: Scrypt) -> Raw:
+def _hashed(raw: Raw, entry: KeyEntry, scrypt: Scrypt) -> Raw:
     key = raw["key"]
     kept = entry.hash if OWN_KEY.fullmatch(key) else KeyHash(scrypt(key), scrypt)
     rest = {name: value for name, value in raw.items() if name not in ("id", "key", "key_hash")}

@@ -31,7 +31,7 @@ Raw = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class KeyEntry:
     """One API key."""
 
     id: str
@@ -56,7 +56,7 @@ class KeyFile:
     """One valid file."""
 
     path: Path
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[KeyEntry, ...] = ()
     raw: tuple[Raw, ...] = field(default=(), repr=False)
     """The same entries as they were written."""
 
@@ -71,7 +71,7 @@ def hash_command(path: Path) -> str:
     return f"mcp-gateway keys hash {shlex.quote(str(path))}"
 
 
-def load(path: Path, known: Collection[Entry] = ()) -> KeyFile:
+def load(path: Path, known: Collection[KeyEntry] = ()) -> KeyFile:
     """
     Args:
         known: entries of an earlier reading, whose ids need not be computed again.
@@ -82,11 +82,11 @@ def load(path: Path, known: Collection[Entry] = ()) -> KeyFile:
     return parse(read_text(path, str(path)), path, known)
 
 
-def parse(text: str, path: Path, known: Collection[Entry] = ()) -> KeyFile:
+def parse(text: str, path: Path, known: Collection[KeyEntry] = ()) -> KeyFile:
     """As `load`, from text."""
     problems = Problems()
     ids = {(entry.hash.digest, entry.owner): entry.id for entry in known if entry.is_plain}
-    entries: dict[int, Entry] = {}
+    entries: dict[int, KeyEntry] = {}
     raws: list[Raw] = []
     for index, value in enumerate(_list(text, path)):
         faults = list(_faults(value))
@@ -122,14 +122,14 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _entry(raw: Raw, ids: Mapping[tuple[bytes, str], str]) -> Entry:
+def _entry(raw: Raw, ids: Mapping[tuple[bytes, str], str]) -> KeyEntry:
     key, owner, id = raw.get("key"), raw["owner"], raw.get("id")
     hash = KeyHash(key_hashes.sha256(key)) if key else key_hashes.parse(raw["key_hash"])
     assert hash is not None  # _faults has looked
     if key and not id:
         own = OWN_KEY.fullmatch(key)
         id = own[1] if own else ids.get((hash.digest, owner)) or key_hashes.derive_id(key, owner)
-    return Entry(
+    return KeyEntry(
         id=str(id),
         owner=owner,
         hash=hash,
@@ -169,7 +169,7 @@ def _faults(value: object) -> Iterator[Fault]:
         yield ("id",), f"must be {own[1]}, as in the key; or leave it out"
 
 
-def _duplicates(entries: Mapping[int, Entry]) -> Iterator[Fault]:
+def _duplicates(entries: Mapping[int, KeyEntry]) -> Iterator[Fault]:
     ids: dict[str, int] = {}
     digests: dict[bytes, int] = {}
     for index, entry in entries.items():

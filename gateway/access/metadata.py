@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from gateway.access.oauth_settings import OAuthSettings
+from gateway.access.oauth_settings import ResourceServerSettings
 from gateway.request import READ, WRITE
 
 WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
@@ -19,7 +19,7 @@ _UNQUOTABLE: Final = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]+")
 """What RFC 6750 does not allow in `error_description` and `scope`, quotes and line ends among it."""
 
 
-def resource_at(settings: OAuthSettings, view: str | None) -> str:
+def resource_at(settings: ResourceServerSettings, view: str | None) -> str:
     """What a token must be for, to be of use at `/mcp/{view}`, or everywhere (None). Clients check that their own URL
     lies within it. An upstream whose name is not plain has no resource but the whole."""
     if view is None or not _PLAIN.fullmatch(view):
@@ -33,7 +33,7 @@ def metadata_url(resource: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, WELL_KNOWN + parts.path.rstrip("/"), parts.query, ""))
 
 
-def protected_resource(settings: OAuthSettings, suffix: str = "") -> dict[str, Any] | None:
+def protected_resource(settings: ResourceServerSettings, suffix: str = "") -> dict[str, Any] | None:
     """The metadata document, or None if there is no such resource.
 
     Args:
@@ -82,7 +82,7 @@ def realm_challenge(wrong: str = "") -> str:
     return f'Bearer realm="mcp-gateway"{error}'
 
 
-def login_challenge(settings: OAuthSettings, view: str | None = None) -> str:
+def login_challenge(settings: ResourceServerSettings, view: str | None = None) -> str:
     """For a 401 where no token was sent.
 
     Args:
@@ -92,14 +92,14 @@ def login_challenge(settings: OAuthSettings, view: str | None = None) -> str:
     return challenge(metadata_url(resource_at(settings, view)), settings.issuer_scopes(USUAL_SCOPES))
 
 
-def token_challenge(settings: OAuthSettings, description: str, view: str | None = None) -> str:
+def token_challenge(settings: ResourceServerSettings, description: str, view: str | None = None) -> str:
     """For a 401 where the token that was sent is not good."""
     scope = settings.issuer_scopes(USUAL_SCOPES)
     return challenge(metadata_url(resource_at(settings, view)), scope, "invalid_token", description)
 
 
 def scope_challenge(
-    settings: OAuthSettings, needed: Collection[str], held: Collection[str] = (), view: str | None = None
+    settings: ResourceServerSettings, needed: Collection[str], held: Collection[str] = (), view: str | None = None
 ) -> str:
     """For a 403: the token is good but lacks scopes.
 

@@ -16,7 +16,7 @@ import jwt
 from gateway.access import claims, metadata
 from gateway.access.issuer import Issuer
 from gateway.access.jwks import Key, KeySet
-from gateway.access.oauth_settings import OAuthSettings
+from gateway.access.oauth_settings import ResourceServerSettings
 from gateway.errors import Unauthenticated
 from gateway.jsonrpc import loads
 from gateway.request import Principal
@@ -57,7 +57,7 @@ class OAuth:
 
     def __init__(
         self,
-        settings: OAuthSettings,
+        settings: ResourceServerSettings,
         issuer: Issuer | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,

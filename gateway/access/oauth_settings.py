@@ -28,7 +28,7 @@ MAX_LEEWAY: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimRule:
+class ClaimGrant:
     """What a value of a claim grants."""
 
     claim: str
@@ -44,7 +44,7 @@ class ClaimRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OAuthSettings:
+class ResourceServerSettings:
     """
     Raises:
         ValueError: a value cannot be; the message begins with the field's name.
@@ -78,7 +78,7 @@ class OAuthSettings:
     """The issuer's scopes → the gateway's. Others count for nothing. By default they have the same names."""
     default_scopes: frozenset[str] = frozenset({READ})
     """What a valid token grants that is granted no scope otherwise. By default it may look, but call nothing."""
-    claims: tuple[ClaimRule, ...] = ()
+    claims: tuple[ClaimGrant, ...] = ()
     """What further claims grant. As soon as one of them names upstreams, a principal has those that it is granted, and
     none if it is granted none; otherwise it has all."""
 

@@ -60,7 +60,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PolicyVerdict:
     """A decision and its reason, in words for the owner of the gateway (agents never see it)."""
 
     allowed: bool
@@ -99,16 +99,16 @@ class Grant:
         """Whether nothing that the upstream offers is hidden, whatever it may come to offer."""
         return self.sees_upstream(upstream) and not self._is_ruled
 
-    def explain(self, upstream: str, public: str) -> Verdict:
+    def explain(self, upstream: str, public: str) -> PolicyVerdict:
         """Whether the item of that public name or URI may be used, and why."""
         if not self.sees_upstream(upstream):
-            return Verdict(False, f"its credential does not include upstream {upstream!r}")
+            return PolicyVerdict(False, f"its credential does not include upstream {upstream!r}")
         verdict = _decide(self.rules, public)
         if verdict.allowed and self.doubtful_rules:
             verdict = self._decide_in_doubt(public, verdict)
         return _decide(self.agent_rules, public) if verdict.allowed and self.agent_rules else verdict
 
-    def _decide_in_doubt(self, public: str, verdict: Verdict) -> Verdict:
+    def _decide_in_doubt(self, public: str, verdict: PolicyVerdict) -> PolicyVerdict:
         """What is left of a verdict whichever of the doubtful rules concern the principal: with an `allow` that surely
         concerns it those of others could only add to it, without one each could be all it has."""
         is_allowed_surely = any(rule.allow is not None for _, rule in self.rules)
@@ -116,7 +116,7 @@ class Grant:
             sure = Rule(rule.who, None if is_allowed_surely else rule.allow, rule.deny)
             doubt = _decide([(number, sure)], public)
             if not doubt.allowed:
-                return Verdict(False, f"{doubt.reason}, and not all groups of the token are known")
+                return PolicyVerdict(False, f"{doubt.reason}, and not all groups of the token are known")
         return verdict
 
     def admits(self, upstream: str, public: str) -> bool:
@@ -156,20 +156,20 @@ class Grant:
         return any(may_match_uris(glob) for _, rule in self._all_rules for glob in (*rule.deny, *(rule.allow or ())))
 
 
-def _decide(rules: Sequence[tuple[int, Rule]], public: str) -> Verdict:
+def _decide(rules: Sequence[tuple[int, Rule]], public: str) -> PolicyVerdict:
     for number, rule in rules:
         for glob in rule.deny:
             if fnmatchcase(public, glob):
-                return Verdict(False, f"policy rule {number} denies {glob!r}")
+                return PolicyVerdict(False, f"policy rule {number} denies {glob!r}")
     allowing = [(number, rule.allow) for number, rule in rules if rule.allow is not None]
     for number, allow in allowing:
         for glob in allow:
             if fnmatchcase(public, glob):
-                return Verdict(True, f"policy rule {number} allows {glob!r}")
+                return PolicyVerdict(True, f"policy rule {number} allows {glob!r}")
     if allowing:
         numbers = ", ".join(str(number) for number, _ in allowing)
-        return Verdict(False, f"no `allow` of policy rule {numbers} matches it")
-    return Verdict(True, "nothing forbids it")
+        return PolicyVerdict(False, f"no `allow` of policy rule {numbers} matches it")
+    return PolicyVerdict(True, "nothing forbids it")
 
 
 MAX_REMEMBERED: Final = 4096

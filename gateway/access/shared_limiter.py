@@ -20,7 +20,7 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
-from gateway.access.bucket_script import BUCKETS, Answer, Request
+from gateway.access.bucket_script import BUCKETS, Request, ScriptAnswer
 from gateway.access.rate_limit import MAX_BUCKETS, Bucket, Decision, Limit
 from gateway.errors import StoreUnavailable
 from gateway.store.shared import Store
@@ -273,10 +273,10 @@ class SharedLimiter:
                         waiter.future.set_result(self._by_share(account, self._clock()))
             return
         for account, request, waiters, each in zip(accounts, requests, waiting, raw, strict=True):
-            self._answered(account, request, waiters, Answer.read(each), asked_at)
+            self._answered(account, request, waiters, ScriptAnswer.read(each), asked_at)
 
     def _answered(
-        self, account: _Account, request: Request, waiters: list[_Waiter], answer: Answer, asked_at: float
+        self, account: _Account, request: Request, waiters: list[_Waiter], answer: ScriptAnswer, asked_at: float
     ) -> None:
         now = self._clock()
         account.left, account.left_at = answer.left, now

@@ -30,7 +30,7 @@ BYTES_OF_ONE: Final = 256
 
 
 @dataclass(eq=False, slots=True)
-class Listener:
+class Subscriber:
     """One receiver of change notifications."""
 
     key: Hashable
@@ -93,14 +93,14 @@ class _Wanted:
     """What is wanted of one upstream."""
 
     def __init__(self) -> None:
-        self.listeners: dict[str, dict[Listener, list[str]]] = {}
+        self.listeners: dict[str, dict[Subscriber, list[str]]] = {}
         """Own URI → who subscribed to it → the public URIs it did so by, in that order."""
         self._parents: dict[str, set[str]] = {}
         """What URIs are without the slashes at their end → those URIs: of what lies below, they are told too."""
         self._lengths: Counter[int] = Counter()
         """Of those."""
 
-    def add(self, listener: Listener, public: str, own: str) -> None:
+    def add(self, listener: Subscriber, public: str, own: str) -> None:
         if own not in self.listeners:
             self.listeners[own] = {}
             parent = own.rstrip("/")
@@ -109,7 +109,7 @@ class _Wanted:
             self._parents.setdefault(parent, set()).add(own)
         self.listeners[own].setdefault(listener, []).append(public)
 
-    def discard(self, listener: Listener, public: str, own: str) -> None:
+    def discard(self, listener: Subscriber, public: str, own: str) -> None:
         publics = self.listeners[own][listener]
         publics.remove(public)
         if publics:
@@ -139,17 +139,17 @@ class Subscriptions:
     """All listeners, and what they want of each upstream together."""
 
     def __init__(self) -> None:
-        self._listeners: dict[Listener, None] = {}
-        self._by_key: dict[Hashable, dict[Listener, None]] = {}  # in the order they came
+        self._listeners: dict[Subscriber, None] = {}
+        self._by_key: dict[Hashable, dict[Subscriber, None]] = {}  # in the order they came
         self._wanted: dict[str, _Wanted] = {}
         self._counts = Counter[str]()
         """Root principal → what its listeners' resources count for."""
         self._total = 0
 
-    def __contains__(self, listener: Listener) -> bool:
+    def __contains__(self, listener: Subscriber) -> bool:
         return listener in self._listeners
 
-    def add(self, listener: Listener, reserve: Iterable[str] = ()) -> None:
+    def add(self, listener: Subscriber, reserve: Iterable[str] = ()) -> None:
         """
         Args:
             reserve: what it is about to be subscribed to. All of that has room, or it is refused now: of many who come
@@ -168,12 +168,12 @@ class Subscriptions:
         for public, resource in listener.resources.items():
             self._want(listener, public, resource)
 
-    def release(self, listener: Listener) -> None:
+    def release(self, listener: Subscriber) -> None:
         """It is subscribed to no more of what was reserved for it."""
         self._count(listener.root, -listener.reserved)
         listener.reserved = 0
 
-    def remove(self, listener: Listener) -> None:
+    def remove(self, listener: Subscriber) -> None:
         """It has left, and gives up all it is subscribed to."""
         if listener in self._listeners:
             self.release(listener)
@@ -182,20 +182,20 @@ class Subscriptions:
             del self._listeners[listener]
             self._drop_key(listener)
 
-    def rekey(self, listener: Listener, key: Hashable) -> None:
+    def rekey(self, listener: Subscriber, key: Hashable) -> None:
         """It sees something else now."""
         if key != listener.key and listener in self._listeners:
             self._drop_key(listener)
             self._by_key.setdefault(key, {})[listener] = None
         listener.key = key
 
-    def _drop_key(self, listener: Listener) -> None:
+    def _drop_key(self, listener: Subscriber) -> None:
         alike = self._by_key[listener.key]
         del alike[listener]
         if not alike:
             del self._by_key[listener.key]
 
-    def subscribe(self, listener: Listener, uri: str, resource: Resource) -> None:
+    def subscribe(self, listener: Subscriber, uri: str, resource: Resource) -> None:
         """
         Raises:
             InvalidParams: it has as many as may be.
@@ -214,7 +214,7 @@ class Subscriptions:
                 self._count(listener.root, cost - reserved)
                 self._want(listener, uri, resource)
 
-    def unsubscribe(self, listener: Listener, uri: str) -> Resource | None:
+    def unsubscribe(self, listener: Subscriber, uri: str) -> Resource | None:
         """Returns what less may be wanted of now."""
         resource = listener.resources.pop(uri, None)
         if resource is None:
@@ -225,7 +225,7 @@ class Subscriptions:
             self._forget(listener, uri, resource)
         return resource
 
-    def move(self, listener: Listener, uri: str, resource: Resource) -> None:
+    def move(self, listener: Subscriber, uri: str, resource: Resource) -> None:
         """What it is subscribed to leads elsewhere now."""
         before = listener.resources[uri]
         listener.resources[uri] = resource
@@ -265,12 +265,12 @@ class Subscriptions:
                 yield
 
     def resource_updated(
-        self, upstream: str, own: str, concerns: Callable[[Listener], bool] = lambda _: True
+        self, upstream: str, own: str, concerns: Callable[[Subscriber], bool] = lambda _: True
     ) -> Iterator[None]:
         """Tell who subscribed to the resource, or to what it is part of, under the URI they know it by, and nothing
         else; each once. A step for each listener."""
         wanted = self._of(upstream)
-        told: set[Listener] = set()
+        told: set[Subscriber] = set()
         for uri in list(wanted.concerned(own)):
             for listener, publics in list(wanted.listeners.get(uri, {}).items()):
                 if listener in told or not publics or not concerns(listener):
@@ -286,10 +286,10 @@ class Subscriptions:
             wanted = self._wanted[upstream] = _Wanted()  # kept: views of it are
         return wanted
 
-    def _want(self, listener: Listener, public: str, resource: Resource) -> None:
+    def _want(self, listener: Subscriber, public: str, resource: Resource) -> None:
         upstream, own = resource
         self._of(upstream).add(listener, public, own)
 
-    def _forget(self, listener: Listener, public: str, resource: Resource) -> None:
+    def _forget(self, listener: Subscriber, public: str, resource: Resource) -> None:
         upstream, own = resource
         self._of(upstream).discard(listener, public, own)

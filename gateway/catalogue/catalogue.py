@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any, Final, Literal
 
 from gateway import jsonrpc
-from gateway.catalogue.intake import Dropped
+from gateway.catalogue.intake import DroppedItem
 from gateway.catalogue.naming import prefixed
 from gateway.catalogue.ownership import Ownership
 from gateway.catalogue.templates import Template, matching
@@ -48,7 +48,7 @@ class Catalogue:
     """The smallest of the upstreams'; None when none gave one."""
     private: bool = False
     """Whether any upstream's lists are."""
-    dropped: tuple[Dropped, ...] = ()
+    dropped: tuple[DroppedItem, ...] = ()
     fingerprints: Mapping[ChangeKind, str] = field(default_factory=dict[ChangeKind, str])
     """Hash of each list as agents see it; templates count as resources. An empty list has none."""
 

@@ -33,7 +33,7 @@ _LONGEST_REPORTED: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class ToolRules:
+class CompiledToolRules:
     """What the owner of the gateway wants of one upstream's tools. All names are the upstream's own."""
 
     allow: tuple[str, ...] = ("*",)
@@ -46,7 +46,7 @@ class ToolRules:
     """Own name → the description agents see."""
 
     @classmethod
-    def of(cls, server: "ServerConfig") -> "ToolRules":
+    def of(cls, server: "ServerConfig") -> "CompiledToolRules":
         """Those of the configuration."""
         rules = server.tools
         return cls(tuple(rules.allow), tuple(rules.deny), dict(rules.rename), dict(rules.describe))
@@ -64,11 +64,11 @@ class UpstreamItems:
 
     name: str
     listing: Listing
-    rules: ToolRules = field(default_factory=ToolRules)
+    rules: CompiledToolRules = field(default_factory=CompiledToolRules)
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedItem:
     """An item left out because it cannot be served. What the owner's rules hide is not reported."""
 
     upstream: str
@@ -79,7 +79,7 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListedItem:
     """One item that may be published."""
 
     upstream: str
@@ -92,22 +92,24 @@ class Entry:
     """The item as the upstream sent it."""
 
 
-def admit(upstream: UpstreamItems, kind: Kind, dropped: list[Dropped]) -> list[Entry]:
+def admit(upstream: UpstreamItems, kind: Kind, dropped: list[DroppedItem]) -> list[ListedItem]:
     """The items of `kind` that may be published, in the upstream's own order. Appends the others to `dropped`."""
     items: tuple[object, ...] = getattr(upstream.listing, kind)
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ListedItem] = {}
     for position, item in enumerate(items):
         name = _identity(item, KEYS[kind])
         if name is None:
-            dropped.append(Dropped(upstream.name, kind, f"#{position}", f"not an object with a string {KEYS[kind]!r}"))
+            dropped.append(
+                DroppedItem(upstream.name, kind, f"#{position}", f"not an object with a string {KEYS[kind]!r}")
+            )
             continue
         if kind == "tools" and not upstream.rules.offers(name):
             continue
         entry = "listed more than once" if name in entries else _entry(upstream, kind, name, cast("Item", item))
-        if isinstance(entry, Entry):
+        if isinstance(entry, ListedItem):
             entries[name] = entry
         else:
-            dropped.append(Dropped(upstream.name, kind, name[:_LONGEST_REPORTED], entry))
+            dropped.append(DroppedItem(upstream.name, kind, name[:_LONGEST_REPORTED], entry))
     return list(entries.values())
 
 
@@ -126,7 +128,7 @@ def _identity(item: object, key: str) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
-def _entry(upstream: UpstreamItems, kind: Kind, name: str, raw: Item) -> Entry | str:
+def _entry(upstream: UpstreamItems, kind: Kind, name: str, raw: Item) -> ListedItem | str:
     """The entry, or why there is none."""
     try:
         item = repaired(kind, raw, modern=upstream.listing.version in MODERN_VERSIONS)
@@ -143,4 +145,4 @@ def _entry(upstream: UpstreamItems, kind: Kind, name: str, raw: Item) -> Entry |
 
         if reason := find_invalid_x_mcp_header(item["inputSchema"]):
             return reason
-    return Entry(upstream.name, name, item, encoded, raw)
+    return ListedItem(upstream.name, name, item, encoded, raw)

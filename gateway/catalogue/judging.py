@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from gateway.catalogue import pins as decisions
 from gateway.catalogue.identity import definition_hash
 from gateway.catalogue.intake import KEYS
-from gateway.catalogue.pins import Verdict
+from gateway.catalogue.pins import PinVerdict
 from gateway.config.models import ServerConfig
 from gateway.store import pins as pin_file
 from gateway.store.pins import Pins
@@ -37,7 +37,7 @@ class Judged:
     server: ServerConfig
     known: Mapping[str, Pins]
     pinned: Pinned
-    verdict: Verdict
+    verdict: PinVerdict
 
     def is_of(self, listing: Listing, server: ServerConfig) -> bool:
         return self.listing is listing and (self.server is server or self.server == server)

@@ -16,7 +16,7 @@ import structlog
 from anyio.lowlevel import checkpoint
 
 from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner, changed
-from gateway.catalogue.intake import Kind, ToolRules, UpstreamItems
+from gateway.catalogue.intake import CompiledToolRules, Kind, UpstreamItems
 from gateway.catalogue.joined import JoinedCatalogues
 from gateway.catalogue.judge import Judge, Lenient
 from gateway.catalogue.merge import Prefix, claims, merge
@@ -26,7 +26,7 @@ from gateway.catalogue.ownership import Ownership
 from gateway.catalogue.ownership_reports import tell
 from gateway.catalogue.part_table import PartTable
 from gateway.catalogue.parts import Part, public_names_of
-from gateway.catalogue.pins import Change, Verdict
+from gateway.catalogue.pins import Change, PinVerdict
 from gateway.catalogue.prepared import Prepared
 from gateway.catalogue.steps import Steps, at_once, in_steps
 from gateway.catalogue.visibility import Names, Selection, View, Visibility, lists_of
@@ -65,11 +65,11 @@ class CatalogueViews:
         judge: Judge | None = None,
         owners: Owners | None = None,
     ) -> None:
-        self._rules = {name: ToolRules.of(server) for name, server in servers.items()}
+        self._rules = {name: CompiledToolRules.of(server) for name, server in servers.items()}
         self._prefix: Prefix = prefix
         self._judge = judge or Lenient()
         self._prepared = Prepared()
-        self._verdicts: dict[str, Verdict] = {}
+        self._verdicts: dict[str, PinVerdict] = {}
         self.owners = owners or Owners(servers)
         self._ownership = self.owners.ownership
         self._withheld = Withheld(self._verdicts, self._items)
@@ -141,11 +141,11 @@ class CatalogueViews:
         """Whether it was ever seen what an upstream offers."""
         return upstream in self._table.offered
 
-    def verdict(self, upstream: str) -> Verdict:
+    def verdict(self, upstream: str) -> PinVerdict:
         """How what an upstream offers compares with its pins."""
-        return self._verdicts.get(upstream, Verdict(Listing()))
+        return self._verdicts.get(upstream, PinVerdict(Listing()))
 
-    def verdicts(self) -> dict[str, Verdict]:
+    def verdicts(self) -> dict[str, PinVerdict]:
         """That of each upstream of which there is one."""
         return dict(self._verdicts)
 
@@ -229,14 +229,14 @@ class CatalogueViews:
             if server is None or listing is None:
                 continue
             verdict = await self._judge.prepare(name, listing, servers)
-            if (rules := ToolRules.of(server)) != self._rules.get(name):
+            if (rules := CompiledToolRules.of(server)) != self._rules.get(name):
                 await self._prepared.make(name, verdict, rules, prefix, self._ownership)
 
     def configure(
         self, servers: Mapping[str, ServerConfig], prefix: Prefix, listings: Iterable[tuple[str, Listing | None]]
     ) -> None:
         """Hold these servers and no others, by these rules. To see what that changed for somebody, compare views."""
-        before, self._rules = self._rules, {name: ToolRules.of(server) for name, server in servers.items()}
+        before, self._rules = self._rules, {name: CompiledToolRules.of(server) for name, server in servers.items()}
         self._prefix = prefix
         self.owners.use(servers)
         for name in before.keys() - self._rules.keys():
@@ -255,10 +255,10 @@ class CatalogueViews:
 
     # --- Inside -------------------------------------------------------------------------------------------------------
 
-    def _judged(self, name: str, listing: Listing | None) -> Verdict | None:
+    def _judged(self, name: str, listing: Listing | None) -> PinVerdict | None:
         return self._judge.judge(name, listing) if listing is not None else None
 
-    def _take(self, name: str, verdict: Verdict | None) -> bool:
+    def _take(self, name: str, verdict: PinVerdict | None) -> bool:
         """Returns whether it is another one than before."""
         if verdict == self._verdicts.get(name):
             return False
@@ -303,7 +303,7 @@ class CatalogueViews:
     def _replace(
         self,
         names: Collection[str],
-        verdicts: Mapping[Names, Verdict],
+        verdicts: Mapping[Names, PinVerdict],
         own: Mapping[Names, Catalogue],
         merged: Mapping[Names, Catalogue],
         ownership: Ownership,
@@ -377,7 +377,7 @@ class CatalogueViews:
 
         return part.restricted(sight.within, admits)
 
-    def _items(self, name: str, listing_of: Callable[[Verdict], Listing]) -> UpstreamItems:
+    def _items(self, name: str, listing_of: Callable[[PinVerdict], Listing]) -> UpstreamItems:
         return UpstreamItems(name, listing_of(self._verdicts[name]), self._rules[name])
 
 
@@ -385,7 +385,7 @@ def _size(listing: Listing | None) -> int:
     return 0 if listing is None else sum(map(len, (listing.tools, listing.resources, listing.prompts)))
 
 
-def _all_of(verdict: Verdict) -> Listing:
+def _all_of(verdict: PinVerdict) -> Listing:
     """What is offered to anybody."""
     if not verdict.variants:
         return verdict.listing

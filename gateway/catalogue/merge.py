@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Protocol
 from gateway import jsonrpc
 from gateway.catalogue.capabilities import MAX_INSTRUCTIONS, cut, merged_capabilities, merged_instructions
 from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner
-from gateway.catalogue.intake import KEYS, Dropped, Entry, Kind, UpstreamItems, admit
+from gateway.catalogue.intake import KEYS, DroppedItem, Kind, ListedItem, UpstreamItems, admit
 from gateway.catalogue.naming import (
     SEPARATOR,
     UI_SCHEME,
@@ -35,7 +35,7 @@ _OLDER_LINK: Final = "ui/resourceUri"
 @dataclass(frozen=True, slots=True)
 class _Published:
     public: str
-    entry: Entry
+    entry: ListedItem
     prefix: str = ""
     """What a URI got to be told from another upstream's."""
 
@@ -68,7 +68,7 @@ def merge(upstreams: Sequence[UpstreamItems], prefix: Prefix, ownership: Ownersh
 
     if ownership is None:
         ownership = owned(upstreams)
-    dropped: list[Dropped] = []
+    dropped: list[DroppedItem] = []
     published: dict[Kind, list[_Published]] = {
         "tools": _publish_names("tools", ordered, prefix, dropped),
         "resources": _publish_uris("resources", ordered, ownership, dropped),
@@ -145,7 +145,7 @@ def _strings(items: Iterable[Item], key: str) -> Iterator[str]:
 
 
 def _publish_names(
-    kind: Kind, upstreams: Iterable[UpstreamItems], prefix: Prefix, dropped: list[Dropped]
+    kind: Kind, upstreams: Iterable[UpstreamItems], prefix: Prefix, dropped: list[DroppedItem]
 ) -> list[_Published]:
     published: list[_Published] = []
     taken: set[str] = set()
@@ -165,7 +165,7 @@ def _publish_names(
 
 
 def _publish_uris(
-    kind: UriKind, upstreams: Iterable[UpstreamItems], ownership: Ownership, dropped: list[Dropped]
+    kind: UriKind, upstreams: Iterable[UpstreamItems], ownership: Ownership, dropped: list[DroppedItem]
 ) -> list[_Published]:
     published: list[_Published] = []
     for upstream in upstreams:

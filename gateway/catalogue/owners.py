@@ -13,11 +13,11 @@ from gateway.catalogue.identity import definition_hash
 from gateway.catalogue.ownership import NOTHING, Claimants, Claims, Item, Ownership, Shadowed, Waits, shadowed
 from gateway.catalogue.patterns import pattern
 from gateway.config.models import ServerConfig
-from gateway.store.owners import Items, Record, Records, approved, inherited, key
+from gateway.store.owners import Items, OwnershipRecord, Records, approved, inherited, key
 
 _FEW: Final = 200
 """URIs of which it is looked up whether their server had a template for them already; more cost too much."""
-_NEW: Final = Record()
+_NEW: Final = OwnershipRecord()
 
 
 class Owners:
@@ -27,7 +27,9 @@ class Owners:
         records: what is remembered of them.
     """
 
-    def __init__(self, servers: Mapping[str, ServerConfig], records: Mapping[str, Record] | None = None) -> None:
+    def __init__(
+        self, servers: Mapping[str, ServerConfig], records: Mapping[str, OwnershipRecord] | None = None
+    ) -> None:
         self.records: Records = dict(records or {})
         self.keys: Mapping[str, str] = {}
         """Server → what it is remembered by."""
@@ -40,9 +42,9 @@ class Owners:
         self._blocks: set[str] = set()
         self._is_off = True
         self._incomplete: set[str] = set()
-        self._made: dict[str, tuple[Claims, Record, Mapping[Item, str]]] = {}
+        self._made: dict[str, tuple[Claims, OwnershipRecord, Mapping[Item, str]]] = {}
         """Server → its last record, and of what it was made."""
-        self._still: dict[str, tuple[Claims, Record, Claims]] = {}
+        self._still: dict[str, tuple[Claims, OwnershipRecord, Claims]] = {}
         """Server → what it owned and still claims, and of what that was made."""
         self._compared: dict[tuple[str, str], tuple[Claims, Claims, Shadowed]] = {}
         self.use(servers)
@@ -99,7 +101,7 @@ class Owners:
             found[self.keys[taker]] = found.get(self.keys[taker], frozenset()) | frozenset(what.items())
         return found
 
-    def accept(self, stored: Mapping[str, Record]) -> bool:
+    def accept(self, stored: Mapping[str, OwnershipRecord]) -> bool:
         """Take up what others have approved, and what they remember of servers that are none of these. Returns whether
         anything was approved; `settle` then."""
         own = approved(self.records, stored, self.waiting())
@@ -160,7 +162,7 @@ class Owners:
             known = self._compared[taker, owner] = theirs, owned, shadowed(theirs, owned)
         return known[2]
 
-    def _owned(self, server: str, record: Record) -> Claims:
+    def _owned(self, server: str, record: OwnershipRecord) -> Claims:
         """What it owned, and still claims."""
         claims = self._claimants[server]
         known = self._still.get(server)
@@ -177,7 +179,7 @@ class Owners:
         owned = _claims(record.owned - record.shadowed.keys())
         return frozenset(uri for uri in uris if not owned.cover(uri))
 
-    def _record(self, server: str) -> Record | None:
+    def _record(self, server: str) -> OwnershipRecord | None:
         return self.records.get(self.keys[server])
 
     def _remembered(self) -> Records:
@@ -192,7 +194,7 @@ class Owners:
                 found[itself] = self._made_of(name, awaited)
         return found
 
-    def _made_of(self, server: str, awaited: frozenset[str]) -> Record:
+    def _made_of(self, server: str, awaited: frozenset[str]) -> OwnershipRecord:
         """The record of a server as things are; made once for as long as they are so."""
         claims, shadows = self._claimants[server], self.ownership.shadows.get(server, {})
         record = self._record(server)
@@ -201,7 +203,7 @@ class Owners:
             partly = {item for item, other in shadows.items() if self._owns_some(server, item, other)}
             owned = frozenset(claims.items()) - shadows.keys() | partly
             shadowed_by: dict[tuple[str, str], str] = {item: self.keys[other] for item, other in shadows.items()}
-            record = Record(owned, shadowed_by, awaited)
+            record = OwnershipRecord(owned, shadowed_by, awaited)
         elif record is None or record.awaited != awaited:
             record = replace(record or _NEW, awaited=awaited)
         self._made[server] = claims, record, shadows

@@ -9,7 +9,7 @@ import structlog
 from gateway.catalogue.owners import Owners
 from gateway.catalogue.ownership import NOTHING
 from gateway.harmless import harmless
-from gateway.store.owners import Record, name_of
+from gateway.store.owners import OwnershipRecord, name_of
 
 log = structlog.stdlib.get_logger("gateway.catalogue")
 
@@ -23,7 +23,7 @@ MAX_NAMED: Final = 5
 _MAX_CHARACTERS: Final = 200
 
 
-def tell(before: Mapping[str, Record], owners: Owners) -> None:
+def tell(before: Mapping[str, OwnershipRecord], owners: Owners) -> None:
     """Say what is another's now and was not before.
 
     Args:
@@ -31,7 +31,7 @@ def tell(before: Mapping[str, Record], owners: Owners) -> None:
     """
     said: set[tuple[str, str]] = set()
     for upstream, shadows in owners.ownership.shadows.items():
-        record = before.get(owners.keys[upstream], Record())
+        record = before.get(owners.keys[upstream], OwnershipRecord())
         new: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         for item, owner in shadows.items():
             key = owners.keys[owner]
@@ -49,16 +49,16 @@ def tell(before: Mapping[str, Record], owners: Owners) -> None:
     _tell_of_heirs(before, owners)
 
 
-def _tell_of_heirs(before: Mapping[str, Record], owners: Owners) -> None:
+def _tell_of_heirs(before: Mapping[str, OwnershipRecord], owners: Owners) -> None:
     """Say what is an upstream's own now because its owner lists it no more, or is gone."""
     for upstream, key in owners.keys.items():
-        now = owners.records.get(key, Record())
+        now = owners.records.get(key, OwnershipRecord())
         lost: defaultdict[str, list[str]] = defaultdict(list)
-        for item, owner in before.get(key, Record()).shadowed.items():
+        for item, owner in before.get(key, OwnershipRecord()).shadowed.items():
             if item in now.owned and item not in now.shadowed:
                 lost[owner].append(item[1])
         for owner, uris in lost.items():
-            if key not in owners.records.get(owner, Record()).shadowed.values():  # else it took them
+            if key not in owners.records.get(owner, OwnershipRecord()).shadowed.values():  # else it took them
                 log.warning(PASSED_ON, upstream=name_of(owner), to=upstream, **_named(uris))
 
 

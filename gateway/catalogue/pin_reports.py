@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from gateway.catalogue.difference import differences
-from gateway.catalogue.pins import Change, Verdict
+from gateway.catalogue.pins import Change, PinVerdict
 from gateway.harmless import LONGEST_SECRET, Clipped, harmless
 
 log = structlog.stdlib.get_logger("gateway.pins")
@@ -46,7 +46,7 @@ class Reports:
         self._said: dict[str, set[Hashable]] = {}
         self._left: dict[str, _Left] = {}
 
-    def say(self, upstream: str, verdict: Verdict) -> None:
+    def say(self, upstream: str, verdict: PinVerdict) -> None:
         """Report what is in a verdict and was not in the last one."""
         said = self._said.get(upstream, set())
         changes = [change for change in verdict.changes if change.identity not in said]
@@ -84,7 +84,7 @@ class _Left:
     more_said: bool = False
 
 
-def findings(verdicts: Mapping[str, Verdict]) -> dict[tuple[str, str], float]:
+def findings(verdicts: Mapping[str, PinVerdict]) -> dict[tuple[str, str], float]:
     """How many there are of each kind now, by upstream."""
     counts = Counter[tuple[str, str]]()
     for upstream, verdict in verdicts.items():

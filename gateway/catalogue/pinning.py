@@ -18,7 +18,7 @@ from gateway.catalogue import judging
 from gateway.catalogue import pins as decisions
 from gateway.catalogue.judging import Judged, Pinned
 from gateway.catalogue.pin_reports import Counters, Reports
-from gateway.catalogue.pins import Verdict
+from gateway.catalogue.pins import PinVerdict
 from gateway.config.models import ServerConfig
 from gateway.errors import ConfigError
 from gateway.store import files
@@ -94,7 +94,7 @@ class Pinning:
             for name in kept.keys() - servers.keys():
                 del kept[name]
 
-    def judge(self, upstream: str, listing: Listing) -> Verdict:
+    def judge(self, upstream: str, listing: Listing) -> PinVerdict:
         """What becomes of a listing. What was never seen is pinned; what is different is reported, once."""
         server, known = self._servers[upstream], self._pins
         if server.pin == "off" or known is None:
@@ -113,7 +113,7 @@ class Pinning:
 
     async def prepare(
         self, upstream: str, listing: Listing, servers: Mapping[str, ServerConfig] | None = None
-    ) -> Verdict:
+    ) -> PinVerdict:
         """Work out beside the event loop what `judge` will say, if nothing changes until then.
 
         Args:

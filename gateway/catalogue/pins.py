@@ -51,7 +51,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PinVerdict:
     """What becomes of a listing."""
 
     listing: Listing
@@ -62,16 +62,16 @@ class Verdict:
     """`(kind, own name or URI)` → the change because of which it must not be used."""
     held_back: Listing = field(default_factory=Listing)
     """Items that are not published at all: those that are new, and blocked."""
-    variants: Mapping[str, "Verdict"] = field(default_factory=dict[str, "Verdict"])
+    variants: Mapping[str, "PinVerdict"] = field(default_factory=dict[str, "PinVerdict"])
     """Label → what becomes of what is listed for clients of that label instead. `changes` and `suspicions` above have
     theirs, too."""
 
 
-def unjudged(listing: Listing) -> Verdict:
+def unjudged(listing: Listing) -> PinVerdict:
     """All of a listing may be published."""
     different = [label for label, variation in listing.variants.items() if variation]
-    variants = {label: Verdict(listing_for(listing, label)) for label in different}
-    return Verdict(alone(listing), variants=variants)
+    variants = {label: PinVerdict(listing_for(listing, label)) for label in different}
+    return PinVerdict(alone(listing), variants=variants)
 
 
 def definitions(listing: Listing) -> dict[Kind, Definitions]:
@@ -103,7 +103,7 @@ def digest(kind: str, definition: Any) -> str:
     return blake2b(jsonrpc.dumps(definition, sort_keys=True), digest_size=16).hexdigest()
 
 
-def judge(pins: Pins, listing: Listing, offers: Callable[[str], bool], *, block: bool) -> Verdict:
+def judge(pins: Pins, listing: Listing, offers: Callable[[str], bool], *, block: bool) -> PinVerdict:
     """Compare a listing with its pins.
 
     Args:
@@ -130,8 +130,8 @@ def judge(pins: Pins, listing: Listing, offers: Callable[[str], bool], *, block:
 
 
 def _judge_variant(
-    pins: Pins, listing: Listing, label: str, main: Verdict, offers: Callable[[str], bool], *, block: bool
-) -> Verdict:
+    pins: Pins, listing: Listing, label: str, main: PinVerdict, offers: Callable[[str], bool], *, block: bool
+) -> PinVerdict:
     """An item that is pinned for these clients is compared with that; any other with the pin that all share. What they
     do not get is no change."""
     own, now = pins.variants.get(label, {}), definitions(listing)
@@ -143,12 +143,12 @@ def _judge_variant(
 
 def _verdict(
     listing: Listing, changes: tuple[Change, ...], suspicions: tuple[Suspicion, ...], *, block: bool
-) -> Verdict:
+) -> PinVerdict:
     if not block:
-        return Verdict(listing, changes, suspicions)
+        return PinVerdict(listing, changes, suspicions)
     blocked = {(each.kind, each.name): each for each in changes if each.what != "removed"}
     published, held_back = _divided(listing, definitions(listing), blocked)
-    return Verdict(published, changes, suspicions, blocked, held_back)
+    return PinVerdict(published, changes, suspicions, blocked, held_back)
 
 
 def _overlaid(pins: Pins, own: Mapping[str, Definitions]) -> Pins:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import anyio.to_thread
 
 from gateway.catalogue.catalogue import Catalogue
-from gateway.catalogue.intake import ToolRules, UpstreamItems
+from gateway.catalogue.intake import CompiledToolRules, UpstreamItems
 from gateway.catalogue.merge import Prefix, merge
 from gateway.catalogue.ownership import Ownership
-from gateway.catalogue.pins import Verdict
+from gateway.catalogue.pins import PinVerdict
 from gateway.catalogue.visibility import Names
 from gateway.catalogue.withheld import verdicts_of
 
@@ -26,7 +26,9 @@ class Prepared:
     def __init__(self) -> None:
         self._made: dict[Names, Made] = {}
 
-    async def make(self, name: str, verdict: Verdict, rules: ToolRules, prefix: Prefix, ownership: Ownership) -> None:
+    async def make(
+        self, name: str, verdict: PinVerdict, rules: CompiledToolRules, prefix: Prefix, ownership: Ownership
+    ) -> None:
         """Those of an upstream's main lists, and of their variants."""
         for each, one in verdicts_of(name, verdict):
             items = UpstreamItems(name, one.listing, rules)

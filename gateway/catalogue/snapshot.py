@@ -44,7 +44,7 @@ class Stored:
     """The day it was last saved, in seconds since 1970."""
 
 
-class Unread(msgspec.Struct):
+class UnreadableSnapshot(msgspec.Struct):
     """As `Stored`, of a server of somebody else's: what it offers stays the bytes it is. To decode a large catalogue
     takes long, and nothing else happens in the process meanwhile."""
 
@@ -54,7 +54,7 @@ class Unread(msgspec.Struct):
 
 
 class _File(msgspec.Struct):
-    upstreams: dict[str, Unread]
+    upstreams: dict[str, UnreadableSnapshot]
 
 
 def fingerprint(entry: Mapping[str, Any], key: bytes = b"") -> str:
@@ -78,9 +78,11 @@ def known(stored: Mapping[str, Stored], name: str, fingerprint: str) -> Stored |
     return None
 
 
-def merged(stored: Mapping[str, Unread], own: Mapping[str, Stored], now: float) -> dict[str, Stored | Unread]:
+def merged(
+    stored: Mapping[str, UnreadableSnapshot], own: Mapping[str, Stored], now: float
+) -> dict[str, Stored | UnreadableSnapshot]:
     """What is to be saved: one's own servers, by name, and then what others have saved of theirs."""
-    result: dict[str, Stored | Unread] = {}
+    result: dict[str, Stored | UnreadableSnapshot] = {}
     for name, each in own.items():
         first = stored.get(name)
         key = name if first is None or first.fingerprint == each.fingerprint else f"{name} {each.fingerprint}"
@@ -133,7 +135,7 @@ def update(path: Path, own: Mapping[str, Stored], now: float, *, alone: bool = F
         return _save(path, merged({} if alone else _unread(path), own, now))
 
 
-def _unread(path: Path) -> dict[str, Unread]:
+def _unread(path: Path) -> dict[str, UnreadableSnapshot]:
     """What was saved, as far as it can be used."""
     try:
         data = blocking.read(path, MAX_BYTES)
@@ -147,7 +149,7 @@ def unwritable(path: Path, error: OSError) -> str:
     return f"{path} cannot be written ({error.strerror}); the next start will be slower."
 
 
-def _save(path: Path, upstreams: Mapping[str, Stored] | Mapping[str, Stored | Unread]) -> str | None:
+def _save(path: Path, upstreams: Mapping[str, Stored] | Mapping[str, Stored | UnreadableSnapshot]) -> str | None:
     parts: list[bytes] = []
     left_out: list[str] = []
     size = len(_HEAD) + len(_TAIL)
@@ -181,8 +183,8 @@ def decode(data: bytes) -> Stored:
     return _stored(_of(dict, jsonrpc.loads(data, len(data))))
 
 
-def _encode(name: str, stored: Stored | Unread) -> bytes | None:
-    entry = msgspec.json.encode(stored) if isinstance(stored, Unread) else encode(stored)
+def _encode(name: str, stored: Stored | UnreadableSnapshot) -> bytes | None:
+    entry = msgspec.json.encode(stored) if isinstance(stored, UnreadableSnapshot) else encode(stored)
     return jsonrpc.dumps(name) + b":" + entry if entry is not None else None
 
 

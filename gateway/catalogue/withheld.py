@@ -7,7 +7,7 @@ from typing import Final
 from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.intake import Kind, UpstreamItems
 from gateway.catalogue.merge import Prefix, merge
-from gateway.catalogue.pins import Change, Verdict
+from gateway.catalogue.pins import Change, PinVerdict
 from gateway.catalogue.visibility import Names, Selection, View, lists_of
 from gateway.upstream.listing import Listing
 
@@ -24,8 +24,8 @@ class Withheld:
 
     def __init__(
         self,
-        verdicts: Mapping[str, Verdict],
-        items_of: Callable[[str, Callable[[Verdict], Listing]], UpstreamItems],
+        verdicts: Mapping[str, PinVerdict],
+        items_of: Callable[[str, Callable[[PinVerdict], Listing]], UpstreamItems],
     ) -> None:
         self._verdicts = verdicts
         self._items_of = items_of
@@ -67,10 +67,10 @@ class Withheld:
         return held
 
 
-def verdicts_of(name: str, verdict: Verdict) -> list[tuple[Names, Verdict]]:
+def verdicts_of(name: str, verdict: PinVerdict) -> list[tuple[Names, PinVerdict]]:
     """That of an upstream's main lists, and of each of their variants."""
     return [((name, ""), verdict), *(((name, label), variant) for label, variant in verdict.variants.items())]
 
 
-def _held_back(verdict: Verdict, label: str) -> Listing:
+def _held_back(verdict: PinVerdict, label: str) -> Listing:
     return verdict.variants.get(label, verdict).held_back

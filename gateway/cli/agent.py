@@ -10,7 +10,7 @@ from gateway import jsonrpc
 from gateway.app import Gateway
 from gateway.call import Call
 from gateway.catalogue.catalogue import Catalogue
-from gateway.cli.doctor.contact import Contact, contact
+from gateway.cli.doctor.contact import ServerContact, contact
 from gateway.cli.doctor.memory import remembered
 from gateway.cli.ui.waiting import waiting_for
 from gateway.config.models import Config
@@ -25,7 +25,7 @@ class Visit:
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self.contacts: dict[str, Contact] = {}
+        self.contacts: dict[str, ServerContact] = {}
         """How the first contact with each upstream went, as far as `meet` waited for it."""
         self._notify: Notify = _ignore
         self._agent = ConnectedAgent(
@@ -43,7 +43,7 @@ class Visit:
         return self.gateway.library.view(None, self.gateway.policy.grant(ANONYMOUS))
 
     @property
-    def failed(self) -> dict[str, Contact]:
+    def failed(self) -> dict[str, ServerContact]:
         """In the order of the configuration."""
         met = {name: self.contacts[name] for name in self.gateway.upstreams if name in self.contacts}
         return {name: contact for name, contact in met.items() if not contact.works}

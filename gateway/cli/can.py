@@ -8,7 +8,7 @@ import click
 from gateway.cli.common import Exit, configure_logs, with_config
 
 if TYPE_CHECKING:
-    from gateway.access.policy import Verdict
+    from gateway.access.policy import PolicyVerdict
     from gateway.catalogue.catalogue import Catalogue
     from gateway.config.models import Config
     from gateway.request import Principal
@@ -40,7 +40,7 @@ def command(config: "Config", who: str, what: str) -> None:
     sys.exit(Exit.FINE if all(verdict.allowed for _, verdict in verdicts) else Exit.FOUND)
 
 
-def _sentence(verdict: "Verdict", principal: "Principal", upstream: str) -> str:
+def _sentence(verdict: "PolicyVerdict", principal: "Principal", upstream: str) -> str:
     if not upstream and principal.upstreams is not None:
         return "its credential is for some servers only, and none is known to have it"
     if verdict.allowed and "write" not in principal.scopes:

@@ -9,7 +9,7 @@ import click
 
 from gateway.cli.common import Exit, config_option, fail
 from gateway.cli.importer.client_forms import command_of
-from gateway.cli.importer.clients import CLIENTS, Client
+from gateway.cli.importer.clients import CLIENTS, McpClient
 from gateway.cli.ui.terminal import bold, dim
 from gateway.errors import ConfigError
 
@@ -52,13 +52,13 @@ def command(client: str, http: bool, url: str | None, name: str, path: Path | No
         _warn(command_of(entry), found)
 
 
-def _stdio(client: Client, found: "Found") -> dict[str, Any]:
+def _stdio(client: McpClient, found: "Found") -> dict[str, Any]:
     from gateway.cli.command_line import own_command
 
     return client.stdio([*own_command(sys.argv[0]), "stdio", "-c", os.path.abspath(found.path)])
 
 
-def _remote(client: Client, url: str | None, found: "Found") -> dict[str, Any]:
+def _remote(client: McpClient, url: str | None, found: "Found") -> dict[str, Any]:
     from gateway.config.reading.loader import load
 
     settings = load(found.path, strict=False, ask="settings").gateway  # what the servers lack is not our concern here
@@ -73,7 +73,7 @@ def _remote(client: Client, url: str | None, found: "Found") -> dict[str, Any]:
     return client.remote(url, {"Authorization": "Bearer YOUR_KEY"} if has_keys else {})
 
 
-def _explain(client: Client, name: str, entry: dict[str, Any]) -> None:
+def _explain(client: McpClient, name: str, entry: dict[str, Any]) -> None:
     click.echo(err=True)
     click.echo(f"For {client.title} this belongs into", err=True)
     click.echo(f"  {bold(client.file(sys.platform, os.environ))}", err=True)

@@ -38,7 +38,7 @@ def command(source: str, into: Path | None, dry_run: bool, rename: bool, keep_se
     """
     from gateway.cli.importer.foreign import read_servers
     from gateway.cli.importer.takeover import decide
-    from gateway.config.reading.source import Document, parse, read_text
+    from gateway.config.reading.source import ConfigDocument, parse, read_text
 
     path = _source(source)
     target = Path(os.path.realpath(into or own_file.in_use()))
@@ -46,7 +46,7 @@ def command(source: str, into: Path | None, dry_run: bool, rename: bool, keep_se
         servers = read_servers(path)
         exists = target.exists()
         text = read_text(target, str(target)) if exists else own_file.HEADER
-        document: Document = parse(text, str(target))
+        document: ConfigDocument = parse(text, str(target))
     except ConfigError as error:
         fail(harmless(error.message), Exit.USAGE)
     data, known = document.data, own_file.known_variables(target)

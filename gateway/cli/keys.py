@@ -17,7 +17,7 @@ from gateway.cli.ui.terminal import bold, dim, plural, print_json, table, width
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gateway.access.key_file import Entry
+    from gateway.access.key_file import KeyEntry
 
 STATE_KEY_BYTES: Final = 32
 
@@ -174,29 +174,29 @@ def state() -> None:
 # --- How an entry is shown ----------------------------------------------------------------------------------------
 
 
-def _may(entry: "Entry") -> str:
+def _may(entry: "KeyEntry") -> str:
     limit = {None: "", -1: ", without limit"}.get(entry.rate_limit_rpm, f", {entry.rate_limit_rpm} requests a minute")
     return f"{_scopes(entry)} on {_upstreams(entry)}{limit}"
 
 
-def _scopes(entry: "Entry") -> str:
+def _scopes(entry: "KeyEntry") -> str:
     order = ("read", "write", "admin")
     return " ".join(sorted(entry.scopes, key=order.index))
 
 
-def _upstreams(entry: "Entry") -> str:
+def _upstreams(entry: "KeyEntry") -> str:
     return "all upstreams" if entry.upstreams is None else " ".join(sorted(entry.upstreams))
 
 
-def _limit(entry: "Entry") -> str:
+def _limit(entry: "KeyEntry") -> str:
     return {None: "default", -1: "unlimited"}.get(entry.rate_limit_rpm) or str(entry.rate_limit_rpm)
 
 
-def _kept(entry: "Entry") -> str:
+def _kept(entry: "KeyEntry") -> str:
     return "plain text" if entry.is_plain else "sha256" if entry.hash.scrypt is None else "scrypt"
 
 
-def _as_json(entry: "Entry") -> dict[str, Any]:
+def _as_json(entry: "KeyEntry") -> dict[str, Any]:
     return {
         "id": entry.id,
         "owner": entry.owner,

@@ -64,9 +64,9 @@ async def _login(
     from gateway.logins.failures import AuthFailure
     from gateway.logins.flow import Flow
     from gateway.logins.opening import vault_of
-    from gateway.logins.record import SHARED, Key
+    from gateway.logins.record import SHARED, LoginKey
 
-    key, ended = Key(SHARED, name, server.url or ""), anyio.Event()
+    key, ended = LoginKey(SHARED, name, server.url or ""), anyio.Event()
     outcome: list[Login | AuthFailure] = []
     begun: list[Begun] = []
 

@@ -27,9 +27,9 @@ def command(config: "Config", server: str) -> None:
 async def _logout(config: "Config", name: str) -> None:
     from gateway.logins.flow import revoke
     from gateway.logins.opening import vault_of
-    from gateway.logins.record import SHARED, Key
+    from gateway.logins.record import SHARED, LoginKey
 
-    key = Key(SHARED, name, config.servers[name].url or "")
+    key = LoginKey(SHARED, name, config.servers[name].url or "")
     async with vault_of(config.gateway) as vault, vault.turn(key.name):
         login = await vault.get(key)
         if login is not None:

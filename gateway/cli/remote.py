@@ -21,7 +21,7 @@ SECONDS: Final = 10.0
 """How long an answer may take."""
 
 
-class Gateway:
+class RemoteGateway:
     """Where it is, and who asks. Closed by whoever made it."""
 
     def __init__(self, url: str, key: str) -> None:
@@ -68,7 +68,7 @@ def with_gateway(verb: F) -> F:
     @config_option
     @wraps(verb)
     def wrapper(path: Path | None, url: str | None, key_file: Path | None, **options: Any) -> Any:
-        gateway = Gateway(url or _configured(path), _key(key_file))
+        gateway = RemoteGateway(url or _configured(path), _key(key_file))
         try:
             return verb(gateway, **options)
         except GatewayAway as error:

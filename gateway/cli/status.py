@@ -6,14 +6,14 @@ from typing import Any
 import click
 
 from gateway.cli.common import Exit, json_option
-from gateway.cli.remote import Gateway, with_gateway
+from gateway.cli.remote import RemoteGateway, with_gateway
 from gateway.cli.ui.terminal import print_json
 
 
 @click.command("status")
 @json_option
 @with_gateway
-def command(gateway: Gateway, as_json: bool) -> None:
+def command(gateway: RemoteGateway, as_json: bool) -> None:
     """Show upstreams and their states, rates, latencies, the slowest tools, and who calls what, in the last minute.
 
     Asks the gateway at the configured address, or --url, with the key in MCP_GATEWAY_KEY or --key-file: a key with the

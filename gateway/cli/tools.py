@@ -9,7 +9,7 @@ from gateway.cli.common import Exit, check_names, json_option, run_once, with_co
 from gateway.cli.ui.terminal import bold, columns, dim, first_line, harmless, plural, print_json, table, width, wrapped
 
 if TYPE_CHECKING:
-    from gateway.catalogue.pins import Verdict
+    from gateway.catalogue.pins import PinVerdict
     from gateway.cli.agent import Visit
     from gateway.config.models import Config
 
@@ -91,7 +91,7 @@ def tokens(tool: dict[str, Any]) -> int:
 # --- What does not ------------------------------------------------------------------------------------------------
 
 
-def _about_pins(verdict: "Verdict") -> str:
+def _about_pins(verdict: "PinVerdict") -> str:
     """What agents are, or are not, shown although nobody approved it; and what in it people would not see."""
     from gateway.cli.doctor.blocked import named
 

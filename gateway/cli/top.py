@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from gateway.cli.common import Exit
-from gateway.cli.remote import Gateway, GatewayAway, with_gateway
+from gateway.cli.remote import GatewayAway, RemoteGateway, with_gateway
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +24,7 @@ HISTORY: Final = 40
 @click.option("-n", "--count", type=click.IntRange(min=1), help="End after that many looks.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line each time, for programs.")
 @with_gateway
-def command(gateway: Gateway, interval: float, count: int | None, as_json: bool) -> None:
+def command(gateway: RemoteGateway, interval: float, count: int | None, as_json: bool) -> None:
     """Watch upstreams, rates, latencies, the slowest tools, and who calls what. `q` or Ctrl-C ends it.
 
     Asks as `mcp-gateway status` does. A gateway that does not answer is asked again.
@@ -38,7 +38,7 @@ def command(gateway: Gateway, interval: float, count: int | None, as_json: bool)
         sys.exit(Exit.FINE)
 
 
-def _print(gateway: Gateway, interval: float, count: int | None) -> None:
+def _print(gateway: RemoteGateway, interval: float, count: int | None) -> None:
     from gateway import jsonrpc
 
     number = 0
@@ -50,7 +50,7 @@ def _print(gateway: Gateway, interval: float, count: int | None) -> None:
         number += 1
 
 
-def _show(gateway: Gateway, interval: float, count: int | None) -> None:
+def _show(gateway: RemoteGateway, interval: float, count: int | None) -> None:
     from rich.console import Console
     from rich.live import Live
 

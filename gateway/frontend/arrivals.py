@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import anyio.lowlevel
 
 from gateway.frontend.addresses import BACKLOG, listen, take, url_of
-from gateway.frontend.connection import Connection
+from gateway.frontend.connection import AgentConnection
 from gateway.frontend.connections import Connections
 from gateway.frontend.tls import ServerTls, TlsServer
 
@@ -64,7 +64,7 @@ class OwnAddress:
             self._server = TlsServer(self.socket, self._tls, connections)
         else:
             self._server = await connections.loop.create_server(
-                lambda: Connection(connections), sock=self.socket, backlog=BACKLOG
+                lambda: AgentConnection(connections), sock=self.socket, backlog=BACKLOG
             )
 
     async def refuse(self) -> None:

@@ -32,7 +32,7 @@ PROBE_SECONDS: Final = (0.1, 1.0, 5.0)
 """When a client that has ended its side is asked again whether it is there to hear its answer."""
 
 
-class Connection(asyncio.Protocol):
+class AgentConnection(asyncio.Protocol):
     """One connection. A request that would cross a bound is refused, and the connection closed."""
 
     __slots__ = (

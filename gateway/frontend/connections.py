@@ -16,7 +16,7 @@ from gateway.frontend.http_request import HttpRequest
 from gateway.telemetry.cells import Traffic
 
 if TYPE_CHECKING:
-    from gateway.frontend.connection import Connection
+    from gateway.frontend.connection import AgentConnection
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -77,7 +77,7 @@ class Connections:
     """Counts what clients have not read."""
     loop: asyncio.AbstractEventLoop
     fail: Fail = fail
-    open: "set[Connection]" = field(default_factory=set["Connection"])
+    open: "set[AgentConnection]" = field(default_factory=set["AgentConnection"])
     tasks: dict[asyncio.Task[object], HttpRequest] = field(default_factory=dict[asyncio.Task[object], HttpRequest])
     """Requests that could not be answered at once."""
     handshakes: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])

@@ -135,7 +135,7 @@ class EventStream:
         on_over()
 
 
-class Exchange:
+class CallResponse:
     """Answers one request.
 
     Args:

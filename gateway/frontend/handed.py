@@ -14,7 +14,7 @@ from typing import Final
 
 import anyio
 
-from gateway.frontend.connection import Connection
+from gateway.frontend.connection import AgentConnection
 from gateway.frontend.connections import Connections
 from gateway.frontend.tls import ServerTls, open_tls
 
@@ -126,4 +126,4 @@ class Handed:
 async def _open(together: Connections, accepted: socket.socket) -> None:
     with suppress(OSError):  # it has left
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await together.loop.connect_accepted_socket(lambda: Connection(together), accepted)
+        await together.loop.connect_accepted_socket(lambda: AgentConnection(together), accepted)

@@ -85,7 +85,7 @@ class HttpFront:
         self._overload = overload
         self._recognise = recognise
         self._authenticate = authenticate
-        self._errand_of = self._errand
+        self._route_of = self._route
         self._policy = policy
         self._has_view = has_view
         self._mcp: Endpoints = {"POST": streamable.post, "GET": streamable.get, "DELETE": streamable.delete}
@@ -105,21 +105,21 @@ class HttpFront:
         """
         request.id = accepted(request.headers.get(HEADER))
         request.also = ((HEADER, request.id),)
-        errand = request.head.once(self._errand_of)
-        if errand.also:
-            request.also = (*request.also, *errand.also)
-        if not errand.is_mcp:
-            return self._elsewhere(request, errand.path)
+        route = request.head.once(self._route_of)
+        if route.also:
+            request.also = (*request.also, *route.also)
+        if not route.is_mcp:
+            return self._elsewhere(request, route.path)
         if request.method != "DELETE":  # who ends a session takes load away
             self._overload.check()
-        if errand.address is None:
-            errand.address = self._origin(request)
-        errand.known = known = self._recognise(request.headers, errand.address, errand.view, errand.known)
+        if route.address is None:
+            route.address = self._origin(request)
+        route.known = known = self._recognise(request.headers, route.address, route.view, route.known)
         if known is not None:
-            return self._admit(request, errand, known.principal)
-        return self._admit_later(request, errand, errand.address)
+            return self._admit(request, route, known.principal)
+        return self._admit_later(request, route, route.address)
 
-    def _errand(self, head: RequestHead) -> "_Errand":
+    def _route(self, head: RequestHead) -> "_Route":
         """What a request is here for, by its head.
 
         Raises:
@@ -133,7 +133,7 @@ class HttpFront:
         is_mcp = serves_mcp(path) and head.method != "OPTIONS" and not is_browser(head.method, head.headers)
         view = path.removeprefix("/mcp/") if path.startswith("/mcp/") else None
         endpoints = self._legacy.get(path, self._mcp)
-        return _Errand(path, is_mcp, view, endpoints, _cors(origin) if origin is not None else ())
+        return _Route(path, is_mcp, view, endpoints, _cors(origin) if origin is not None else ())
 
     def fail(self, request: HttpRequest, error: BaseException) -> None:
         """Answer a request that raised an error."""
@@ -149,23 +149,23 @@ class HttpFront:
 
     # --- MCP --------------------------------------------------------------------------------------------------------
 
-    async def _admit_later(self, request: HttpRequest, errand: "_Errand", address: str) -> None:
-        principal = await self._authenticate(request.headers, address, errand.view)
-        if (work := self._admit(request, errand, principal)) is not None:
+    async def _admit_later(self, request: HttpRequest, route: "_Route", address: str) -> None:
+        principal = await self._authenticate(request.headers, address, route.view)
+        if (work := self._admit(request, route, principal)) is not None:
             await work
 
-    def _admit(self, request: HttpRequest, errand: "_Errand", principal: Principal) -> Work | None:
+    def _admit(self, request: HttpRequest, route: "_Route", principal: Principal) -> Work | None:
         request.user = principal
         request.belongs_to(principal)
-        http = Http(request, principal, errand.view, request.headers)
-        if errand.view is not None:
-            return self._serve_view(http, errand, errand.view)
-        return _serve(http, errand)
+        http = Http(request, principal, route.view, request.headers)
+        if route.view is not None:
+            return self._serve_view(http, route, route.view)
+        return _serve(http, route)
 
-    async def _serve_view(self, http: Http, errand: "_Errand", view: str) -> None:
+    async def _serve_view(self, http: Http, route: "_Route", view: str) -> None:
         if not await self._has_view(view, self._policy.grant(http.principal)):
             raise NotFound(f"No upstream named {view!r} here.")
-        if (work := _serve(http, errand)) is not None:
+        if (work := _serve(http, route)) is not None:
             await work
 
     # --- All else ---------------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ class HttpFront:
 
 
 @dataclass(slots=True)
-class _Errand:
+class _Route:
     """What requests with one head are here for."""
 
     path: str
@@ -234,11 +234,11 @@ class _Errand:
     """Who sent the last of them."""
 
 
-def _serve(http: Http, errand: _Errand) -> Work | None:
+def _serve(http: Http, route: _Route) -> Work | None:
     method = http.request.method
-    endpoint = errand.endpoints.get(method)
+    endpoint = route.endpoints.get(method)
     if endpoint is None:
-        raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(errand.endpoints)}.", errand.endpoints)
+        raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(route.endpoints)}.", route.endpoints)
     return endpoint(http)
 
 

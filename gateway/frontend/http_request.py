@@ -19,7 +19,7 @@ ONE_PIECE: Final = 256 * 1024
 """Bytes of a body that is joined with its head: to copy so many takes less than another system call."""
 
 
-class Line(Protocol):
+class RequestConnection(Protocol):
     """What a request needs of the connection that it came by."""
 
     @property
@@ -81,7 +81,7 @@ class HttpRequest:
         "whole",
     )
 
-    def __init__(self, line: Line, head: RequestHead, body: bytes | None = None) -> None:
+    def __init__(self, line: RequestConnection, head: RequestHead, body: bytes | None = None) -> None:
         self._line = line
         self.head = head
         self.method = head.method

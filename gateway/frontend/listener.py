@@ -21,7 +21,7 @@ LAST_REQUEST_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.02
 
 
-class Listener:
+class HttpListener:
     """Constructing it takes the address; `serve` accepts.
 
     Args:

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 from gateway import jsonrpc
 from gateway.access.delegation import covers
 from gateway.errors import GatewayError, StoreUnavailable
-from gateway.frontend.streams import Channel, Connection, FormerStream, no_such_event
+from gateway.frontend.streams import Channel, FormerStream, StreamConnection, no_such_event
 from gateway.jsonrpc import Message, RequestId
 from gateway.protocol import CHANGE_NOTIFICATIONS
 from gateway.request import Principal
@@ -27,7 +27,7 @@ from gateway.store.conversations import Conversation, Conversations
 from gateway.store.shared import Store
 
 if TYPE_CHECKING:
-    from gateway.frontend.session import Session
+    from gateway.frontend.session import HandshakeSession
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -116,7 +116,7 @@ class SessionRelay:
         self,
         store: Store,
         conversations: Conversations,
-        find: Callable[[str], "Session | None"],
+        find: Callable[[str], "HandshakeSession | None"],
         apply: Callable[[ConnectedAgent, Mapping[str, str | None]], Coroutine[Any, Any, None]],
         tasks: TaskGroup,
     ) -> None:
@@ -133,7 +133,7 @@ class SessionRelay:
         conversations.serve(STREAM, self._begin_stream)
         conversations.serve(STANDING, self._begin_standing)
 
-    def _hear(self, topic: str, kind: type[T], handler: Callable[[str, T, "Session"], None]) -> None:
+    def _hear(self, topic: str, kind: type[T], handler: Callable[[str, T, "HandshakeSession"], None]) -> None:
         def on_message(sender: str, data: bytes) -> None:
             message: Any = msgspec.json.decode(data, type=kind)
             if (session := self._find(message.session)) is not None:
@@ -149,11 +149,11 @@ class SessionRelay:
 
     # --- Answers, cancellations, changes ------------------------------------------------------------------------------
 
-    def answer(self, session: "Session", message: Message, sender: Principal) -> None:
+    def answer(self, session: "HandshakeSession", message: Message, sender: Principal) -> None:
         """An answer to what another node asked."""
         self._tell("session: answer", _Answer(session.agent.id, sender, msgspec.Raw(jsonrpc.dumps(message))))
 
-    def cancel(self, session: "Session", request: RequestId) -> None:
+    def cancel(self, session: "HandshakeSession", request: RequestId) -> None:
         """The agent no longer waits for a request that is not here."""
         self._tell("session: cancel", _Cancel(session.agent.id, request))
 
@@ -161,29 +161,29 @@ class SessionRelay:
         """Facts of a session are others now."""
         self._tell("session: facts", _Facts(agent.id, dict(changes)))
 
-    def _on_answer(self, node: str, answer: _Answer, session: "Session") -> None:
+    def _on_answer(self, node: str, answer: _Answer, session: "HandshakeSession") -> None:
         with suppress(GatewayError):  # it may not answer that: the question stays asked
             session.asks.answer(jsonrpc.loads(bytes(answer.message), len(bytes(answer.message))), answer.sender)
 
-    def _on_cancel(self, node: str, cancel: _Cancel, session: "Session") -> None:
+    def _on_cancel(self, node: str, cancel: _Cancel, session: "HandshakeSession") -> None:
         if (call := session.in_flight.get(cancel.request)) is not None:
             call.cancel()
 
-    def _on_facts(self, node: str, facts: _Facts, session: "Session") -> None:
+    def _on_facts(self, node: str, facts: _Facts, session: "HandshakeSession") -> None:
         self._tasks.start_soon(self._apply, session.agent, facts.changes)
 
     # --- The standing stream ------------------------------------------------------------------------------------------
 
-    def stream_opened(self, session: "Session", former: FormerStream | None) -> None:
+    def stream_opened(self, session: "HandshakeSession", former: FormerStream | None) -> None:
         """The client has its standing stream here now."""
         after = None if former is None else (former.node.partition(".")[0], former.event)
         self._tell("session: standing", _Standing(session.agent.id, True, after))
 
-    def stream_closed(self, session: "Session") -> None:
+    def stream_closed(self, session: "HandshakeSession") -> None:
         """It is here no longer."""
         self._tell("session: standing", _Standing(session.agent.id, False))
 
-    def forward(self, session: "Session", node: str, after: int | None = None) -> None:
+    def forward(self, session: "HandshakeSession", node: str, after: int | None = None) -> None:
         """What belongs to no request goes to another node from now on."""
         with suppress(StoreUnavailable):
             conversation = self._conversations.begin(node, STANDING)
@@ -196,7 +196,7 @@ class SessionRelay:
             conversation.on_end = on_end
             session.streams.standing.attach(forward, after, prime=False)
 
-    def _on_standing(self, node: str, standing: _Standing, session: "Session") -> None:
+    def _on_standing(self, node: str, standing: _Standing, session: "HandshakeSession") -> None:
         connection = session.streams.standing.connection
         if standing.is_there:
             after = standing.after[1] if standing.after is not None and standing.after[0] == self.node else None
@@ -227,10 +227,10 @@ class SessionRelay:
 
     async def resume(
         self,
-        session: "Session",
+        session: "HandshakeSession",
         stream: FormerStream,
         sender: Principal,
-        rest: Connection,
+        rest: StreamConnection,
         *,
         prime: bool,
     ) -> Conversation:
@@ -289,6 +289,6 @@ class SessionRelay:
         return channel
 
 
-def _push(session: "Session", data: bytes) -> None:
+def _push(session: "HandshakeSession", data: bytes) -> None:
     message = jsonrpc.loads(data[1:], len(data))
     session.streams.standing.push(message, must=data.startswith(b"!"))

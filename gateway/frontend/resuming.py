@@ -7,7 +7,7 @@ from gateway.access.expiry import at_expiry
 from gateway.errors import CallLost
 from gateway.frontend.exchange import EVENTS, STREAM_HEADERS, EventStream
 from gateway.frontend.http_request import HttpRequest
-from gateway.frontend.session import Session
+from gateway.frontend.session import HandshakeSession
 from gateway.frontend.streams import FormerStream, event, no_such_event
 from gateway.request import Principal
 from gateway.store.conversations import Conversation
@@ -17,7 +17,13 @@ MakeStream = Callable[[Callable[[], object]], EventStream]
 
 
 async def resume(
-    request: HttpRequest, session: Session, stream: FormerStream, sender: Principal, make: MakeStream, *, prime: bool
+    request: HttpRequest,
+    session: HandshakeSession,
+    stream: FormerStream,
+    sender: Principal,
+    make: MakeStream,
+    *,
+    prime: bool,
 ) -> None:
     """Answer with the rest of a stream: from the node that has it; or, if that is gone, with the end of the call.
 
@@ -56,7 +62,7 @@ async def resume(
     rest.open([("mcp-session-id", session.id)])
 
 
-def _reply_lost(request: HttpRequest, session: Session, stream: FormerStream) -> None:
+def _reply_lost(request: HttpRequest, session: HandshakeSession, stream: FormerStream) -> None:
     """
     Raises:
         InvalidRequest: it is not known which request the stream answers.

@@ -8,7 +8,7 @@ from gateway.call import Call
 from gateway.errors import InvalidRequest
 from gateway.frontend.asks import ServerRequests
 from gateway.frontend.backlog import Backlog
-from gateway.frontend.exchange import Exchange
+from gateway.frontend.exchange import CallResponse
 from gateway.frontend.relay import SessionRelay
 from gateway.frontend.streams import Streams
 from gateway.jsonrpc import Message, RequestId
@@ -21,7 +21,7 @@ QUESTION_BITS: Final = 20
 """Of a question's id, besides those that say which run of which node asks it. JavaScript reads 53."""
 
 
-class Session:
+class HandshakeSession:
     """One session.
 
     Args:
@@ -106,7 +106,9 @@ class Session:
         """Send a message that belongs to no request, and must not be lost."""
         self.streams.standing.push(message, must=True)
 
-    async def ask(self, exchange: Exchange, call: Call, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+    async def ask(
+        self, exchange: CallResponse, call: Call, method: str, params: dict[str, Any] | None
+    ) -> dict[str, Any]:
         """Ask on a call's own stream, or on the standing one if its client wants none."""
         return await self.asks.ask(exchange.write if exchange.streams else self.write, method, params, call)
 

@@ -17,7 +17,7 @@ from gateway.access.places import SessionQuota
 from gateway.errors import SessionNotFound, StoreUnavailable, TooManySessions
 from gateway.frontend.backlog import Backlog
 from gateway.frontend.relay import STANDING, SessionRelay
-from gateway.frontend.session import Session
+from gateway.frontend.session import HandshakeSession
 from gateway.frontend.session_ids import SealedSession, SessionIds
 from gateway.frontend.streams import FormerStream
 from gateway.jsonrpc import as_object
@@ -94,8 +94,8 @@ class Sessions:
         self._node = node
         self._kept = kept
         self._tasks = tasks
-        self._open: dict[str, Session] = {}
-        self._by_key: dict[str, Session] = {}
+        self._open: dict[str, HandshakeSession] = {}
+        self._by_key: dict[str, HandshakeSession] = {}
         self.relay: SessionRelay | None = None
         self._looked = dict[str, float]()
         """Root principal → when it was last looked for sessions of which it could do without."""
@@ -105,7 +105,7 @@ class Sessions:
 
     # --- Open, find, close --------------------------------------------------------------------------------------------
 
-    def open(self, principal: Principal, view: str | None, params: Mapping[str, Any]) -> Session:
+    def open(self, principal: Principal, view: str | None, params: Mapping[str, Any]) -> HandshakeSession:
         """A session for whoever sends `initialize` with these parameters. Then it is `opened`, or if that fails
         `discard`ed.
 
@@ -120,13 +120,13 @@ class Sessions:
         session.is_clipped = sealed.is_clipped
         return session
 
-    def opened(self, session: Session) -> None:
+    def opened(self, session: HandshakeSession) -> None:
         """Its client will know the id."""
         if session.is_clipped and session.name is not None:
             said = {"capabilities": session.agent.capabilities, "info": session.agent.info}
             self._tasks.start_soon(self._records.note, session.name, {SAID: jsonrpc.dumps(said).decode()})
 
-    def get(self, id: str, principal: Principal, view: str | None) -> Session | None:
+    def get(self, id: str, principal: Principal, view: str | None) -> HandshakeSession | None:
         """The session, if it is open here; else see `take_up`.
 
         Raises:
@@ -140,7 +140,7 @@ class Sessions:
         session.used_at = time.monotonic()
         return session
 
-    async def take_up(self, id: str, principal: Principal, view: str | None) -> Session:
+    async def take_up(self, id: str, principal: Principal, view: str | None) -> HandshakeSession:
         """A session that is not open here.
 
         Raises:
@@ -168,7 +168,7 @@ class Sessions:
             self.relay.forward(session, node)
         return session
 
-    def find(self, key: str) -> Session | None:
+    def find(self, key: str) -> HandshakeSession | None:
         """The session of a key, if it is open here."""
         return self._by_key.get(key)
 
@@ -185,7 +185,7 @@ class Sessions:
         await self._records.end(name)
         await self._close_key(name.key)
 
-    async def discard(self, session: Session) -> None:
+    async def discard(self, session: HandshakeSession) -> None:
         """It never began; its client does not know the id."""
         await self._close(session)
 
@@ -201,14 +201,14 @@ class Sessions:
         if agent.id in self._by_key:
             self._tasks.start_soon(self.note, agent, changes)
 
-    def stream_opened(self, session: Session, former: FormerStream | None = None) -> None:
+    def stream_opened(self, session: HandshakeSession, former: FormerStream | None = None) -> None:
         """The client has its standing stream here now; it may have had it elsewhere before."""
         session.moved_to = None
         if self.relay is not None and session.name is not None:
             self.relay.stream_opened(session, former)
             self._tasks.start_soon(self._records.note, session.name, {STANDING: self.relay.node})
 
-    def stream_closed(self, session: Session) -> None:
+    def stream_closed(self, session: HandshakeSession) -> None:
         """It is here no longer."""
         if self.relay is not None and session.name is not None and session.moved_to is None:
             self.relay.stream_closed(session)
@@ -272,10 +272,10 @@ class Sessions:
         expires = sealed.issued + self._lifetime
         return SessionName(sealed.key, principal.id, principal.root_id, sealed.issued, expires)
 
-    def _add(self, id: str, sealed: SealedSession, agent: ConnectedAgent) -> Session:
+    def _add(self, id: str, sealed: SealedSession, agent: ConnectedAgent) -> HandshakeSession:
         principal = agent.opener
         agent.is_known_as(sealed.key, id)
-        session = Session(agent, self._kept(principal), id, self._name(sealed, principal), self._node)
+        session = HandshakeSession(agent, self._kept(principal), id, self._name(sealed, principal), self._node)
         session.relay = self.relay
         try:
             self._places.take(principal)
@@ -299,7 +299,7 @@ class Sessions:
             self._drop(session)
             self._tasks.start_soon(self._host.close, session.agent)
 
-    def _unused(self, seconds: float) -> list[Session]:
+    def _unused(self, seconds: float) -> list[HandshakeSession]:
         """Those that were not in use for so long."""
         latest = time.monotonic() - seconds
         return [session for session in self._open.values() if session.used_at < latest and not session.busy]
@@ -308,11 +308,11 @@ class Sessions:
         if (session := self._by_key.get(key)) is not None:
             await self._close(session)
 
-    async def _close(self, session: Session) -> None:
+    async def _close(self, session: HandshakeSession) -> None:
         if self._drop(session):
             await self._host.close(session.agent)
 
-    def _drop(self, session: Session) -> bool:
+    def _drop(self, session: HandshakeSession) -> bool:
         """It is open no longer. Returns whether it was."""
         if self._open.pop(session.id, None) is None:
             return False

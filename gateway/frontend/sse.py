@@ -34,7 +34,7 @@ log = structlog.stdlib.get_logger("gateway.frontend")
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class SseConnection:
     """One agent's."""
 
     duplex: Duplex
@@ -71,7 +71,7 @@ class LegacySse:
         self._places = places
         self._in_flight = in_flight
         self._count_notification = count_notification
-        self._open: dict[str, Connection] = {}
+        self._open: dict[str, SseConnection] = {}
         self._relay = SseRelay(store, self._take) if store is not None else None
 
     async def get(self, http: Http) -> None:
@@ -100,7 +100,7 @@ class LegacySse:
         try:
             async with anyio.create_task_group() as tg:
                 duplex = Duplex(agent, self._handle, write, tg, self._on_open, self._on_notification)
-                self._open[id] = Connection(duplex, stream)
+                self._open[id] = SseConnection(duplex, stream)
                 stream.open(())
                 await over.wait()
                 tg.cancel_scope.cancel()

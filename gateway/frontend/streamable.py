@@ -34,12 +34,12 @@ from gateway.errors import (
 )
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.body import NO_BATCHES, check_batch, check_encoding, check_form, check_size, messages_of
-from gateway.frontend.exchange import EVENTS, EventStream, Exchange
+from gateway.frontend.exchange import EVENTS, CallResponse, EventStream
 from gateway.frontend.http_head import JSON, Fields, RequestHead
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.relay import Forward
 from gateway.frontend.resuming import resume
-from gateway.frontend.session import Session
+from gateway.frontend.session import HandshakeSession
 from gateway.frontend.sessions import Sessions
 from gateway.frontend.silence import Silence
 from gateway.frontend.streams import FormerStream
@@ -218,7 +218,7 @@ class Streamable:
             return self._resume(http, partial(self._stream, http))
         return self._stream(http, session)
 
-    def _stream(self, http: Http, session: Session) -> Work | None:
+    def _stream(self, http: Http, session: HandshakeSession) -> Work | None:
         if not covers(http.principal, session.agent.opener):
             raise SessionNotFound  # by now they have less than what the session may say
         channel, after, found = session.streams.standing, None, None
@@ -262,11 +262,11 @@ class Streamable:
 
     # --- Handshake era ----------------------------------------------------------------------------------------------
 
-    def _session(self, http: Http) -> Session | None:
+    def _session(self, http: Http) -> HandshakeSession | None:
         """The session that is named, if it is open here; else see `_resume`."""
         return self._sessions.get(_session_id(http), http.principal, http.view)
 
-    async def _resume(self, http: Http, then: Callable[[Session], Work | None]) -> None:
+    async def _resume(self, http: Http, then: Callable[[HandshakeSession], Work | None]) -> None:
         """Go on in a session that is not open here."""
         with self._in_flight.held(http.principal):
             session = await self._sessions.take_up(_session_id(http), http.principal, http.view)
@@ -291,7 +291,7 @@ class Streamable:
                 with anyio.CancelScope(shield=True):
                     await self._sessions.discard(session)
 
-    def _post_in_session(self, http: Http, message: Message, session: Session) -> Work | None:
+    def _post_in_session(self, http: Http, message: Message, session: HandshakeSession) -> Work | None:
         if "id" in message and "method" in message:
             return self._answer(http, message, session.agent, session)
         self._take(message, session, http.principal)
@@ -337,7 +337,7 @@ class Streamable:
             held.clear()
         exchange.finish(answers)
 
-    def _take(self, message: Message, session: Session, sender: Principal) -> None:
+    def _take(self, message: Message, session: HandshakeSession, sender: Principal) -> None:
         """A notification or a response; nobody is owed an answer."""
         method, params = message.get("method"), as_object(message.get("params"))
         if method is None:
@@ -383,7 +383,7 @@ class Streamable:
         http: Http,
         message: Message,
         agent: ConnectedAgent,
-        session: Session | None,
+        session: HandshakeSession | None,
         http_headers: Mapping[str, str] | None = None,
     ) -> bool:
         """Handle one request and send what comes of it. Returns whether it succeeded."""
@@ -402,8 +402,8 @@ class Streamable:
         http: Http,
         message: Message,
         agent: ConnectedAgent,
-        session: Session | None,
-        exchange: Exchange,
+        session: HandshakeSession | None,
+        exchange: CallResponse,
         http_headers: Mapping[str, str] | None = None,
     ) -> tuple[Message, int]:
         """The answer to one request, and its HTTP status."""
@@ -435,7 +435,7 @@ class Streamable:
             if session is not None:
                 session.end(call)
 
-    def _exchange(self, http: Http, session: Session | None, request: RequestId | None = None) -> Exchange:
+    def _exchange(self, http: Http, session: HandshakeSession | None, request: RequestId | None = None) -> CallResponse:
         form = http.request.head.once(_form)
         streams = form.streams
         channel, prime = None, False
@@ -443,7 +443,7 @@ class Streamable:
             channel = session.streams.open(http.principal, request)
             # Who names the type can read it; `*/*` is what plain HTTP tools send.
             prime = _primes(session.agent) and form.names_events
-        return Exchange(
+        return CallResponse(
             http.request,
             self._silence,
             {"mcp-session-id": session.id} if session is not None else {},
@@ -478,7 +478,7 @@ def _session_id(http: Http) -> str:
     return id
 
 
-def _session_header(session: Session) -> dict[str, str]:
+def _session_header(session: HandshakeSession) -> dict[str, str]:
     return {"mcp-session-id": session.id}
 
 

@@ -41,7 +41,7 @@ def priming(id: str) -> bytes:
     return b"id: %s\nretry: %d\ndata: \n\n" % (id.encode(), RETRY_MS)
 
 
-class Connection(Protocol):
+class StreamConnection(Protocol):
     """What carries a stream to its client."""
 
     def push(self, data: bytes, *, must: bool = False) -> None: ...
@@ -58,7 +58,7 @@ class Channel:
     """Whose request it answers; None on the standing stream."""
     request: RequestId | None = None
     """Which of theirs."""
-    connection: Connection | None = None
+    connection: StreamConnection | None = None
     ended: bool = False
     sent: int = 0
     """The last event that a connection took."""
@@ -104,7 +104,7 @@ class Channel:
             self.waiting = {key: number for key, number in self.waiting.items() if number >= oldest}
         self.waiting[key] = number
 
-    def attach(self, connection: Connection, after: int | None = None, *, prime: bool) -> None:
+    def attach(self, connection: StreamConnection, after: int | None = None, *, prime: bool) -> None:
         """Go on over this connection.
 
         Args:
@@ -125,7 +125,7 @@ class Channel:
         else:
             self.connection = connection
 
-    def detach(self, connection: Connection) -> None:
+    def detach(self, connection: StreamConnection) -> None:
         """The connection is over; the stream is not."""
         if self.connection is connection:
             self.connection = None

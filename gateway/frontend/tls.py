@@ -18,7 +18,7 @@ from gateway.blocking import in_thread
 from gateway.config.models import TlsSettings
 from gateway.config.reload.watch import look, watch
 from gateway.errors import ConfigError
-from gateway.frontend.connection import Connection
+from gateway.frontend.connection import AgentConnection
 from gateway.frontend.connections import Connections
 
 log = structlog.stdlib.get_logger("gateway.frontend")
@@ -125,7 +125,7 @@ async def open_tls(together: Connections, tls: ServerTls, accepted: socket.socke
     with suppress(OSError):  # it speaks no TLS, has no certificate, is too slow, or has left
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await together.loop.connect_accepted_socket(
-            lambda: Connection(together),
+            lambda: AgentConnection(together),
             accepted,
             ssl=tls.context,
             ssl_handshake_timeout=together.bounds.header_timeout,

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from gateway.harmless import clipped
 from gateway.logins.challenge import Wanted
 from gateway.logins.failures import Distrusted, Unreachable
-from gateway.logins.web import Answer, Web
+from gateway.logins.web import HttpAnswer, Web
 
 VERSION_HEADER: Final = {"mcp-protocol-version": "2025-11-25"}
 
@@ -195,7 +195,7 @@ async def _of_origin(web: Web, url: str, issuer: str | None) -> AuthorizationSer
     return AuthorizationServer(origin, f"{origin}/token", f"{origin}/authorize", f"{origin}/register", is_assumed=True)
 
 
-def _server(web: Web, answer: Answer, issuer: str) -> AuthorizationServer:
+def _server(web: Web, answer: HttpAnswer, issuer: str) -> AuthorizationServer:
     content = answer.json()
     if content is None:
         raise Distrusted(f"{answer.url} is no JSON object")

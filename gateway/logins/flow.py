@@ -22,7 +22,7 @@ from gateway.logins import discovery, registration, token_request
 from gateway.logins.challenge import MAX_SCOPES, Wanted, wanted
 from gateway.logins.discovery import AuthorizationServer, Resource
 from gateway.logins.failures import Denied, Distrusted, Unreachable
-from gateway.logins.record import Key, Login, Registered
+from gateway.logins.record import Login, LoginKey, RegisteredClient
 from gateway.logins.vault import Vault
 from gateway.logins.web import Web
 
@@ -30,7 +30,7 @@ PENDING_SECONDS: Final = 600.0
 """How long a login may lie between its halves."""
 
 
-class Pending(msgspec.Struct, frozen=True, kw_only=True):
+class PendingLogin(msgspec.Struct, frozen=True, kw_only=True):
     """A login between its halves. It is a secret, and is used once."""
 
     state: str
@@ -44,7 +44,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     resource: str
     token_endpoint: str
     revocation_endpoint: str | None
-    registered: Registered
+    registered: RegisteredClient
     redirect_uri: str
     asked: list[str]
     began: float
@@ -59,7 +59,7 @@ class Begun:
 
     link: str
     """At the authorization server. Only for who asked for it."""
-    pending: Pending = field(repr=False)
+    pending: PendingLogin = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Flow:
 
     async def begin(
         self,
-        key: Key,
+        key: LoginKey,
         owner: str,
         auth: AuthConfig,
         redirect_uri: str,
@@ -128,7 +128,7 @@ class Flow:
         endpoint = place.server.authorization_endpoint
         if endpoint is None:
             raise Distrusted(f"{place.server.issuer} names no authorization endpoint")
-        pending = Pending(
+        pending = PendingLogin(
             state=state,
             verifier=verifier,
             principal=key.principal,
@@ -147,7 +147,7 @@ class Flow:
         )
         return Begun(f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}", pending)
 
-    async def complete(self, pending: Pending, query: Mapping[str, str], auth: AuthConfig) -> Login:
+    async def complete(self, pending: PendingLogin, query: Mapping[str, str], auth: AuthConfig) -> Login:
         """
         Args:
             auth: the server's.
@@ -188,7 +188,7 @@ class Flow:
 
     async def _client(
         self, web: Web, server: AuthorizationServer, auth: AuthConfig, redirect_uri: str, asked: list[str]
-    ) -> Registered:
+    ) -> RegisteredClient:
         known = registration.known_before(server, auth.client_id, auth.client_secret, self._public_url)
         if known is not None:
             return known
@@ -260,7 +260,7 @@ def _scopes(place: Place, auth: AuthConfig, more: Collection[str]) -> list[str]:
     return list(dict.fromkeys(asked))[:MAX_SCOPES]
 
 
-def _code(pending: Pending, query: Mapping[str, str]) -> str:
+def _code(pending: PendingLogin, query: Mapping[str, str]) -> str:
     """The code that came back, if it came from where the login was begun, and for that.
 
     Raises:

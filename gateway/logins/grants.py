@@ -41,7 +41,7 @@ def renewal(now: float, lifetime: float | None, chance: float | None = None) -> 
     return now + lifetime - min(lifetime * part, MAX_EARLY)
 
 
-class Grant(Protocol):
+class TokenGrant(Protocol):
     """How tokens are had for one principal at one server. Called by one at a time."""
 
     async def known(self) -> Tokens | None:

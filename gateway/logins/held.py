@@ -14,7 +14,7 @@ import structlog
 from gateway.errors import GatewayError, LoginNeeded, UpstreamUnavailable
 from gateway.logins.challenge import wanted
 from gateway.logins.failures import AuthFailure, NoLogin, Unreachable
-from gateway.logins.grants import Grant, Tokens
+from gateway.logins.grants import TokenGrant, Tokens
 from gateway.upstream.credentials import Challenge
 
 log = structlog.stdlib.get_logger("gateway.logins")
@@ -40,7 +40,7 @@ class Held:
     def __init__(
         self,
         upstream: str,
-        grant: Grant,
+        grant: TokenGrant,
         needs: Callable[[NoLogin], LoginNeeded],
         clock: Callable[[], float] = time.time,
         *,

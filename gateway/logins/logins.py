@@ -16,7 +16,7 @@ from gateway.request import Principal
 
 if TYPE_CHECKING:
     from gateway.logins.flow import Flow
-    from gateway.logins.grants import Grant, Tokens
+    from gateway.logins.grants import TokenGrant, Tokens
     from gateway.logins.vault import Vault
 
 MACHINES: Final = frozenset({"client_credentials", "token_exchange", "enterprise", "workload"})
@@ -191,7 +191,7 @@ class Logins:
         held.is_kept = True
         return held
 
-    def _held(self, name: str, grant: "Grant", *, is_optional: bool = False) -> Held:
+    def _held(self, name: str, grant: "TokenGrant", *, is_optional: bool = False) -> Held:
         return Held(name, grant, lambda failure: self._needed(name, failure), is_optional=is_optional)
 
     def _needed(self, name: str, failure: NoLogin) -> LoginNeeded:
@@ -199,14 +199,14 @@ class Logins:
         command = f"mcp-gateway login {name}" + "".join(f" --scope {scope}" for scope in failure.scopes)
         return LoginNeeded(name, str(failure), command=command, scopes=failure.scopes)
 
-    def _person(self, name: str, server: ServerConfig, principal: Principal | None, *, is_wanted: bool) -> "Grant":
+    def _person(self, name: str, server: ServerConfig, principal: Principal | None, *, is_wanted: bool) -> "TokenGrant":
         from gateway.logins.person import PersonGrant
-        from gateway.logins.record import SHARED, Key
+        from gateway.logins.record import SHARED, LoginKey
 
-        key = Key(principal.id if principal is not None else SHARED, name, server.url or "")
+        key = LoginKey(principal.id if principal is not None else SHARED, name, server.url or "")
         return PersonGrant(self.vault, key, server.auth, is_wanted=is_wanted)
 
-    def _machine(self, name: str, server: ServerConfig, principal: Principal | None) -> "Grant":
+    def _machine(self, name: str, server: ServerConfig, principal: Principal | None) -> "TokenGrant":
         from gateway.logins.machines_of import machine_grant
 
         def record(whose: Principal | None, what: Mapping[str, str]) -> None:
@@ -217,14 +217,14 @@ class Logins:
 
 
 class _Later:
-    """`Grant`, made beside the loop when it is first needed: what goes out takes a library that takes time to import,
-    and the vault is a file."""
+    """A `TokenGrant`, made beside the loop when it is first needed: what goes out takes a library that takes time to
+    import, and the vault is a file."""
 
-    def __init__(self, make: "Callable[[], Grant]") -> None:
+    def __init__(self, make: "Callable[[], TokenGrant]") -> None:
         self._make = make
-        self._grant: Grant | None = None
+        self._grant: TokenGrant | None = None
 
-    async def _made(self) -> "Grant":
+    async def _made(self) -> "TokenGrant":
         if self._grant is None:
             self._grant = await in_thread(self._make)
         return self._grant

@@ -17,7 +17,7 @@ from gateway.logins.web import Web
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class TokenEndpoint:
     """Where a machine gets its tokens, and for what."""
 
     url: str
@@ -41,9 +41,9 @@ class Where:
     url: str
     issuer: str | None = None
     token_endpoint: str | None = None
-    _found: Endpoint | None = field(default=None, init=False)
+    _found: TokenEndpoint | None = field(default=None, init=False)
 
-    async def find(self, header: str = "") -> Endpoint:
+    async def find(self, header: str = "") -> TokenEndpoint:
         """
         Raises:
             Distrusted, Unreachable: it cannot be known.
@@ -52,17 +52,19 @@ class Where:
             self._found = await self._look(header)
         return self._found
 
-    async def _look(self, header: str) -> Endpoint:
+    async def _look(self, header: str) -> TokenEndpoint:
         own = discovery.canonical(self.url)
         if self.token_endpoint is not None:
-            return Endpoint(self.token_endpoint, self.issuer or self.token_endpoint, own)
+            return TokenEndpoint(self.token_endpoint, self.issuer or self.token_endpoint, own)
         found = await discovery.resource(self.web, self.url, wanted(header))
         server = await discovery.authorization_server(self.web, found, self.url, self.issuer)
-        return Endpoint(server.token_endpoint, server.issuer, found.identifier, server.auth_methods, found.scopes or ())
+        return TokenEndpoint(
+            server.token_endpoint, server.issuer, found.identifier, server.auth_methods, found.scopes or ()
+        )
 
 
 @dataclass(slots=True)
-class Elsewhere:
+class NamedServer:
     """As `Where`, of an authorization server that the file names and the server's metadata need not: nothing that a
     server says of itself decides where an agent's own token goes.
 
@@ -74,9 +76,9 @@ class Elsewhere:
     url: str
     issuer: str
     token_endpoint: str | None = None
-    _found: Endpoint | None = field(default=None, init=False)
+    _found: TokenEndpoint | None = field(default=None, init=False)
 
-    async def find(self, header: str = "") -> Endpoint:
+    async def find(self, header: str = "") -> TokenEndpoint:
         """
         Raises:
             Distrusted, Unreachable: it cannot be known.
@@ -85,22 +87,22 @@ class Elsewhere:
             self._found = await self._look()
         return self._found
 
-    async def _look(self) -> Endpoint:
+    async def _look(self) -> TokenEndpoint:
         own = discovery.canonical(self.url)
         if self.token_endpoint is not None:
-            return Endpoint(self.token_endpoint, self.issuer, own)
+            return TokenEndpoint(self.token_endpoint, self.issuer, own)
         server = await discovery.of_issuer(self.web, self.issuer)
         if server is None:
             raise Distrusted(f"the authorization server {self.issuer} has no metadata; name its token_endpoint")
-        return Endpoint(server.token_endpoint, server.issuer, own, server.auth_methods)
+        return TokenEndpoint(server.token_endpoint, server.issuer, own, server.auth_methods)
 
 
 class Finder(Protocol):
-    """`Where`, or `Elsewhere`."""
+    """`Where`, or `NamedServer`."""
 
     web: Web
 
-    async def find(self, header: str = "") -> Endpoint: ...
+    async def find(self, header: str = "") -> TokenEndpoint: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Identity:
     key_id: str | None = None
     algorithm: str | None = None
 
-    async def client(self, endpoint: Endpoint) -> Client:
+    async def client(self, endpoint: TokenEndpoint) -> Client:
         """
         Raises:
             Denied, Unreachable: its key cannot be used.

@@ -17,7 +17,7 @@ from gateway.harmless import clipped
 from gateway.logins import token_request
 from gateway.logins.failures import Denied, Distrusted, Unreachable
 from gateway.logins.grants import Tokens
-from gateway.logins.machines import Endpoint, Finder, Identity, scope_of, target_of
+from gateway.logins.machines import Finder, Identity, TokenEndpoint, scope_of, target_of
 from gateway.logins.machines_exchange import (
     TOKEN_EXCHANGE,
     TYPES,
@@ -83,7 +83,7 @@ class EnterpriseGrant:
         self._record(recorded(target, granted.tokens.access, granted.tokens.scopes))
         return bounded(granted.tokens, subject)
 
-    async def _assertion(self, subject: Subject, endpoint: Endpoint, scope: dict[str, str]) -> str:
+    async def _assertion(self, subject: Subject, endpoint: TokenEndpoint, scope: dict[str, str]) -> str:
         """What the identity provider says of them, to the server's authorization server alone."""
         idp = await self._idp.find()
         form = {"grant_type": TOKEN_EXCHANGE, "requested_token_type": TYPES + ID_JAG}
@@ -164,7 +164,7 @@ def token_in(file: Path) -> str:
     return text
 
 
-def check_audience(assertion: str, endpoint: Endpoint, what: str) -> None:
+def check_audience(assertion: str, endpoint: TokenEndpoint, what: str) -> None:
     """
     Raises:
         Distrusted: it is for somebody else, who must be the only one to see it.

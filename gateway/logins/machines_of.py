@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 from gateway.config.models import ServerConfig
 from gateway.config.models.auth import ClientCredentials, Enterprise, IdentityProvider, TokenExchange
-from gateway.logins.grants import Grant
-from gateway.logins.machines import ClientCredentialsGrant, Elsewhere, Finder, Identity, Where
+from gateway.logins.grants import TokenGrant
+from gateway.logins.machines import ClientCredentialsGrant, Finder, Identity, NamedServer, Where
 from gateway.logins.machines_bearer import EnterpriseGrant, WorkloadGrant, of_file, principals_own
 from gateway.logins.machines_exchange import Never, TokenExchangeGrant, no_subject
 from gateway.logins.subjects import Subjects
@@ -18,7 +18,7 @@ Record = Callable[[Principal | None, Mapping[str, str]], None]
 
 def machine_grant(
     server: ServerConfig, principal: Principal | None, subjects: Subjects, agents_issuer: str | None, record: Record
-) -> Grant:
+) -> TokenGrant:
     """
     Args:
         principal: whose connection it is for; None for the gateway's own, which has the gateway's own credential.
@@ -52,11 +52,11 @@ def _exchange(
     subjects: Subjects,
     agents_issuer: str | None,
     record: Record,
-) -> Grant:
+) -> TokenGrant:
     issuer = config.issuer or config.token_endpoint or agents_issuer
     if issuer is None:
         return Never("nobody could exchange tokens: set token_exchange.issuer, or gateway.auth.oauth")
-    where = Elsewhere(_web(url, issuer, config.token_endpoint), url, issuer, config.token_endpoint)
+    where = NamedServer(_web(url, issuer, config.token_endpoint), url, issuer, config.token_endpoint)
     identity = _identity(config)
     if principal is None:
         return _own(identity, where, config.scopes, config.audience, config.resource)
@@ -75,7 +75,9 @@ def _exchange(
     )
 
 
-def _enterprise(config: Enterprise, url: str, principal: Principal | None, subjects: Subjects, record: Record) -> Grant:
+def _enterprise(
+    config: Enterprise, url: str, principal: Principal | None, subjects: Subjects, record: Record
+) -> TokenGrant:
     idp = config.idp
     where = Where(_web(url, config.issuer), url, config.issuer)
     identity = Identity(
@@ -95,7 +97,7 @@ def _enterprise(config: Enterprise, url: str, principal: Principal | None, subje
     return EnterpriseGrant(
         subject,
         subject_type=kind,
-        idp=Elsewhere(_web(idp.issuer, idp.token_endpoint), url, idp.issuer, idp.token_endpoint),
+        idp=NamedServer(_web(idp.issuer, idp.token_endpoint), url, idp.issuer, idp.token_endpoint),
         at_idp=_identity(idp),
         where=where,
         identity=identity,
@@ -106,7 +108,7 @@ def _enterprise(config: Enterprise, url: str, principal: Principal | None, subje
 
 def _own(
     identity: Identity, where: Finder, scopes: list[str], audience: str | None = None, resource: str | None = None
-) -> Grant:
+) -> TokenGrant:
     """What the gateway asks by itself (which tools there are), it asks in its own name."""
     if identity.client_secret is None and identity.private_key_file is None:
         return Never("the gateway itself has no credential there: give it `client_secret` or `private_key_file`")

@@ -15,7 +15,7 @@ from gateway.logins import flow, token_request
 from gateway.logins.challenge import wanted
 from gateway.logins.failures import Denied, NoLogin, Unreachable
 from gateway.logins.grants import Tokens
-from gateway.logins.record import Key, Login
+from gateway.logins.record import Login, LoginKey
 from gateway.logins.vault import Vault
 
 LOST: "frozenset[str]" = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})
@@ -31,7 +31,7 @@ class PersonGrant:
         is_wanted: whether the file says that somebody logs in. If not, it depends on whether the server wants it.
     """
 
-    def __init__(self, vault: Vault, key: Key, auth: AuthConfig, *, is_wanted: bool) -> None:
+    def __init__(self, vault: Vault, key: LoginKey, auth: AuthConfig, *, is_wanted: bool) -> None:
         self._vault = vault
         self._key = key
         self._auth = auth

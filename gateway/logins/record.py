@@ -14,7 +14,7 @@ SHARED = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class LoginKey:
     """Whose login it is, and where. A server that is another by its address is another."""
 
     principal: str
@@ -30,7 +30,7 @@ class Key:
         return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-class Registered(msgspec.Struct, frozen=True):
+class RegisteredClient(msgspec.Struct, frozen=True):
     """Who the gateway is to an authorization server."""
 
     id: str
@@ -58,7 +58,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     resource: str
     token_endpoint: str
     revocation_endpoint: str | None = None
-    registered: Registered
+    registered: RegisteredClient
     access: str = ""
     """Empty if there is none any more."""
     expires: float | None = None
@@ -76,8 +76,8 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
         return f"Login({self.server!r}, {self.owner!r})"
 
     @property
-    def key(self) -> Key:
-        return Key(self.principal, self.server, self.url)
+    def key(self) -> LoginKey:
+        return LoginKey(self.principal, self.server, self.url)
 
     @property
     def tokens(self) -> Tokens | None:

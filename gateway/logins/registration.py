@@ -12,23 +12,23 @@ from gateway.logins.clients import SecretMethod, secret_method
 from gateway.logins.discovery import AuthorizationServer
 from gateway.logins.document import DOCUMENT_PATH
 from gateway.logins.failures import Denied, Distrusted
-from gateway.logins.record import Registered
+from gateway.logins.record import RegisteredClient
 from gateway.logins.token_request import refusal
 from gateway.logins.web import Web
 
 
 def known_before(
     server: AuthorizationServer, client_id: str | None, client_secret: str | None, public_url: str | None
-) -> Registered | None:
+) -> RegisteredClient | None:
     """The client that the gateway is without asking: as the file says, or by its document."""
     if client_id is not None:
-        return Registered(client_id, client_secret, secret_method(client_secret, server.auth_methods))
+        return RegisteredClient(client_id, client_secret, secret_method(client_secret, server.auth_methods))
     if server.takes_metadata_documents and public_url is not None and urlsplit(public_url).scheme == "https":
-        return Registered(f"{public_url}{DOCUMENT_PATH}")
+        return RegisteredClient(f"{public_url}{DOCUMENT_PATH}")
     return None
 
 
-async def register(web: Web, server: AuthorizationServer, redirect_uri: str, scopes: list[str]) -> Registered:
+async def register(web: Web, server: AuthorizationServer, redirect_uri: str, scopes: list[str]) -> RegisteredClient:
     """Register the gateway as a new client.
 
     Raises:
@@ -69,16 +69,16 @@ def _method(server: AuthorizationServer) -> SecretMethod:
     return "client_secret_post" if "client_secret_post" in methods else "client_secret_basic"
 
 
-def _registered(content: dict[str, Any], server: AuthorizationServer) -> Registered:
+def _registered(content: dict[str, Any], server: AuthorizationServer) -> RegisteredClient:
     client_id, secret = content.get("client_id"), content.get("client_secret") or None
     if not isinstance(client_id, str) or not client_id or not (secret is None or isinstance(secret, str)):
         raise Distrusted("the registration endpoint gave no client that can be used")
     given = content.get("token_endpoint_auth_method")
     if given == "client_secret_basic" and secret is not None:
-        return Registered(client_id, secret, "client_secret_basic")
+        return RegisteredClient(client_id, secret, "client_secret_basic")
     if given == "client_secret_post" and secret is not None:
-        return Registered(client_id, secret, "client_secret_post")
+        return RegisteredClient(client_id, secret, "client_secret_post")
     if given in (None, "none", ""):
         secret = secret if given is None else None
-        return Registered(client_id, secret, secret_method(secret, server.auth_methods))
+        return RegisteredClient(client_id, secret, secret_method(secret, server.auth_methods))
     raise Distrusted(f"the registration endpoint wants {str(given)[:50]!r}, which the gateway does not do")

@@ -16,7 +16,7 @@ import structlog
 
 from gateway import blocking
 from gateway.blocking import in_thread
-from gateway.logins.record import Key, Login, Registered
+from gateway.logins.record import Login, LoginKey, RegisteredClient
 from gateway.store import files
 from gateway.store.seal import Seal
 
@@ -33,16 +33,16 @@ T = TypeVar("T")
 class Vault(Protocol):
     """All methods that wait raise OSError or `StoreUnavailable` if nothing can be kept or read."""
 
-    async def get(self, key: Key) -> Login | None: ...
+    async def get(self, key: LoginKey) -> Login | None: ...
     async def put(self, login: Login) -> None: ...
-    async def drop(self, key: Key) -> None: ...
+    async def drop(self, key: LoginKey) -> None: ...
     async def all(self) -> list[Login]: ...
 
-    async def client(self, name: str) -> Registered | None:
+    async def client(self, name: str) -> RegisteredClient | None:
         """The registration kept under that name."""
         ...
 
-    async def put_client(self, name: str, client: Registered) -> None: ...
+    async def put_client(self, name: str, client: RegisteredClient) -> None: ...
 
     def turn(self, name: str) -> AbstractAsyncContextManager[None]:
         """Be the only one, in whichever process, who changes what is kept under that name.
@@ -68,22 +68,22 @@ class FileVault:
         self._folder = folder
         self._seal = Seal(keys)
 
-    async def get(self, key: Key) -> Login | None:
+    async def get(self, key: LoginKey) -> Login | None:
         return await in_thread(self._read, f"{key.name}.login", Login)
 
     async def put(self, login: Login) -> None:
         await in_thread(self._write, f"{login.key.name}.login", login)
 
-    async def drop(self, key: Key) -> None:
+    async def drop(self, key: LoginKey) -> None:
         await in_thread((self._folder / f"{key.name}.login").unlink, True)
 
     async def all(self) -> list[Login]:
         return await in_thread(self._all)
 
-    async def client(self, name: str) -> Registered | None:
-        return await in_thread(self._read, f"{name}.client", Registered)
+    async def client(self, name: str) -> RegisteredClient | None:
+        return await in_thread(self._read, f"{name}.client", RegisteredClient)
 
-    async def put_client(self, name: str, client: Registered) -> None:
+    async def put_client(self, name: str, client: RegisteredClient) -> None:
         await in_thread(self._write, f"{name}.client", client)
 
     @asynccontextmanager

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import anyio
 import msgspec
 
-from gateway.logins.record import Key, Login, Registered
+from gateway.logins.record import Login, LoginKey, RegisteredClient
 from gateway.logins.vault import TURN_SECONDS
 from gateway.store.shared import Store
 from gateway.store.table import BACKGROUND_SECONDS, Table
@@ -27,23 +27,23 @@ class StoreVault:
         self._store = store
         self._table = Table(store, TABLE)
 
-    async def get(self, key: Key) -> Login | None:
+    async def get(self, key: LoginKey) -> Login | None:
         return await self._read(f"{key.name}.login", Login)
 
     async def put(self, login: Login) -> None:
         await self._table.put({f"{login.key.name}.login": msgspec.json.encode(login)})
 
-    async def drop(self, key: Key) -> None:
+    async def drop(self, key: LoginKey) -> None:
         await self._table.remove([f"{key.name}.login"])
 
     async def all(self) -> list[Login]:
         found = [value for name, value in (await self._table.load()).items() if name.endswith(".login")]
         return [login for value in found if (login := _decoded(value, Login)) is not None]
 
-    async def client(self, name: str) -> Registered | None:
-        return await self._read(f"{name}.client", Registered)
+    async def client(self, name: str) -> RegisteredClient | None:
+        return await self._read(f"{name}.client", RegisteredClient)
 
-    async def put_client(self, name: str, client: Registered) -> None:
+    async def put_client(self, name: str, client: RegisteredClient) -> None:
         await self._table.put({f"{name}.client": msgspec.json.encode(client)})
 
     @asynccontextmanager

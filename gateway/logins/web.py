@@ -28,7 +28,7 @@ MAX_ANSWER: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What came back."""
 
     url: str
@@ -92,21 +92,21 @@ class Web:
             raise Distrusted(f"{url[:200]!r} is not https")
         return url
 
-    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> HttpAnswer:
         """
         Raises:
             Unreachable, Distrusted: there is no answer.
         """
         return await self._send("GET", url, headers or {}, None)
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
         """
         Raises:
             Unreachable, Distrusted: there is no answer.
         """
         return await self._send("POST", url, headers, body)
 
-    async def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+    async def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
         self.check(url)
         fixed = {
             "accept": "application/json",
@@ -120,7 +120,7 @@ class Web:
                     client.stream(method, url, headers={**fixed, **headers}, content=body) as response,
                 ):
                     challenge = response.headers.get("www-authenticate", "")[:MAX_CHALLENGE]
-                    return Answer(url, response.status_code, await _read(url, response), challenge)
+                    return HttpAnswer(url, response.status_code, await _read(url, response), challenge)
         except TimeoutError:
             raise Unreachable(f"{_place(url)} did not answer within {REQUEST_SECONDS:g} s") from None
         except EgressRefused as error:

@@ -9,7 +9,7 @@ from gateway.access.agent_tokens import AgentTokens
 from gateway.request import ADMIN
 from gateway.rest.caller import PRIVATE, Caller, Count, counted, failures
 from gateway.rest.changes import Changes
-from gateway.rest.models import AgentSession, AgentSessions, Registered, Registration
+from gateway.rest.models import AgentSessions, Registered, RegisteredAgent, Registration
 from gateway.store.agents import AgentSession as Session
 
 
@@ -56,8 +56,8 @@ def agent_routes(agents: AgentTokens, count: Count, changes: Changes) -> APIRout
     return router
 
 
-def _shown(session: Session) -> AgentSession:
-    return AgentSession(
+def _shown(session: Session) -> RegisteredAgent:
+    return RegisteredAgent(
         id=session.id,
         agent_name=session.agent_name,
         agent_version=session.agent_version,

@@ -11,7 +11,7 @@ from gateway.catalogue.library import CatalogueViews
 from gateway.config.reload import Current
 from gateway.request import Principal
 from gateway.rest.caller import Anybody
-from gateway.rest.models import Health, Readiness, Ready
+from gateway.rest.models import HealthReport, Readiness, Ready
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.upstream import Upstream
 
@@ -28,7 +28,7 @@ def health_routes(
     Args:
         metrics: None when they are served elsewhere.
     """
-    router = APIRouter(tags=["Health"])
+    router = APIRouter(tags=["HealthReport"])
     started = time.monotonic()
 
     def is_public() -> bool:
@@ -40,9 +40,9 @@ def health_routes(
         return is_public() or (caller is not None and library.sees(upstream, policy.grant(caller)))
 
     @router.get("/health", summary="Is it alive?")
-    async def health() -> Health:
+    async def health() -> HealthReport:
         """Says `ok` as long as the gateway can say anything."""
-        return Health(status="ok", version=__version__, uptime=round(time.monotonic() - started, 3))
+        return HealthReport(status="ok", version=__version__, uptime=round(time.monotonic() - started, 3))
 
     @router.get(
         "/readyz", summary="Should it get traffic?", responses={503: {"model": Ready, "description": "Not ready"}}

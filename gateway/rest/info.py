@@ -11,7 +11,7 @@ from gateway.config.reload import Current
 from gateway.request import ADMIN
 from gateway.rest.caller import PRIVATE, Caller
 from gateway.rest.masking import Redact, shown
-from gateway.rest.models import ConfigInfo, Limits
+from gateway.rest.models import ConfigInfo, RequestLimits
 
 Way = Literal["api_key", "agent_token", "oauth"]
 
@@ -28,7 +28,7 @@ def info_routes(current: Current, redact: Redact) -> APIRouter:
             version=__version__,
             environment=settings.environment,
             auth_methods=list(_ways(settings.auth)),
-            limits=Limits(
+            limits=RequestLimits(
                 requests_per_minute=settings.rate_limit.default_rpm,
                 burst=settings.rate_limit.burst_allowance,
                 max_request_bytes=settings.max_request_bytes,

@@ -35,7 +35,7 @@ class Failure(BaseModel):
 # --- Health ---------------------------------------------------------------------------------------------------------
 
 
-class Health(BaseModel):
+class HealthReport(BaseModel):
     status: Literal["ok"] = Field(description="It answers, so it lives.")
     version: str = Field(description="The gateway's version.", examples=["0.1.0"])
     uptime: float = Field(description="Seconds since it started.", examples=[4711.2])
@@ -99,7 +99,7 @@ class Registration(BaseModel):
     )
 
 
-class AgentSession(BaseModel):
+class RegisteredAgent(BaseModel):
     """An agent that has a token."""
 
     id: str = Field(description="For `DELETE /agents/sessions/{id}`.", examples=["5f1e0b7c9a3d4e6f8a1b2c3d4e5f6071"])
@@ -116,11 +116,11 @@ class AgentSession(BaseModel):
 
 class Registered(BaseModel):
     token: str = Field(description="For the header `X-Agent-Token`. It is shown this once.", examples=["eyJhbGciOi…"])
-    session: AgentSession
+    session: RegisteredAgent
 
 
 class AgentSessions(BaseModel):
-    sessions: list[AgentSession] = Field(description="Oldest first.")
+    sessions: list[RegisteredAgent] = Field(description="Oldest first.")
 
 
 # --- Upstreams ------------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ class Restarting(BaseModel):
 # --- Configuration --------------------------------------------------------------------------------------------------
 
 
-class Limits(BaseModel):
+class RequestLimits(BaseModel):
     """What the gateway puts up with."""
 
     requests_per_minute: int = Field(description="Of one principal, unless its credential says otherwise.")
@@ -263,7 +263,7 @@ class ConfigInfo(BaseModel):
     auth_methods: list[Literal["api_key", "agent_token", "oauth"]] = Field(
         description="The ways to authenticate; none when authentication is off."
     )
-    limits: Limits
+    limits: RequestLimits
     configuration: dict[str, Any] | None = Field(
         description="All of it, with secrets masked; null without the scope `admin`."
     )

@@ -12,8 +12,8 @@ from gateway.config.reload import Current
 from gateway.request import ADMIN, Principal
 from gateway.rest.caller import PRIVATE, Reader, failures
 from gateway.rest.masking import Redact
-from gateway.rest.status_models import CallerStatus, Numbers, Status, TargetStatus, UpstreamStatus
-from gateway.telemetry.activity import Activity, Seen, Sum
+from gateway.rest.status_models import CallerStatus, Numbers, StatusReport, TargetStatus, UpstreamStatus
+from gateway.telemetry.activity import Activity, ActivityReport, Sum
 from gateway.telemetry.elsewhere import Elsewhere
 from gateway.upstream.upstream import Upstream
 
@@ -41,7 +41,7 @@ def status_routes(
     started = time.monotonic()
 
     def describe(
-        name: str, upstream: Upstream, seen: Seen, elsewhere: Sequence[Elsewhere], *, all: bool
+        name: str, upstream: Upstream, seen: ActivityReport, elsewhere: Sequence[Elsewhere], *, all: bool
     ) -> UpstreamStatus:
         status, health = upstream.status, upstream.health()
         in_flight, queued = zip(*(each.upstreams.get(name, (0, 0)) for each in (Elsewhere(), *elsewhere)), strict=True)
@@ -56,7 +56,7 @@ def status_routes(
         )
 
     @router.get("/status", summary="What goes on right now?", responses=failures(403))
-    async def status(caller: Reader) -> Status:
+    async def status(caller: Reader) -> StatusReport:
         """Rates and latencies of the last minute, by upstream, by tool and by caller. Your own calls and those of your
         agents; with the scope `admin`, everybody's calls of the upstreams that you may use."""
         grant, all, now = policy.grant(caller), ADMIN in caller.scopes, time.perf_counter()
@@ -73,7 +73,7 @@ def status_routes(
         in_flight += sum(each.in_flight for each in elsewhere)
         busiest = sorted(seen.by_target.items(), key=lambda item: -item[1].seconds)[:MOST_SHOWN]
         people = sorted(seen.by_principal.values(), key=lambda each: -each[1].count)[:MOST_SHOWN]
-        return Status(
+        return StatusReport(
             **_numbers(seen.all, seen),
             version=__version__,
             environment=current.config.gateway.environment,
@@ -112,7 +112,7 @@ def _is_own(principal: Principal, caller: Principal) -> bool:
     return principal.id == caller.id or any(id == caller.id for id, _ in principal.ancestors)
 
 
-def _numbers(sum: Sum, seen: Seen) -> Numbers:
+def _numbers(sum: Sum, seen: ActivityReport) -> Numbers:
     return {
         "requests": sum.count,
         "failed": sum.failed,

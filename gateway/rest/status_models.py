@@ -9,7 +9,7 @@ from gateway.upstream.link import State
 
 
 class Numbers(TypedDict):
-    """How `Traffic` is made."""
+    """How `TrafficReport` is made."""
 
     requests: int
     failed: int
@@ -20,7 +20,7 @@ class Numbers(TypedDict):
     max_ms: float
 
 
-class Traffic(BaseModel):
+class TrafficReport(BaseModel):
     """How some requests went in the last minute."""
 
     requests: int = Field(description="How many there were.")
@@ -32,7 +32,7 @@ class Traffic(BaseModel):
     max_ms: float = Field(description="The longest.")
 
 
-class UpstreamStatus(Traffic):
+class UpstreamStatus(TrafficReport):
     name: str = Field(examples=["time"])
     state: State
     reason: str | None = Field(description="Why it is in that state.")
@@ -41,19 +41,19 @@ class UpstreamStatus(Traffic):
     queued: int | None = Field(description="Requests that wait for a place; null without the scope `admin`.")
 
 
-class TargetStatus(Traffic):
+class TargetStatus(TrafficReport):
     upstream: str | None = Field(description="Null for what the gateway answers itself.")
     target: str = Field(description="The tool, prompt or resource; else the method.", examples=["time__now"])
 
 
-class CallerStatus(Traffic):
+class CallerStatus(TrafficReport):
     principal: str = Field(examples=["key:3f9c21aa"])
     owner: str = Field(examples=["alice"])
     agent_name: str | None
     most: str = Field(description="What it asks for most.", examples=["time__now"])
 
 
-class Status(Traffic):
+class StatusReport(TrafficReport):
     """What goes on, as far as you may know of it."""
 
     version: str = Field(examples=["0.1.0"])

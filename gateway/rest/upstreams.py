@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path
 
 from gateway.access.policy import Policy
 from gateway.catalogue.library import CatalogueViews
-from gateway.catalogue.pins import Verdict
+from gateway.catalogue.pins import PinVerdict
 from gateway.config.reload import Current
 from gateway.errors import NotFound, tenths_up
 from gateway.protocol import Era
@@ -155,7 +155,7 @@ def _server_info(upstream: Upstream, redact: Redact) -> dict[str, str]:
     return {key: redact(text)[:LONGEST_SHOWN] for key, text in texts.items() if isinstance(text, str)}
 
 
-def _definitions(pin: Literal["off", "warn", "block"], verdict: Verdict, redact: Redact) -> Definitions:
+def _definitions(pin: Literal["off", "warn", "block"], verdict: PinVerdict, redact: Redact) -> Definitions:
     changes = [
         DefinitionChange(
             kind=change.kind,

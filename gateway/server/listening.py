@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 from gateway.access.expiry import until_expiry
 from gateway.access.places import SessionQuota
 from gateway.access.policy import Grant
-from gateway.bridge.subscriptions import Listener, Resource, Subscriptions, by_upstream, requested
+from gateway.bridge.subscriptions import Resource, Subscriber, Subscriptions, by_upstream, requested
 from gateway.call import Call, string
 from gateway.catalogue.catalogue import Catalogue, changed
 from gateway.catalogue.library import CatalogueViews
@@ -49,18 +49,18 @@ class Listening:
         self._subscriptions = Subscriptions()
         self._large = anyio.Lock()
         """What filters of very many resources share: one of them at a time takes a step."""
-        self._sessions: dict[str, Listener] = {}
+        self._sessions: dict[str, Subscriber] = {}
         self._streams: set[tuple[Principal, anyio.Event]] = set()
         self._turn = anyio.Lock()
         self._rests_until = float("-inf")
         self._is_over = False
         """Whether the gateway is about to stop, so that there will be no more news."""
-        self._viewers: dict[Listener, Viewer] = {}
+        self._viewers: dict[Subscriber, Viewer] = {}
         self._telling = Telling()
         self._due = anyio.Event()
-        self._before: dict[Listener, Catalogue] = {}
+        self._before: dict[Subscriber, Catalogue] = {}
         """Who has yet to be told what has changed, and what they saw before that."""
-        self._to_follow: dict[Listener, None] = {}
+        self._to_follow: dict[Subscriber, None] = {}
         """Those of whose URIs it has yet to be seen whether they are another server's now."""
 
     async def run(self) -> None:
@@ -138,7 +138,7 @@ class Listening:
         for uri in list(listener.resources) if look_again else ():
             listener.notify("notifications/resources/updated", {"uri": uri})
 
-    def _session(self, agent: Agent) -> Listener:
+    def _session(self, agent: Agent) -> Subscriber:
         """
         Raises:
             InvalidRequest: there is no way to tell it anything later.
@@ -198,7 +198,7 @@ class Listening:
             await self._leave(listener)
         return {"_meta": tag}
 
-    async def _take_up(self, listener: Listener, upstream: str, uris: set[str]) -> None:
+    async def _take_up(self, listener: Subscriber, upstream: str, uris: set[str]) -> None:
         """Subscribe to these at one upstream; each that it refuses, or is too slow for, is dropped."""
         with anyio.move_on_after(SUBSCRIBE_SECONDS), suppress(GatewayError):
             await self._want({upstream: uris}, listener)
@@ -275,10 +275,10 @@ class Listening:
             concerns = partial(self._may_hear, upstream, uri)
             self._telling.tell((upstream, uri), lambda: subscriptions.resource_updated(upstream, uri, concerns))
 
-    def _concerns(self, listener: Listener, audience: Audience) -> bool:
+    def _concerns(self, listener: Subscriber, audience: Audience) -> bool:
         return audience.includes(self._viewers[listener].agent)
 
-    def _may_hear(self, upstream: str, uri: str, listener: Listener) -> bool:
+    def _may_hear(self, upstream: str, uri: str, listener: Subscriber) -> bool:
         """What changed for it may be that it may no longer hear of what it subscribed to."""
         return listener not in self._before or listener.admits(upstream, uri)
 
@@ -320,7 +320,7 @@ class Listening:
             self._before.pop(listener, None)
             await pause.if_due()
 
-    async def _drop_denied(self, listener: Listener, tasks: TaskGroup, pause: Pause) -> None:
+    async def _drop_denied(self, listener: Subscriber, tasks: TaskGroup, pause: Pause) -> None:
         dropped: list[Resource] = []
         for uri, resource in list(listener.resources.items()):
             await pause.if_due()
@@ -332,7 +332,7 @@ class Listening:
     async def _follow(self, tasks: TaskGroup) -> None:
         """Have subscriptions follow their URIs to other servers."""
         pause = Pause()
-        moved: dict[str, dict[Listener, set[str]]] = {}
+        moved: dict[str, dict[Subscriber, set[str]]] = {}
         left: list[Resource] = []
         while self._to_follow:
             listener = next(iter(self._to_follow))
@@ -349,7 +349,7 @@ class Listening:
         if left:
             tasks.start_soon(self._give_up, by_upstream(left))
 
-    def _leads_to(self, listener: Listener, uri: str) -> Resource | None:
+    def _leads_to(self, listener: Subscriber, uri: str) -> Resource | None:
         """What a URI stands for now; None if for nothing that the listener may have, or it has left."""
         viewer = self._viewers.get(listener)
         if viewer is None or viewer.view is not None:
@@ -359,7 +359,7 @@ class Listening:
             return owner.upstream, owner.original
         return None
 
-    async def _take_over(self, upstream: str, listeners: Mapping[Listener, set[str]]) -> None:
+    async def _take_over(self, upstream: str, listeners: Mapping[Subscriber, set[str]]) -> None:
         """These URIs are this upstream's now: subscribe to them, and have their subscribers look again."""
         for listener, uris in listeners.items():
             owns = {own for uri in uris if (own := listener.resources.get(uri, ("", ""))[1])}
@@ -381,11 +381,11 @@ class Listening:
 
     # --- Inside -----------------------------------------------------------------------------------------------------
 
-    def _add(self, listener: Listener, viewer: Viewer, reserve: Iterable[str] = ()) -> None:
+    def _add(self, listener: Subscriber, viewer: Viewer, reserve: Iterable[str] = ()) -> None:
         self._subscriptions.add(listener, reserve)
         self._viewers[listener] = viewer
 
-    async def _leave(self, listener: Listener) -> None:
+    async def _leave(self, listener: Subscriber) -> None:
         """It hears nothing from now on; that takes a step for each of its resources, and many may leave at once."""
         listener.notify = _mute
         less: list[Resource] = []
@@ -404,11 +404,11 @@ class Listening:
     def _key(self, viewer: Viewer) -> tuple[str | None, Grant, Selection]:
         return viewer.view, self._lookup.grant(viewer), self._lookup.selection(viewer)
 
-    def _make(self, viewer: Viewer, kinds: Collection[str], notify: Notify) -> Listener:
+    def _make(self, viewer: Viewer, kinds: Collection[str], notify: Notify) -> Subscriber:
         admits = partial(self._lookup.admits_uri, viewer)
-        return Listener(self._key(viewer), kinds, notify, admits=admits, root=viewer.principal.root_id)
+        return Subscriber(self._key(viewer), kinds, notify, admits=admits, root=viewer.principal.root_id)
 
-    async def _want(self, changes: Mapping[str, set[str]], listener: Listener | None = None) -> None:
+    async def _want(self, changes: Mapping[str, set[str]], listener: Subscriber | None = None) -> None:
         """Have upstreams subscribed to what is wanted now.
 
         Args:

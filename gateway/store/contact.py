@@ -13,7 +13,7 @@ STRIKES: Final = 2
 """So many answers in a row that were not make a store that is not: one may be slow because this process was."""
 
 
-class Contact:
+class StoreContact:
     def __init__(self, now: float) -> None:
         self.is_quick = False
         self.reason = "it has not been reached yet"

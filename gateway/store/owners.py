@@ -34,7 +34,7 @@ Items = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class OwnershipRecord:
     """One server's URIs and templates. Servers are known by `key`."""
 
     owned: Items = frozenset()
@@ -45,7 +45,7 @@ class Record:
     """Who stood before it from the start and was not seen yet: when they come up, they take nothing over."""
 
 
-Records = dict[str, Record]
+Records = dict[str, OwnershipRecord]
 
 
 def key(name: str, definition: str) -> str:
@@ -65,7 +65,7 @@ def _definition(key: str) -> str:
     return key.rpartition(" ")[2]
 
 
-def inherited(records: Mapping[str, Record], keys: Collection[str]) -> Records:
+def inherited(records: Mapping[str, OwnershipRecord], keys: Collection[str]) -> Records:
     """The records for servers of these keys: one that was only renamed goes on with what it had."""
     names = {name_of(each) for each in keys}
     unused = {_definition(each): each for each in records if name_of(each) not in names}
@@ -80,7 +80,9 @@ def inherited(records: Mapping[str, Record], keys: Collection[str]) -> Records:
     }
 
 
-def approved(own: Mapping[str, Record], stored: Mapping[str, Record], waiting: Mapping[str, Items]) -> Records:
+def approved(
+    own: Mapping[str, OwnershipRecord], stored: Mapping[str, OwnershipRecord], waiting: Mapping[str, Items]
+) -> Records:
     """One's own records, with what was approved meanwhile.
 
     Args:
@@ -89,7 +91,7 @@ def approved(own: Mapping[str, Record], stored: Mapping[str, Record], waiting: M
     """
     records = dict(own)
     for each, items in waiting.items():
-        there = stored.get(each, Record())
+        there = stored.get(each, OwnershipRecord())
         accepted = items & there.owned - there.shadowed.keys()
         if accepted and each in own:
             rest = {item: other for item, other in own[each].shadowed.items() if item not in accepted}
@@ -165,7 +167,7 @@ def _encode(everything: Mapping[str, tuple[int, Records]]) -> bytes:
     return jsonrpc.dumps({"format": _FORMAT, "version": _VERSION, "configurations": configurations})
 
 
-def _document(record: Record) -> dict[str, Any]:
+def _document(record: OwnershipRecord) -> dict[str, Any]:
     left = MAX_SERVER_CHARACTERS
     owned: dict[str, list[str]] = {}
     for kind, text in sorted(record.owned, key=lambda each: (each[0] != "templates", each[1])):
@@ -191,9 +193,9 @@ def _parse(data: bytes) -> dict[str, tuple[int, Records]]:
     return dict(sorted(everything.items(), key=lambda each: -each[1][0]))
 
 
-def _record(raw: dict[str, Any]) -> Record:
+def _record(raw: dict[str, Any]) -> OwnershipRecord:
     owned, shadowed = raw["owned"], raw["shadowed"]
-    record = Record(
+    record = OwnershipRecord(
         frozenset((kind, text) for kind, texts in owned.items() for text in texts),
         {(kind, text): other for kind, texts in shadowed.items() for text, other in texts.items()},
         frozenset(raw["awaited"]),

@@ -18,7 +18,7 @@ from anyio.abc import TaskStatus
 from valkey.exceptions import ResponseError, ValkeyError
 
 from gateway.errors import StoreUnavailable
-from gateway.store.contact import QUICK_SECONDS, Contact
+from gateway.store.contact import QUICK_SECONDS, StoreContact
 
 log = structlog.stdlib.get_logger("gateway.store")
 
@@ -35,7 +35,7 @@ MAX_WAITING_BYTES: Final = 128 * 2**20
 Command = tuple[Any, ...]
 
 
-class Connection(Protocol):
+class StoreConnection(Protocol):
     """What is used of a `valkey.asyncio.connection.AbstractConnection`, with the types that it does not have."""
 
     async def connect(self) -> None: ...
@@ -66,10 +66,10 @@ class Pipe:
         contact: told how it goes.
     """
 
-    def __init__(self, make: Callable[[], Connection], contact: Contact) -> None:
+    def __init__(self, make: Callable[[], StoreConnection], contact: StoreContact) -> None:
         self._make = make
         self._contact = contact
-        self._connection: Connection | None = None
+        self._connection: StoreConnection | None = None
         self._unsent: list[Command] = []
         self._asked: deque[_Asked] = deque()
         self._bytes = 0
@@ -138,10 +138,10 @@ class Pipe:
         self._unsent.append(command)
         self._wake.set()
 
-    async def _work(self, connection: Connection) -> None:
+    async def _work(self, connection: StoreConnection) -> None:
         failures: list[Exception] = []
 
-        async def until_it_fails(work: Callable[[Connection], Awaitable[None]]) -> None:
+        async def until_it_fails(work: Callable[[StoreConnection], Awaitable[None]]) -> None:
             try:
                 await work(connection)
             except (ValkeyError, OSError, EOFError) as error:
@@ -156,14 +156,14 @@ class Pipe:
         if failures:
             raise failures[0]
 
-    async def _write(self, connection: Connection) -> None:
+    async def _write(self, connection: StoreConnection) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             commands, self._unsent = self._unsent, []
             await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
 
-    async def _read(self, connection: Connection) -> None:
+    async def _read(self, connection: StoreConnection) -> None:
         while True:
             try:
                 answer = await connection.read_response(disable_decoding=True, disconnect_on_error=False)
@@ -181,7 +181,7 @@ class Pipe:
             else:
                 future.set_result(answer)
 
-    def _begin(self, connection: Connection) -> None:
+    def _begin(self, connection: StoreConnection) -> None:
         self._connection = connection
         self._unsent.clear()
         self._wake.clear()
@@ -189,7 +189,7 @@ class Pipe:
             log.info("the store is back")
         self._said = ""
 
-    def _end(self, connection: Connection) -> None:
+    def _end(self, connection: StoreConnection) -> None:
         self._connection = None
         with suppress(Exception):
             connection._close()  # pyright: ignore[reportPrivateUsage] - the public way waits

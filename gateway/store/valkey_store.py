@@ -22,9 +22,9 @@ from valkey.asyncio.connection import ConnectionPool
 from valkey.exceptions import NoScriptError, ResponseError, ValkeyError
 
 from gateway.errors import StoreUnavailable
-from gateway.store.contact import Contact
+from gateway.store.contact import StoreContact
 from gateway.store.memory import check_size, forget
-from gateway.store.pipe import CONNECT_SECONDS, RECONNECT_SECONDS, Connection, Pipe
+from gateway.store.pipe import CONNECT_SECONDS, RECONNECT_SECONDS, Pipe, StoreConnection
 from gateway.store.scripts import BEAT, DELETE
 from gateway.store.seal import Seal
 from gateway.store.shared import MAX_MESSAGE, MAX_VALUE, MESSAGE_SECONDS, WAIT_SECONDS, Handler, Script
@@ -59,8 +59,8 @@ class ValkeyStore:
         library: Any = ConnectionPool  # whose types are partly unknown
         pool = library.from_url(library_url(url), protocol=2, socket_connect_timeout=CONNECT_SECONDS)
         pool.connection_kwargs["socket_timeout"] = None  # `Pipe.look` notices what does not answer
-        self._make: Callable[[], Connection] = pool.make_connection
-        self._contact = Contact(time.monotonic())
+        self._make: Callable[[], StoreConnection] = pool.make_connection
+        self._contact = StoreContact(time.monotonic())
         self._pipe = Pipe(self._make, self._contact)
         self._seal = Seal(keys)
         self._offset = 0.0
@@ -216,7 +216,7 @@ class ValkeyStore:
             task_status = anyio.TASK_STATUS_IGNORED
             await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def _hear_on(self, connection: Connection) -> None:
+    async def _hear_on(self, connection: StoreConnection) -> None:
         while True:
             kind, channel, data = await connection.read_response(disable_decoding=True, disconnect_on_error=False)
             self._heard_at = time.monotonic()

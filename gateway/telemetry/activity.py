@@ -84,7 +84,7 @@ class Sum:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ActivityReport:
     """What somebody may know of it."""
 
     seconds: float
@@ -129,7 +129,9 @@ class Activity:
             numbers[_MAX] = seconds
         numbers[_BUCKETS + bucket] += 1
 
-    def read(self, now: float, sees: Callable[[Principal, str], bool], elsewhere: Iterable[Slice] = ()) -> Seen:
+    def read(
+        self, now: float, sees: Callable[[Principal, str], bool], elsewhere: Iterable[Slice] = ()
+    ) -> ActivityReport:
         """
         Args:
             sees: whether a principal's calls of an upstream may be known.
@@ -150,7 +152,7 @@ class Activity:
                     one.add(cell.numbers, is_recent=is_recent)
                 of_person = calls.setdefault(id, {})
                 of_person[target] = of_person.get(target, 0) + int(sum(cell.numbers[_BUCKETS:]))
-        return Seen(
+        return ActivityReport(
             seconds=_since(slices, now),
             recent_seconds=_since(recent, now),
             all=total,

@@ -16,13 +16,13 @@ from gateway.telemetry.cells import Traffic
 from gateway.upstream.audience import Audience
 from gateway.upstream.credentials import Credentials
 from gateway.upstream.guardian import Guardian
-from gateway.upstream.transport.pending import Peer, Refused, RefusedError
+from gateway.upstream.transport.pending import HttpRefusal, Peer, RefusedError
 from gateway.upstream.transport.process import Program
 from gateway.upstream.transport.stderr import StderrLog
 
 if TYPE_CHECKING:
-    from gateway.upstream.session import Negotiated, Session
-    from gateway.upstream.transport.http import Endpoint
+    from gateway.upstream.session import Negotiated, UpstreamSession
+    from gateway.upstream.transport.http import HttpEndpoint
     from gateway.upstream.transport.table import CallTable
 
 LEGACY_STATUSES: Final = frozenset({400, 404, 405, 406, 415})
@@ -83,7 +83,7 @@ class Connector:
         return self._config.type == "stdio" or self._legacy_sse
 
     @asynccontextmanager
-    async def connected(self) -> "AsyncGenerator[tuple[Session, Negotiated]]":
+    async def connected(self) -> "AsyncGenerator[tuple[UpstreamSession, Negotiated]]":
         """A connection, negotiated; closed, in order and within bounds, when the block ends.
 
         Raises:
@@ -102,7 +102,9 @@ class Connector:
                 connected = await self._connect_legacy(stack, error)
             yield connected
 
-    async def _connect_legacy(self, stack: AsyncExitStack, refusal: GatewayError) -> "tuple[Session, Negotiated]":
+    async def _connect_legacy(
+        self, stack: AsyncExitStack, refusal: GatewayError
+    ) -> "tuple[UpstreamSession, Negotiated]":
         self._legacy_sse = True
         try:
             return await self._connect(stack)
@@ -110,12 +112,12 @@ class Connector:
             self._legacy_sse = False
             raise refusal from None
 
-    async def _connect(self, stack: AsyncExitStack) -> "tuple[Session, Negotiated]":
-        from gateway.upstream.session import Session
+    async def _connect(self, stack: AsyncExitStack) -> "tuple[UpstreamSession, Negotiated]":
+        from gateway.upstream.session import UpstreamSession
 
         dispatcher = await self._open(stack)
         dispatcher.audience = self._audience()
-        session = await stack.enter_async_context(Session(dispatcher, self._capabilities()))
+        session = await stack.enter_async_context(UpstreamSession(dispatcher, self._capabilities()))
         probe = not self._legacy_sse and self._probe.is_due(self._era())
         try:
             agreed = await self._negotiated(session, probe)
@@ -125,7 +127,7 @@ class Connector:
         self._probe.agreed(probe, agreed.era)
         return session, agreed
 
-    async def _negotiated(self, session: "Session", probe: bool) -> "Negotiated":
+    async def _negotiated(self, session: "UpstreamSession", probe: bool) -> "Negotiated":
         """Within `connect_timeout`, however many questions it takes."""
         seconds = self._config.connect_timeout
         try:
@@ -169,11 +171,11 @@ class Connector:
             await dispatcher.attach(self._host, program, jsonrpc.dumps([self._capabilities(), config.era]).decode())
         return dispatcher
 
-    def _endpoint(self) -> "Endpoint":
-        from gateway.upstream.transport.http import Endpoint
+    def _endpoint(self) -> "HttpEndpoint":
+        from gateway.upstream.transport.http import HttpEndpoint
 
         config = self._config
-        return Endpoint(config.url or "", config.headers, config.connect_timeout, config.max_response_bytes)
+        return HttpEndpoint(config.url or "", config.headers, config.connect_timeout, config.max_response_bytes)
 
 
 @dataclass(slots=True)
@@ -208,4 +210,4 @@ class Probe:
 
 def _may_be_legacy(error: GatewayError) -> bool:
     """Whether we were refused in a way that leaves the older HTTP+SSE transport to try."""
-    return isinstance(error, Refused | RefusedError) and error.status in LEGACY_STATUSES
+    return isinstance(error, HttpRefusal | RefusedError) and error.status in LEGACY_STATUSES

@@ -27,7 +27,7 @@ Process = tuple[int, int]
 """A process id, and when it began: ids are used again."""
 
 
-class Server:
+class GuardedServer:
     """A server and what it has started, as far as that was seen."""
 
     def __init__(self, pid: int, mark: str) -> None:
@@ -41,10 +41,10 @@ class Server:
         self.seen |= below([self.pid, *(pid for pid, _ in self.seen)])
 
 
-class Guardian:
+class ProcessGuard:
     def __init__(self) -> None:
-        self.servers: dict[int, Server] = {}
-        self.gateway: Server | None = None
+        self.servers: dict[int, GuardedServer] = {}
+        self.gateway: GuardedServer | None = None
         self.ending: list[tuple[float, set[Process]]] = []
         """What was asked to end, and when it is made to."""
 
@@ -67,9 +67,9 @@ class Guardian:
     def obey(self, line: str) -> None:
         verb, (pid, _, mark) = line[:1], line[1:].partition(" ")
         if verb == "+":
-            self.servers[int(pid)] = Server(int(pid), mark)
+            self.servers[int(pid)] = GuardedServer(int(pid), mark)
         elif verb == "!":
-            self.gateway = Server(int(pid), "")
+            self.gateway = GuardedServer(int(pid), "")
         elif (server := self.servers.pop(int(pid), None)) is not None:
             server.look()
             left = {each for each in server.seen | marked({server.mark}) if send(each, signal.SIGTERM)}
@@ -202,5 +202,5 @@ def marked(marks: set[str]) -> set[Process]:
 if __name__ == "__main__":
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    Guardian().run()
+    ProcessGuard().run()
     sys.exit()

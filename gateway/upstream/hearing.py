@@ -6,7 +6,7 @@ from gateway.errors import MethodNotFound
 from gateway.upstream.audience import Audience
 
 
-class Listener(Protocol):
+class ListenStream(Protocol):
     """What one upstream's connections have in common."""
 
     def on_message(self, method: str, params: dict[str, Any], audience: Audience) -> None:
@@ -19,7 +19,7 @@ class Listener(Protocol):
 class ConnectionHandler:
     """The `Peer` of an upstream's connections."""
 
-    def __init__(self, upstream: Listener) -> None:
+    def __init__(self, upstream: ListenStream) -> None:
         self._upstream = upstream
 
     def on_notification(self, method: str, params: dict[str, Any] | None, audience: Audience) -> None:

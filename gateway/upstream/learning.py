@@ -19,7 +19,7 @@ from gateway.upstream.variants import label_of, listing_for
 from gateway.upstream.watch import ALL_LISTS, DEBOUNCE_SECONDS, LISTS_OF, RETRY_SECONDS
 
 if TYPE_CHECKING:
-    from gateway.upstream.session import Negotiated, Session
+    from gateway.upstream.session import Negotiated, UpstreamSession
     from gateway.upstream.upstream import Upstream
 
 log = structlog.stdlib.get_logger("gateway.upstream")
@@ -92,7 +92,7 @@ class Learning:
                 scope.cancel()
 
     async def over_main(
-        self, session: "Session", agreed: "Negotiated", label: str, capabilities: Mapping[str, Any]
+        self, session: "UpstreamSession", agreed: "Negotiated", label: str, capabilities: Mapping[str, Any]
     ) -> None:
         """Ask for the lists of a client of that label by the connection that serves all."""
         self._asked.pop(label, None)
@@ -101,7 +101,7 @@ class Learning:
             del self._asked[next(iter(self._asked))]
         await self.fetch(session, agreed, label, ALL_LISTS, capabilities)
 
-    async def again(self, session: "Session", agreed: "Negotiated", kinds: Collection[str]) -> None:
+    async def again(self, session: "UpstreamSession", agreed: "Negotiated", kinds: Collection[str]) -> None:
         """Those lists have changed, or may have: so may they have for those who were asked for before."""
         known = self._upstream.known
         for label, capabilities in list(self._asked.items()):
@@ -123,7 +123,7 @@ class Learning:
 
     async def fetch(
         self,
-        session: "Session",
+        session: "UpstreamSession",
         agreed: "Negotiated",
         label: str,
         kinds: Collection[str],
@@ -154,7 +154,7 @@ class OwnLists:
         self._stale: set[str] = set()
         self._wake = anyio.Event()
 
-    async def follow(self, session: "Session", agreed: "Negotiated") -> None:
+    async def follow(self, session: "UpstreamSession", agreed: "Negotiated") -> None:
         """While the connection is up: keep what is known of its lists true."""
         label = label_of(session.era, session.capabilities)
         if label == self._upstream.main_label:

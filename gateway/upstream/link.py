@@ -16,11 +16,11 @@ from gateway.errors import GatewayError, LoginNeeded, UpstreamLost, UpstreamUnav
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.connect import Connector
-from gateway.upstream.transport.pending import Dropped, Refused, SessionLost
+from gateway.upstream.transport.pending import HttpRefusal, HungUp, SessionLost
 from gateway.upstream.transport.process import SpawnError
 
 if TYPE_CHECKING:
-    from gateway.upstream.session import Negotiated, Session
+    from gateway.upstream.session import Negotiated, UpstreamSession
 
 RENEW_SECONDS: Final = 1.0
 """How often at most a lost session is opened anew without waiting: an upstream that loses each at once must not be
@@ -61,7 +61,7 @@ class Status:
     """When the next attempt is made, in the event loop's time."""
 
 
-class _Rested(Dropped):
+class _Rested(HungUp):
     """It was disconnected because nobody needs it."""
 
 
@@ -90,7 +90,7 @@ class Link:
     def __init__(
         self,
         connector: Connector,
-        serve: Callable[["Session", "Negotiated"], Coroutine[Any, Any, None]],
+        serve: Callable[["UpstreamSession", "Negotiated"], Coroutine[Any, Any, None]],
         on_status: Callable[[Status], None],
         *,
         lazy: bool = False,
@@ -100,7 +100,7 @@ class Link:
     ) -> None:
         self.upstream = connector.upstream
         self.breaker = breaker
-        self.session: Session | None = None
+        self.session: UpstreamSession | None = None
         """The session while it is up. The hot path reads it and little else."""
         self.called = False
         """Whether anybody ever needed it, other than to learn what the upstream offers."""
@@ -142,7 +142,7 @@ class Link:
                     elif not isinstance(ended.error, _Rested):
                         delay = backoff.after(ended.lived, random.random())  # noqa: S311 - jitter is no secret
                         reason = reason_of(ended.error, self.upstream)
-                        if isinstance(cause := _cause(ended.error), Refused) and cause.text:
+                        if isinstance(cause := _cause(ended.error), HttpRefusal) and cause.text:
                             self._on_refusal(cause.text)
                         self._set(Status(State.BACKING_OFF, reason, anyio.current_time() + delay))
                         with anyio.move_on_after(delay):
@@ -177,7 +177,7 @@ class Link:
         if self.session is not None:
             self.session.connection.close(reason)
 
-    async def ready(self, patience: float, *, after: "Session | None" = None) -> "Session":
+    async def ready(self, patience: float, *, after: "UpstreamSession | None" = None) -> "UpstreamSession":
         """The session, waiting for it if it is just being made.
 
         Args:
@@ -207,7 +207,7 @@ class Link:
         if self.current() is None and self._is_far_off():
             raise self.unavailable()
 
-    def current(self) -> "Session | None":
+    def current(self) -> "UpstreamSession | None":
         """The session, if it is up."""
         self.called = True
         session = self.session

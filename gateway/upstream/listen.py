@@ -16,7 +16,7 @@ from gateway.jsonrpc import as_object
 from gateway.upstream.backoff import Backoff
 
 if TYPE_CHECKING:
-    from gateway.upstream.session import Session
+    from gateway.upstream.session import UpstreamSession
     from gateway.upstream.transport.pending import CallOptions
 
 log = structlog.stdlib.get_logger("gateway.upstream")
@@ -49,7 +49,7 @@ class ListenStreams:
 
     def __init__(
         self,
-        session: "Session",
+        session: "UpstreamSession",
         wanted: Set[str],
         lists: Mapping[str, Any],
         on_frame: OnFrame,

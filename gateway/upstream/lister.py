@@ -10,7 +10,7 @@ from gateway import jsonrpc
 from gateway.errors import GatewayError, UpstreamError, UpstreamProtocolError
 from gateway.protocol import METHOD_NOT_FOUND
 from gateway.upstream.listing import Item, Listing
-from gateway.upstream.session import Negotiated, Session
+from gateway.upstream.session import Negotiated, UpstreamSession
 
 MAX_PAGES: Final = 1000
 MAX_ITEMS: Final = 20_000
@@ -39,7 +39,7 @@ class Fetched:
 
 
 async def fetch(
-    session: Session,
+    session: UpstreamSession,
     agreed: Negotiated,
     timeout: float,
     previous: Listing | None,
@@ -118,7 +118,7 @@ class _Pages:
 
 
 async def _pages(
-    session: Session, method: str, key: str, timeout: float, capabilities: Mapping[str, Any] | None
+    session: UpstreamSession, method: str, key: str, timeout: float, capabilities: Mapping[str, Any] | None
 ) -> _Pages:
     pages = _Pages()
     cursor: str | None = None

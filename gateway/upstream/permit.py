@@ -26,7 +26,7 @@ from gateway.upstream.link import Link, reason_of
 
 if TYPE_CHECKING:
     from gateway.call import Call
-    from gateway.upstream.session import Session
+    from gateway.upstream.session import UpstreamSession
 
 
 class BreakerPermit:
@@ -47,7 +47,7 @@ class BreakerPermit:
         self._link = link
         self._tenant = tenant
         self._call = call
-        self.session: Session | None = None
+        self.session: UpstreamSession | None = None
         """What the request is sent on, once that is known."""
         own, shared = breakers.of(tenant), breakers.shared
         self._breakers = (own, shared) if link.breaker is None else (link.breaker, own, shared)

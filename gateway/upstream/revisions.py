@@ -10,7 +10,7 @@ from typing import Any, Final
 from gateway.errors import GatewayError, UpstreamError
 from gateway.jsonrpc import as_object
 from gateway.protocol import HANDSHAKE_VERSIONS, INVALID_PARAMS, INVALID_REQUEST, UNSUPPORTED_VERSION
-from gateway.upstream.transport.pending import Refused, RefusedError
+from gateway.upstream.transport.pending import HttpRefusal, RefusedError
 
 _ABOUT_VERSIONS: Final = re.compile(r"version|revision|protocol", re.IGNORECASE)
 _REVISION: Final = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
@@ -35,12 +35,12 @@ def supported_of(error: GatewayError) -> list[str]:
 
 
 def _is_about_versions(error: GatewayError) -> bool:
-    if isinstance(error, Refused | RefusedError) and not 400 <= error.status < 500:
+    if isinstance(error, HttpRefusal | RefusedError) and not 400 <= error.status < 500:
         return False
     if isinstance(error, UpstreamError) and (error.code in _CODES or supported_of(error)):
         return True
-    return isinstance(error, UpstreamError | Refused) and bool(_ABOUT_VERSIONS.search(_words(error)))
+    return isinstance(error, UpstreamError | HttpRefusal) and bool(_ABOUT_VERSIONS.search(_words(error)))
 
 
 def _words(error: GatewayError) -> str:
-    return error.text if isinstance(error, Refused) else error.message
+    return error.text if isinstance(error, HttpRefusal) else error.message

@@ -33,7 +33,7 @@ from gateway.protocol import (
 from gateway.request import QUESTIONS
 from gateway.upstream.introduction import repaired
 from gateway.upstream.revisions import next_offer, supported_of
-from gateway.upstream.transport.pending import CallOptions, HeaderLines, Pending, Refused
+from gateway.upstream.transport.pending import CallOptions, HeaderLines, HttpRefusal, Pending
 from gateway.upstream.transport.table import CallTable
 
 _UNKNOWN_TO_SDK: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
@@ -65,7 +65,7 @@ class Negotiated:
     instructions: str | None
 
 
-class Session(ClientSession):
+class UpstreamSession(ClientSession):
     """A `ClientSession` that forwards raw requests."""
 
     def __init__(self, dispatcher: CallTable, capabilities: Mapping[str, Any]) -> None:
@@ -223,7 +223,7 @@ class Session(ClientSession):
         while True:
             try:
                 return await self._offer(offered, timeout)
-            except (UpstreamError, Refused) as error:
+            except (UpstreamError, HttpRefusal) as error:
                 refusal = refusal or error
                 lower = next_offer(offered, error)
                 if lower is None:

@@ -9,7 +9,7 @@ from gateway.errors import UpstreamError
 from gateway.upstream.pacer import Pacer
 
 if TYPE_CHECKING:
-    from gateway.upstream.session import Session
+    from gateway.upstream.session import UpstreamSession
     from gateway.upstream.transport.pending import CallOptions
 
 SUBSCRIPTIONS_PER_SECOND: Final = 1_000
@@ -29,7 +29,7 @@ class SubscribeRequests:
         wanted: own URIs. The owner replaces it, or changes what it is a view of, and then calls `take_up`.
     """
 
-    def __init__(self, session: "Session", wanted: Set[str], pacer: Pacer, timeout: float) -> None:
+    def __init__(self, session: "UpstreamSession", wanted: Set[str], pacer: Pacer, timeout: float) -> None:
         self.wanted = wanted
         self._session = session
         self._pacer = pacer

@@ -25,7 +25,7 @@ from gateway.upstream.breakers import Breakers
 from gateway.upstream.connect import Connector
 from gateway.upstream.credentials import Credentials, CredentialSource
 from gateway.upstream.guardian import Guardian
-from gateway.upstream.hearing import ConnectionHandler, Listener
+from gateway.upstream.hearing import ConnectionHandler, ListenStream
 from gateway.upstream.learning import Learning, OwnLists
 from gateway.upstream.limiter import ConcurrencyLimiter, Lease
 from gateway.upstream.link import TROUBLED, Link, State, Status
@@ -40,7 +40,7 @@ from gateway.upstream.watch import Watch
 
 if TYPE_CHECKING:
     from gateway.upstream.peers import Peers
-    from gateway.upstream.session import Negotiated, Session
+    from gateway.upstream.session import Negotiated, UpstreamSession
     from gateway.upstream.transport.pending import CallOptions
 
 log = structlog.stdlib.get_logger("gateway.upstream")
@@ -345,7 +345,7 @@ class Upstream:
             await self._observer.on_listing(self, ())
             self._untold = False
 
-    async def relearn(self, session: "Session", agreed: "Negotiated", kinds: Collection[str]) -> None:
+    async def relearn(self, session: "UpstreamSession", agreed: "Negotiated", kinds: Collection[str]) -> None:
         """Its main lists were fetched: so are those that clients got by the same connection."""
         await self._learning.again(session, agreed, kinds)
 
@@ -449,7 +449,7 @@ class Upstream:
         options: CallOptions = {"timeout": self.config.timeout}
         return await (await self._reach("")).forward(method, params, options)
 
-    async def _reach(self, tenant: str) -> "Session":
+    async def _reach(self, tenant: str) -> "UpstreamSession":
         """The session, as soon as there is one.
 
         Raises:
@@ -649,7 +649,7 @@ class Upstream:
         audience: Callable[[], Audience],
         era: Callable[[], Era],
         credentials: Credentials | None,
-        listener: Listener | None = None,
+        listener: ListenStream | None = None,
         host: Path | None = None,
     ) -> Connector:
         return Connector(
@@ -697,7 +697,7 @@ class Upstream:
             return declared(self._only)
         return ASKABLE if self.config.isolation == "shared" else FOR_ALL
 
-    async def _serve(self, session: "Session", agreed: "Negotiated") -> None:
+    async def _serve(self, session: "UpstreamSession", agreed: "Negotiated") -> None:
         """While the main connection is up: keep the lists fresh and the subscriptions alive."""
         self.agreed = agreed
         self.tally.connections += 1
@@ -715,7 +715,7 @@ class Upstream:
             self._watch.detach()
 
     async def _serve_private(
-        self, breaker: Breaker, era: Era, lists: OwnLists, session: "Session", agreed: "Negotiated"
+        self, breaker: Breaker, era: Era, lists: OwnLists, session: "UpstreamSession", agreed: "Negotiated"
     ) -> None:
         """While a connection of one client's is up."""
         breaker.renewed()
@@ -724,7 +724,7 @@ class Upstream:
         self._pulse()
         await lists.follow(session, agreed)
 
-    async def _send_log_level(self, session: "Session") -> None:
+    async def _send_log_level(self, session: "UpstreamSession") -> None:
         declares = self.agreed is not None and "logging" in self.agreed.capabilities
         if self._log_level is not None and declares and session.era is Era.HANDSHAKE:
             options: CallOptions = {"timeout": self.config.timeout}

@@ -20,7 +20,7 @@ from gateway.upstream.listen import ListenStreams
 from gateway.upstream.subscribe import SubscribeRequests, pacer
 
 if TYPE_CHECKING:
-    from gateway.upstream.session import Negotiated, Session
+    from gateway.upstream.session import Negotiated, UpstreamSession
     from gateway.upstream.transport.pending import CallOptions
     from gateway.upstream.upstream import Upstream
 
@@ -50,7 +50,7 @@ class Watch:
 
     def __init__(self, upstream: "Upstream") -> None:
         self._upstream = upstream
-        self._session: Session | None = None
+        self._session: UpstreamSession | None = None
         self._agreed: Negotiated | None = None
         self._stale: set[str] = set()
         self._announced_kinds: set[str] = set()
@@ -74,7 +74,7 @@ class Watch:
         self._listening = anyio.Event()
         """Set once we hear of changes, or never will."""
 
-    def attach(self, session: "Session", agreed: "Negotiated") -> None:
+    def attach(self, session: "UpstreamSession", agreed: "Negotiated") -> None:
         """A new connection is up."""
         self._session, self._agreed = session, agreed
         self._note_users(session)
@@ -91,7 +91,7 @@ class Watch:
         await self._fetch(ALL_LISTS)
         return not self._stale
 
-    async def run(self, session: "Session") -> None:
+    async def run(self, session: "UpstreamSession") -> None:
         """Fetch everything and keep it fresh, until cancelled."""
         async with anyio.create_task_group() as tg:
             tg.start_soon(self._check_suspicions, session)
@@ -201,7 +201,7 @@ class Watch:
                 del self._missed[uri]
                 self._upstream.on_message("notifications/resources/updated", {"uri": uri}, Audience())
 
-    async def _hear(self, session: "Session") -> None:
+    async def _hear(self, session: "UpstreamSession") -> None:
         """The handshake era's way: the transport listens by itself."""
         session.connection.on_gap = self._on_gap
         await session.connection.hears.wait()
@@ -213,7 +213,7 @@ class Watch:
         """A request could not be delivered: find out whether the upstream is gone. HTTP has no other way to tell."""
         self._suspected.set()
 
-    async def _check_suspicions(self, session: "Session") -> None:
+    async def _check_suspicions(self, session: "UpstreamSession") -> None:
         while True:
             await self._suspected.wait()
             self._suspected = anyio.Event()
@@ -238,7 +238,7 @@ class Watch:
         self._subscriptions.wanted = uris
         await self._subscriptions.take_up(self._subscriptions.differences() if todo is None else todo)
 
-    def _note_users(self, session: "Session") -> None:
+    def _note_users(self, session: "UpstreamSession") -> None:
         """Who subscribes by a connection uses it, although the requests are the gateway's own."""
         for root in self._wanted_by:
             session.connection.audience.used_by(root)
@@ -248,7 +248,9 @@ class Watch:
         if self._session is not None and self._session.era is Era.HANDSHAKE:
             await self._send_log_level(self._session)
 
-    async def _restore(self, session: "Session", subscriptions: SubscribeRequests, inherited: Collection[str]) -> None:
+    async def _restore(
+        self, session: "UpstreamSession", subscriptions: SubscribeRequests, inherited: Collection[str]
+    ) -> None:
         """Tell a new handshake-era connection what the last one knew. What is wanted later, `want` asks for."""
         await self._try(self._send_log_level(session))
         for uri in inherited:
@@ -261,14 +263,14 @@ class Watch:
         except GatewayError as error:
             log.warning("not restored", upstream=self._upstream.name, reason=error.message)
 
-    async def _send_log_level(self, session: "Session") -> None:
+    async def _send_log_level(self, session: "UpstreamSession") -> None:
         if self._log_level is not None and self._agreed is not None and "logging" in self._agreed.capabilities:
             options: CallOptions = {"timeout": self._upstream.config.timeout}
             await session.forward("logging/setLevel", {"level": self._log_level}, options)
 
     # --- subscriptions/listen ---------------------------------------------------------------------------------------
 
-    def _listen_streams(self, session: "Session", agreed: "Negotiated") -> ListenStreams:
+    def _listen_streams(self, session: "UpstreamSession", agreed: "Negotiated") -> ListenStreams:
         def on_frame(method: str, params: dict[str, Any]) -> None:
             self._upstream.on_message(method, params, session.connection.audience)
 

@@ -29,7 +29,7 @@ class LineError(Exception):
     """There is no answer: the other end is gone, too slow, or could not give one."""
 
 
-class Line:
+class WorkerLine:
     """One end. `run` it."""
 
     def __init__(self, end: socket.socket) -> None:

@@ -14,7 +14,7 @@ from anyio.abc import TaskStatus
 
 from gateway.config.reading.rereading import Reading
 from gateway.frontend.handed import Door
-from gateway.workers.line import Handler, Line, LineError, pack, unpack
+from gateway.workers.line import Handler, LineError, WorkerLine, pack, unpack
 
 HOST_SOCKET: Final = "programs.sock"
 """In the private folder."""
@@ -53,7 +53,7 @@ class Membership:
     def __init__(self, orders: Orders, door: socket.socket, line: socket.socket) -> None:
         self.orders = orders
         self.door = Door(door, orders.urls)
-        self._line = Line(line)
+        self._line = WorkerLine(line)
 
     @property
     def host(self) -> Path:

@@ -52,7 +52,7 @@ class NotStarted(Exception):
 
 
 @dataclass(eq=False)
-class Place:
+class WorkerPlace:
     """Of one worker after the other."""
 
     number: int
@@ -86,7 +86,7 @@ class Supervisor:
         taken = [(take(host, port), host) for host, port, _ in wanted]
         self._urls = [url_of(each, host, tls=wish[2]) for (each, host), wish in zip(taken, wanted, strict=True)]
         self._distribution = Distribution(taken)
-        self._places = [Place(number) for number in range(1, count + 1)]
+        self._places = [WorkerPlace(number) for number in range(1, count + 1)]
         self._workers: set[WorkerProcess] = set()
         """Those that run, also those that are about to end."""
         self._is_stopping = False
@@ -150,7 +150,7 @@ class Supervisor:
 
     # --- Workers ------------------------------------------------------------------------------------------------------
 
-    async def _keep(self, place: Place, tasks: TaskGroup) -> None:
+    async def _keep(self, place: WorkerPlace, tasks: TaskGroup) -> None:
         """Have a worker at this place, always."""
         backoff = Backoff()
         while True:
@@ -245,7 +245,7 @@ class Supervisor:
                     return
             log.info("workers were replaced")
 
-    async def _replace(self, place: Place, old: WorkerProcess, tasks: TaskGroup) -> bool:
+    async def _replace(self, place: WorkerPlace, old: WorkerProcess, tasks: TaskGroup) -> bool:
         new = self._start(place.number, tasks)
         with anyio.move_on_after(START_SECONDS):
             async with anyio.create_task_group() as tg:

@@ -13,7 +13,7 @@ import structlog
 
 from gateway.upstream.guardian import Guardian
 from gateway.workers.distribution import Distribution, Recipient
-from gateway.workers.line import Line, LineError
+from gateway.workers.line import LineError, WorkerLine
 from gateway.workers.membership import Orders
 
 log = structlog.stdlib.get_logger("gateway.workers")
@@ -49,7 +49,7 @@ class WorkerProcess:
         door, its_door = socket.socketpair()
         line, its_line = socket.socketpair()
         self.recipient = Recipient(door)
-        self.line = Line(line)
+        self.line = WorkerLine(line)
         self.line.on("ready", self._on_ready)
         self.line.on("leaving", self._on_leaving)
         self._send_orders(line, orders)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.access import key_edit, key_file, key_hashes
-from gateway.access.key_file import Entry, KeyFile
+from gateway.access.key_file import KeyEntry, KeyFile
 from gateway.access.key_hashes import OWN_KEY, KeyHash, Scrypt
 from gateway.errors import ConfigError
 
@@ -24,7 +24,7 @@ def parsed(*entries: Any) -> KeyFile:
     return key_file.parse(json.dumps(entries), FILE)
 
 
-def only(**entry: Any) -> Entry:
+def only(**entry: Any) -> KeyEntry:
     (found,) = parsed({"owner": "alice", **entry}).entries
     return found
 

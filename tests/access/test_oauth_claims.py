@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.access.claims import MAX_NAME, MAX_VALUES, normalised, principal
-from gateway.access.oauth_settings import ClaimRule
+from gateway.access.oauth_settings import ClaimGrant
 from gateway.errors import Unauthenticated
 from gateway.request import Principal
 from tests.oauth.local_issuer import RESOURCE, claims_of, settings_for
@@ -156,9 +156,9 @@ def test_scopes_are_asked_for_under_the_issuers_names(needed: set[str], asked: t
 
 
 RULES = (
-    ClaimRule(claim="roles", value="ops-*", scopes=frozenset({"write", "admin"}), upstreams=frozenset({"*"})),
-    ClaimRule(claim="roles", value="dev", upstreams=frozenset({"github", "files"}), groups=frozenset({"developers"})),
-    ClaimRule(claim="contractor", upstreams=frozenset({"github"}), scopes=frozenset({"write"})),
+    ClaimGrant(claim="roles", value="ops-*", scopes=frozenset({"write", "admin"}), upstreams=frozenset({"*"})),
+    ClaimGrant(claim="roles", value="dev", upstreams=frozenset({"github", "files"}), groups=frozenset({"developers"})),
+    ClaimGrant(claim="contractor", upstreams=frozenset({"github"}), scopes=frozenset({"write"})),
 )
 
 
@@ -180,7 +180,7 @@ def test_claim_rules(claims: dict[str, Any], scopes: set[str], upstreams: set[st
 
 
 def test_rules_without_upstreams_take_none_away() -> None:
-    rules = (ClaimRule(claim="roles", value="ops", scopes=frozenset({"admin"})),)
+    rules = (ClaimGrant(claim="roles", value="ops", scopes=frozenset({"admin"})),)
     assert made_of({"claims": rules}).upstreams is None
 
 
@@ -287,7 +287,7 @@ def test_normalised(url: str, same: str) -> None:
         ({"leeway": 3600.0}, "leeway"),
         ({"scope_names": {"mcp": frozenset({"everything"})}}, "scope_names.mcp"),
         ({"default_scopes": frozenset({"everything"})}, "default_scopes"),
-        ({"claims": (ClaimRule(claim="x", scopes=frozenset({"everything"})),)}, "claims"),
+        ({"claims": (ClaimGrant(claim="x", scopes=frozenset({"everything"})),)}, "claims"),
     ],
 )
 def test_settings_that_cannot_be(values: dict[str, Any], field: str) -> None:

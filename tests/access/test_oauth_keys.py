@@ -7,7 +7,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.access.issuer import FETCH_SECONDS, Document
+from gateway.access.issuer import FETCH_SECONDS, IssuerDocument
 from gateway.access.jwks import GRACE, LIFETIME, PAUSE, Freshness, IssuerUnavailable, Need
 from gateway.access.oauth import OAuth
 from gateway.errors import GatewayError
@@ -287,7 +287,7 @@ async def test_an_issuer_that_was_never_reached_is_not_the_clients_fault(issuer:
 
 async def test_a_defect_in_reading_keys_ends_nothing(issuer: LocalIssuer) -> None:
     class Broken(KnownIssuer):
-        async def keys(self) -> Document:
+        async def keys(self) -> IssuerDocument:
             raise RuntimeError("a defect")
 
     clock = Clock()

@@ -22,8 +22,8 @@ from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 
 from gateway.upstream.audience import Audience
 from gateway.upstream.guardian import Guardian
-from gateway.upstream.session import Session
-from gateway.upstream.transport.http import Endpoint, HttpDispatcher
+from gateway.upstream.session import UpstreamSession
+from gateway.upstream.transport.http import HttpDispatcher, HttpEndpoint
 from gateway.upstream.transport.process import Program
 from gateway.upstream.transport.stderr import StderrLog
 from gateway.upstream.transport.stdio import StdioDispatcher
@@ -76,7 +76,7 @@ async def sdk_stdio(argv: list[str]) -> AsyncGenerator[Ask]:
 
 @asynccontextmanager
 async def our_session(dispatcher: HttpDispatcher | StdioDispatcher, probe: bool) -> AsyncGenerator[Ask]:
-    async with Session(dispatcher, {}) as session:
+    async with UpstreamSession(dispatcher, {}) as session:
         await session.negotiate(30, probe=probe)
 
         async def ask() -> dict[str, Any]:
@@ -88,7 +88,7 @@ async def our_session(dispatcher: HttpDispatcher | StdioDispatcher, probe: bool)
 
 @asynccontextmanager
 async def our_http(url: str, probe: bool) -> AsyncGenerator[Ask]:
-    async with our_session(HttpDispatcher("bench", Endpoint(url), Nobody()), probe) as ask:
+    async with our_session(HttpDispatcher("bench", HttpEndpoint(url), Nobody()), probe) as ask:
         yield ask
 
 

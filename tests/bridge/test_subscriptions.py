@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.bridge import subscriptions as module
-from gateway.bridge.subscriptions import MAX_BYTES, MAX_RESOURCES, Listener, Subscriptions
+from gateway.bridge.subscriptions import MAX_BYTES, MAX_RESOURCES, Subscriber, Subscriptions
 from gateway.errors import InvalidParams, TooManySubscriptions
 from gateway.request import ANONYMOUS
 
@@ -24,7 +24,7 @@ class Ear:
 
     def __init__(self, key: str | None = None, kinds: tuple[str, ...] = (), **resources: tuple[str, str]) -> None:
         self.heard: list[tuple[str, Any]] = []
-        self.listener = Listener(key, kinds, lambda method, params: self.heard.append((method, params)), resources)
+        self.listener = Subscriber(key, kinds, lambda method, params: self.heard.append((method, params)), resources)
 
     @property
     def uris(self) -> list[str]:
@@ -124,7 +124,7 @@ def test_a_listener_may_leave_while_it_is_told() -> None:
         for listener in listeners:
             subscriptions.remove(listener)
 
-    listeners = [Listener(None, ("tools",), leave) for _ in range(3)]
+    listeners = [Subscriber(None, ("tools",), leave) for _ in range(3)]
     for listener in listeners:
         subscriptions.add(listener)
     tell(subscriptions.lists_changed({None: {"tools"}}))

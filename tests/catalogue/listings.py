@@ -5,7 +5,7 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 
 from gateway.catalogue.catalogue import Catalogue
-from gateway.catalogue.intake import KEYS, Kind, ToolRules, UpstreamItems
+from gateway.catalogue.intake import KEYS, CompiledToolRules, Kind, UpstreamItems
 from gateway.upstream.listing import Item, Listing
 
 
@@ -32,7 +32,7 @@ def upstream(
     resources: tuple[str, ...] = (),
     templates: tuple[str, ...] = (),
     prompts: tuple[str, ...] = (),
-    rules: ToolRules | None = None,
+    rules: CompiledToolRules | None = None,
     **listing: Any,
 ) -> UpstreamItems:
     """An upstream with items of these names."""
@@ -45,7 +45,7 @@ def upstream(
             prompts=tuple(map(prompt, prompts)),
             **listing,
         ),
-        rules or ToolRules(),
+        rules or CompiledToolRules(),
     )
 
 

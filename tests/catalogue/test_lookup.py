@@ -7,7 +7,7 @@ import pytest
 
 from gateway.catalogue import templates
 from gateway.catalogue.catalogue import Catalogue, Owner
-from gateway.catalogue.intake import ToolRules, UpstreamItems
+from gateway.catalogue.intake import CompiledToolRules, UpstreamItems
 from gateway.catalogue.merge import merge
 from gateway.upstream.listing import Item, Listing
 from tests.catalogue.listings import resource, template, tool, upstream
@@ -79,7 +79,7 @@ def test_what_is_no_link_to_a_user_interface_claims_nothing(link: object) -> Non
 
 
 def test_the_user_interface_of_a_tool_that_is_not_offered_claims_nothing() -> None:
-    hidden = UpstreamItems("a", Listing(tools=(linked("ui://w"),)), ToolRules(deny=("show",)))
+    hidden = UpstreamItems("a", Listing(tools=(linked("ui://w"),)), CompiledToolRules(deny=("show",)))
     catalogue = merge([hidden, upstream("b", resources=("ui://w",))], "upstream")
     assert catalogue.resource("ui://w") == Owner("b", "ui://w", resource("ui://w"))
 

@@ -7,7 +7,7 @@ import pytest
 
 from gateway import jsonrpc
 from gateway.catalogue.catalogue import Catalogue, changed
-from gateway.catalogue.intake import KEYS, MAX_DEPTH, Dropped, Kind, ToolRules, UpstreamItems
+from gateway.catalogue.intake import KEYS, MAX_DEPTH, CompiledToolRules, DroppedItem, Kind, UpstreamItems
 from gateway.catalogue.merge import merge
 from gateway.upstream.listing import Item, Listing
 from tests.catalogue.listings import prompt, published, resource, routes, tool, upstream
@@ -26,20 +26,23 @@ def nested(levels: int) -> Item:
 @pytest.mark.parametrize(
     ("rules", "names"),
     [
-        (ToolRules(), ["gh__Issue", "gh__issue_get", "gh__issue_list", "gh__repo_get"]),
-        (ToolRules(allow=("issue_*",)), ["gh__issue_get", "gh__issue_list"]),
-        (ToolRules(allow=("issue_*", "repo_?et")), ["gh__issue_get", "gh__issue_list", "gh__repo_get"]),
-        (ToolRules(deny=("*_get",)), ["gh__Issue", "gh__issue_list"]),
-        (ToolRules(allow=("issue_*",), deny=("*_get",)), ["gh__issue_list"]),
-        (ToolRules(allow=()), []),
+        (CompiledToolRules(), ["gh__Issue", "gh__issue_get", "gh__issue_list", "gh__repo_get"]),
+        (CompiledToolRules(allow=("issue_*",)), ["gh__issue_get", "gh__issue_list"]),
+        (CompiledToolRules(allow=("issue_*", "repo_?et")), ["gh__issue_get", "gh__issue_list", "gh__repo_get"]),
+        (CompiledToolRules(deny=("*_get",)), ["gh__Issue", "gh__issue_list"]),
+        (CompiledToolRules(allow=("issue_*",), deny=("*_get",)), ["gh__issue_list"]),
+        (CompiledToolRules(allow=()), []),
         # globs are about the upstream's names, not about the new ones
-        (ToolRules(allow=("repo_get",), rename={"repo_get": "fetch"}), ["gh__fetch"]),
-        (ToolRules(allow=("fetch",), rename={"repo_get": "fetch"}), []),
+        (CompiledToolRules(allow=("repo_get",), rename={"repo_get": "fetch"}), ["gh__fetch"]),
+        (CompiledToolRules(allow=("fetch",), rename={"repo_get": "fetch"}), []),
         # a hidden tool holds no name
-        (ToolRules(deny=("Issue",), rename={"repo_get": "Issue"}), ["gh__Issue", "gh__issue_get", "gh__issue_list"]),
+        (
+            CompiledToolRules(deny=("Issue",), rename={"repo_get": "Issue"}),
+            ["gh__Issue", "gh__issue_get", "gh__issue_list"],
+        ),
     ],
 )
-def test_the_owner_decides_which_tools_are_offered(rules: ToolRules, names: list[str]) -> None:
+def test_the_owner_decides_which_tools_are_offered(rules: CompiledToolRules, names: list[str]) -> None:
     one = upstream("gh", tools=("issue_list", "issue_get", "repo_get", "Issue"), rules=rules)
     catalogue = merge([one], "upstream")
     assert published(catalogue, "tools") == names
@@ -47,21 +50,21 @@ def test_the_owner_decides_which_tools_are_offered(rules: ToolRules, names: list
 
 
 def test_what_the_owner_hides_cannot_be_called() -> None:
-    catalogue = merge([upstream("gh", tools=("a", "b"), rules=ToolRules(deny=("b",)))], "upstream")
+    catalogue = merge([upstream("gh", tools=("a", "b"), rules=CompiledToolRules(deny=("b",)))], "upstream")
     assert catalogue.tool("gh__a") is not None
     assert catalogue.tool("gh__b") is None
     assert catalogue.tool("a") is None
 
 
 def test_rules_are_about_tools_only() -> None:
-    rules = ToolRules(allow=(), rename={"p": "q"}, describe={"p": "new"})
+    rules = CompiledToolRules(allow=(), rename={"p": "q"}, describe={"p": "new"})
     catalogue = merge([upstream("gh", prompts=("p",), resources=("r:",), rules=rules)], "upstream")
     assert catalogue.prompts == (prompt("gh__p"),)
     assert catalogue.resources == (resource("r:"),)
 
 
 def test_rename_and_describe() -> None:
-    rules = ToolRules(rename={"a": "search", "gone": "x"}, describe={"a": "Finds things.", "b": "Does b."})
+    rules = CompiledToolRules(rename={"a": "search", "gone": "x"}, describe={"a": "Finds things.", "b": "Does b."})
     one = UpstreamItems("gh", Listing(tools=({"description": "old", **tool("a")}, tool("b"))), rules)
     catalogue = merge([one], "upstream")
     assert jsonrpc.dumps(list(catalogue.tools)) == (
@@ -75,7 +78,7 @@ def test_rename_and_describe() -> None:
 
 
 def test_renaming_onto_another_tool_loses_neither() -> None:
-    rules = ToolRules(rename={"a": "b"})
+    rules = CompiledToolRules(rename={"a": "b"})
     one = upstream("gh", tools=("a", "b"), rules=rules)
     assert published(merge([one], "upstream"), "tools") == ["gh__b", "gh__b_ca234c55"]
     assert published(merge([one], "own"), "tools") == ["b_ca234c55", "b"]
@@ -127,7 +130,7 @@ def test_only_one_upstream_can_be_seen_alone(names: tuple[str, ...]) -> None:
 # --- Left out -----------------------------------------------------------------------------------------------------
 
 
-def left_out(kind: Kind, *items: Any, version: str = "2025-11-25") -> tuple[list[str], list[Dropped]]:
+def left_out(kind: Kind, *items: Any, version: str = "2025-11-25") -> tuple[list[str], list[DroppedItem]]:
     """What `kind` publishes of these items, and what it reports."""
     listing = replace(Listing(version=version), **{kind: items})
     catalogue = merge([UpstreamItems("up", listing)], "own")
@@ -152,7 +155,7 @@ def left_out(kind: Kind, *items: Any, version: str = "2025-11-25") -> tuple[list
 )
 def test_a_malformed_item_is_reported_and_breaks_nothing(kind: Kind, item: Any, name: str, reason: str) -> None:
     good: Item = {KEYS[kind]: "good", "inputSchema": {}}
-    assert left_out(kind, good, item) == (["good"], [Dropped("up", kind, name, reason)])
+    assert left_out(kind, good, item) == (["good"], [DroppedItem("up", kind, name, reason)])
 
 
 def test_of_two_items_with_one_name_the_first_usable_one_wins() -> None:
@@ -248,8 +251,8 @@ BEFORE = upstream("a", tools=("t", "u"), resources=("r:",), templates=("s{x}",),
         (upstream("a", tools=("t", "u"), resources=("r:",), templates=("s{x}",)), {"prompts"}),
         (upstream("a"), {"tools", "resources", "prompts"}),
         (replace(BEFORE, name="b"), {"tools", "prompts"}),
-        (replace(BEFORE, rules=ToolRules(rename={"t": "v"})), {"tools"}),
-        (replace(BEFORE, rules=ToolRules(describe={"t": "new"})), {"tools"}),
+        (replace(BEFORE, rules=CompiledToolRules(rename={"t": "v"})), {"tools"}),
+        (replace(BEFORE, rules=CompiledToolRules(describe={"t": "new"})), {"tools"}),
     ],
 )
 def test_what_changed_for_an_agent(after: UpstreamItems, differs: set[str]) -> None:

@@ -9,7 +9,7 @@ from gateway.catalogue.owners import Owners
 from gateway.catalogue.ownership import Claims
 from gateway.catalogue.ownership_reports import PASSED_ON, SHADOWED, TAKEN, WAITS, tell
 from gateway.config.models import ServerConfig
-from gateway.store.owners import Record, Records
+from gateway.store.owners import OwnershipRecord, Records
 
 Said = list[tuple[str, str, str]]
 
@@ -30,7 +30,9 @@ def claims(texts: Iterable[str]) -> Claims:
 class Run:
     """A gateway's memory from start to stop; `records` are what it leaves."""
 
-    def __init__(self, names: str, blocked: Iterable[str] = (), records: Mapping[str, Record] | None = None) -> None:
+    def __init__(
+        self, names: str, blocked: Iterable[str] = (), records: Mapping[str, OwnershipRecord] | None = None
+    ) -> None:
         self.owners = Owners(servers(names, blocked), records)
         self.said: Said = []
 

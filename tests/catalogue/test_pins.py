@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.catalogue.pins import Verdict, approved, digest, judge, pins_of
+from gateway.catalogue.pins import PinVerdict, approved, digest, judge, pins_of
 from gateway.store.pins import Pins
 from gateway.upstream.listing import Listing
 
@@ -25,11 +25,11 @@ PINNED = Listing(
 
 def verdict(
     listing: Listing, *, block: bool = True, pinned: Listing = PINNED, offers: Callable[[str], bool] = lambda _: True
-) -> Verdict:
+) -> PinVerdict:
     return judge(pins_of(pinned), listing, offers, block=block)
 
 
-def named(found: Verdict) -> list[tuple[str, str, str]]:
+def named(found: PinVerdict) -> list[tuple[str, str, str]]:
     return [(change.kind, change.name, change.what) for change in found.changes]
 
 

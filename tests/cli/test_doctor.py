@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from gateway.cli.doctor import examine
-from gateway.cli.doctor.contact import Contact
+from gateway.cli.doctor.contact import ServerContact
 from gateway.cli.doctor.findings import Finding
 from gateway.cli.doctor.lenient import read_leniently, references
-from gateway.cli.doctor.listener import Listener, listener_on
-from gateway.cli.doctor.probe import Probe
+from gateway.cli.doctor.listener import PortOwner, listener_on
+from gateway.cli.doctor.probe import ServerProbe
 from gateway.cli.doctor.remedies import explain
 from gateway.config.models import GatewaySettings, ServerConfig
 from gateway.config.reading.source import parse
@@ -167,7 +167,7 @@ def test_a_port_that_is_taken_names_who_has_it() -> None:
     ],
 )
 def test_a_gateway_is_known_by_its_program(words: tuple[str, ...], is_gateway: bool) -> None:
-    assert Listener(1, words).is_gateway is is_gateway
+    assert PortOwner(1, words).is_gateway is is_gateway
 
 
 def test_an_address_of_another_machine() -> None:
@@ -224,7 +224,9 @@ async def test_a_program_is_to_be_started_by_hand() -> None:
 
 
 async def _explained(entry: dict[str, Any], reason: str) -> Finding:
-    return await explain("s", ServerConfig.model_validate(entry), Probe(Contact(False, reason, 0.0), "failed"), [])
+    return await explain(
+        "s", ServerConfig.model_validate(entry), ServerProbe(ServerContact(False, reason, 0.0), "failed"), []
+    )
 
 
 def test_servers_that_lack_a_variable_are_set_aside(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

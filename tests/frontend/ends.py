@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Final
 
 from gateway.frontend.backlog import Backlogs
-from gateway.frontend.connection import Connection
+from gateway.frontend.connection import AgentConnection
 from gateway.frontend.connections import Bounds, Connections
 from gateway.frontend.http_request import HttpRequest
 
@@ -122,7 +122,7 @@ class Client:
         self.transport = Transport()
         self.running: HttpRequest | None = None
         """The request whose turn it is, or was last."""
-        self.connection = Connection(
+        self.connection = AgentConnection(
             together if together is not None else Connections(self.handle, bounds, waiting or Backlogs(), loop)
         )
         transport: Any = self.transport

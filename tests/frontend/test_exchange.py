@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway import jsonrpc
-from gateway.frontend.exchange import MAX_BACKLOG, EventStream, Exchange
+from gateway.frontend.exchange import MAX_BACKLOG, CallResponse, EventStream
 from gateway.frontend.silence import Silence
 from tests.frontend.ends import Client, chunks
 
@@ -20,9 +20,9 @@ def silence(client: Client) -> Silence:
     return Silence(KEEPALIVE, loop)
 
 
-def exchange(client: Client, headers: dict[str, str] | None = None, *, streams: bool = True) -> Exchange:
+def exchange(client: Client, headers: dict[str, str] | None = None, *, streams: bool = True) -> CallResponse:
     watch = silence(client)
-    made = Exchange(client.ask(), watch, headers or {**HEADERS}, streams=streams)
+    made = CallResponse(client.ask(), watch, headers or {**HEADERS}, streams=streams)
     watch.watch(made)
     return made
 
@@ -91,7 +91,7 @@ def test_silence_makes_it_a_stream_with_comments() -> None:
 def test_each_is_silent_for_itself() -> None:
     client, later = Client(), Client()
     watch = silence(client)
-    first, second = (Exchange(one.ask(), watch, {}, streams=True) for one in (client, later))
+    first, second = (CallResponse(one.ask(), watch, {}, streams=True) for one in (client, later))
     watch.watch(first)
     client.loop.pass_time(1)
     watch.watch(second)

@@ -15,7 +15,7 @@ from gateway.frontend import listener as module
 from gateway.frontend.arrivals import OwnAddress
 from gateway.frontend.connections import bounds_of
 from gateway.frontend.http_request import HttpRequest
-from gateway.frontend.listener import Listener
+from gateway.frontend.listener import HttpListener
 from tests.servers.peers import SECONDS
 from tests.support import wait_until
 
@@ -30,8 +30,8 @@ def handle(request: HttpRequest) -> None:
 
 
 @asynccontextmanager
-async def serving() -> AsyncGenerator[Listener]:
-    listener = Listener("127.0.0.1", 0, BOUNDS)
+async def serving() -> AsyncGenerator[HttpListener]:
+    listener = HttpListener("127.0.0.1", 0, BOUNDS)
     async with anyio.create_task_group() as tg:
         await tg.start(listener.serve, handle)
         yield listener
@@ -63,7 +63,7 @@ def test_an_address_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ConfigError, match=f"Cannot listen on 127.0.0.1 port {port}: Address already in use"):
-            Listener("127.0.0.1", port, BOUNDS)
+            HttpListener("127.0.0.1", port, BOUNDS)
 
 
 async def test_a_request_on_its_way_over_an_idle_connection_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ async def test_a_client_that_ended_its_side_is_answered_and_one_that_left_is_not
         await answer.wait()
         request.reply(200, b"ok")
 
-    listener = Listener("127.0.0.1", 0, BOUNDS)
+    listener = HttpListener("127.0.0.1", 0, BOUNDS)
     with ExitStack() as until:
         async with anyio.create_task_group() as tg:
             await tg.start(listener.serve, handle)
@@ -150,7 +150,7 @@ async def test_a_client_that_ended_its_side_is_answered_and_one_that_left_is_not
 
 def test_an_address_is_taken_but_nobody_is_let_in_before_there_is_somebody_to_serve_them() -> None:
     address = OwnAddress("127.0.0.1", 0, None)
-    listener = Listener("127.0.0.1", 0, BOUNDS, arrivals=address)
+    listener = HttpListener("127.0.0.1", 0, BOUNDS, arrivals=address)
     with ExitStack() as until:
         until.enter_context(address.socket)
         with pytest.raises(ConnectionRefusedError):
@@ -163,4 +163,4 @@ def test_of_two_that_start_at_once_only_one_gets_the_address() -> None:
     with first.socket:
         port = int(first.url.rpartition(":")[2])
         with pytest.raises(ConfigError, match=f"Cannot listen on 127.0.0.1 port {port}: Address already in use"):
-            Listener("127.0.0.1", port, BOUNDS)
+            HttpListener("127.0.0.1", port, BOUNDS)

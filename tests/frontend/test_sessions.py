@@ -14,7 +14,7 @@ from gateway.call import Call
 from gateway.errors import InvalidRequest, SessionNotFound, TooManySessions
 from gateway.frontend import sessions as sessions_module
 from gateway.frontend.backlog import Backlogs
-from gateway.frontend.session import Session
+from gateway.frontend.session import HandshakeSession
 from gateway.frontend.session_ids import MAX_ID, SessionIds
 from gateway.frontend.sessions import Sessions
 from gateway.request import ANONYMOUS, Principal
@@ -33,8 +33,8 @@ OPENING: dict[str, Any] = {
 }
 
 
-def session(principal: Principal = ALICE, view: str | None = None) -> Session:
-    return Session(ConnectedAgent(principal, view, "2025-11-25"))
+def session(principal: Principal = ALICE, view: str | None = None) -> HandshakeSession:
+    return HandshakeSession(ConnectedAgent(principal, view, "2025-11-25"))
 
 
 class Host:
@@ -70,7 +70,7 @@ class Book:
     def closed(self) -> list[str]:
         return self.host.closed
 
-    def open(self, principal: Principal = ALICE, view: str | None = None) -> Session:
+    def open(self, principal: Principal = ALICE, view: str | None = None) -> HandshakeSession:
         return self.sessions.open(principal, view, OPENING)
 
 
@@ -103,7 +103,7 @@ class Stream:
         self.ended = True
 
 
-def others(one: Session) -> list[tuple[str, Principal, str | None]]:
+def others(one: HandshakeSession) -> list[tuple[str, Principal, str | None]]:
     """Ways to ask for a session of ALICE's at `up` that are not hers."""
     return [
         (one.id, BOB, "up"),
@@ -117,7 +117,7 @@ def others(one: Session) -> list[tuple[str, Principal, str | None]]:
     ]
 
 
-async def find(node: Book, who: tuple[str, Principal, str | None]) -> Session:
+async def find(node: Book, who: tuple[str, Principal, str | None]) -> HandshakeSession:
     return node.sessions.get(*who) or await node.sessions.take_up(*who)
 
 

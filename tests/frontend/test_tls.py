@@ -17,7 +17,7 @@ from gateway.config.models import GatewaySettings, TlsSettings
 from gateway.errors import ConfigError
 from gateway.frontend.connections import Bounds, bounds_of
 from gateway.frontend.http_request import HttpRequest
-from gateway.frontend.listener import Listener
+from gateway.frontend.listener import HttpListener
 from gateway.frontend.tls import ServerTls
 from tests.certificates import LOOPBACK, Issued, issue
 from tests.interaction._gateway import PATIENT, child, http_gateway
@@ -74,7 +74,7 @@ class Served:
 class Serving:
     def __init__(self, given: TlsSettings, bounds: Bounds | None = None) -> None:
         self._tls = ServerTls(given)
-        self._listener = Listener(LOOPBACK, 0, bounds or bounds_of(GatewaySettings()), tls=self._tls)
+        self._listener = HttpListener(LOOPBACK, 0, bounds or bounds_of(GatewaySettings()), tls=self._tls)
         assert self._listener.url.startswith("https://")
 
     async def __aenter__(self) -> Served:

@@ -10,7 +10,7 @@ import anyio
 
 from gateway.config.models import AuthConfig
 from gateway.logins.person import PersonGrant
-from gateway.logins.record import SHARED, Key
+from gateway.logins.record import SHARED, LoginKey
 from gateway.logins.vault import FileVault
 
 KEYS = ["k" * 32]
@@ -18,7 +18,7 @@ KEYS = ["k" * 32]
 
 async def main(folder: str, url: str) -> None:
     vault = FileVault(Path(folder), KEYS)
-    grant = PersonGrant(vault, Key(SHARED, "up", url), AuthConfig(), is_wanted=True)
+    grant = PersonGrant(vault, LoginKey(SHARED, "up", url), AuthConfig(), is_wanted=True)
     tokens = await grant.obtain(await grant.known(), (), "")
     assert tokens is not None
     print("renewed", flush=True)

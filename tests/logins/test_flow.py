@@ -10,7 +10,7 @@ from gateway.config.models import AuthConfig
 from gateway.logins import discovery
 from gateway.logins.failures import Denied, Distrusted
 from gateway.logins.flow import Begun, Flow, revoke
-from gateway.logins.record import SHARED, Key, Login
+from gateway.logins.record import SHARED, Login, LoginKey
 from gateway.logins.vault import FileVault
 from tests.logins.authority import Answer, Authority, authority
 from tests.upstream.ends import Got, byte_server, response
@@ -26,8 +26,8 @@ def vault(tmp_path: Path) -> FileVault:
     return FileVault(tmp_path / "logins", ["k" * 32])
 
 
-def key(server: Authority) -> Key:
-    return Key(SHARED, "up", server.url)
+def key(server: Authority) -> LoginKey:
+    return LoginKey(SHARED, "up", server.url)
 
 
 async def begin(vault: FileVault, server: Authority, back: str = BACK, /, scopes: Any = (), **auth: Any) -> Begun:

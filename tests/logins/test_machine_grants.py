@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from gateway.config.models import Config
 from gateway.errors import GatewayError, LoginNeeded, UpstreamUnavailable
 from gateway.logins.logins import Logins
-from gateway.logins.record import Login, Registered
+from gateway.logins.record import Login, RegisteredClient
 from gateway.logins.vault import FileVault
 from gateway.request import Method, Principal
 from gateway.server.agents import ConnectedAgent
@@ -200,7 +200,7 @@ async def test_or_logs_in_where_the_file_says_so(guardian: Guardian, tmp_path: P
                 await it.call(carol)
             theirs = server.issue()["access_token"]
             where: Any = {"server": "up", "url": server.url, "issuer": server.origin, "resource": server.url}
-            known = Registered("gw"), f"{server.origin}/token"
+            known = RegisteredClient("gw"), f"{server.origin}/token"
             await vault.put(
                 Login(
                     principal="key:carol",

@@ -15,7 +15,7 @@ from gateway.config.models import AuthConfig, Config, GatewaySettings
 from gateway.errors import GatewayError, LoginNeeded, UpstreamUnavailable
 from gateway.logins.flow import Flow
 from gateway.logins.logins import Logins
-from gateway.logins.record import SHARED, Key, Login
+from gateway.logins.record import SHARED, Login, LoginKey
 from gateway.logins.vault import FileVault
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import State
@@ -38,8 +38,8 @@ class Desk:
     up: Upstream
 
     @property
-    def key(self) -> Key:
-        return Key(SHARED, "up", self.server.url)
+    def key(self) -> LoginKey:
+        return LoginKey(SHARED, "up", self.server.url)
 
     async def log_in(self, **auth: Any) -> Login:
         """As the CLI does it, in a process of its own."""

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.config.models import AuthConfig
 from gateway.logins.flow import Flow
-from gateway.logins.record import SHARED, Key, Login, Registered
+from gateway.logins.record import SHARED, Login, LoginKey, RegisteredClient
 from gateway.logins.vault import FileVault, Vault
 from gateway.logins.vault_store import StoreVault
 from gateway.store.memory import Memory, MemoryStore
@@ -41,7 +41,7 @@ def login(principal: str = SHARED, server: str = "up", url: str = "https://a.exa
         issuer="https://idp.example",
         resource=url,
         token_endpoint="https://idp.example/token",
-        registered=Registered("client", "secret", "client_secret_post"),
+        registered=RegisteredClient("client", "secret", "client_secret_post"),
         access="access",
         scopes=["a"],
     )
@@ -54,8 +54,8 @@ async def test_what_one_keeps_the_other_finds(vaults: Two) -> None:
     await one.put(login())
     assert await other.get(login().key) == login()
     assert await other.signature() != seen
-    await one.put_client("name", Registered("client", "secret"))
-    assert await other.client("name") == Registered("client", "secret")
+    await one.put_client("name", RegisteredClient("client", "secret"))
+    assert await other.client("name") == RegisteredClient("client", "secret")
     assert await other.client("another") is None
     assert await other.all() == [login()]
     await other.drop(login().key)
@@ -67,12 +67,12 @@ async def test_what_one_keeps_the_other_finds(vaults: Two) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        Key("key:other", "up", "https://a.example/mcp"),
-        Key(SHARED, "other", "https://a.example/mcp"),
-        Key(SHARED, "up", "https://b.example/mcp"),
+        LoginKey("key:other", "up", "https://a.example/mcp"),
+        LoginKey(SHARED, "other", "https://a.example/mcp"),
+        LoginKey(SHARED, "up", "https://b.example/mcp"),
     ],
 )
-async def test_a_login_is_one_principals_at_one_server(vaults: Two, key: Key) -> None:
+async def test_a_login_is_one_principals_at_one_server(vaults: Two, key: LoginKey) -> None:
     await vaults[0].put(login())
     assert await vaults[0].get(key) is None
 
@@ -99,7 +99,7 @@ async def test_a_process_killed_in_the_middle_of_a_refresh_loses_no_login(tmp_pa
     asked, dead = anyio.Event(), anyio.Event()
     async with authority() as (server, _):
         vault = FileVault(tmp_path, KEYS)
-        flow, key = Flow(vault, None), Key(SHARED, "up", server.url)
+        flow, key = Flow(vault, None), LoginKey(SHARED, "up", server.url)
         begun = await flow.begin(key, "somebody", AuthConfig(), "http://127.0.0.1:1/callback")
         await flow.complete(begun.pending, server.approve(begun.link), AuthConfig())
         server.good.clear()

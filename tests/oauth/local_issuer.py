@@ -16,9 +16,9 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import Algorithm, get_default_algorithms
 
-from gateway.access.issuer import Document, Issuer
+from gateway.access.issuer import Issuer, IssuerDocument
 from gateway.access.oauth import OAuth
-from gateway.access.oauth_settings import OAuthSettings
+from gateway.access.oauth_settings import ResourceServerSettings
 
 RESOURCE: Final = "https://gateway.example/mcp"
 """What tokens here are issued for."""
@@ -189,14 +189,14 @@ async def local_issuer(path: str = "", *keys: SigningKey, **others: Any) -> Asyn
         await issuer.down()
 
 
-def settings_for(issuer: str, **changed: Any) -> OAuthSettings:
+def settings_for(issuer: str, **changed: Any) -> ResourceServerSettings:
     values: dict[str, Any] = {"issuer": issuer, "resource": RESOURCE, "allow_private": True, **changed}
-    return OAuthSettings(**values)
+    return ResourceServerSettings(**values)
 
 
 @asynccontextmanager
 async def resource_server(
-    settings: OAuthSettings, clock: Clock, issuer: Issuer | None = None, **more: Any
+    settings: ResourceServerSettings, clock: Clock, issuer: Issuer | None = None, **more: Any
 ) -> AsyncGenerator[OAuth]:
     """`OAuth`, running, by that clock alone."""
     oauth = OAuth(settings, issuer, clock, clock, **more)
@@ -222,5 +222,5 @@ class KnownIssuer(Issuer):
         super().__init__("https://issuer.example")
         self.document = keys or {"keys": [signing_key().jwk]}
 
-    async def keys(self) -> Document:
-        return Document(dict(self.document), None)
+    async def keys(self) -> IssuerDocument:
+        return IssuerDocument(dict(self.document), None)

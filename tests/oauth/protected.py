@@ -10,7 +10,7 @@ from aiohttp import web
 from gateway.access.authentication import Authentication
 from gateway.access.metadata import WELL_KNOWN, login_challenge, protected_resource, scope_challenge
 from gateway.access.oauth import OAuth
-from gateway.access.oauth_settings import OAuthSettings
+from gateway.access.oauth_settings import ResourceServerSettings
 from gateway.access.rate_limit import MemoryLimiter
 from gateway.errors import GatewayError
 from tests.oauth.authorization_server import AuthorizationServer
@@ -19,7 +19,7 @@ from tests.oauth.authorization_server import AuthorizationServer
 class Resource:
     """`/mcp` tells who asks, if they have the scope in the query."""
 
-    def __init__(self, settings: OAuthSettings, oauth: OAuth) -> None:
+    def __init__(self, settings: ResourceServerSettings, oauth: OAuth) -> None:
         self._settings = settings
         self._authenticate = Authentication(
             [oauth], MemoryLimiter(), lambda view, wrong: login_challenge(settings, view)
@@ -57,7 +57,7 @@ async def protected(issuer: AuthorizationServer) -> AsyncGenerator[tuple[str, Re
     """A resource's URL, and what it saw."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-        settings = OAuthSettings(issuer=issuer.url, resource=url, allow_private=True, owner_claim="email")
+        settings = ResourceServerSettings(issuer=issuer.url, resource=url, allow_private=True, owner_claim="email")
         oauth = OAuth(settings)
         resource = Resource(settings, oauth)
         app = web.Application()

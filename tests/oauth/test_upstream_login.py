@@ -11,7 +11,7 @@ from gateway.logins.failures import NoLogin
 from gateway.logins.flow import Flow, revoke
 from gateway.logins.grants import Tokens
 from gateway.logins.person import PersonGrant
-from gateway.logins.record import SHARED, Key, Login
+from gateway.logins.record import SHARED, Login, LoginKey
 from gateway.logins.vault import FileVault
 from tests.oauth.authorization_server import REDIRECT, AuthorizationServer, Browser, claims_in
 from tests.oauth.protected import protected
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 async def log_in(vault: FileVault, url: str) -> Login:
     flow, browser = Flow(vault, None), Browser("alice")
-    begun = await flow.begin(Key(SHARED, "up", url), "alice", AuthConfig(), REDIRECT)
+    begun = await flow.begin(LoginKey(SHARED, "up", url), "alice", AuthConfig(), REDIRECT)
     await browser.open(begun.link)
     came = await browser.result()
     answer = {"code": came.code, "state": came.state or "", "iss": came.iss or ""}

@@ -22,7 +22,7 @@ from gateway.errors import GatewayError, InsufficientScope, RateLimited, Unauthe
 from gateway.frontend.connections import Handle, bounds_of
 from gateway.frontend.http import Rest
 from gateway.frontend.http_request import HttpRequest
-from gateway.frontend.listener import Listener
+from gateway.frontend.listener import HttpListener
 from gateway.request import ADMIN, READ, WRITE, Principal
 from gateway.rest import fail, rest_app
 from gateway.store.agents import MemoryAgentStore
@@ -118,7 +118,7 @@ async def house(
 @asynccontextmanager
 async def listening(handle: Handle) -> AsyncGenerator[str]:
     """Serve on a free port; yields its base URL."""
-    listener = Listener("127.0.0.1", 0, bounds_of(GatewaySettings()))
+    listener = HttpListener("127.0.0.1", 0, bounds_of(GatewaySettings()))
     async with anyio.create_task_group() as tg:
         await tg.start(listener.serve, handle, fail)
         yield listener.url

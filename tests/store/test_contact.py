@@ -1,11 +1,11 @@
 """When a store is quick, and when it is silent, as a table."""
 
-from gateway.store.contact import QUICK_SECONDS, STRIKES, Contact
+from gateway.store.contact import QUICK_SECONDS, STRIKES, StoreContact
 from gateway.store.shared import SILENCE_SECONDS
 
 
 def test_one_slow_answer_may_be_our_own_doing_and_several_are_not() -> None:
-    contact = Contact(0.0)
+    contact = StoreContact(0.0)
     assert not contact.is_quick
     contact.answered(0.0, 0.001)
     assert contact.is_quick
@@ -21,7 +21,7 @@ def test_one_slow_answer_may_be_our_own_doing_and_several_are_not() -> None:
 
 
 def test_what_does_not_answer_is_not_quick() -> None:
-    contact = Contact(0.0)
+    contact = StoreContact(0.0)
     contact.answered(0.0, 0.0)
     for _ in range(STRIKES):
         contact.overdue(0.3)
@@ -29,7 +29,7 @@ def test_what_does_not_answer_is_not_quick() -> None:
 
 
 def test_it_is_silent_when_nothing_was_heard_for_long() -> None:
-    contact = Contact(0.0)
+    contact = StoreContact(0.0)
     contact.failed("refused")
     assert not contact.is_silent(SILENCE_SECONDS - 0.1)
     assert contact.is_silent(SILENCE_SECONDS)

@@ -6,9 +6,11 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.store import owners
-from gateway.store.owners import Record, Records, approved, load, update
+from gateway.store.owners import OwnershipRecord, Records, approved, load, update
 
-A = Record(frozenset({("resources", "f:1"), ("templates", "g:{x}")}), {("resources", "h:1"): "b 2"}, frozenset({"c 3"}))
+A = OwnershipRecord(
+    frozenset({("resources", "f:1"), ("templates", "g:{x}")}), {("resources", "h:1"): "b 2"}, frozenset({"c 3"})
+)
 
 
 @pytest.fixture
@@ -16,7 +18,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / owners.NAME
 
 
-def save(path: Path, configuration: str, now: float = 1, **records: Record) -> Records:
+def save(path: Path, configuration: str, now: float = 1, **records: OwnershipRecord) -> Records:
     return update(path, configuration, lambda _: records, now)
 
 
@@ -28,7 +30,7 @@ def test_what_was_saved_is_loaded(path: Path) -> None:
 
 
 def test_configurations_are_remembered_apart_and_a_new_one_begins_with_the_last(path: Path) -> None:
-    other = Record()
+    other = OwnershipRecord()
     save(path, "x", 1, a=A)
     save(path, "y", 2, a=other)
     assert load(path, "x") == {"a": A}
@@ -41,14 +43,14 @@ def test_configurations_are_remembered_apart_and_a_new_one_begins_with_the_last(
 
 def test_what_others_remember_of_other_servers_stays(path: Path) -> None:
     save(path, "x", a=A)
-    save(path, "x", b=Record())
-    assert load(path, "x") == {"a": A, "b": Record()}
+    save(path, "x", b=OwnershipRecord())
+    assert load(path, "x") == {"a": A, "b": OwnershipRecord()}
 
 
 def test_an_approval_is_not_written_over(path: Path) -> None:
     item = ("resources", "f:1")
-    waits = Record(shadowed={item: "b 2"})
-    accepted = Record(frozenset({item}))
+    waits = OwnershipRecord(shadowed={item: "b 2"})
+    accepted = OwnershipRecord(frozenset({item}))
     assert approved({"a": waits}, {"a": accepted}, {"a": frozenset({item})}) == {"a": accepted}
     assert approved({"a": waits}, {"a": waits}, {"a": frozenset({item})}) == {"a": waits}
     assert approved({"a": waits}, {"a": accepted}, {}) == {"a": waits}, "it did not wait"

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.request import Principal
 from gateway.telemetry import activity
-from gateway.telemetry.activity import SLICE_SECONDS, SLICES, Activity, Seen
+from gateway.telemetry.activity import SLICE_SECONDS, SLICES, Activity, ActivityReport
 from gateway.telemetry.cells import DURATIONS
 
 ALICE = Principal("key:alice", "api_key", "alice")
@@ -17,7 +17,7 @@ def call(at: Activity, who: Principal, target: str, seconds: float, now: float, 
     at.record(who, "up", target, seconds, bisect_left(DURATIONS, seconds), now, ok=ok)
 
 
-def everything(at: Activity, now: float) -> Seen:
+def everything(at: Activity, now: float) -> ActivityReport:
     return at.read(now, lambda principal, upstream: True)
 
 

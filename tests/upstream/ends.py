@@ -15,7 +15,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSListener
 
 from gateway import jsonrpc
-from gateway.call import Asker, Call
+from gateway.call import Call, ClientRequester
 from gateway.config.models import ServerConfig
 from gateway.errors import MethodNotFound, UpstreamTimeout
 from gateway.pipeline import attempt
@@ -25,8 +25,8 @@ from gateway.upstream.audience import Audience
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import Link
 from gateway.upstream.listing import Listing
-from gateway.upstream.session import Negotiated, Session
-from gateway.upstream.transport.http import Endpoint, HttpDispatcher
+from gateway.upstream.session import Negotiated, UpstreamSession
+from gateway.upstream.transport.http import HttpDispatcher, HttpEndpoint
 from gateway.upstream.transport.process import Program
 from gateway.upstream.transport.sse import SseDispatcher
 from gateway.upstream.transport.stderr import StderrLog
@@ -54,7 +54,7 @@ async def ask(
     params: dict[str, Any],
     *,
     agent: Agent | None = None,
-    asker: Asker | None = None,
+    asker: ClientRequester | None = None,
     hear: Notify = _unheard,
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -313,7 +313,7 @@ def text_of(result: dict[str, Any]) -> str:
 class Up:
     """A negotiated session with an upstream."""
 
-    session: Session
+    session: UpstreamSession
     ears: Ears
     agreed: Negotiated
     dispatcher: Any
@@ -341,7 +341,7 @@ async def _negotiated(
     dispatcher: Any, ears: Ears, probe: bool, capabilities: Mapping[str, Any] | None = None
 ) -> AsyncGenerator[Up]:
     try:
-        async with Session(dispatcher, capabilities or {}) as session:
+        async with UpstreamSession(dispatcher, capabilities or {}) as session:
             yield Up(session, ears, await session.negotiate(DEADLINE, probe=probe), dispatcher)
     except BaseExceptionGroup as group:
         raise lone(group) from None
@@ -353,7 +353,7 @@ async def connected(
 ) -> AsyncGenerator[Up]:
     """Our own HTTP client, negotiated with the server at `url`."""
     ears = Ears()
-    dispatcher = HttpDispatcher("up", Endpoint(url, **endpoint), ears)
+    dispatcher = HttpDispatcher("up", HttpEndpoint(url, **endpoint), ears)
     try:
         async with _negotiated(dispatcher, ears, probe, capabilities) as up:
             yield up
@@ -365,7 +365,7 @@ async def connected(
 async def legacy(url: str, **endpoint: Any) -> AsyncGenerator[Up]:
     """Our client of the older HTTP+SSE transport."""
     ears = Ears()
-    dispatcher = SseDispatcher("up", Endpoint(url, **endpoint), ears)
+    dispatcher = SseDispatcher("up", HttpEndpoint(url, **endpoint), ears)
     async with _negotiated(dispatcher, ears, probe=False) as up:
         yield up
 

@@ -18,9 +18,9 @@ from gateway.errors import (
     UpstreamTimeout,
 )
 from gateway.jsonrpc import MAX_VALUES
-from gateway.upstream.session import Session
-from gateway.upstream.transport.http import Endpoint, HttpDispatcher
-from gateway.upstream.transport.pending import Refused
+from gateway.upstream.session import UpstreamSession
+from gateway.upstream.transport.http import HttpDispatcher, HttpEndpoint
+from gateway.upstream.transport.pending import HttpRefusal
 from gateway.upstream.transport.pool import Pool
 from gateway.upstream.transport.reply import MAX_ERROR_BODY
 from tests.servers.wire import encode
@@ -125,7 +125,7 @@ async def test_line_breaks_in_headers_are_refused(line_end: str) -> None:
         assert await up.call("a") == "a"
         assert len(server.got) == before + 1
     with pytest.raises(ValueError, match="line break"):
-        HttpDispatcher("up", Endpoint(server.url, {"A": f"x{line_end}Evil: 1"}), Ears())
+        HttpDispatcher("up", HttpEndpoint(server.url, {"A": f"x{line_end}Evil: 1"}), Ears())
 
 
 # --- What comes back -----------------------------------------------------------------------------------------------
@@ -222,13 +222,13 @@ BAD: dict[str, tuple[Script, type[GatewayError], str]] = {
         UpstreamProtocolError,
         "no message, and no answer",
     ),
-    "accepted": (saying(response(status="202 Accepted")), Refused, "HTTP status 202"),
-    "401": (saying(response(status="401 Unauthorized")), Refused, "credentials in its `headers`"),
-    "500": (saying(response(b"oh", "500 No", type="text/plain")), Refused, "HTTP status 500"),
-    "a long 500": (saying(response(b"x" * (MAX_ERROR_BODY + 1), "500 No")), Refused, "HTTP status 500"),
-    "404": (saying(response(status="404 Not Found")), Refused, "HTTP status 404"),
-    "302": (saying(response(status="302 Found", headers={"Location": "/x"})), Refused, "not followed"),
-    "307 without a location": (saying(response(status="307 T")), Refused, "HTTP status 307"),
+    "accepted": (saying(response(status="202 Accepted")), HttpRefusal, "HTTP status 202"),
+    "401": (saying(response(status="401 Unauthorized")), HttpRefusal, "credentials in its `headers`"),
+    "500": (saying(response(b"oh", "500 No", type="text/plain")), HttpRefusal, "HTTP status 500"),
+    "a long 500": (saying(response(b"x" * (MAX_ERROR_BODY + 1), "500 No")), HttpRefusal, "HTTP status 500"),
+    "404": (saying(response(status="404 Not Found")), HttpRefusal, "HTTP status 404"),
+    "302": (saying(response(status="302 Found", headers={"Location": "/x"})), HttpRefusal, "not followed"),
+    "307 without a location": (saying(response(status="307 T")), HttpRefusal, "HTTP status 307"),
     "no HTTP": (saying(b"hello\r\n"), UpstreamLost, "not HTTP"),
 }
 
@@ -352,7 +352,7 @@ async def test_a_redirect_elsewhere_is_not_followed(location: str) -> None:
         if location.startswith("\\"):
             mcp.on["bad"] = redirecting("http://127.0.0.1:1/" + location)
         before = len(server.got)
-        with pytest.raises(Refused, match=r"not followed.*put it into its `url`"):
+        with pytest.raises(HttpRefusal, match=r"not followed.*put it into its `url`"):
             await up.call("bad")
         assert len(server.got) == before + 1
         assert await up.call("a") == "a"
@@ -362,7 +362,7 @@ async def test_a_redirect_elsewhere_is_not_followed(location: str) -> None:
 async def test_a_redirect_that_would_lose_the_request_is_not_followed(status: str) -> None:
     mcp = Mcp(service("modern"), on={"bad": redirecting("/elsewhere", status)})
     async with byte_server(mcp) as server, connected(server.url) as up:
-        with pytest.raises(Refused):
+        with pytest.raises(HttpRefusal):
             await up.call("bad")
         assert {got.target for got in server.got} == {"/mcp"}
 
@@ -410,8 +410,8 @@ async def test_the_deadline_holds_while_connecting() -> None:
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        dispatcher = HttpDispatcher("up", Endpoint(url, connect_timeout=DEADLINE * 2), Ears())
-        async with Session(dispatcher, {}):
+        dispatcher = HttpDispatcher("up", HttpEndpoint(url, connect_timeout=DEADLINE * 2), Ears())
+        async with UpstreamSession(dispatcher, {}):
             with anyio.fail_after(DEADLINE), pytest.raises(UpstreamTimeout):
                 await dispatcher.send_raw_request("m", {}, {"timeout": 0.05})
         await dispatcher.aclose()

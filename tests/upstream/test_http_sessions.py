@@ -7,7 +7,7 @@ import pytest
 
 from gateway.errors import UpstreamError, UpstreamLost
 from gateway.upstream.transport import http
-from gateway.upstream.transport.pending import Refused, SessionLost
+from gateway.upstream.transport.pending import HttpRefusal, SessionLost
 from gateway.upstream.transport.pool import Pool
 from tests.servers.wire import encode
 from tests.support import wait_until
@@ -192,7 +192,7 @@ NOT_LOST = {
 async def test_other_refusals_leave_the_session_alone(kind: str) -> None:
     mcp = Mcp(service("handshake"), on={"x": NOT_LOST[kind]})
     async with byte_server(mcp) as server, connected(server.url) as up:
-        with pytest.raises((UpstreamError, Refused)):
+        with pytest.raises((UpstreamError, HttpRefusal)):
             await up.call("x")
         assert await up.call("a") == "a"
         assert mcp.session == 1

@@ -15,7 +15,7 @@ from gateway.upstream import backoff
 from gateway.upstream.connect import Connector
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import Link, State, Status
-from gateway.upstream.session import Negotiated, Session
+from gateway.upstream.session import Negotiated, UpstreamSession
 from gateway.upstream.transport.http import HttpDispatcher
 from gateway.upstream.transport.pending import SessionLost
 from gateway.upstream.transport.process import Program
@@ -67,7 +67,7 @@ class Held:
         )
         self.link = Link(connector, serve or self._serve, self.statuses.append, lazy=lazy)
 
-    async def _serve(self, session: Session, agreed: Negotiated) -> None:
+    async def _serve(self, session: UpstreamSession, agreed: Negotiated) -> None:
         self.agreed.append(agreed)
 
     @property
@@ -142,9 +142,9 @@ async def test_attempts_become_rarer(hold: Hold) -> None:
 
 
 async def test_a_bug_in_what_serves_it_is_survived(hold: Hold) -> None:
-    served: list[Session] = []
+    served: list[UpstreamSession] = []
 
-    async def serve(session: Session, agreed: Negotiated) -> None:
+    async def serve(session: UpstreamSession, agreed: Negotiated) -> None:
         served.append(session)
         if len(served) == 1:
             raise LookupError("a bug of ours")

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.errors import GatewayError, UpstreamError, UpstreamLost, UpstreamProtocolError
 from gateway.protocol import Era
-from gateway.upstream.transport.pending import Refused
+from gateway.upstream.transport.pending import HttpRefusal
 from gateway.upstream.transport.process import Program
 from tests.servers.wire import encode
 from tests.support import http_server
@@ -277,6 +277,6 @@ async def test_over_http_a_refusal_of_both_is_told() -> None:
         await got.send(response(encode({"detail": "no"}), "401 Unauthorized"))
 
     async with byte_server(refuse) as server:
-        with pytest.raises(Refused, match="credentials"):
+        with pytest.raises(HttpRefusal, match="credentials"):
             async with connected(server.url):
                 pass

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from gateway.errors import GatewayError, UpstreamLost, UpstreamTimeout
-from gateway.upstream.transport.pending import Refused, SessionLost
+from gateway.upstream.transport.pending import HttpRefusal, SessionLost
 from tests.servers.wire import encode
 from tests.support import free_port, http_server, wait_until
 from tests.upstream.ends import (
@@ -97,8 +97,8 @@ async def redirect(got: Got) -> None:
 
 
 FAILED: dict[str, tuple[Callable[[Got], Awaitable[None]], type[GatewayError], str]] = {
-    "500": (server_error, Refused, "HTTP status 500"),
-    "redirect": (redirect, Refused, "HTTP status 307"),
+    "500": (server_error, HttpRefusal, "HTTP status 500"),
+    "redirect": (redirect, HttpRefusal, "HTTP status 307"),
     "dropped": (drop, UpstreamLost, "."),
 }
 
@@ -276,7 +276,7 @@ async def test_nobody_there() -> None:
 
 async def test_refused() -> None:
     async with byte_server(server_error) as server:
-        with pytest.raises(Refused, match="HTTP status 500"):
+        with pytest.raises(HttpRefusal, match="HTTP status 500"):
             async with legacy(server.url):
                 pass
 

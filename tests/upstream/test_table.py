@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
-from gateway.upstream.session import Session
+from gateway.upstream.session import UpstreamSession
 from gateway.upstream.transport import table as table_module
 from gateway.upstream.transport.pending import Pending, SessionLost
 from gateway.upstream.transport.table import MAX_ASKED, CallTable
@@ -88,7 +88,7 @@ class Bench:
 async def bench() -> AsyncGenerator[Bench]:
     ears = Ears()
     table = Table(ears)
-    async with Session(table, {}), anyio.create_task_group() as tg:
+    async with UpstreamSession(table, {}), anyio.create_task_group() as tg:
         yield Bench(table, ears, tg)
         tg.cancel_scope.cancel()
 
@@ -337,7 +337,7 @@ async def test_a_lost_session_does_not_make_others_calls_repeatable() -> None:
 async def test_leaving_the_session_fails_what_is_in_flight() -> None:
     table = Table(Ears())
     async with anyio.create_task_group() as tg:
-        async with Session(table, {}):
+        async with UpstreamSession(table, {}):
             asked = Bench(table, Ears(), tg)
             one = await asked.ask()
         assert isinstance(await asked.outcome(one), UpstreamLost)

@@ -27,7 +27,7 @@ from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
     from gateway.cli.doctor.findings import Finding
-    from gateway.cli.doctor.probe import Probe
+    from gateway.cli.doctor.probe import ServerProbe
     from gateway.config.models import Config
 
 Redact = Callable[[str], str]
@@ -69,7 +69,7 @@ def _versions() -> dict[str, str]:
 
 # --- Examining ----------------------------------------------------------------------------------------------------
 
-Report = tuple[dict[str, list["Finding"]], dict[str, "Probe"], Redact]
+Report = tuple[dict[str, list["Finding"]], dict[str, "ServerProbe"], Redact]
 
 
 async def _examine(path: Path | None) -> Report:
@@ -86,7 +86,7 @@ async def _examine(path: Path | None) -> Report:
     reading = read_leniently(found.path)
     config = reading.config
     servers: list[Finding]
-    probes: dict[str, Probe]
+    probes: dict[str, ServerProbe]
     redact: Redact
     if config is None:
         settings = GatewaySettings()
@@ -112,7 +112,7 @@ def _valid(config: "Config", is_demo: bool) -> "Finding":
     return Finding("ok", f"{config.path}{what} is valid: {counted}")
 
 
-async def _examine_servers(config: "Config") -> "tuple[list[Finding], dict[str, Probe], Redact]":
+async def _examine_servers(config: "Config") -> "tuple[list[Finding], dict[str, ServerProbe], Redact]":
     from gateway.cli.doctor import blocked, examine
     from gateway.cli.doctor.findings import Finding
     from gateway.cli.doctor.last_words import StderrTail
@@ -140,7 +140,7 @@ async def _examine_servers(config: "Config") -> "tuple[list[Finding], dict[str, 
 # --- Showing ------------------------------------------------------------------------------------------------------
 
 
-def _print(about: "dict[str, list[Finding]]", probes: "dict[str, Probe]", redact: Redact) -> None:
+def _print(about: "dict[str, list[Finding]]", probes: "dict[str, ServerProbe]", redact: Redact) -> None:
     click.echo(dim(" · ".join(f"{name} {version}" for name, version in _versions().items())))
     for topic, findings in about.items():
         if not findings and not (topic == "servers" and probes):
@@ -159,7 +159,7 @@ def _all(about: "dict[str, list[Finding]]") -> "Iterable[Finding]":
     return (finding for findings in about.values() for finding in findings)
 
 
-def _print_probes(probes: "dict[str, Probe]") -> None:
+def _print_probes(probes: "dict[str, ServerProbe]") -> None:
     works = {name: tried for name, tried in probes.items() if tried.contact.works}
     if works:
         header = ("SERVER", "STATE", "PROTOCOL", "TOOLS", "START", "PING", "IMPLEMENTATION")
@@ -169,7 +169,7 @@ def _print_probes(probes: "dict[str, Probe]") -> None:
         click.echo("\n".join(f"  {sign} {line}" for sign, line in zip(signs, lines, strict=True)))
 
 
-def _row(tried: "Probe") -> tuple[Any, ...]:
+def _row(tried: "ServerProbe") -> tuple[Any, ...]:
     return (
         tried.state,
         f"{tried.version} ({tried.era})",

@@ -14,7 +14,7 @@ from gateway.errors import ConfigError
 from gateway.store import pins as pin_file
 
 if TYPE_CHECKING:
-    from gateway.cli.doctor.probe import Probe
+    from gateway.cli.doctor.probe import ServerProbe
     from gateway.config.models import Config
 
 NAMED: Final = 5
@@ -28,7 +28,7 @@ def named(changes: Iterable[Change]) -> str:
     return ", ".join([*nouns[:NAMED], *more])
 
 
-def findings(config: "Config", probes: "Mapping[str, Probe]") -> Iterator[Finding]:
+def findings(config: "Config", probes: "Mapping[str, ServerProbe]") -> Iterator[Finding]:
     """How the servers that were tried differ from their pins, and what of theirs waits for approval."""
     yield from _changes(config, probes)
     seen = {name: tried.listing for name, tried in probes.items() if tried.listing is not None}
@@ -45,7 +45,7 @@ def _remedy(name: str) -> str:
     return f"see `mcp-gateway pins diff {name}`; `mcp-gateway pins approve {name}` accepts it"
 
 
-def _changes(config: "Config", probes: "Mapping[str, Probe]") -> Iterator[Finding]:
+def _changes(config: "Config", probes: "Mapping[str, ServerProbe]") -> Iterator[Finding]:
     try:
         stored = pin_file.load(config.gateway.state_dir / pin_file.NAME)
     except ConfigError as error:

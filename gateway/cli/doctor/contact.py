@@ -14,7 +14,7 @@ the modern one, and the supervisor knows that only afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
-class Contact:
+class ServerContact:
     """How it went."""
 
     works: bool
@@ -24,7 +24,7 @@ class Contact:
     """From the start of the program, or the first connection, until its lists were there."""
 
 
-async def contact(upstream: Upstream) -> Contact:
+async def contact(upstream: Upstream) -> ServerContact:
     """Wait for the upstream, which somebody runs. What an earlier run knew of it does not count."""
     started = anyio.current_time()
     result = await _attempt(upstream, started)
@@ -37,14 +37,14 @@ async def contact(upstream: Upstream) -> Contact:
     return result
 
 
-async def _attempt(upstream: Upstream, started: float) -> Contact:
+async def _attempt(upstream: Upstream, started: float) -> ServerContact:
     await upstream.settled.wait()
     status = upstream.status
     works = status.state not in (State.BACKING_OFF, State.OUT_OF_ORDER, State.LOGIN_NEEDED) and not (
         status.state is State.DEGRADED and "tools/list" in status.reason
     )
     reason = status.reason if status.state in TROUBLED else ""
-    return Contact(works, plain_reason(upstream.name, reason), anyio.current_time() - started)
+    return ServerContact(works, plain_reason(upstream.name, reason), anyio.current_time() - started)
 
 
 def plain_reason(upstream: str, reason: str) -> str:

@@ -13,7 +13,7 @@ from gateway.config.reading import entries, envfile
 from gateway.config.reading.expand import Expander
 from gateway.config.reading.loader import load
 from gateway.config.reading.problems import Problems
-from gateway.config.reading.source import Document, Place, read
+from gateway.config.reading.source import ConfigDocument, Place, read
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _STAND_IN: Final = "http://unset.invalid"
 
 
 @dataclass(slots=True)
-class Reading:
+class LenientReading:
     """What came of it."""
 
     config: "Config | None" = None
@@ -36,13 +36,13 @@ class Reading:
     """Why there is no `config`."""
 
 
-def read_leniently(path: Path) -> Reading:
+def read_leniently(path: Path) -> LenientReading:
     """Read and validate the file, and say what is wrong with it."""
     try:
-        return Reading(load(path))
+        return LenientReading(load(path))
     except ConfigError as error:
         refused = error.message.splitlines()
-    reading = Reading()
+    reading = LenientReading()
     missing = dict[str, list[str]]()
     for where, server, name in _unset(path):
         missing.setdefault(name, []).append(where)
@@ -80,7 +80,7 @@ def _without_lacking(path: Path) -> "Config | None":
         return None
 
 
-def references(document: Document) -> list[str]:
+def references(document: ConfigDocument) -> list[str]:
     """The variables that the file cannot do without: all that it refers to without giving a default."""
     names: dict[str, None] = {}
     for _, place, value in _values(document):
@@ -108,7 +108,7 @@ def _unset(path: Path) -> Iterator[tuple[str, str | None, str]]:
                     yield f"{document.name}:{document.line(fault.place)}", server, name
 
 
-def _values(document: Document) -> Iterator[tuple[str | None, Place, object]]:
+def _values(document: ConfigDocument) -> Iterator[tuple[str | None, Place, object]]:
     yield None, ("gateway",), document.written(("gateway",))
     for entry in entries.find(document, Problems(), [], required=False):
         given = dict(entry.values)

@@ -17,7 +17,7 @@ _MODULE: Final = ("-m", "gateway")
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class PortOwner:
     """A process that listens."""
 
     pid: int
@@ -36,18 +36,18 @@ class Listener:
         return f"process {self.pid}: {shown}"
 
 
-def listener_on(port: int) -> Listener | None:
+def listener_on(port: int) -> PortOwner | None:
     """The process, if we may see it."""
     return _from_proc(port) if Path("/proc/net/tcp").exists() else _from_lsof(port)
 
 
-def _from_proc(port: int) -> Listener | None:
+def _from_proc(port: int) -> PortOwner | None:
     sockets = {f"socket:[{inode}]" for table in ("tcp", "tcp6") for inode in _inodes(Path("/proc/net") / table, port)}
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         with suppress(OSError):
             if str(link.readlink()) in sockets:
                 words = (link.parents[1] / "cmdline").read_bytes().split(b"\0")
-                return Listener(int(link.parts[2]), tuple(word.decode(errors="replace") for word in words if word))
+                return PortOwner(int(link.parts[2]), tuple(word.decode(errors="replace") for word in words if word))
     return None
 
 
@@ -59,7 +59,7 @@ def _inodes(table: Path, port: int) -> list[str]:
     return [row[9] for row in rows if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) == port]
 
 
-def _from_lsof(port: int) -> Listener | None:
+def _from_lsof(port: int) -> PortOwner | None:
     lsof = shutil.which("lsof")
     if lsof is None:
         return None
@@ -67,4 +67,4 @@ def _from_lsof(port: int) -> Listener | None:
         [lsof, "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"], capture_output=True, text=True, timeout=5, check=False
     )
     match = re.search(r"^p(\d+)\nc(.*)$", found.stdout, re.MULTILINE)
-    return Listener(int(match[1]), (match[2],)) if match else None
+    return PortOwner(int(match[1]), (match[2],)) if match else None

@@ -9,7 +9,7 @@ from gateway.cli.doctor.memory import remembered
 from gateway.cli.doctor.shadows import shadows
 from gateway.config.models import Config, ServerConfig
 from gateway.config.reading import entries
-from gateway.config.reading.entries import Entry
+from gateway.config.reading.entries import ServerEntry
 from gateway.config.reading.problems import Problems, line_at
 from gateway.config.reading.source import Place, read
 
@@ -43,7 +43,7 @@ Remark = tuple[Place, str] | tuple[Place, str, str]
 """Where in the entry, the field if there is one, and what to say."""
 
 
-def _entries(config: Config) -> Iterator[Entry]:
+def _entries(config: Config) -> Iterator[ServerEntry]:
     """The entries as they stand in the files: a `Config` does not remember its lines."""
     paths = [config.path]
     if config.gateway.upstream_config_file is not None:
@@ -54,7 +54,7 @@ def _entries(config: Config) -> Iterator[Entry]:
             yield entry
 
 
-def _prefix(entry: Entry, config: Config) -> Iterator[Remark]:
+def _prefix(entry: ServerEntry, config: Config) -> Iterator[Remark]:
     prefix = public_prefix(entry.name)
     if config.prefix == "upstream" and prefix != entry.name:
         yield (
@@ -64,7 +64,7 @@ def _prefix(entry: Entry, config: Config) -> Iterator[Remark]:
         )
 
 
-def _renames(entry: Entry, server: ServerConfig, config: Config) -> Iterator[Remark]:
+def _renames(entry: ServerEntry, server: ServerConfig, config: Config) -> Iterator[Remark]:
     """Where a tool is renamed to something that agents do not accept, or two tools to the same."""
     renames = server.tools.rename
     prefixed = config.prefix == "upstream"

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from gateway.catalogue.intake import ToolRules, UpstreamItems
+from gateway.catalogue.intake import CompiledToolRules, UpstreamItems
 from gateway.catalogue.merge import claims
 from gateway.catalogue.owners import Owners
 from gateway.config.models import Config
@@ -14,7 +14,7 @@ from gateway.upstream.listing import Listing
 
 
 @dataclass(frozen=True, slots=True)
-class Takeover:
+class UriTakeover:
     """What of a server's takes URIs from another, once somebody has approved it."""
 
     kind: str
@@ -38,16 +38,16 @@ def owners(config: Config, listings: Mapping[str, Listing], records: Records | N
     found = Owners(config.enabled, records)
     for name, server in config.enabled.items():
         if name in listings:
-            found.update(name, claims(UpstreamItems(name, listings[name], ToolRules.of(server))))
+            found.update(name, claims(UpstreamItems(name, listings[name], CompiledToolRules.of(server))))
     found.settle()
     return found
 
 
-def waiting(found: Owners, server: str) -> Iterator[Takeover]:
+def waiting(found: Owners, server: str) -> Iterator[UriTakeover]:
     """What of a server's waits for approval."""
     for (taker, owner), what in found.waits.items():
         if taker == server:
-            yield from (Takeover(kind, name, owner) for kind, name in sorted(what.items()))
+            yield from (UriTakeover(kind, name, owner) for kind, name in sorted(what.items()))
 
 
 def approve(config: Config, listings: Mapping[str, Listing], server: str, names: Collection[str]) -> None:

@@ -13,7 +13,7 @@ from gateway.catalogue.pins import INSTRUCTIONS, Change, approved, definitions, 
 from gateway.catalogue.suspicious import Suspicion
 from gateway.cli.agent import awake, visiting
 from gateway.cli.doctor.memory import remembered
-from gateway.cli.doctor.owners import Takeover, owners, waiting
+from gateway.cli.doctor.owners import UriTakeover, owners, waiting
 from gateway.cli.ui.terminal import bold, dim, harmless, mark, plural
 from gateway.config.models import Config
 from gateway.store import pins as pin_file
@@ -42,7 +42,7 @@ class Compared:
     """Why it could not be asked, or not for all of its lists."""
     changes: tuple[Change, ...] = ()
     suspicions: tuple[Suspicion, ...] = ()
-    takeovers: tuple[Takeover, ...] = ()
+    takeovers: tuple[UriTakeover, ...] = ()
 
     @property
     def is_as_pinned(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from gateway import sdk
-from gateway.cli.doctor.contact import Contact, contact
+from gateway.cli.doctor.contact import ServerContact, contact
 from gateway.cli.ui.waiting import waiting_for
 from gateway.config.models import ServerConfig
 from gateway.errors import GatewayError
@@ -25,10 +25,10 @@ ROUND_TRIPS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class ServerProbe:
     """How one upstream did."""
 
-    contact: Contact
+    contact: ServerContact
     state: str
     era: str = ""
     version: str = ""
@@ -65,11 +65,11 @@ class NullObserver:
     def on_own_process(self, upstream: str, agent: Agent) -> None: ...
 
 
-async def probe(servers: Mapping[str, ServerConfig]) -> dict[str, Probe]:
+async def probe(servers: Mapping[str, ServerConfig]) -> dict[str, ServerProbe]:
     """Start or reach each server, and end it again. In the order of `servers`."""
     await anyio.to_thread.run_sync(sdk.load)  # which would count as the servers' time else
     guardian = Guardian()
-    results: dict[str, Probe] = {}
+    results: dict[str, ServerProbe] = {}
 
     async def one(upstream: Upstream) -> None:
         met = await contact(upstream)
@@ -92,13 +92,13 @@ async def probe(servers: Mapping[str, ServerConfig]) -> dict[str, Probe]:
     return {name: results[name] for name in servers}
 
 
-async def _describe(upstream: Upstream, met: Contact) -> Probe:
+async def _describe(upstream: Upstream, met: ServerContact) -> ServerProbe:
     state = upstream.status.state.value if met.works else "failed"
     agreed = upstream.agreed
     if agreed is None:
-        return Probe(met, state)
+        return ServerProbe(met, state)
     info = agreed.server_info
-    return Probe(
+    return ServerProbe(
         met,
         state,
         era=agreed.era.value,

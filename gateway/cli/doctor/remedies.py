@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from gateway.cli.doctor.findings import Finding
-from gateway.cli.doctor.probe import Probe
+from gateway.cli.doctor.probe import ServerProbe
 from gateway.names import resolver
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _STATUS: Final = re.compile(r"\bHTTP status (\d{3})\b")
 _PATHS: Final = "many servers are at /mcp, older ones at /sse with `type: sse`"
 
 
-async def explain(name: str, server: "ServerConfig", tried: Probe, said: list[str]) -> Finding:
+async def explain(name: str, server: "ServerConfig", tried: ServerProbe, said: list[str]) -> Finding:
     """The finding for a server that did not work, or of which not everything did."""
     reason = tried.contact.reason
     if tried.contact.works:

@@ -17,11 +17,11 @@ from typing import Any, Final
 from gateway.cli.importer import client_forms as forms
 from gateway.cli.importer.client_forms import Entry, quoted
 
-__all__ = ["CLIENTS", "Client", "Entry", "installed_file", "quoted"]
+__all__ = ["CLIENTS", "Entry", "McpClient", "installed_file", "quoted"]
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class McpClient:
     """One client. Paths are by `sys.platform`, of which `linux` stands for all others; `~` and %VARIABLES% as usual."""
 
     name: str
@@ -98,7 +98,7 @@ def _of_application(path: str) -> dict[str, str]:
 CLIENTS: Final = {
     client.name: client
     for client in (
-        Client(
+        McpClient(
             "claude-desktop",
             "Claude Desktop",
             "mcpServers",
@@ -106,7 +106,7 @@ CLIENTS: Final = {
             remote_form=None,
             afterwards=_RESTART,
         ),
-        Client(
+        McpClient(
             "claude-code",
             "Claude Code",
             "mcpServers",
@@ -116,8 +116,8 @@ CLIENTS: Final = {
             remote_form=forms.typed_remote,
             add=forms.claude,
         ),
-        Client("cursor", "Cursor", "mcpServers", _at_home(".cursor/mcp.json"), ".cursor/mcp.json"),
-        Client(
+        McpClient("cursor", "Cursor", "mcpServers", _at_home(".cursor/mcp.json"), ".cursor/mcp.json"),
+        McpClient(
             "vscode",
             "VS Code",
             "servers",
@@ -127,7 +127,7 @@ CLIENTS: Final = {
             remote_form=forms.typed_remote,
             add=forms.code,
         ),
-        Client(
+        McpClient(
             "gemini",
             "Gemini CLI",
             "mcpServers",
@@ -137,7 +137,7 @@ CLIENTS: Final = {
             add=forms.gemini,
             afterwards=_RESTART,
         ),
-        Client(
+        McpClient(
             "codex",
             "Codex",
             "mcp_servers",
@@ -147,7 +147,7 @@ CLIENTS: Final = {
             add=forms.codex,
             text=forms.as_toml,
         ),
-        Client(
+        McpClient(
             "opencode",
             "opencode",
             "mcp",
@@ -157,7 +157,7 @@ CLIENTS: Final = {
             remote_form=forms.opencode_remote,
             add=forms.opencode,
         ),
-        Client(
+        McpClient(
             "copilot",
             "GitHub Copilot CLI",
             "mcpServers",
@@ -166,7 +166,7 @@ CLIENTS: Final = {
             remote_form=forms.copilot_remote,
             add=forms.copilot,
         ),
-        Client(
+        McpClient(
             "windsurf",
             "Windsurf",
             "mcpServers",
@@ -174,16 +174,16 @@ CLIENTS: Final = {
             remote_form=forms.windsurf_remote,
             afterwards="press the refresh button of Cascade's MCP servers",
         ),
-        Client(
+        McpClient(
             "zed",
             "Zed",
             "context_servers",
             {"win32": "%APPDATA%/Zed/settings.json", "linux": "~/.config/zed/settings.json"},
             ".zed/settings.json",
         ),
-        Client("cline", "Cline", "mcpServers", _of_application(_CLINE), remote_form=forms.cline_remote),
-        Client("lm-studio", "LM Studio", "mcpServers", _at_home(".lmstudio/mcp.json")),
-        Client(
+        McpClient("cline", "Cline", "mcpServers", _of_application(_CLINE), remote_form=forms.cline_remote),
+        McpClient("lm-studio", "LM Studio", "mcpServers", _at_home(".lmstudio/mcp.json")),
+        McpClient(
             "continue",
             "Continue",
             "mcpServers",
@@ -205,7 +205,7 @@ IMPORT_ONLY: Final = {
 
 def installed_file(name: str) -> Path:
     """Where the client of that name keeps its servers on this machine."""
-    client = CLIENTS.get(name) or Client(name, name, "", IMPORT_ONLY[name])
+    client = CLIENTS.get(name) or McpClient(name, name, "", IMPORT_ONLY[name])
     path = Path(client.file(sys.platform, os.environ))
     commented = path.with_suffix(".jsonc")
     return commented if path.suffix == ".json" and not path.exists() and commented.exists() else path

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from gateway.config.reading.source import Document, Place, mapping, sequence
+from gateway.config.reading.source import ConfigDocument, Place, mapping, sequence
 
 Values = dict[str, Any]
 
@@ -27,7 +27,7 @@ _PLAIN_ROOTS: Final[tuple[Place, ...]] = (("mcpServers",), ("servers",), ("mcp",
 _OPENCODE_VARIABLE: Final = re.compile(r"\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-def find(document: Document) -> Iterator[tuple[str, Place, Values]]:
+def find(document: ConfigDocument) -> Iterator[tuple[str, Place, Values]]:
     """Every server entry of a client's file, whichever client it was written for: name, place, our words for it."""
     projects = mapping(document.written(("projects",))) or {}
     for root in (*_PLAIN_ROOTS, *(("projects", name, "mcpServers") for name in projects)):
@@ -43,13 +43,13 @@ def find(document: Document) -> Iterator[tuple[str, Place, Values]]:
         yield from _bare(document)
 
 
-def roots_in(document: Document) -> list[str]:
+def roots_in(document: ConfigDocument) -> list[str]:
     """Under which keys servers could stand, and none does."""
     roots = (*_PLAIN_ROOTS, *((key,) for key in _DIALECTS))
     return [".".join(map(str, root)) for root in roots if document.written(root) is not None]
 
 
-def unit_of_timeout(document: Document, entries: list[Values]) -> str:
+def unit_of_timeout(document: ConfigDocument, entries: list[Values]) -> str:
     """In what a bare number counts; empty where it is not known."""
     keys = {key for values in entries for key in values}
     if _COUNTS_IN_SECONDS & keys or "cline" in document.name.lower():
@@ -57,7 +57,7 @@ def unit_of_timeout(document: Document, entries: list[Values]) -> str:
     return ""
 
 
-def _entries(document: Document, root: Place) -> Iterator[tuple[str, Place, Values]]:
+def _entries(document: ConfigDocument, root: Place) -> Iterator[tuple[str, Place, Values]]:
     servers = document.written(root)
     for name, values in (mapping(servers) or {}).items():
         yield name, (*root, name), dict(mapping(values) or {})
@@ -66,7 +66,7 @@ def _entries(document: Document, root: Place) -> Iterator[tuple[str, Place, Valu
         yield str(values.pop("name", f"server-{index + 1}")), (*root, index), values
 
 
-def _bare(document: Document) -> Iterator[tuple[str, Place, Values]]:
+def _bare(document: ConfigDocument) -> Iterator[tuple[str, Place, Values]]:
     """A file that is nothing but servers by name, as `.mcp.json` of a Claude Code plugin may be."""
     for name, values in (mapping(document.data) or {}).items():
         if _SERVER_KEYS & (mapping(values) or {}).keys():

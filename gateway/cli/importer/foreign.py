@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from gateway.cli.importer import dialects
 from gateway.config.models.server import TRANSPORTS, ServerConfig
 from gateway.config.reading import entries
-from gateway.config.reading.entries import Entry
+from gateway.config.reading.entries import ServerEntry
 from gateway.config.reading.expand import Expander
 from gateway.config.reading.problems import Problems, details, explain
 from gateway.config.reading.secret_sources import SCHEMES
-from gateway.config.reading.source import Document, Place, mapping, read, read_text, sequence
+from gateway.config.reading.source import ConfigDocument, Place, mapping, read, read_text, sequence
 from gateway.errors import ConfigError
 
 PROJECT_FOLDERS: Final = (".vscode", ".cursor", ".gemini", ".claude", ".roo", ".codex", ".zed", ".opencode", ".github")
@@ -55,7 +55,7 @@ def read_servers(path: Path) -> list[Foreign]:
         ConfigError: it cannot be read, or there are none in it.
     """
     document = _read(path)
-    found = [Entry(name, document, place, values) for name, place, values in dialects.find(document)]
+    found = [ServerEntry(name, document, place, values) for name, place, values in dialects.find(document)]
     if not found:
         raise ConfigError(f"{path}: no servers in it: {_why_none(document)}")
     is_gemini = path.absolute().parent.name == ".gemini" or any(_GEMINI_KEYS & set(entry.values) for entry in found)
@@ -64,7 +64,7 @@ def read_servers(path: Path) -> list[Foreign]:
     return [translation.of(entry) for entry in found]
 
 
-def _read(path: Path) -> Document:
+def _read(path: Path) -> ConfigDocument:
     """As `config.source.read`; TOML as well, in which Codex writes."""
     if path.suffix.lower() != ".toml":
         return read(path)
@@ -72,7 +72,7 @@ def _read(path: Path) -> Document:
         data = tomllib.loads(read_text(path, str(path)))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    return Document(str(path), _as_text(data), {}, json=True)
+    return ConfigDocument(str(path), _as_text(data), {}, json=True)
 
 
 def _as_text(value: Any) -> Any:
@@ -84,7 +84,7 @@ def _as_text(value: Any) -> Any:
     return value if isinstance(value, bool) else str(value)
 
 
-def _why_none(document: Document) -> str:
+def _why_none(document: ConfigDocument) -> str:
     if roots := dialects.roots_in(document):
         return f"its `{roots[0]}` is empty"
     keys = ", ".join(list(mapping(document.data) or {})[:5])
@@ -94,7 +94,7 @@ def _why_none(document: Document) -> str:
 class _Translation:
     """How one file's entries are to be read."""
 
-    def __init__(self, document: Document, is_gemini: bool, unit: str) -> None:
+    def __init__(self, document: ConfigDocument, is_gemini: bool, unit: str) -> None:
         self._is_gemini = is_gemini
         self._unit = unit
         parent = Path(document.name).absolute().parent
@@ -103,7 +103,7 @@ class _Translation:
         asked = (mapping(item) or {} for place in (("inputs",), ("mcp", "inputs")) for item in _list(document, place))
         self._inputs = {str(item.get("id")): str(item.get("description") or "") for item in asked}
 
-    def of(self, entry: Entry) -> Foreign:
+    def of(self, entry: ServerEntry) -> Foreign:
         foreign = Foreign(_valid_name(entry.name), {})
         if foreign.name != entry.name:
             foreign.notes.append(f"was called {entry.name!r}, which cannot be a name here")
@@ -263,5 +263,5 @@ def _without_none(value: Any) -> Any:
     return value
 
 
-def _list(document: Document, place: Place) -> list[Any]:
+def _list(document: ConfigDocument, place: Place) -> list[Any]:
     return sequence(document.written(place)) or []

@@ -6,7 +6,7 @@ Cursor writes `auth: {CLIENT_ID, CLIENT_SECRET, scopes}`; Gemini, Claude Code, V
 
 from typing import Any, Final
 
-from gateway.config.reading.entries import Entry
+from gateway.config.reading.entries import ServerEntry
 from gateway.config.reading.problems import line_at
 from gateway.config.reading.source import mapping
 
@@ -21,7 +21,7 @@ WORDS: Final = {
 """A client's key in its block → ours."""
 
 
-def translate(entry: Entry, warnings: list[str]) -> None:
+def translate(entry: ServerEntry, warnings: list[str]) -> None:
     """Change `auth` of a canonical entry in place, remembering where each value was written."""
     if "auth" not in entry.values:
         return
@@ -35,7 +35,9 @@ def translate(entry: Entry, warnings: list[str]) -> None:
         entry.values["auth"] = _block(entry, block, origin, warnings)
 
 
-def _block(entry: Entry, block: dict[str, Any], origin: tuple[str | int, ...], warnings: list[str]) -> dict[str, Any]:
+def _block(
+    entry: ServerEntry, block: dict[str, Any], origin: tuple[str | int, ...], warnings: list[str]
+) -> dict[str, Any]:
     ours: dict[str, Any] = {}
     is_foreign = origin != ("auth",)
     for key, value in block.items():

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any, Final
 
 from gateway.config.reading.problems import Problems, closest, dotted, line_at, name_fault
-from gateway.config.reading.source import Document, Place, mapping, sequence
+from gateway.config.reading.source import ConfigDocument, Place, mapping, sequence
 
 ROOTS: Final = ("servers", "mcpServers")
 
@@ -62,11 +62,11 @@ _NO: Final = frozenset({"false", "no", "off", "0", "f", "n"})
 
 
 @dataclass(slots=True)
-class Entry:
+class ServerEntry:
     """One server as it stands in a file."""
 
     name: str
-    document: Document
+    document: ConfigDocument
     place: Place
     values: dict[str, Any]
     """Ours: canonical keys, once `canonical` has run."""
@@ -90,7 +90,9 @@ class Entry:
         return dotted(self.origin(place)[len(self.place) :])
 
 
-def find(document: Document, problems: Problems, warnings: list[str], *, required: bool = True) -> list[Entry]:
+def find(
+    document: ConfigDocument, problems: Problems, warnings: list[str], *, required: bool = True
+) -> list[ServerEntry]:
     """Every server entry of a file, in its order; `required` says whether the absence of both roots is a problem."""
     if sequence(document.data) is not None:
         return _without_slashes(list(_from_list(document, (), problems)), warnings)
@@ -104,7 +106,7 @@ def find(document: Document, problems: Problems, warnings: list[str], *, require
     return _without_slashes(found, warnings)
 
 
-def _without_slashes(found: list[Entry], warnings: list[str]) -> list[Entry]:
+def _without_slashes(found: list[ServerEntry], warnings: list[str]) -> list[ServerEntry]:
     """With names that can stand in a URL: galleries of servers write `com.example/server`."""
     taken = {entry.name for entry in found}
     for entry in found:
@@ -121,7 +123,7 @@ def _without_slashes(found: list[Entry], warnings: list[str]) -> list[Entry]:
 
 
 def _look_at_roots(
-    document: Document, keys: dict[str, Any], problems: Problems, warnings: list[str], required: bool
+    document: ConfigDocument, keys: dict[str, Any], problems: Problems, warnings: list[str], required: bool
 ) -> None:
     strangers = [key for key in keys if key not in _SILENT_ROOTS and not key.startswith("x-")]
     if required and not any(root in keys for root in ROOTS):
@@ -138,7 +140,7 @@ def _look_at_roots(
         warnings.append(line_at(document, (key,), key, f"ignored, not a key of ours{hint}"))
 
 
-def _from_root(document: Document, root: str, problems: Problems) -> Iterator[Entry]:
+def _from_root(document: ConfigDocument, root: str, problems: Problems) -> Iterator[ServerEntry]:
     servers = document.data[root]
     if sequence(servers) is not None:
         yield from _from_list(document, (root,), problems)
@@ -149,7 +151,7 @@ def _from_root(document: Document, root: str, problems: Problems) -> Iterator[En
         problems.add(document, (root,), root, "must be a mapping of names to servers")
 
 
-def _from_list(document: Document, place: Place, problems: Problems) -> Iterator[Entry]:
+def _from_list(document: ConfigDocument, place: Place, problems: Problems) -> Iterator[ServerEntry]:
     for index, item in enumerate(document.written(place)):
         here = (*place, index)
         values = mapping(item) or {}
@@ -161,17 +163,17 @@ def _from_list(document: Document, place: Place, problems: Problems) -> Iterator
             problems.add(document, here, dotted(here), "must be a mapping with a `name`")
 
 
-def _entry(document: Document, place: Place, name: str, given: Any, problems: Problems) -> Iterator[Entry]:
+def _entry(document: ConfigDocument, place: Place, name: str, given: Any, problems: Problems) -> Iterator[ServerEntry]:
     about, values = f"server {name!r}", mapping(given)
     if fault := name_fault(name.replace("/", "-")):
         problems.add(document, place, about, fault)
     elif values is None:
         problems.add(document, place, about, "must be a mapping with `command` or `url`")
     else:
-        yield Entry(name, document, place, values)
+        yield ServerEntry(name, document, place, values)
 
 
-def drop_foreign(entry: Entry, warnings: list[str]) -> None:
+def drop_foreign(entry: ServerEntry, warnings: list[str]) -> None:
     """Forget keys without a value, and those that only other clients know; the latter with a warning."""
     kept: dict[str, Any] = {}
     for key, value in entry.values.items():
@@ -184,7 +186,7 @@ def drop_foreign(entry: Entry, warnings: list[str]) -> None:
     entry.values = kept
 
 
-def canonical(entry: Entry, problems: Problems) -> None:
+def canonical(entry: ServerEntry, problems: Problems) -> None:
     """Move every value of `entry` to where our own keys have it, remembering where it was written."""
     given, entry.values = entry.values, {}
     nested = {key: place for key, place in ALIASES.items() if len(place) == 2 and key in given}
@@ -205,7 +207,7 @@ def canonical(entry: Entry, problems: Problems) -> None:
         _nest(entry, key, str(outer), str(inner), given[key], problems)
 
 
-def _nest(entry: Entry, key: str, outer: str, inner: str, value: Any, problems: Problems) -> None:
+def _nest(entry: ServerEntry, key: str, outer: str, inner: str, value: Any, problems: Problems) -> None:
     group = mapping(entry.values.get(outer, {}))
     if group is None:
         return  # whatever stands there instead, validation will object to it; so below
@@ -224,7 +226,7 @@ def _nest(entry: Entry, key: str, outer: str, inner: str, value: Any, problems: 
     entry.written[outer, inner] = (key,)
 
 
-def _says_it_twice(entry: Entry, key: str, place: Place, problems: Problems) -> None:
+def _says_it_twice(entry: ServerEntry, key: str, place: Place, problems: Problems) -> None:
     what = f"says the same as `{entry.label(place)}`; keep one"
     problems.add(entry.document, (*entry.place, key), entry.about, key, what)
 
@@ -238,12 +240,12 @@ def _negated(value: Any) -> Any:
     return word in _NO if word in _YES | _NO else value
 
 
-def is_disabled(entry: Entry) -> bool:
+def is_disabled(entry: ServerEntry) -> bool:
     """Whether a canonical entry says so; nonsense does not."""
     return str(entry.values.get("disabled")).lower() in _YES
 
 
-def is_written_disabled(entry: Entry) -> bool:
+def is_written_disabled(entry: ServerEntry) -> bool:
     """The same, of an entry as it stands in its file, before anything is expanded."""
     disabled, enabled = (str(entry.values.get(key)).lower() for key in ("disabled", "enabled"))
     return disabled in _YES or enabled in _NO

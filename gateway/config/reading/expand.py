@@ -29,7 +29,7 @@ class Unset(str):
     __slots__ = ()
 
 
-class Unread(Unset):
+class UnreadVariable(Unset):
     """A value that nothing is known of yet, for nobody was asked for it; as it was written."""
 
     __slots__ = ()
@@ -85,7 +85,7 @@ class Expander:
             return Unset(text)
         except NotAsked as reason:
             self.unread.append(Fault(place, str(reason)))
-            return Unread(text)
+            return UnreadVariable(text)
 
     def _text(self, text: str, levels: int, *, inside: bool = False) -> str:
         """

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from gateway.config.models.fields import settle
 from gateway.config.models.settings import GatewaySettings
 from gateway.config.reading.problems import Problems, details, dotted, explain
-from gateway.config.reading.source import Document, Place, mapping
+from gateway.config.reading.source import ConfigDocument, Place, mapping
 
 ROOT: Final = "gateway"
 _PATHS: Final[tuple[Place, ...]] = (
@@ -42,7 +42,7 @@ def from_default(values: Mapping[str, Any]) -> Layer:
     return _layer(values, dotted)
 
 
-def from_file(document: Document, values: Mapping[str, Any]) -> Layer:
+def from_file(document: ConfigDocument, values: Mapping[str, Any]) -> Layer:
     """The `gateway:` block of a file; `values` is that block, expanded."""
 
     def report(problems: Problems, place: Place, what: str) -> None:

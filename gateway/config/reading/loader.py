@@ -16,12 +16,12 @@ from gateway.config.models import Config, OutOfOrder, ServerConfig
 from gateway.config.models.fields import settle
 from gateway.config.models.settings import state_home
 from gateway.config.reading import advice, auth_words, entries, envfile, layers
-from gateway.config.reading.entries import Entry
-from gateway.config.reading.expand import Expander, Unread, Unset
+from gateway.config.reading.entries import ServerEntry
+from gateway.config.reading.expand import Expander, UnreadVariable, Unset
 from gateway.config.reading.layers import Layer
 from gateway.config.reading.problems import Problems, closest, details, dotted, explain, line_at
 from gateway.config.reading.secret_sources import SecretSources
-from gateway.config.reading.source import Document, Place, mapping, read, sequence
+from gateway.config.reading.source import ConfigDocument, Place, mapping, read, sequence
 from gateway.errors import ConfigError
 
 Ask = Literal["all", "settings", "none"]
@@ -119,13 +119,13 @@ class _Loading:
             refreshable=frozenset(self._refreshable),
         )
 
-    def _read(self, path: Path) -> Document:
+    def _read(self, path: Path) -> ConfigDocument:
         self._files.append(path.absolute())
         return read(path)
 
     # --- The gateway's own settings -------------------------------------------------------------------------------
 
-    def _settings(self, document: Document, overrides: Mapping[str, Any]) -> list[Layer]:
+    def _settings(self, document: ConfigDocument, overrides: Mapping[str, Any]) -> list[Layer]:
         """The layers of the settings, lowest first."""
         written = document.written((layers.ROOT,))
         block = mapping(written)
@@ -145,7 +145,7 @@ class _Loading:
             layers.from_command_line(overrides),
         ]
 
-    def _sources_for(self, document: Document) -> SecretSources | None:
+    def _sources_for(self, document: ConfigDocument) -> SecretSources | None:
         """Where the secrets of a file are, if it is the gateway's own: not a list of upstreams, which others may make,
         and nothing that has the form of another client's file."""
         keys = mapping(document.data) or {}
@@ -155,14 +155,14 @@ class _Loading:
         is_main = document.name == str(self._path)
         return self._sources if is_ours and is_main and not is_list else None
 
-    def _tell_unread(self, document: Document, about: str = "", start: int = 0) -> bool:
+    def _tell_unread(self, document: ConfigDocument, about: str = "", start: int = 0) -> bool:
         """Say what it takes to have the values that nobody was asked for. Returns whether there are any."""
         unread, self._expander.unread = self._expander.unread, []
         for fault in unread:
             self._warnings.append(line_at(document, fault.place, about, dotted(fault.place[start:]), fault.what))
         return bool(unread)
 
-    def _second(self, document: Document, path: Any) -> Document | None:
+    def _second(self, document: ConfigDocument, path: Any) -> ConfigDocument | None:
         """The file that `upstream_config_file` names, unless it is the one being read."""
         if not isinstance(path, str) or "\0" in path or os.path.realpath(path) == os.path.realpath(document.name):
             return None
@@ -178,8 +178,8 @@ class _Loading:
 
     # --- Servers --------------------------------------------------------------------------------------------------
 
-    def _servers(self, found: list[Entry]) -> dict[str, ServerConfig]:
-        first: dict[str, Entry] = {}
+    def _servers(self, found: list[ServerEntry]) -> dict[str, ServerConfig]:
+        first: dict[str, ServerEntry] = {}
         servers: dict[str, ServerConfig] = {}
         for entry in found:
             if entry.name in first:
@@ -192,7 +192,7 @@ class _Loading:
                 servers[entry.name] = server
         return servers
 
-    def _server(self, entry: Entry) -> ServerConfig | None:
+    def _server(self, entry: ServerEntry) -> ServerConfig | None:
         entries.drop_foreign(entry, self._warnings)
         lacking = self._expand(entry)
         if entry.document.json:
@@ -212,7 +212,7 @@ class _Loading:
             self._warnings.append(line_at(entry.document, entry.origin(place), entry.about, entry.label(place), what))
         return server
 
-    def _expand(self, entry: Entry) -> list[str]:
+    def _expand(self, entry: ServerEntry) -> list[str]:
         """Expand and translate the entry; returns what it lacks."""
         before, uses = len(self._expander.faults), self._sources.uses
         sources = None if entries.is_written_disabled(entry) else self._sources_for(entry.document)
@@ -234,7 +234,7 @@ class _Loading:
             self._lacks(entry, fault.place, dotted(fault.place[len(entry.place) :]), fault.what) for fault in faults
         ]
 
-    def _lacks(self, entry: Entry, place: Place, field: str, what: str) -> str:
+    def _lacks(self, entry: ServerEntry, place: Place, field: str, what: str) -> str:
         """The server lacks something of its environment, which is no mistake in the file; `place` is the document's."""
         if self._strict:
             self._problems.add(entry.document, place, entry.about, field, what)
@@ -244,7 +244,7 @@ class _Loading:
             )
         return f"{field}: {what}"
 
-    def _drop_unknown(self, entry: Entry) -> None:
+    def _drop_unknown(self, entry: ServerEntry) -> None:
         """A JSON file may be a client's own, with keys of its own: they are worth a warning, not a refusal."""
         known = _server_keys()
         for key in [key for key in entry.values if key not in ServerConfig.model_fields]:
@@ -254,7 +254,7 @@ class _Loading:
                 line_at(entry.document, (*entry.place, key), entry.about, key, f"ignored, not a key of ours{hint}")
             )
 
-    def _settle_paths(self, entry: Entry, values: dict[str, Any]) -> list[str]:
+    def _settle_paths(self, entry: ServerEntry, values: dict[str, Any]) -> list[str]:
         """Make paths absolute, and put the variables of `env_file` beneath `env`; returns what is lacking."""
         for key in ("cwd", "env_file"):
             if values.get(key) == "":  # as `${NAME:-}` leaves it
@@ -277,16 +277,16 @@ class _Loading:
         values["env"] = {**variables, **env}
         return []
 
-    def _explain(self, entry: Entry, error: ValidationError) -> None:
+    def _explain(self, entry: ServerEntry, error: ValidationError) -> None:
         for each in details(error):
             place = tuple(step for step in each["loc"] if step != "[key]")
             written = entry.document.written(entry.origin(place))
             self._report(entry, place, explain(each, ServerConfig, written, _server_keys()))
 
-    def _report(self, entry: Entry, place: Place, what: str) -> None:
+    def _report(self, entry: ServerEntry, place: Place, what: str) -> None:
         self._problems.add(entry.document, entry.origin(place), entry.about, entry.label(place), what)
 
-    def _check_prefix(self, found: list[Entry], stack: list[Layer]) -> None:
+    def _check_prefix(self, found: list[ServerEntry], stack: list[Layer]) -> None:
         enabled = [entry for entry in found if not entries.is_disabled(entry)]
         if len(enabled) < 2:
             return
@@ -310,7 +310,7 @@ def _settled(value: Any, folder: Path) -> Any:
 
 def _stood_in(key: str, value: Any) -> Any:
     """A copy of a value of an entry, with `STAND_IN` for what was not asked for where that is text."""
-    if isinstance(value, Unread) and key in _TEXTS:
+    if isinstance(value, UnreadVariable) and key in _TEXTS:
         return STAND_IN
     if (items := mapping(value)) is not None:
         return {name: _stood_in(key, item) for name, item in items.items()}

@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.config.reading.source import Document, Place
+from gateway.config.reading.source import ConfigDocument, Place
 from gateway.errors import ConfigError
 
 _WORDS: Final = {
@@ -48,7 +48,7 @@ class Problems:
         self._files: dict[str, int] = {}
         self._found: dict[tuple[int, int, str], None] = {}
 
-    def add(self, document: Document, place: Place, *about: str) -> None:
+    def add(self, document: ConfigDocument, place: Place, *about: str) -> None:
         """`about`: what it concerns, outermost first, and then what is wrong with it."""
         self._found[self._rank(document.name), document.line(place), line_at(document, place, *about)] = None
 
@@ -68,7 +68,7 @@ class Problems:
             raise ConfigError("\n".join(text for _, _, text in sorted(self._found)))
 
 
-def line_at(document: Document, place: Place, *about: str) -> str:
+def line_at(document: ConfigDocument, place: Place, *about: str) -> str:
     """`file:line: about: …`, on one line whatever the parts contain."""
     return printable(": ".join([f"{document.name}:{document.line(place)}", *filter(None, about)]))
 

@@ -30,7 +30,7 @@ _TAG: Final = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ConfigDocument:
     """One parsed file."""
 
     name: str
@@ -95,7 +95,7 @@ def read_text(path: Path, name: str) -> str:
         raise ConfigError(f"{name}:{line}: is not UTF-8; save the file as UTF-8") from None
 
 
-def read(path: Path) -> Document:
+def read(path: Path) -> ConfigDocument:
     """Read and parse a file.
 
     Raises:
@@ -104,7 +104,7 @@ def read(path: Path) -> Document:
     return parse(read_text(path, str(path)), str(path))
 
 
-def parse(text: str, name: str) -> Document:
+def parse(text: str, name: str) -> ConfigDocument:
     """Parse YAML, JSON, or JSON with comments; the ending of `name` decides, else how the text begins.
 
     Raises:
@@ -126,7 +126,7 @@ def parse(text: str, name: str) -> Document:
         raise ConfigError(f"{name}:{line}: contains a character that YAML forbids; remove it") from None
     except (ValueError, OverflowError):
         raise ConfigError(f"{name}: contains an escape or number that YAML does not know") from None
-    return Document(name, data, builder.lines, is_json)
+    return ConfigDocument(name, data, builder.lines, is_json)
 
 
 def _yaml_message(name: str, error: yaml.MarkedYAMLError) -> str:

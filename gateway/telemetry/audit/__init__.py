@@ -62,7 +62,7 @@ class _Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedRequest:
     """An HTTP request that somebody may not make."""
 
     id: str
@@ -175,7 +175,7 @@ class AuditLog:
         tool = target if isinstance(target, str) else ""
         self._add(_Item(now, fields, tool, arguments), len(bytes(arguments)) if type(arguments) is msgspec.Raw else 0)
 
-    def on_refused(self, refused: Refused) -> None:
+    def on_refused(self, refused: RefusedRequest) -> None:
         """An HTTP request was refused before it became a call."""
         now, principal = time.time(), refused.principal
         kind = refused.outcome, principal.id if principal is not None else "", refused.address
@@ -205,7 +205,7 @@ class AuditLog:
             outcome = "unknown_upstream"  # or one that they may not see
         elif outcome not in REFUSALS:
             return
-        self.on_refused(Refused(id, method, path, address, principal, outcome, error.status, error.message))
+        self.on_refused(RefusedRequest(id, method, path, address, principal, outcome, error.status, error.message))
 
     def on_change(self, what: str, by: Principal | None = None, **fields: Any) -> None:
         """Something was changed.

@@ -80,7 +80,7 @@ def mac(key: bytes, body: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ChainRecord:
     """A line as it was found."""
 
     fields: dict[str, Any]
@@ -103,7 +103,7 @@ class Record:
         return hmac.compare_digest(mac(key, self.body), self.mac)
 
 
-def parsed(line: bytes) -> Record:
+def parsed(line: bytes) -> ChainRecord:
     """
     Args:
         line: with its line break.
@@ -127,6 +127,6 @@ def parsed(line: bytes) -> Record:
     ):
         raise BadRecord("is no record of an audit log")
     try:
-        return Record(cast("dict[str, Any]", fields), body, digits.decode("ascii"))
+        return ChainRecord(cast("dict[str, Any]", fields), body, digits.decode("ascii"))
     except UnicodeDecodeError:
         raise BadRecord("has no seal") from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
-from gateway.telemetry.audit.chain import BadRecord, Head, Keys, Record, parsed
+from gateway.telemetry.audit.chain import BadRecord, ChainRecord, Head, Keys, parsed
 from gateway.telemetry.audit.heads import BadHead, read_all
 
 MAX_LINE: Final = 1024 * 1024
@@ -16,7 +16,7 @@ MOST_FINDINGS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AuditFinding:
     """Something that is not as it was written.
 
     Args:
@@ -29,7 +29,7 @@ class Finding:
 
 
 @dataclass
-class Seen:
+class SeenChain:
     """What was found of one chain."""
 
     first: int
@@ -53,8 +53,8 @@ class Report:
 
     files: list[str] = field(default_factory=list[str])
     records: int = 0
-    chains: dict[str, Seen] = field(default_factory=dict[str, Seen])
-    findings: list[Finding] = field(default_factory=list[Finding])
+    chains: dict[str, SeenChain] = field(default_factory=dict[str, SeenChain])
+    findings: list[AuditFinding] = field(default_factory=list[AuditFinding])
     count: int = 0
     """Of findings."""
     notices: list[str] = field(default_factory=list[str])
@@ -66,7 +66,7 @@ class Report:
     def find(self, place: str, message: str, chain: str = "") -> None:
         self.count += 1
         if len(self.findings) < MOST_FINDINGS:
-            self.findings.append(Finding(place, chain, message))
+            self.findings.append(AuditFinding(place, chain, message))
 
 
 def verify(files: Sequence[Path], keys: Sequence[Keys], heads: Path | None, *, has_oldest: bool) -> Report:
@@ -102,7 +102,7 @@ def _look(report: Report, place: str, line: bytes, keys: Sequence[Keys], *, has_
     seen = report.chains.get(record.chain)
     if seen is None:
         sealed = next((each for each in keys if record.is_sealed_with(each.chain)), None)
-        seen = report.chains[record.chain] = Seen(record.n, record.n - 1, record.prev, place, place, sealed)
+        seen = report.chains[record.chain] = SeenChain(record.n, record.n - 1, record.prev, place, place, sealed)
         if sealed is None:
             report.find(place, "this line was changed, or sealed with a key that was not given", record.chain)
         if record.n and has_oldest:
@@ -113,7 +113,7 @@ def _look(report: Report, place: str, line: bytes, keys: Sequence[Keys], *, has_
     _follow(report, place, seen, record)
 
 
-def _begin(report: Report, place: str, seen: Seen, record: Record) -> None:
+def _begin(report: Report, place: str, seen: SeenChain, record: ChainRecord) -> None:
     after: Any = record.fields.get("after")
     if after is not None:
         try:
@@ -126,12 +126,12 @@ def _begin(report: Report, place: str, seen: Seen, record: Record) -> None:
         )
 
 
-def _likely(seen: Seen, keys: Sequence[Keys]) -> Sequence[Keys]:
+def _likely(seen: SeenChain, keys: Sequence[Keys]) -> Sequence[Keys]:
     """A chain has one key. If its first line fits none, it was that line that was changed."""
     return [seen.keys] if seen.keys is not None else keys
 
 
-def _follow(report: Report, place: str, seen: Seen, record: Record) -> None:
+def _follow(report: Report, place: str, seen: SeenChain, record: ChainRecord) -> None:
     if record.n <= seen.last:
         report.find(place, f"line {record.n} of its chain stands here again, or not where it belongs", record.chain)
         return

@@ -38,7 +38,7 @@ def now() -> str:
     return iso(time.time())
 
 
-class Sink(Protocol):
+class AuditSink(Protocol):
     """Where lines go. All of it blocks."""
 
     def append(self, lines: bytes) -> None: ...
@@ -78,7 +78,7 @@ class AuditWriter:
         OSError: nothing can be written.
     """
 
-    def __init__(self, sink: Sink, head: HeadFile, keys: Keys, encode: Encode, environment: str) -> None:
+    def __init__(self, sink: AuditSink, head: HeadFile, keys: Keys, encode: Encode, environment: str) -> None:
         self._sink = sink
         self._head = head
         self._encode = encode

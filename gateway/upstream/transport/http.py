@@ -21,7 +21,7 @@ from gateway.protocol import Era
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.credentials import Credentials
 from gateway.upstream.transport.events import Event, EventParser, EventTooLarge
-from gateway.upstream.transport.pending import Dropped, HeaderLines, Peer, Pending, SessionLost, header_lines
+from gateway.upstream.transport.pending import HeaderLines, HungUp, Peer, Pending, SessionLost, header_lines
 from gateway.upstream.transport.pool import Origin, Pool
 from gateway.upstream.transport.proved import ProvedReply
 from gateway.upstream.transport.receipt import Receipt
@@ -40,7 +40,7 @@ FAREWELL_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class HttpEndpoint:
     """Where the upstream is and what it is told on each request."""
 
     url: str
@@ -56,7 +56,7 @@ class HttpDispatcher(CallTable):
         ValueError: a configured header contains a line break.
     """
 
-    def __init__(self, upstream: str, endpoint: Endpoint, peer: Peer) -> None:
+    def __init__(self, upstream: str, endpoint: HttpEndpoint, peer: Peer) -> None:
         super().__init__(upstream, peer)
         self.endpoint = endpoint
         self.pool = Pool(Origin.of(endpoint.url), endpoint.connect_timeout)
@@ -117,7 +117,7 @@ class HttpDispatcher(CallTable):
         """No proof is left that the upstream takes: hang up, once those who are being refused are told why."""
         self._has_lost_login = True
         if not self._being_refused:
-            self.close(Dropped(self.upstream, "its login is not good any more"))
+            self.close(HungUp(self.upstream, "its login is not good any more"))
 
     @contextlib.contextmanager
     def being_refused(self) -> Generator[None]:

@@ -44,13 +44,13 @@ class SessionLost(UpstreamLost):
         super().__init__(upstream, "it no longer knows this session", delivered=delivered)
 
 
-class Dropped(UpstreamLost):
+class HungUp(UpstreamLost):
     """We have hung up: the upstream is not to blame."""
 
     retryable = counts_for_breaker = False
 
 
-class Refused(UpstreamProtocolError):
+class HttpRefusal(UpstreamProtocolError):
     """An HTTP error status with no JSON-RPC error in its body.
 
     Args:
@@ -92,7 +92,7 @@ class Peer(Protocol):
         ...
 
 
-class Asker(Protocol):
+class QuestionTarget(Protocol):
     """Takes what an upstream asks on behalf of a request (sampling, elicitation, roots) to whoever sent it."""
 
     @property
@@ -154,7 +154,7 @@ class Pending:
         self.call = call
         self.on_notification: Notify | None = None
         self.on_pause: Callable[[], None] | None = None
-        self.asker: Asker | None = None
+        self.asker: QuestionTarget | None = None
         """Answers what the upstream asks on behalf of this request."""
         self.headers: Mapping[str, str] = NO_HEADERS
         """Further HTTP headers."""

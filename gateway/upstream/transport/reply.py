@@ -15,7 +15,7 @@ from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, Upstre
 from gateway.jsonrpc import Message, as_object
 from gateway.protocol import INVALID_REQUEST, METHOD_NOT_FOUND, Era
 from gateway.upstream.transport.events import EventParser, EventTooLarge
-from gateway.upstream.transport.pending import Pending, Refused, RefusedError, SessionLost
+from gateway.upstream.transport.pending import HttpRefusal, Pending, RefusedError, SessionLost
 from gateway.upstream.transport.wire import HttpConnection, WireError
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class CallReply:
         elif self._status in SUCCESSES:
             self._refuse(UpstreamOversized(self._upstream, self._cap))
         else:
-            self._refuse(Refused(self._upstream, self._status))
+            self._refuse(HttpRefusal(self._upstream, self._status))
 
     def on_end(self) -> None:
         self._leave()
@@ -269,7 +269,7 @@ class CallReply:
             self._call.fail(UpstreamProtocolError(self._upstream, f"more than {MAX_REDIRECTS} redirects"))
         elif self._status not in (307, 308) or not self._dispatcher.follow(location):
             hint = ", a redirect that is not followed: if the new address is right, put it into its `url`"
-            self._call.fail(Refused(self._upstream, self._status, hint))
+            self._call.fail(HttpRefusal(self._upstream, self._status, hint))
         else:
             self.sent = False
             self._begin()
@@ -292,7 +292,7 @@ class CallReply:
             self._call.fail(error)
         else:
             hint = ": check the credentials in its `headers`" if self._status in (401, 403) else ""
-            self._call.fail(Refused(self._upstream, self._status, hint, text))
+            self._call.fail(HttpRefusal(self._upstream, self._status, hint, text))
         if lost is not None:
             self._dispatcher.close(lost)
 

@@ -19,7 +19,7 @@ from gateway.upstream.credentials import REFUSALS, Challenge, challenge_of
 from gateway.upstream.fair import ALL
 from gateway.upstream.transport.events import Event, EventParser, EventTooLarge
 from gateway.upstream.transport.http import HttpDispatcher
-from gateway.upstream.transport.pending import Pending, Refused, SessionLost
+from gateway.upstream.transport.pending import HttpRefusal, Pending, SessionLost
 from gateway.upstream.transport.proved import MAX_REFUSALS
 from gateway.upstream.transport.receipt import Receipt
 from gateway.upstream.transport.reply import is_event_stream, jsonrpc_error, session_lost
@@ -53,7 +53,7 @@ class SseDispatcher(HttpDispatcher):
         stream = _Stream(self)
         try:
             await self._start(stream)
-        except Refused as refusal:
+        except HttpRefusal as refusal:
             if refusal.status not in REFUSALS or not await self._proves(refusal.status, stream.challenge, proof):
                 raise
             await self._start(_Stream(self))
@@ -159,7 +159,7 @@ class SseDispatcher(HttpDispatcher):
                 return await self._deliver(message, tenant, headers, refusals + 1)
         error, text = jsonrpc_error(receipt.status, receipt.text), receipt.text.decode("utf-8", "replace")
         lost = session_lost(self.upstream, receipt.status, error, text)
-        return lost or error or Refused(self.upstream, receipt.status, text=text)
+        return lost or error or HttpRefusal(self.upstream, receipt.status, text=text)
 
     def _note(self, what: str, failure: GatewayError | None) -> None:
         """Nobody waits for what failed: it is said in the log alone."""
@@ -188,9 +188,9 @@ class _Stream:
         if status in REFUSALS and self._dispatcher.credentials is not None:
             self.challenge, self.challenged = challenge_of(headers), True
             if not self.opened.done():
-                self.opened.set_exception(Refused(upstream, status))
+                self.opened.set_exception(HttpRefusal(upstream, status))
         elif status != 200:
-            self._end(Refused(upstream, status))
+            self._end(HttpRefusal(upstream, status))
         elif headers.get(b"content-encoding", b"identity").lower() != b"identity":
             self._end(UpstreamProtocolError(upstream, _COMPRESSED))
         elif not is_event_stream(headers):

@@ -31,7 +31,7 @@ from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR, INVALID_REQUEST, META_SUBSCRIPTION_ID, Era
 from gateway.upstream.audience import Audience
 from gateway.upstream.transport.deadlines import Deadlines
-from gateway.upstream.transport.pending import Asker, Dropped, Peer, Pending
+from gateway.upstream.transport.pending import HungUp, Peer, Pending, QuestionTarget
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
@@ -196,7 +196,7 @@ class CallTable(ABC):
                 await self._done.wait()
                 self._tasks.cancel_scope.cancel()
         finally:
-            self.close(Dropped(self.upstream, "the gateway gave the connection up"))
+            self.close(HungUp(self.upstream, "the gateway gave the connection up"))
 
     def negotiated(self, version: str, era: Era) -> None:  # noqa: B027 - a hook; most transports need nothing
         """The session calls this once the revision is agreed."""
@@ -406,7 +406,7 @@ class CallTable(ABC):
             self._tasks.start_soon(work, *args)
 
 
-async def _ask(call: Pending, asker: Asker, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+async def _ask(call: Pending, asker: QuestionTarget, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
     with call.asked():
         return await asker.put_question(method, params)
     raise AgentGone  # the request it was asked for is over
