@@ -5,7 +5,7 @@ from collections.abc import Callable
 from gateway import jsonrpc
 from gateway.access.expiry import at_expiry
 from gateway.errors import CallLost
-from gateway.frontend.exchange import EVENTS, STREAM_HEADERS, EventStream
+from gateway.frontend.call_response import EVENTS, STREAM_HEADERS, EventStream
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.session import HandshakeSession
 from gateway.frontend.streams import FormerStream, event, no_such_event

@@ -8,7 +8,7 @@ from gateway.call import Call
 from gateway.errors import InvalidRequest
 from gateway.frontend.asks import ServerRequests
 from gateway.frontend.backlog import Backlog
-from gateway.frontend.exchange import CallResponse
+from gateway.frontend.call_response import CallResponse
 from gateway.frontend.relay import SessionRelay
 from gateway.frontend.streams import Streams
 from gateway.jsonrpc import Message, RequestId

@@ -18,8 +18,8 @@ from gateway.config.models import GatewaySettings
 from gateway.errors import SessionNotFound
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.body import read_message
+from gateway.frontend.call_response import EventStream
 from gateway.frontend.duplex import Duplex
-from gateway.frontend.exchange import EventStream
 from gateway.frontend.silence import Silence
 from gateway.frontend.sse_relay import SseRelay
 from gateway.frontend.streamable import Handler, Http

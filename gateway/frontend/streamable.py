@@ -34,7 +34,7 @@ from gateway.errors import (
 )
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.body import NO_BATCHES, check_batch, check_encoding, check_form, check_size, messages_of
-from gateway.frontend.exchange import EVENTS, CallResponse, EventStream
+from gateway.frontend.call_response import EVENTS, CallResponse, EventStream
 from gateway.frontend.http_head import JSON, Fields, RequestHead
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.relay import Forward

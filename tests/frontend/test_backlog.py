@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from gateway import jsonrpc
 from gateway.frontend.backlog import Backlog, Backlogs
-from gateway.frontend.exchange import EventStream
+from gateway.frontend.call_response import EventStream
 from gateway.frontend.silence import Silence
 from gateway.frontend.streams import MAX_BYTES, Streams
 from gateway.request import ANONYMOUS, Principal

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway import jsonrpc
-from gateway.frontend.exchange import MAX_BACKLOG, CallResponse, EventStream
+from gateway.frontend.call_response import MAX_BACKLOG, CallResponse, EventStream
 from gateway.frontend.silence import Silence
 from tests.frontend.ends import Client, chunks
 
