@@ -252,7 +252,7 @@ def test_merging_and_listing_import_nothing_slow() -> None:
     script = """
 import sys
 from gateway.catalogue import merge, pages, snapshot
-from gateway.catalogue.intake import ToolRules, UpstreamItems
+from gateway.catalogue.intake import UpstreamItems
 from gateway.upstream.listing import Item, Listing
 tools = ({"name": "t", "inputSchema": {"type": "object"}},)
 templates, resources = ({"uriTemplate": "f:{x}"},), ({"uri": "f:1"},)

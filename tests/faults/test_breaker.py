@@ -137,7 +137,7 @@ FAILURES: dict[str, tuple[Callable[[Got], Awaitable[None]], str]] = {
     "a lost connection": (drop, "UpstreamLost"),
     "a truncated answer": (saying(response(b"{}")[:-1]), "UpstreamTimeout"),
     "garbage": (saying(response(b"{nonsense")), "UpstreamProtocolError"),
-    "500": (saying(response(b"oops", "500 Oops", type="text/plain")), "Refused"),
+    "500": (saying(response(b"oops", "500 Oops", type="text/plain")), "HttpRefusal"),
     "503 with an error": (error_of("503 Busy"), "RefusedError"),
 }
 

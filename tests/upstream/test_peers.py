@@ -112,10 +112,10 @@ async def test_where_one_node_found_failures_another_needs_only_one(make: Callab
         for node in (one, other, alone):
             await stack.enter_async_context(supervised(node.upstream))
             await node.upstream.settled.wait()
-        assert await one.fail("ann", "bob", "ann", "bob") == ["Refused"] * 4
+        assert await one.fail("ann", "bob", "ann", "bob") == ["HttpRefusal"] * 4
         assert one.upstream.breaker.state is BreakerState.OPEN
         assert other.upstream.breaker.state is BreakerState.CLOSED  # a hint is no proof
-        assert await other.fail("ann", "eve") == ["Refused", "CircuitOpen"]
+        assert await other.fail("ann", "eve") == ["HttpRefusal", "CircuitOpen"]
 
 
 async def test_what_one_tenant_suffers_at_one_node_is_no_hint(make: Callable[..., Node]) -> None:
@@ -124,8 +124,8 @@ async def test_what_one_tenant_suffers_at_one_node_is_no_hint(make: Callable[...
         for node in (one, other):
             await stack.enter_async_context(supervised(node.upstream))
             await node.upstream.settled.wait()
-        assert await one.fail(*["ann"] * 4) == ["Refused"] * 3 + ["CircuitOpen"]
-        assert await other.fail("bob", "bob") == ["Refused"] * 2
+        assert await one.fail(*["ann"] * 4) == ["HttpRefusal"] * 3 + ["CircuitOpen"]
+        assert await other.fail("bob", "bob") == ["HttpRefusal"] * 2
 
 
 async def test_an_answer_speaks_against_a_hint(make: Callable[..., Node]) -> None:
@@ -136,7 +136,7 @@ async def test_an_answer_speaks_against_a_hint(make: Callable[..., Node]) -> Non
             await node.upstream.settled.wait()
         await one.fail("ann", "bob", "ann", "bob")
         assert await other.outcome("a", "ann") == "answered"
-        assert await other.fail("ann", "eve") == ["Refused"] * 2
+        assert await other.fail("ann", "eve") == ["HttpRefusal"] * 2
 
 
 async def test_where_it_works_for_one_node_again_the_others_try_at_once(make: Callable[..., Node]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from gateway.telemetry import append_file
 from gateway.telemetry.append_file import AppendFile
 from gateway.telemetry.audit.chain import Chain, keys_of
 from gateway.telemetry.audit.heads import HeadFile
@@ -136,12 +137,12 @@ def test_without_its_head_a_chain_that_did_not_end_is_not_trusted(tmp_path: Path
     assert (report.count, len(report.notices)) == (0, 1)
 
 
-def test_rotated_files_are_one_log(tmp_path: Path) -> None:
+def test_rotated_files_are_one_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(append_file, "LOOK_SECONDS", -1.0)  # it is looked for with each line
     write(tmp_path)
     one = writer(tmp_path)
     for number in range(3):
         os.rename(tmp_path / "log", tmp_path / f"log.{number}")
-        one._sink.close()  # pyright: ignore[reportPrivateUsage] - what half a second would do
         one.put([number], 1)
         while f'"what":{number}' not in ((tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""):
             pass
