@@ -90,6 +90,7 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> int:
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # whoever uses it has bytecode
     options = parsed()
     if sys.platform != "linux":
         print("CPU is counted from /proc, which only Linux has.", file=sys.stderr)
