@@ -124,11 +124,15 @@ async def test_an_agent_of_one_node_is_the_others_too_until_it_is_revoked(nodes:
             pass
 
 
-def test_agents_are_listed_whichever_node_is_asked(nodes: list[Door]) -> None:
+async def test_agents_are_listed_whichever_node_is_asked(nodes: list[Door]) -> None:
     registered = {register(door)[1] for door in nodes}
-    for door in nodes:
+
+    def are_listed(door: Door) -> bool:
         listed = http("GET", f"{door.base}/agents/sessions", headers={"X-Api-Key": "key-free"}).json()["sessions"]
-        assert registered <= {session["id"] for session in listed}
+        return registered <= {session["id"] for session in listed}
+
+    for door in nodes:
+        await wait_until(lambda door=door: are_listed(door), timeout=30.0)
 
 
 # --- Without it -------------------------------------------------------------------------------------------------------
