@@ -42,14 +42,6 @@ class Viewer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    principal: Principal
-    revision: int
-    policy: int
-    catalogue: Catalogue
-
-
-@dataclass(frozen=True, slots=True)
 class Opener:
     """Who opened a session, where it is told what belongs to no request."""
 
@@ -80,29 +72,28 @@ class Lookup:
         self._policy = policy
         self._library = library
         self._upstreams = upstreams
-        self._seen: dict[tuple[int, str | None], _Seen] = {}
-        """What somebody's `id` saw last in a view."""
+        self._seen: dict[tuple[int, str | None], tuple[Principal, Catalogue]] = {}
+        """What somebody's `id` sees in a view, at these revisions of the catalogue and the policy."""
+        self._revision = self._policy_revision = -1
         self.startup_wait = startup_wait
 
     def grant(self, viewer: Viewer) -> Grant:
         return self._policy.grant(viewer.principal)
 
     def catalogue(self, viewer: Viewer) -> Catalogue:
-        """Who comes again brings the same principal, and unless something has changed sees what they saw."""
-        principal, view, library = viewer.principal, viewer.agent.view, self._library
+        """Who comes again brings the same principal, and unless something has changed sees what they saw. What was seen
+        before a change is not kept: it may be large, and principals many."""
+        principal, view, library, policy = viewer.principal, viewer.agent.view, self._library, self._policy
+        if self._revision != library.revision or self._policy_revision != policy.revision:
+            self._seen.clear()
+            self._revision, self._policy_revision = library.revision, policy.revision
         seen = self._seen.get((id(principal), view))
-        if (
-            seen is not None
-            and seen.principal is principal
-            and seen.revision == library.revision
-            and seen.policy == self._policy.revision
-            and not library.labels
-        ):
-            return seen.catalogue
+        if seen is not None and seen[0] is principal and not library.labels:
+            return seen[1]
         catalogue = library.view(view, self.grant(viewer), self.selection(viewer))
         if len(self._seen) >= MAX_SEEN:
             self._seen.clear()
-        self._seen[id(principal), view] = _Seen(principal, library.revision, self._policy.revision, catalogue)
+        self._seen[id(principal), view] = principal, catalogue
         return catalogue
 
     def selection(self, viewer: Viewer) -> Selection:

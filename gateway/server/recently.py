@@ -10,7 +10,7 @@ from gateway.request import Principal
 
 SECONDS: Final = 0.1
 """For how long nobody is looked after again."""
-MAX_REMEMBERED: Final = 4096
+MAX_REMEMBERED: Final = 512
 
 
 @dataclass(frozen=True, slots=True)

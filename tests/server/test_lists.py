@@ -1,10 +1,14 @@
 """Lists are encoded once, and what is kept of that has an end."""
 
 import base64
+import gc
+from dataclasses import replace
 from pathlib import Path
+from weakref import ref
 
 import pytest
 
+from gateway.request import Principal
 from gateway.server.lookup import Opener
 from tests.bridge.house import Somebody, gateway_of
 from tests.interaction._gateway import child
@@ -32,3 +36,15 @@ async def test_pages_are_kept_for_cursors_that_were_given_and_no_others(tmp_path
             made_up = base64.urlsafe_b64encode(b"1:up__%d" % number).decode()
             assert (await somebody.send("tools/list", cursor=made_up))["tools"]
         assert len(catalogue.pages) == kept
+
+
+async def test_what_was_seen_before_a_change_is_not_kept(tmp_path: Path) -> None:
+    async with gateway_of(tmp_path, {"up": child("tests.servers.everything")}) as gateway:
+        agent, library, lookup = Somebody(gateway)._agent(lasting=False), gateway.library, gateway.server.lookup  # pyright: ignore[reportPrivateUsage]
+        seen = [ref(lookup.catalogue(Opener(replace(agent, opener=Principal(f"key:{each}"))))) for each in range(3)]
+        assert lookup.catalogue(Opener(agent)) is seen[0]()
+        library.update([(name, upstream.listing) for name, upstream in gateway.upstreams.items()])
+        library.update([("up", None)])
+        lookup.catalogue(Opener(agent))
+        gc.collect()
+        assert [each() for each in seen] == [None] * 3
