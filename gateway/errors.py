@@ -434,16 +434,25 @@ class LoginNeeded(UpstreamUnavailable):
         link: where the principal that asked does so in a browser, if the gateway has such a page. It carries no
             authority.
         scopes: what has to be granted, if what was granted is too little.
+        otherwise: what to do where there is neither command nor link.
     """
 
     outcome, counts_for_breaker = "login_needed", False
 
     def __init__(
-        self, upstream: str, reason: str, *, command: str = "", link: str | None = None, scopes: Collection[str] = ()
+        self,
+        upstream: str,
+        reason: str,
+        *,
+        command: str = "",
+        link: str | None = None,
+        scopes: Collection[str] = (),
+        otherwise: str = "whoever runs the gateway can log in",
     ) -> None:
         super().__init__(upstream, "login needed", reason)
         self.upstream, self.reason, self.command, self.link, self.scopes = upstream, reason, command, link, scopes
-        self.way = f"open {link}" if link else f"run `{command}`" if command else "whoever runs the gateway can log in"
+        self.otherwise = otherwise
+        self.way = f"open {link}" if link else f"run `{command}`" if command else otherwise
         """What to do."""
         way = f"{self.way[0].upper()}{self.way[1:]}"
         self.message = f"Upstream {upstream!r} needs a login: {reason}. {way}, and send the request again."
@@ -459,7 +468,14 @@ class LoginNeeded(UpstreamUnavailable):
 
     def again(self) -> "LoginNeeded":
         """The same, to be raised once more."""
-        return LoginNeeded(self.upstream, self.reason, command=self.command, link=self.link, scopes=self.scopes)
+        return LoginNeeded(
+            self.upstream,
+            self.reason,
+            command=self.command,
+            link=self.link,
+            scopes=self.scopes,
+            otherwise=self.otherwise,
+        )
 
 
 class StateGone(UpstreamUnavailable):

@@ -52,7 +52,11 @@ def _check(config: "Config", name: str, server: "ServerConfig") -> None:
     if kind not in ("auto", "login"):
         fail(f"{name!r} needs nobody: the gateway logs in by itself ({kind})", Exit.USAGE)
     if server.auth.login == "each" and config.gateway.auth.enabled:
-        fail(f"each principal logs in to {name!r} for themselves; there is no login for all", Exit.USAGE)
+        fail(
+            f"each principal has to log in to {name!r} for themselves, which cannot be done here yet; "
+            "`auth: {login: shared}` has one login for all",
+            Exit.USAGE,
+        )
 
 
 async def _login(

@@ -25,6 +25,10 @@ LOOK_SECONDS: Final = 1.0
 """How often it is looked whether tokens are about to end, and whether somebody has logged in or out elsewhere."""
 
 
+NO_PAGE: Final = "`auth: {login: shared}` has one login for all (each principal's own cannot be made here yet)"
+"""What to do where principals are to log in for themselves."""
+
+
 class Source:
     """`upstream.credentials.CredentialSource` of one server.
 
@@ -187,15 +191,21 @@ class Logins:
 
     def _held_by_person(self, name: str, server: ServerConfig, principal: Principal | None, *, is_wanted: bool) -> Held:
         grant = _Later(lambda: self._person(name, server, principal, is_wanted=is_wanted))
-        held = self._held(name, grant, is_optional=not is_wanted)
+        held = self._held(name, grant, is_optional=not is_wanted, is_own=server.auth.login == "each")
         held.is_kept = True
         return held
 
-    def _held(self, name: str, grant: "TokenGrant", *, is_optional: bool = False) -> Held:
-        return Held(name, grant, lambda failure: self._needed(name, failure), is_optional=is_optional)
+    def _held(self, name: str, grant: "TokenGrant", *, is_optional: bool = False, is_own: bool = False) -> Held:
+        return Held(name, grant, lambda failure: self._needed(name, failure, is_own=is_own), is_optional=is_optional)
 
-    def _needed(self, name: str, failure: NoLogin) -> LoginNeeded:
-        """Place for the link of a gateway that has a page to log in."""
+    def _needed(self, name: str, failure: NoLogin, *, is_own: bool) -> LoginNeeded:
+        """Place for the link of a gateway that has a page to log in.
+
+        Args:
+            is_own: whether nobody else's login counts.
+        """
+        if is_own and self._settings.auth.enabled:
+            return LoginNeeded(name, str(failure), scopes=failure.scopes, otherwise=NO_PAGE)
         command = f"mcp-gateway login {name}" + "".join(f" --scope {scope}" for scope in failure.scopes)
         return LoginNeeded(name, str(failure), command=command, scopes=failure.scopes)
 

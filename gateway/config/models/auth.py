@@ -182,8 +182,6 @@ class AuthConfig(Model):
     """The one authorization server to log in at; another that the server's metadata names is refused."""
     callback_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port of `http://localhost:PORT/callback`, where `client_id` was registered with it; a free one when absent."""
-    show_before_login: bool = False
-    """With `each`, show also those who have not logged in the tools that were approved (`pin`)."""
     client_credentials: ClientCredentials | None = None
     """The gateway's own credential, without any person."""
     token_exchange: TokenExchange | None = None
@@ -225,7 +223,7 @@ class AuthConfig(Model):
         machines = list(_machines(self))
         if len(machines) > 1:
             raise ValueError(f"has both `{machines[0]}` and `{machines[1]}`; keep one")
-        other = self.model_fields_set & {"login", "client_id", "client_secret", "callback_port", "show_before_login"}
+        other = self.model_fields_set & {"login", "client_id", "client_secret", "callback_port"}
         exchanges = self.token_exchange is not None and self.token_exchange.otherwise == "login"
         if machines and other and not exchanges:
             raise ValueError(f"has `{machines[0]}`, with which nobody logs in; remove `{min(other)}`")
