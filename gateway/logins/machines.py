@@ -3,10 +3,10 @@
 Source: RFC 6749, 4.4; modelcontextprotocol/ext-auth, client credentials.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from gateway.logins import discovery, token_request
 from gateway.logins.challenge import wanted
@@ -29,18 +29,12 @@ class TokenEndpoint:
 
 
 @dataclass(slots=True)
-class Where:
-    """Finds the token endpoint of a server, once.
-
-    Args:
-        url: the server's.
-        issuer, token_endpoint: what need not be asked.
-    """
+class Finder(ABC):
+    """Finds a token endpoint, once."""
 
     web: Web
     url: str
-    issuer: str | None = None
-    token_endpoint: str | None = None
+    """The server's."""
     _found: TokenEndpoint | None = field(default=None, init=False)
 
     async def find(self, header: str = "") -> TokenEndpoint:
@@ -51,6 +45,21 @@ class Where:
         if self._found is None:
             self._found = await self._look(header)
         return self._found
+
+    @abstractmethod
+    async def _look(self, header: str) -> TokenEndpoint: ...
+
+
+@dataclass(slots=True)
+class Where(Finder):
+    """Finds the token endpoint of a server, once.
+
+    Args:
+        issuer, token_endpoint: what need not be asked.
+    """
+
+    issuer: str | None = None
+    token_endpoint: str | None = None
 
     async def _look(self, header: str) -> TokenEndpoint:
         own = discovery.canonical(self.url)
@@ -64,30 +73,15 @@ class Where:
 
 
 @dataclass(slots=True)
-class NamedServer:
+class NamedServer(Finder):
     """As `Where`, of an authorization server that the file names and the server's metadata need not: nothing that a
     server says of itself decides where an agent's own token goes.
-
-    Args:
-        url: the server's.
     """
 
-    web: Web
-    url: str
     issuer: str
     token_endpoint: str | None = None
-    _found: TokenEndpoint | None = field(default=None, init=False)
 
-    async def find(self, header: str = "") -> TokenEndpoint:
-        """
-        Raises:
-            Distrusted, Unreachable: it cannot be known.
-        """
-        if self._found is None:
-            self._found = await self._look()
-        return self._found
-
-    async def _look(self) -> TokenEndpoint:
+    async def _look(self, header: str) -> TokenEndpoint:
         own = discovery.canonical(self.url)
         if self.token_endpoint is not None:
             return TokenEndpoint(self.token_endpoint, self.issuer, own)
@@ -95,14 +89,6 @@ class NamedServer:
         if server is None:
             raise Distrusted(f"the authorization server {self.issuer} has no metadata; name its token_endpoint")
         return TokenEndpoint(server.token_endpoint, server.issuer, own, server.auth_methods)
-
-
-class Finder(Protocol):
-    """`Where`, or `NamedServer`."""
-
-    web: Web
-
-    async def find(self, header: str = "") -> TokenEndpoint: ...
 
 
 @dataclass(frozen=True, slots=True)
