@@ -1,7 +1,7 @@
 """How the gateway proves to a server who asks: a login that somebody makes, or a machine's own credential."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -36,17 +36,28 @@ SubjectType = Literal["access_token", "id_token", "jwt"]
 """Of RFC 8693, 3."""
 
 
-class ClientCredentials(Model):
-    """The gateway's own credential, without any person (RFC 6749, 4.4)."""
+class _Client(Model):
+    """How the gateway proves to an authorization server that it is the client that it says."""
 
-    client_id: Line
-    """The client that the authorization server knows the gateway as."""
     client_secret: Line | None = Field(default=None, repr=False)
     """Its secret."""
     private_key_file: FilePath | None = None
     """A PEM file with its private key, instead of a secret (RFC 7523). Relative to the file that names it."""
     key_id: Line | None = None
     """The key's `kid`, where the authorization server knows several."""
+
+    @model_validator(mode="after")
+    def _has_one_proof(self) -> Self:
+        if self.client_secret is not None and self.private_key_file is not None:
+            raise ValueError("has both `client_secret` and `private_key_file`; keep one")
+        return self
+
+
+class ClientCredentials(_Client):
+    """The gateway's own credential, without any person (RFC 6749, 4.4)."""
+
+    client_id: Line
+    """The client that the authorization server knows the gateway as."""
     algorithm: Literal["RS256", "PS256", "ES256", "ES384", "EdDSA"] | None = None
     """How to sign with it; by the key's type when absent."""
     issuer: SecureUrl | None = None
@@ -59,13 +70,13 @@ class ClientCredentials(Model):
     """Scopes to ask for; those that the server names when absent."""
 
     @model_validator(mode="after")
-    def _has_one_proof(self) -> "ClientCredentials":
-        if (self.client_secret is None) == (self.private_key_file is None):
+    def _has_a_proof(self) -> Self:
+        if self.client_secret is None and self.private_key_file is None:
             raise ValueError("needs one of `client_secret` and `private_key_file`")
         return self
 
 
-class TokenExchange(Model):
+class TokenExchange(_Client):
     """A token for whoever asks, in exchange for the validated OAuth token that their agent came with (RFC 8693)."""
 
     issuer: SecureUrl | None = None
@@ -75,12 +86,6 @@ class TokenExchange(Model):
     """Where it does, if its metadata is not to be asked."""
     client_id: Line
     """The client that it knows the gateway as."""
-    client_secret: Line | None = Field(default=None, repr=False)
-    """Its secret."""
-    private_key_file: FilePath | None = None
-    """A PEM file with its private key, instead of a secret. Relative to the file that names it."""
-    key_id: Line | None = None
-    """The key's `kid`, where the authorization server knows several."""
     subject_token_type: SubjectType = "access_token"  # noqa: S105 - the name of a kind
     """What the agents' tokens are to it."""
     audience: Line | None = None
@@ -92,13 +97,8 @@ class TokenExchange(Model):
     otherwise: Literal["refuse", "login"] = "refuse"
     """What those get who came with an API key or an agent token: an error, or a login of their own."""
 
-    @model_validator(mode="after")
-    def _has_one_proof(self) -> "TokenExchange":
-        _one_proof(self)
-        return self
 
-
-class IdentityProvider(Model):
+class IdentityProvider(_Client):
     """Who vouches for the company's people."""
 
     issuer: SecureUrl
@@ -107,46 +107,24 @@ class IdentityProvider(Model):
     """Where it exchanges tokens, if its metadata is not to be asked."""
     client_id: Line
     """The client that it knows the gateway as."""
-    client_secret: Line | None = Field(default=None, repr=False)
-    """Its secret."""
-    private_key_file: FilePath | None = None
-    """A PEM file with its private key, instead of a secret. Relative to the file that names it."""
-    key_id: Line | None = None
-    """The key's `kid`, where it knows several."""
     subject_token_type: SubjectType = "access_token"  # noqa: S105 - the name of a kind
     """What the tokens are to it that agents come with."""
     id_token_file: FilePath | None = None
     """A file with an ID token, read anew each time, instead of what agents come with: for a gateway of one person.
     Relative to the file that names it."""
 
-    @model_validator(mode="after")
-    def _has_one_proof(self) -> "IdentityProvider":
-        _one_proof(self)
-        return self
 
-
-class Enterprise(Model):
+class Enterprise(_Client):
     """Enterprise-managed authorization: the identity provider vouches (ID-JAG), the server's own one accepts that."""
 
     idp: IdentityProvider
     """Who vouches."""
     client_id: Line | None = None
     """The client that the server's authorization server knows the gateway as; as at the `idp` when absent."""
-    client_secret: Line | None = Field(default=None, repr=False)
-    """Its secret."""
-    private_key_file: FilePath | None = None
-    """A PEM file with its private key, instead of a secret. Relative to the file that names it."""
-    key_id: Line | None = None
-    """The key's `kid`, where the authorization server knows several."""
     issuer: SecureUrl | None = None
     """The server's authorization server, if its metadata is not to be asked."""
     scopes: list[Scope] = Field(default=[])
     """Scopes to ask for."""
-
-    @model_validator(mode="after")
-    def _has_one_proof(self) -> "Enterprise":
-        _one_proof(self)
-        return self
 
 
 class Workload(Model):
@@ -230,11 +208,6 @@ class AuthConfig(Model):
         if self.client_secret is not None and self.client_id is None:
             raise ValueError("has `client_secret`, but no `client_id`")
         return self
-
-
-def _one_proof(part: "TokenExchange | IdentityProvider | Enterprise") -> None:
-    if part.client_secret is not None and part.private_key_file is not None:
-        raise ValueError("has both `client_secret` and `private_key_file`; keep one")
 
 
 def _machines(auth: AuthConfig) -> Iterator[Kind]:

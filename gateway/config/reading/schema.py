@@ -155,9 +155,13 @@ def _described(schema: Schema) -> Schema:
 
 
 def _strings_below(module: ModuleType) -> dict[str, dict[str, str]]:
-    """Class → field → the string that stands under it in the source."""
-    tree = ast.parse(inspect.getsource(module))
-    return {node.name: _fields(node) for node in tree.body if isinstance(node, ast.ClassDef)}
+    """Class → field → the string that stands under it in the source, there or in a class above it that it inherits."""
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.ClassDef):
+            bases = [found.get(base.id, {}) for base in node.bases if isinstance(base, ast.Name)]
+            found[node.name] = {name: text for fields in (*bases, _fields(node)) for name, text in fields.items()}
+    return found
 
 
 def _fields(node: ast.ClassDef) -> dict[str, str]:
