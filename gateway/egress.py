@@ -44,6 +44,26 @@ class EgressRefused(Exception):
     """The request would go where it must not; the message says why."""
 
 
+class UnfitBody(Exception):
+    """What an answer carries is not taken; the message says why, in words that may follow its URL."""
+
+
+async def body_within(response: httpx2.Response, cap: int) -> bytes:
+    """The body of a streamed answer, of at most so many bytes; nothing is decompressed.
+
+    Raises:
+        UnfitBody: it is compressed, or larger.
+    """
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnfitBody("answered compressed, which was not asked for")
+    body = bytearray()
+    async for piece in response.aiter_raw():
+        body += piece
+        if len(body) > cap:
+            raise UnfitBody(f"answered with more than {cap} bytes")
+    return bytes(body)
+
+
 def refusal(address: Address, *, private: bool = False) -> str:
     """Why no connection may be made to an address; empty if it may.
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import anyio
 import httpx2
 
-from gateway.egress import EgressRefused, GuardedTransport, Resolve, resolve, system_tls
+from gateway.egress import EgressRefused, GuardedTransport, Resolve, UnfitBody, body_within, resolve, system_tls
 from gateway.jsonrpc import loads
 
 FETCH_SECONDS: Final = 10.0
@@ -119,14 +119,9 @@ async def _get(client: httpx2.AsyncClient, url: str) -> IssuerDocument:
         async with client.stream("GET", url, headers=headers) as response:
             if response.status_code != 200:
                 raise IssuerError(f"{url} answered HTTP {response.status_code}")
-            if response.headers.get("content-encoding", "identity") != "identity":
-                raise IssuerError(f"{url} answered compressed, which was not asked for")
-            body = bytearray()
-            async for piece in response.aiter_raw():
-                body += piece
-                if len(body) > MAX_DOCUMENT:
-                    raise IssuerError(f"{url} answered with more than {MAX_DOCUMENT} bytes")
-        content = loads(bytes(body))
+            content = loads(await body_within(response, MAX_DOCUMENT))
+    except UnfitBody as error:
+        raise IssuerError(f"{url} {error}") from None
     except EgressRefused as error:
         raise IssuerError(f"{url} is out of bounds: {error}. See allow_private.") from None
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:

@@ -16,7 +16,7 @@ import httpx2
 
 from gateway import __version__
 from gateway.config.models.auth import is_https_or_local
-from gateway.egress import EgressRefused, GuardedTransport, Resolve, resolve, system_tls
+from gateway.egress import EgressRefused, GuardedTransport, Resolve, UnfitBody, body_within, resolve, system_tls
 from gateway.jsonrpc import loads
 from gateway.logins.failures import Distrusted, Unreachable
 from gateway.upstream.credentials import MAX_CHALLENGE
@@ -120,9 +120,11 @@ class Web:
                     client.stream(method, url, headers={**fixed, **headers}, content=body) as response,
                 ):
                     challenge = response.headers.get("www-authenticate", "")[:MAX_CHALLENGE]
-                    return HttpAnswer(url, response.status_code, await _read(url, response), challenge)
+                    return HttpAnswer(url, response.status_code, await body_within(response, MAX_ANSWER), challenge)
         except TimeoutError:
             raise Unreachable(f"{_place(url)} did not answer within {REQUEST_SECONDS:g} s") from None
+        except UnfitBody as error:
+            raise Distrusted(f"{_place(url)} {error}") from None
         except EgressRefused as error:
             raise Distrusted(f"{_place(url)} is out of bounds: {error}") from None
         except httpx2.InvalidURL:
@@ -134,17 +136,6 @@ class Web:
         tls = self._tls or await anyio.to_thread.run_sync(system_tls)
         transport = GuardedTransport(self._private_hosts, tls, self._lookup)
         return httpx2.AsyncClient(transport=transport, timeout=REQUEST_SECONDS, follow_redirects=False, trust_env=False)
-
-
-async def _read(url: str, response: httpx2.Response) -> bytes:
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Distrusted(f"{_place(url)} answered compressed, which was not asked for")
-    body = bytearray()
-    async for piece in response.aiter_raw():
-        body += piece
-        if len(body) > MAX_ANSWER:
-            raise Distrusted(f"{_place(url)} answered with more than {MAX_ANSWER} bytes")
-    return bytes(body)
 
 
 def _place(url: str) -> str:
