@@ -59,6 +59,7 @@ def _shown(login: "Login") -> dict[str, Any]:
         "made": login.made,
         "expires": login.expires,
         "renews": login.refresh is not None,
+        "ending": login.ending or None,
         "lost": login.lost or None,
     }
 
@@ -71,4 +72,6 @@ def _until(login: "Login") -> str:
     if login.expires is None:
         return "it is refused"
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(login.expires))
+    if login.ending and login.expires > time.time():
+        return f"{when} ({harmless(login.ending)})"
     return when if login.expires > time.time() else f"ended {when}"

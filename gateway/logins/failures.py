@@ -30,8 +30,10 @@ class NoLogin(AuthFailure):
 
     Args:
         scopes: those that have to be granted, if what was is too little.
+        is_usable: whether the tokens that there are may be used until their end, if nobody refuses them.
     """
 
-    def __init__(self, message: str, scopes: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, scopes: tuple[str, ...] = (), *, is_usable: bool = False) -> None:
         super().__init__(message)
         self.scopes = scopes
+        self.is_usable = is_usable

@@ -123,7 +123,7 @@ class Held:
             if self._tokens is not before:
                 return
             try:
-                await self._renew((), "")
+                await self._renew((), "", is_ahead=True)
             except GatewayError as error:
                 log.warning("login not renewed", upstream=self._upstream, reason=error.message)
 
@@ -149,12 +149,12 @@ class Held:
         except AuthFailure as failure:
             raise self._mapped(failure) from None
 
-    async def _renew(self, scopes: tuple[str, ...], header: str) -> bool:
+    async def _renew(self, scopes: tuple[str, ...], header: str, *, is_ahead: bool = False) -> bool:
         """Returns whether there are others now."""
         try:
             tokens = await self._grant.obtain(self._tokens, scopes, header)
         except AuthFailure as failure:
-            if isinstance(failure, NoLogin) and not failure.scopes:
+            if isinstance(failure, NoLogin) and not failure.scopes and not (is_ahead and failure.is_usable):
                 self._take(None)
             raise self._mapped(failure) from None
         if tokens is not None:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import structlog
 
 from gateway.blocking import in_thread
 from gateway.config.models import Config, ServerConfig
 from gateway.errors import LoginNeeded, StoreUnavailable
-from gateway.logins.failures import NoLogin
+from gateway.logins.failures import AuthFailure, NoLogin
 from gateway.logins.held import Held
 from gateway.logins.subjects import Subjects
 from gateway.request import Principal
@@ -17,7 +18,10 @@ from gateway.request import Principal
 if TYPE_CHECKING:
     from gateway.logins.flow import Flow
     from gateway.logins.grants import TokenGrant, Tokens
+    from gateway.logins.record import Login
     from gateway.logins.vault import Vault
+
+log = structlog.stdlib.get_logger("gateway.logins")
 
 MACHINES: Final = frozenset({"client_credentials", "token_exchange", "enterprise", "workload"})
 """Of `ServerConfig.auth_kind`, those with which nobody logs in."""
@@ -103,6 +107,8 @@ class Logins:
         self._vault: Vault | None = None
         self._sources: dict[str, Source] = {}
         self._seen: object = None
+        self._logged_in: dict[str, ServerConfig] = {}
+        """Servers at which somebody logs in."""
 
     @property
     def vault(self) -> "Vault":
@@ -121,10 +127,12 @@ class Logins:
     def source(self, name: str, server: ServerConfig) -> Source | None:
         """Whose credentials to use with a server that has just been configured so; None if nobody is asked."""
         self._sources.pop(name, None)
+        self._logged_in.pop(name, None)
         kind = server.auth_kind
         if kind in MACHINES:
             source = self._source_of_machine(name, server)
         elif kind in ("login", "auto"):
+            self._logged_in[name] = server
             source = self._source_of_people(name, server, is_wanted=kind == "login")
         else:
             return None
@@ -144,6 +152,7 @@ class Logins:
     async def run(self) -> None:
         """Renew tokens ahead of their end, and see what others log in to, until cancelled."""
         async with anyio.create_task_group() as tg:
+            tg.start_soon(self._finish_cut_off)
             while True:
                 await anyio.sleep(LOOK_SECONDS)
                 now, has_changed = time.time(), await self._has_changed()
@@ -156,6 +165,32 @@ class Logins:
                             tg.start_soon(held.renew_ahead)
 
     # --- Inside -------------------------------------------------------------------------------------------------------
+
+    async def _finish_cut_off(self) -> None:
+        """A process died while it renewed logins: they are renewed now, as long as what it used may be used again."""
+        if not self._logged_in:
+            return
+        try:
+            vault = await in_thread(lambda: self.vault)
+            cut_off = [login for login in await vault.all() if login.renewing]
+        except (OSError, StoreUnavailable) as error:
+            log.warning("logins cannot be read", reason=str(error))
+            return
+        async with anyio.create_task_group() as tg:
+            for login in cut_off:
+                if (server := self._logged_in.get(login.server)) is not None:
+                    tg.start_soon(self._finish, login, server)
+
+    async def _finish(self, login: "Login", server: ServerConfig) -> None:
+        from gateway.logins.person import PersonGrant
+        from gateway.logins.record import LoginKey
+
+        if LoginKey(login.principal, login.server, server.url or "") != login.key:
+            return
+        try:
+            await PersonGrant(self.vault, login.key, server.auth, is_wanted=True).finish()
+        except AuthFailure as failure:
+            log.warning("login not renewed", upstream=login.server, reason=str(failure))
 
     async def _has_changed(self) -> bool:
         """Whether any login in the vault is another than it was."""

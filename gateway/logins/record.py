@@ -69,6 +69,11 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     asked: list[str] = msgspec.field(default_factory=list[str])
     """Those that were asked for."""
     made: float = 0.0
+    renewing: float = 0.0
+    """Since when it is being renewed. If nobody has its turn, that was cut off: the authorization server may have taken
+    the refresh token, and have answered with another that nobody ever got. 0 if not."""
+    ending: str = ""
+    """Why it ends with its access token."""
     lost: str = ""
     """Why it is not good any more."""
 
@@ -95,8 +100,19 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
             renew_at=None if tokens.renew_at == float("inf") else tokens.renew_at,
             refresh=refresh if refresh is not None else self.refresh,
             scopes=list(tokens.scopes) or self.scopes,
+            renewing=0.0,
+            ending="",
             lost="",
         )
 
+    def renewed_since(self, now: float) -> "Login":
+        """The same while it is being renewed."""
+        return msgspec.structs.replace(self, renewing=now)
+
+    def without_refresh(self, reason: str) -> "Login":
+        """What is left where the refresh token is good no more: the access token, until its end."""
+        return msgspec.structs.replace(self, renew_at=None, refresh=None, renewing=0.0, ending=reason)
+
     def without_tokens(self, reason: str) -> "Login":
-        return msgspec.structs.replace(self, access="", expires=None, renew_at=None, refresh=None, lost=reason)
+        none = msgspec.structs.replace(self, access="", expires=None, renew_at=None, refresh=None, lost=reason)
+        return msgspec.structs.replace(none, renewing=0.0, ending="")

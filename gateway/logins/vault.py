@@ -122,6 +122,7 @@ class FileVault:
 
     def _write(self, name: str, record: object) -> None:
         files.replace(self._folder / name, self._seal.seal(name, msgspec.json.encode(record)))
+        files.sync_folder(self._folder)  # or a power failure brings back a refresh token that is good no more
 
     def _all(self) -> list[Login]:
         names = sorted(path.name for path in self._folder.glob("*.login")) if self._folder.is_dir() else []

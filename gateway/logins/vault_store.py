@@ -1,21 +1,17 @@
 """As `vault`, for nodes that share a store: logins and registrations stand in one table of it, sealed by the store."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Final, TypeVar
 
-import anyio
 import msgspec
 
 from gateway.logins.record import Login, LoginKey, RegisteredClient
 from gateway.logins.vault import TURN_SECONDS
 from gateway.store.shared import Store
-from gateway.store.table import BACKGROUND_SECONDS, Table
+from gateway.store.table import Table
+from gateway.store.turn import turn
 
 TABLE: Final = "logins"
-HELD_SECONDS: Final = 45.0
-"""After which others have the turn, should its node be gone. No request to an authorization server takes longer."""
-_LOOK_SECONDS: Final = 0.05
 
 T = TypeVar("T")
 
@@ -46,17 +42,8 @@ class StoreVault:
     async def put_client(self, name: str, client: RegisteredClient) -> None:
         await self._table.put({f"{name}.client": msgspec.json.encode(client)})
 
-    @asynccontextmanager
-    async def turn(self, name: str) -> AsyncGenerator[None]:
-        key, mine = f"{TABLE}:turn:{name}", self._store.node.encode()
-        with anyio.fail_after(TURN_SECONDS):
-            while not await self._store.add(key, mine, HELD_SECONDS, patience=BACKGROUND_SECONDS):  # noqa: ASYNC110
-                await anyio.sleep(_LOOK_SECONDS)
-        try:
-            yield
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._store.delete(key, patience=BACKGROUND_SECONDS)
+    def turn(self, name: str) -> AbstractAsyncContextManager[None]:
+        return turn(self._store, f"{TABLE}:{name}", TURN_SECONDS)
 
     async def signature(self) -> object:
         return self._store.version(TABLE)

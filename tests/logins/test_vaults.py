@@ -1,22 +1,15 @@
-"""Where logins are kept: the same in a folder and in a store; one at a time; and what a killed process leaves."""
+"""Where logins are kept: the same in a folder and in a store; one at a time."""
 
-import sys
 from pathlib import Path
-from signal import SIGKILL
 
 import anyio
 import pytest
 
-from gateway.config.models import AuthConfig
-from gateway.logins.flow import Flow
 from gateway.logins.record import SHARED, Login, LoginKey, RegisteredClient
 from gateway.logins.vault import FileVault, Vault
 from gateway.logins.vault_store import StoreVault
 from gateway.store.memory import Memory, MemoryStore
-from tests.logins.authority import authority
 from tests.logins.refresher import KEYS
-from tests.support import ROOT
-from tests.upstream.ends import Got
 
 pytestmark = pytest.mark.anyio
 
@@ -93,34 +86,3 @@ async def test_one_has_the_turn(vaults: Two) -> None:
             await anyio.sleep(0.2)  # which is no proof, but a chance to be early
             order.append("first")
     assert order == ["first", "late"]
-
-
-async def test_a_process_killed_in_the_middle_of_a_refresh_loses_no_login(tmp_path: Path) -> None:
-    asked, dead = anyio.Event(), anyio.Event()
-    async with authority() as (server, _):
-        vault = FileVault(tmp_path, KEYS)
-        flow, key = Flow(vault, None), LoginKey(SHARED, "up", server.url)
-        begun = await flow.begin(key, "somebody", AuthConfig(), "http://127.0.0.1:1/callback")
-        await flow.complete(begun.pending, server.approve(begun.link), AuthConfig())
-        server.good.clear()
-
-        async def slow(got: Got) -> None:
-            asked.set()
-            await dead.wait()
-            del server.before["/token"]
-            await got.drop()
-            raise anyio.BrokenResourceError  # and has not looked at the request
-
-        server.before["/token"] = slow
-        args = [sys.executable, "-m", "tests.logins.refresher", str(tmp_path), server.url]
-        with anyio.fail_after(60):
-            async with await anyio.open_process(args, cwd=ROOT) as process:
-                await asked.wait()
-                process.send_signal(SIGKILL)
-                await process.wait()
-            dead.set()
-            done = await anyio.run_process(args, cwd=ROOT)
-        assert done.stdout == b"renewed\n"
-        kept = await vault.get(key)
-        assert kept is not None
-        assert kept.access in server.good
