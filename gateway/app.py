@@ -193,9 +193,7 @@ class Gateway:
     def _open_vault(self) -> "Vault":
         from gateway.logins.opening import open_vault
 
-        settings = self.current.config.gateway
-        shared = self.store if settings.store is not None and self._remembers else None
-        return open_vault(settings, shared, self._state_keys)
+        return open_vault(self.current.config.gateway, self._sharing.logins, self._state_keys)
 
     def _make_upstream(self, name: str, server: ServerConfig, listing: Listing | None) -> Upstream:
         tally, credentials = self.metrics.tally(name), self._logins.source(name, server)

@@ -11,6 +11,7 @@ from gateway.catalogue.pinning import Pinning
 from gateway.catalogue.shared_pins import SharedPins
 from gateway.catalogue.shared_snapshot import SharedSnapshot
 from gateway.config.models import Config
+from gateway.logins.logins import keeps_logins
 from gateway.store.memory import MemoryStore
 from gateway.store.opening import open_store
 from gateway.store.shared import Store
@@ -43,6 +44,10 @@ class Sharing:
     ) -> None:
         settings = config.gateway
         self.store: Store = open_store(settings) if is_node else MemoryStore()
+        self.logins: Store | None = None
+        """Where logins are, if not on this machine. Whoever is no node reads them there too."""
+        if settings.store is not None and (is_node or keeps_logins(config)):
+            self.logins = self.store if is_node else open_store(settings)
         self.limiter: SharedLimiter | None = None
         self.slots: SharedSlots | None = None
         self.peers: Peers | None = None
@@ -77,6 +82,8 @@ class Sharing:
             on_pins: see `SharedPins.run`.
         """
         await tasks.start(self.store.run)
+        if self.logins is not None and self.logins is not self.store:
+            await tasks.start(self.logins.run)
         if self.limiter is None or self.slots is None or self._pins is None or self.snapshot is None:
             return False
         tasks.start_soon(self.limiter.run)

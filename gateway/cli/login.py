@@ -130,6 +130,7 @@ async def _complete(
     """How it ended; None if what came back is not of this login, which goes on."""
     import secrets
 
+    from gateway.errors import StoreUnavailable
     from gateway.logins.failures import AuthFailure
 
     if not secrets.compare_digest(query.get("state", "").encode(), begun.pending.state.encode()):
@@ -138,8 +139,8 @@ async def _complete(
         return await flow.complete(begun.pending, query, auth)
     except AuthFailure as failure:
         return failure
-    except OSError as error:
-        return AuthFailure(f"it cannot be kept ({error.strerror})")
+    except (OSError, StoreUnavailable) as error:
+        return AuthFailure(f"it cannot be kept ({error})")
 
 
 async def _show(link: str, no_browser: bool, on_return: "OnReturn") -> None:

@@ -33,6 +33,15 @@ NO_PAGE: Final = "`auth: {login: shared}` has one login for all (each principal'
 """What to do where principals are to log in for themselves."""
 
 
+def keeps_logins(config: Config) -> bool:
+    """Whether somebody may have logged in at any of its servers."""
+    return any(_kept(server) for server in config.enabled.values())
+
+
+def _kept(server: ServerConfig) -> bool:
+    return server.auth_kind in ("auto", "login") or server.auth.has_logins_otherwise
+
+
 class Source:
     """`upstream.credentials.CredentialSource` of one server.
 

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 import anyio
 
 from gateway.blocking import in_thread
-from gateway.config.models import GatewaySettings
+from gateway.config.models import Config, GatewaySettings
+from gateway.logins.logins import Logins, keeps_logins
 from gateway.logins.vault import NAME, FileVault, Vault
 from gateway.logins.vault_store import StoreVault
 from gateway.store import secret
@@ -42,3 +43,17 @@ async def vault_of(settings: GatewaySettings) -> AsyncGenerator[Vault]:
         await tg.start(store.run)
         yield StoreVault(store)
         tg.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def logins_of(config: Config) -> AsyncGenerator[Logins]:
+    """For a command that tries servers, and is no gateway: what they are proved to with.
+
+    Raises:
+        ConfigError: what it takes to talk to the store is not installed.
+    """
+    if config.gateway.store is None or not keeps_logins(config):
+        yield Logins(config, lambda: open_vault(config.gateway))
+        return
+    async with vault_of(config.gateway) as vault:
+        yield Logins(config, lambda: vault)

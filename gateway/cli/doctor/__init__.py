@@ -120,13 +120,16 @@ async def _examine_servers(config: "Config") -> "tuple[list[Finding], dict[str, 
     from gateway.cli.doctor.probe import probe
     from gateway.cli.doctor.remedies import explain
     from gateway.cli.doctor.shadows import shadows
+    from gateway.logins.opening import logins_of
 
     last_words = StderrTail()
     redact = last_words.listen(config, at_least="critical")
     stdio = {name: server for name, server in config.enabled.items() if server.type == "stdio"}
     findings = [finding for name, server in stdio.items() for finding in examine.program(name, server)]
     hopeless = {finding.server for finding in findings}
-    probes = await probe({name: server for name, server in config.enabled.items() if name not in hopeless})
+    tried = {name: server for name, server in config.enabled.items() if name not in hopeless}
+    async with logins_of(config) as logins:
+        probes = await probe(tried, logins.source)
     for name, tried in probes.items():
         if tried.contact.reason:
             findings.append(await explain(name, config.servers[name], tried, last_words.of(name)))

@@ -22,6 +22,8 @@ class ServerContact:
     """Why not, or which of its lists could not be had."""
     seconds: float
     """From the start of the program, or the first connection, until its lists were there."""
+    needs_login: bool = False
+    """Whether all that it lacks is somebody who logs in."""
 
 
 async def contact(upstream: Upstream) -> ServerContact:
@@ -44,7 +46,8 @@ async def _attempt(upstream: Upstream, started: float) -> ServerContact:
         status.state is State.DEGRADED and "tools/list" in status.reason
     )
     reason = status.reason if status.state in TROUBLED else ""
-    return ServerContact(works, plain_reason(upstream.name, reason), anyio.current_time() - started)
+    seconds = anyio.current_time() - started
+    return ServerContact(works, plain_reason(upstream.name, reason), seconds, status.state is State.LOGIN_NEEDED)
 
 
 def plain_reason(upstream: str, reason: str) -> str:

@@ -1,7 +1,7 @@
 """Tries every upstream once, all at the same time: does it start, what does it speak, how soon does it answer?"""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from gateway.errors import GatewayError
 from gateway.protocol import Era
 from gateway.request import Agent
 from gateway.upstream.audience import Audience
+from gateway.upstream.credentials import CredentialSource
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
@@ -65,8 +66,14 @@ class NullObserver:
     def on_own_process(self, upstream: str, agent: Agent) -> None: ...
 
 
-async def probe(servers: Mapping[str, ServerConfig]) -> dict[str, ServerProbe]:
-    """Start or reach each server, and end it again. In the order of `servers`."""
+async def probe(
+    servers: Mapping[str, ServerConfig], credentials: Callable[[str, ServerConfig], CredentialSource | None]
+) -> dict[str, ServerProbe]:
+    """Start or reach each server, and end it again. In the order of `servers`.
+
+    Args:
+        credentials: whose to use with a server of that name.
+    """
     await anyio.to_thread.run_sync(sdk.load)  # which would count as the servers' time else
     guardian = Guardian()
     results: dict[str, ServerProbe] = {}
@@ -82,7 +89,7 @@ async def probe(servers: Mapping[str, ServerConfig]) -> dict[str, ServerProbe]:
                 anyio.create_task_group() as probes,
             ):
                 for name, server in servers.items():
-                    upstream = Upstream(name, server, NullObserver(), guardian)
+                    upstream = Upstream(name, server, NullObserver(), guardian, credentials=credentials(name, server))
                     running.start_soon(upstream.run)
                     probes.start_soon(one, upstream)
             running.cancel_scope.cancel()
@@ -93,7 +100,7 @@ async def probe(servers: Mapping[str, ServerConfig]) -> dict[str, ServerProbe]:
 
 
 async def _describe(upstream: Upstream, met: ServerContact) -> ServerProbe:
-    state = upstream.status.state.value if met.works else "failed"
+    state = upstream.status.state.value if met.works or met.needs_login else "failed"
     agreed = upstream.agreed
     if agreed is None:
         return ServerProbe(met, state)

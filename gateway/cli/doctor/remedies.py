@@ -26,6 +26,9 @@ async def explain(name: str, server: "ServerConfig", tried: ServerProbe, said: l
     if tried.contact.works:
         remedy = "its other lists work; ask whoever maintains the server"
         return Finding("note", f"works in part: {reason}", remedy, name, tuple(said))
+    if tried.contact.needs_login:
+        what, _, way = reason.rpartition("; ")
+        return Finding("problem", f"needs a login: {what}", way, name)
     remedy = _of_program(server, reason) if server.type == "stdio" else await _of_remote(server, reason)
     return Finding("problem", reason, remedy, name, tuple(said))
 
