@@ -55,6 +55,7 @@ from gateway.frontend.streamable import Streamable
 from gateway.frontend.tls import ServerTls
 from gateway.instruments import tool_of, watch_gateway, watch_http
 from gateway.logins.document import published
+from gateway.logins.links import ConnectLinks
 from gateway.logins.logins import Logins
 from gateway.pipeline import Pipeline
 from gateway.rest import fail, metrics_app, rest_app
@@ -78,7 +79,9 @@ from gateway.upstream.manager import UpstreamManager
 from gateway.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
+    from gateway.logins.connecting import Connecting
     from gateway.logins.vault import Vault
+    from gateway.rest.connect import ConnectPages
     from gateway.telemetry.span_export import Exporting
     from gateway.workers.membership import Membership
 
@@ -340,7 +343,9 @@ class Gateway:
         if metrics.host is not None:
             aside = HttpListener(metrics.host, metrics.port, bounds, waiting, arrivals=arrivals(1))
         async with asked_to_stop() as stop, self.running() as tg:
-            rest = await anyio.to_thread.run_sync(self._build_rest, entry)
+            links = self._logins.links = ConnectLinks(self._state_keys, settings.public_url)
+            connecting, pages = await anyio.to_thread.run_sync(self._build_pages, entry, links)
+            rest = await anyio.to_thread.run_sync(self._build_rest, entry, connecting)
             await anyio.to_thread.run_sync(sdk.load)  # before anybody is there who would notice
             sessions = await anyio.to_thread.run_sync(self._sessions, kept, tg)
             facts = server.session_facts
@@ -348,8 +353,10 @@ class Gateway:
             streamable = Streamable(settings, self.handle, sessions, self._in_flight, count, server.hear, tg, waiting)
             overload = Overload(settings.max_lag, settings.max_memory, self.metrics.limit_decided)
             self.metrics.histogram(families.LOOP_LAG, overload.lag)
-            public = [urlsplit(settings.public_url).netloc] if settings.public_url else []
-            guard = Guard([settings.host, *public, *settings.allowed_hosts], settings.allowed_origins)
+            public = urlsplit(settings.public_url or "")
+            hosts = [settings.host, *filter(None, [public.netloc]), *settings.allowed_hosts]
+            origins = [f"{public.scheme}://{public.netloc}"] if public.netloc else []
+            guard = Guard(hosts, [*origins, *settings.allowed_origins])
             front = HttpFront(
                 guard,
                 overload,
@@ -365,6 +372,7 @@ class Gateway:
                 proxies,
                 on_refused,
                 published(settings.public_url),
+                pages,
             )
             tg.start_soon(overload.run)
             tg.start_soon(entry.run)
@@ -374,6 +382,8 @@ class Gateway:
             if aside is not None:
                 await tg.start(aside.serve, metrics_app(self.metrics, guard), fail)
             await tg.start(listener.serve, front, front.fail)
+            if links.address is None and is_loopback(settings.host):
+                links.address = listener.url
             await self._together.begin(tg)
             on_listening(listener.url)
             await stop.wait()
@@ -413,7 +423,21 @@ class Gateway:
             on_accepted=self._logins.subjects.note,
         )
 
-    def _build_rest(self, entry: Authenticators) -> Rest:
+    def _build_pages(self, entry: Authenticators, links: ConnectLinks) -> "tuple[Connecting, ConnectPages]":
+        from gateway.logins.connecting import Connecting
+        from gateway.rest.connect import ConnectPages
+
+        connecting = Connecting(
+            self._logins,
+            self.store,
+            lambda: self.current.config.enabled,
+            lambda principal, server: self.policy.grant(principal).sees_upstream(server),
+            self._record,
+        )
+        asks_key = self.current.config.gateway.auth.enabled
+        return connecting, ConnectPages(connecting, links, entry.authenticate, self._limits.count, asks_key=asks_key)
+
+    def _build_rest(self, entry: Authenticators, connecting: "Connecting") -> Rest:
         return rest_app(
             self.current,
             self.upstreams,
@@ -428,6 +452,7 @@ class Gateway:
             changes=replace(self._audit.changes, on_log_level=self._together.tell_log_level),
             activity=self._activity,
             load=self._load,
+            connecting=connecting,
         )
 
     def _lacks_scope(self, call: Call, needed: Collection[str]) -> GatewayError:

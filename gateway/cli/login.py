@@ -53,7 +53,7 @@ def _check(config: "Config", name: str, server: "ServerConfig") -> None:
         fail(f"{name!r} needs nobody: the gateway logs in by itself ({kind})", Exit.USAGE)
     if server.auth.login == "each" and config.gateway.auth.enabled:
         fail(
-            f"each principal has to log in to {name!r} for themselves, which cannot be done here yet; "
+            f"each principal logs in to {name!r} for themselves, on the gateway's page /connect/{name}; "
             "`auth: {login: shared}` has one login for all",
             Exit.USAGE,
         )

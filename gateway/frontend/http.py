@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 import structlog
@@ -29,6 +29,20 @@ log = structlog.stdlib.get_logger("gateway.frontend")
 Work = Coroutine[Any, Any, object]
 Rest = Callable[[HttpRequest, Principal | None], Awaitable[None]]
 """Answers a request that is not MCP, of somebody, or of who did not say who it is."""
+
+
+class Pages(Protocol):
+    """Pages for people, who say there who they are."""
+
+    def serves(self, path: str) -> bool:
+        """Whether there is such a page."""
+        ...
+
+    async def __call__(self, request: HttpRequest, address: str) -> None:
+        """Answer a request that came from that address."""
+        ...
+
+
 Endpoints = Mapping[str, Callable[[Http], Work | None]]
 """What answers, by HTTP method."""
 
@@ -61,6 +75,7 @@ class HttpFront:
         resource_metadata: the document at the well-known address plus this suffix, or None (RFC 9728).
         on_refused: told of each request that ended with an error before it became a call.
         published: by path, further documents that everybody may read.
+        pages: what else there is for anybody.
     """
 
     def __init__(
@@ -79,7 +94,9 @@ class HttpFront:
         proxies: TrustedProxies,
         on_refused: Callable[[HttpRequest, GatewayError], None] | None = None,
         published: Mapping[str, dict[str, Any]] | None = None,
+        pages: Pages | None = None,
     ) -> None:
+        self._pages = pages
         self._published = published or {}
         self._guard = guard
         self._overload = overload
@@ -195,6 +212,10 @@ class HttpFront:
             reply_page(request)
             return
         request.belongs_to(None)
+        if self._pages is not None and self._pages.serves(path):
+            await self._anonymous.admit()
+            await self._pages(request, self._origin(request))
+            return
         user = await self._user(request, path)
         if user is None:
             await self._anonymous.admit()

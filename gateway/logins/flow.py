@@ -21,6 +21,7 @@ from gateway.harmless import clipped, harmless
 from gateway.logins import discovery, registration, token_request
 from gateway.logins.challenge import MAX_SCOPES, Wanted, wanted
 from gateway.logins.discovery import AuthorizationServer, Resource
+from gateway.logins.document import CALLBACK_PATH
 from gateway.logins.failures import Denied, Distrusted, Unreachable
 from gateway.logins.record import Login, LoginKey, RegisteredClient
 from gateway.logins.vault import Vault
@@ -192,7 +193,7 @@ class Flow:
         known = registration.known_before(server, auth.client_id, auth.client_secret, self._public_url)
         if known is not None:
             return known
-        if urlsplit(redirect_uri).hostname in ("127.0.0.1", "localhost"):
+        if urlsplit(redirect_uri).path != CALLBACK_PATH:
             return await registration.register(web, server, redirect_uri, asked)  # with a port that is free this time
         name = hashlib.sha256(f"{server.issuer}\0{redirect_uri}".encode()).hexdigest()[:32]
         async with self._vault.turn(name):

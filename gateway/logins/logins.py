@@ -18,6 +18,7 @@ from gateway.request import Principal
 if TYPE_CHECKING:
     from gateway.logins.flow import Flow
     from gateway.logins.grants import TokenGrant, Tokens
+    from gateway.logins.links import ConnectLinks
     from gateway.logins.record import Login
     from gateway.logins.vault import Vault
 
@@ -29,8 +30,8 @@ LOOK_SECONDS: Final = 1.0
 """How often it is looked whether tokens are about to end, and whether somebody has logged in or out elsewhere."""
 
 
-NO_PAGE: Final = "`auth: {login: shared}` has one login for all (each principal's own cannot be made here yet)"
-"""What to do where principals are to log in for themselves."""
+NO_PAGE: Final = "whoever runs the gateway can set `gateway.public_url`, so that there is a page to log in on"
+"""What to do where principals are to log in for themselves, and there is no address at which they could."""
 
 
 def keeps_logins(config: Config) -> bool:
@@ -88,6 +89,11 @@ class Source:
                 held.drop()
 
     @property
+    def kept(self) -> list[Held]:
+        """Those that go by what is in the vault."""
+        return [held for held in (self._shared, *self._held.values()) if held.is_kept]
+
+    @property
     def used(self) -> list[Held]:
         """Those of connections that are there; others are forgotten."""
         self._held = {key: held for key, held in self._held.items() if held.is_followed}
@@ -118,6 +124,8 @@ class Logins:
         self._seen: object = None
         self._logged_in: dict[str, ServerConfig] = {}
         """Servers at which somebody logs in."""
+        self.links: ConnectLinks | None = None
+        """To the pages to log in on, once there are any."""
 
     @property
     def vault(self) -> "Vault":
@@ -147,6 +155,20 @@ class Logins:
             return None
         self._sources[name] = source
         return source
+
+    def is_each(self, server: ServerConfig) -> bool:
+        """Whether each principal logs in to a server for themselves, unless there is a login for all."""
+        if not self._settings.auth.enabled or server.isolation == "shared":
+            return False
+        if server.auth_kind in ("login", "auto"):
+            return server.auth.login in ("each", "auto")
+        return server.auth.has_logins_otherwise
+
+    async def changed(self, name: str) -> None:
+        """Somebody has logged in to a server here, or out."""
+        source = self._sources.get(name)
+        for held in source.kept if source is not None else ():
+            await held.reread()
 
     def source_of(self, name: str) -> Source | None:
         """What `source` returned last for a server."""
@@ -219,7 +241,7 @@ class Logins:
         def make(principal: Principal | None) -> Held:
             if principal is not None and principal.method != "oauth" and server.auth.has_logins_otherwise:
                 return self._held_by_person(name, server, principal, is_wanted=True)
-            held = self._held(name, _Later(lambda: self._machine(name, server, principal)))
+            held = self._held(name, server, principal, _Later(lambda: self._machine(name, server, principal)))
             held.is_on_behalf = is_on_behalf and principal is not None
             return held
 
@@ -229,35 +251,42 @@ class Logins:
         def make(principal: Principal | None) -> Held:
             return self._held_by_person(name, server, principal, is_wanted=is_wanted)
 
-        login = server.auth.login
-        is_each = self._settings.auth.enabled and login in ("each", "auto") and server.isolation != "shared"
-        return Source(make, is_each=is_each, is_open=login == "auto")
+        return Source(make, is_each=self.is_each(server), is_open=server.auth.login == "auto")
 
     def _held_by_person(self, name: str, server: ServerConfig, principal: Principal | None, *, is_wanted: bool) -> Held:
         grant = _Later(lambda: self._person(name, server, principal, is_wanted=is_wanted))
-        held = self._held(name, grant, is_optional=not is_wanted, is_own=server.auth.login == "each")
+        held = self._held(name, server, principal, grant, is_optional=not is_wanted)
         held.is_kept = True
         return held
 
-    def _held(self, name: str, grant: "TokenGrant", *, is_optional: bool = False, is_own: bool = False) -> Held:
-        return Held(name, grant, lambda failure: self._needed(name, failure, is_own=is_own), is_optional=is_optional)
+    def _held(
+        self,
+        name: str,
+        server: ServerConfig,
+        principal: Principal | None,
+        grant: "TokenGrant",
+        *,
+        is_optional: bool = False,
+    ) -> Held:
+        return Held(
+            name, grant, lambda failure: self._needed(name, server, principal, failure), is_optional=is_optional
+        )
 
-    def _needed(self, name: str, failure: NoLogin, *, is_own: bool) -> LoginNeeded:
-        """Place for the link of a gateway that has a page to log in.
-
-        Args:
-            is_own: whether nobody else's login counts.
-        """
-        if is_own and self._settings.auth.enabled:
-            return LoginNeeded(name, str(failure), scopes=failure.scopes, otherwise=NO_PAGE)
+    def _needed(self, name: str, server: ServerConfig, principal: Principal | None, failure: NoLogin) -> LoginNeeded:
+        """What to tell who has to wait until somebody has logged in."""
+        is_each, link = self.is_each(server), None
+        if self.links is not None and (is_each or not self._settings.auth.enabled):
+            link = self.links.to(name, principal, failure.scopes)
+        if is_each and (link is not None or server.auth_kind != "auto"):
+            return LoginNeeded(name, str(failure), link=link, scopes=failure.scopes, otherwise=NO_PAGE)
         command = f"mcp-gateway login {name}" + "".join(f" --scope {scope}" for scope in failure.scopes)
-        return LoginNeeded(name, str(failure), command=command, scopes=failure.scopes)
+        return LoginNeeded(name, str(failure), command=command, link=link, scopes=failure.scopes)
 
     def _person(self, name: str, server: ServerConfig, principal: Principal | None, *, is_wanted: bool) -> "TokenGrant":
         from gateway.logins.person import PersonGrant
         from gateway.logins.record import SHARED, LoginKey
 
-        key = LoginKey(principal.id if principal is not None else SHARED, name, server.url or "")
+        key = LoginKey(principal.root_id if principal is not None else SHARED, name, server.url or "")
         return PersonGrant(self.vault, key, server.auth, is_wanted=is_wanted)
 
     def _machine(self, name: str, server: ServerConfig, principal: Principal | None) -> "TokenGrant":

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.access.policy import Policy
     from gateway.catalogue.library import CatalogueViews
     from gateway.config.reload import Current
+    from gateway.logins.connecting import Connecting
     from gateway.telemetry.activity import Activity
     from gateway.telemetry.metrics import Metrics
     from gateway.upstream.upstream import Upstream
@@ -44,6 +45,7 @@ def rest_app(
     changes: Changes | None = None,
     activity: "Activity | None" = None,
     load: Callable[[], tuple[int, int]] = lambda: (0, 0),
+    connecting: "Connecting | None" = None,
 ) -> Rest:
     """What is behind every path that is not MCP. Takes half a second to import; may be called in a thread.
 
@@ -57,6 +59,7 @@ def rest_app(
         activity: what `/status` shows.
         load: how many sessions are open, and how many requests in flight.
         changes: who wants to know of what is changed here, and of what is refused.
+        connecting: the logins of principals, where there are any.
     """
     from gateway.rest.application import application
     from gateway.telemetry.activity import Activity
@@ -76,5 +79,6 @@ def rest_app(
         changes=changes,
         activity=activity if activity is not None else Activity(),
         load=load,
+        connecting=connecting,
     )
     return Shell(cast(App, app), changes.on_refused)  # Starlette's ASGI types are wider than ours

@@ -17,10 +17,12 @@ from gateway.access.policy import Policy
 from gateway.catalogue.library import CatalogueViews
 from gateway.config.reload import Current
 from gateway.errors import GatewayError, InsufficientScope, InternalError
+from gateway.logins.connecting import Connecting
 from gateway.request import Principal
 from gateway.rest.agents import agent_routes
 from gateway.rest.caller import Count
 from gateway.rest.changes import Changes
+from gateway.rest.connections import connection_routes
 from gateway.rest.docs import docs_routes
 from gateway.rest.failures import body_of, code_of, status_of
 from gateway.rest.health import health_routes
@@ -55,6 +57,7 @@ def application(
     changes: Changes,
     activity: Activity,
     load: Callable[[], tuple[int, int]],
+    connecting: Connecting | None = None,
 ) -> FastAPI:
     """See `rest_app`."""
 
@@ -84,6 +87,8 @@ def application(
     app.include_router(agent_routes(agents, count, changes))
     app.include_router(upstream_routes(current, upstreams, library, policy, redact, restart, count, changes))
     app.include_router(status_routes(current, upstreams, library, policy, redact, activity, load, is_draining))
+    if connecting is not None:
+        app.include_router(connection_routes(connecting, redact, count))
     app.include_router(info_routes(current, redact))
     app.include_router(log_level_routes(current, count, changes))
     app.include_router(docs_routes())

@@ -267,3 +267,38 @@ class ConfigInfo(BaseModel):
     configuration: dict[str, Any] | None = Field(
         description="All of it, with secrets masked; null without the scope `admin`."
     )
+
+
+# --- Logins ---------------------------------------------------------------------------------------------------------
+
+
+class ConnectionInfo(BaseModel):
+    """A server that one logs in to for oneself."""
+
+    server: str = Field(description="Its name.", examples=["github"])
+    state: Literal["none", "logged in", "ended"] = Field(
+        description="`ended`: there was a login, which is good no more; log in again."
+    )
+    reason: str | None = Field(default=None, description="Why it has ended.")
+    owner: str | None = Field(default=None, description="Who logged in.", examples=["alice"])
+    issuer: str | None = Field(default=None, description="Where.", examples=["https://login.example.com"])
+    scopes: list[str] = Field(default=[], description="What was granted, as far as was said.", examples=[["repo"]])
+    made_at: datetime | None = Field(default=None, description="Since when.")
+    expires_at: datetime | None = Field(default=None, description="When the token at hand ends, if that was said.")
+    renews: bool = Field(default=False, description="Whether it is renewed then, until you log out.")
+    connect: str | None = Field(
+        default=None,
+        description="The page to log in on. It carries no authority: you show there who you are.",
+        examples=["https://gateway.example.com/connect/github"],
+    )
+
+
+class Connections(BaseModel):
+    connections: list[ConnectionInfo] = Field(description="In the order of the configuration.")
+
+
+class LoggedOut(BaseModel):
+    server: str = Field(examples=["github"])
+    revoked: bool = Field(
+        description="Whether its authorization server was told. If not, the token ends with its time."
+    )

@@ -23,8 +23,10 @@ from gateway.frontend.connections import Handle, bounds_of
 from gateway.frontend.http import Rest
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.listener import HttpListener
+from gateway.logins.connecting import Connecting
 from gateway.request import ADMIN, READ, WRITE, Principal
 from gateway.rest import fail, rest_app
+from gateway.rest.changes import ignore
 from gateway.store.agents import MemoryAgentStore
 from gateway.telemetry.activity import Activity
 from gateway.upstream.upstream import Upstream
@@ -105,6 +107,7 @@ async def house(
         is_draining=lambda: served.draining,
         lacks_scope=_lacks_scope,
         activity=activity,
+        connecting=_connecting(gateway),
     )
     async with (
         gateway.running(),
@@ -123,6 +126,12 @@ async def listening(handle: Handle) -> AsyncGenerator[str]:
         await tg.start(listener.serve, handle, fail)
         yield listener.url
         tg.cancel_scope.cancel()
+
+
+def _connecting(gateway: Gateway) -> Connecting:
+    logins = gateway._logins  # pyright: ignore[reportPrivateUsage] - which fronts alone use
+    servers = gateway.current.config.enabled
+    return Connecting(logins, gateway.store, lambda: servers, lambda who, server: True, ignore)
 
 
 class _Counter:

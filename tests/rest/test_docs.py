@@ -69,4 +69,4 @@ async def test_answers_are_as_described(tmp_path_factory: pytest.TempPathFactory
     structlog.reset_defaults()  # it has tried all levels of the log
     report = run.stdout.decode()
     assert run.returncode == 0, report[-5000:]
-    assert re.search(r"Tested: +13\b", report), report[-5000:]
+    assert re.search(r"Tested: +15\b", report), report[-5000:]
