@@ -23,6 +23,8 @@ TABLE = [
     ("GET", "/upstreams", (401, 403, 200, 200)),
     ("GET", "/upstreams/time", (401, 403, 200, 200)),
     ("POST", "/upstreams/none/restart", (401, 403, 403, 404)),
+    ("GET", "/connections", (401, 200, 200, 200)),
+    ("DELETE", "/connections/none", (401, 404, 404, 404)),
     ("GET", "/config/info", (401, 200, 200, 200)),
     ("GET", "/status", (401, 403, 200, 200)),
     ("GET", "/log-level", (401, 403, 403, 200)),
