@@ -214,6 +214,8 @@ class Upstream:
 
     def unavailable(self) -> UpstreamUnavailable:
         """Why nothing can be had of it now."""
+        if self._listing is None and self._main.session is not None:
+            return UpstreamUnavailable(self.name, State.STARTING.value, "what it offers is not known yet")
         return self._main.unavailable()
 
     def is_stale(self) -> bool:

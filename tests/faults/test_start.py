@@ -92,6 +92,19 @@ def test_who_asks_for_what_is_away_is_told(wire: Wire, name: str) -> None:
     assert wire.call("absent__anything").error["code"] == -32602
 
 
+@pytest.mark.anyio
+async def test_one_that_is_up_and_has_listed_nothing_yet_is_not_called_ready(tmp_path: Path) -> None:
+    mute = child("tests.servers.bad", "--on", "tools/list=silent", timeout=FOR_EVER)
+    with http_gateway(tmp_path, {"mute": mute}, startup_wait=0) as gateway:
+        wire = Wire(HttpChannel(f"{gateway.base}/mcp"), modern=True)
+
+        def reason() -> str:
+            return wire.call("mute__anything").error["message"]
+
+        await wait_until(lambda: reason() == "Upstream 'mute' is starting: what it offers is not known yet.", SECONDS)
+        assert wire.call("mute__anything").error["data"]["state"] == "starting"
+
+
 def test_the_instructions_name_what_is_away(wire: Wire) -> None:
     assert names(wire) == {"good"}
     assert "Not available at the moment, with all their tools: `hangs`, `fails`." in opened(wire)["instructions"]
