@@ -81,13 +81,20 @@ class Trace(Protocol):
     def end(self, call: "Call") -> None: ...
 
 
+class LoggedLine(Protocol):
+    """A line of the access log that has yet to be written."""
+
+    bytes_out: int | None
+    """How many bytes the answer's body has."""
+
+
 class HttpExchange(Protocol):
     """What logs want to know of the HTTP request that a call came by."""
 
     id: str
     """What it is called in logs, and in its answer's `X-Request-Id`."""
-    logged: dict[str, Any] | None
-    """A line of the access log that is to say `bytes_out`, once the answer has been written."""
+    logged: LoggedLine | None
+    """Is to say `bytes_out`, once the answer has been written."""
 
     headers: dict[str, str]
     """By lower-case name."""
@@ -199,7 +206,7 @@ class Call:
         """The HTTP request that it came by; None on other fronts."""
         self.received: int | None = None
         """Bytes of its message, on fronts that are not HTTP."""
-        self.logged: dict[str, Any] | None = None
+        self.logged: LoggedLine | None = None
         """Its line of the access log, once there is one, which is to say `bytes_out` where no HTTP answer does."""
         self.trace: Trace | None = None
         """Its spans; None where it is not traced."""

@@ -77,6 +77,9 @@ class _Answer(msgspec.Struct):
 _CALL: Final = b"tools/call"
 _TOOLS_CALL: Final = "tools/call"
 _PARAMS: Final = b'"params"'
+_LF: Final = 10
+_CR: Final = 13
+"""Bytes are looked for as numbers, and texts with `find`: `b"x" in data` makes an exception, and drops it."""
 _answers: Final = msgspec.json.Decoder(_Answer)
 _USUAL_VALUES: Final = {b"false": False, b"true": True, b'"complete"': "complete"}
 """As most answers have them."""
@@ -178,7 +181,7 @@ def loads_request(data: bytes) -> Any:
     Raises:
         ValueError, TooManyValues: as `loads`.
     """
-    if _CALL in data:
+    if data.find(_CALL) >= 0:
         data = data.strip()
         if _is_one_line(data) and not _needs_a_look(data):
             try:
@@ -195,7 +198,7 @@ def usual_request(data: bytes) -> Message | None:
     It is a request or notification of JSON-RPC 2.0 with parameters that have the usual names, and an envelope, if any,
     that may be shared. The arguments of a `tools/call` are an object, as the bytes they came as.
     """
-    if _PARAMS not in data or not _is_one_line(data) or (len(data) > MAX_DEPTH and _needs_a_look(data)):
+    if data.find(_PARAMS) < 0 or not _is_one_line(data) or (len(data) > MAX_DEPTH and _needs_a_look(data)):
         return None
     try:
         request = _usuals.decode(data)
@@ -264,7 +267,7 @@ def _passed_on(name: str, raw: msgspec.Raw) -> Any:
 
 def _is_one_line(data: bytes) -> bool:
     """Whether it can stand anywhere as it is."""
-    return b"\n" not in data and b"\r" not in data and (data.isascii() or _is_utf8(data))
+    return _LF not in data and _CR not in data and (data.isascii() or _is_utf8(data))
 
 
 def _needs_a_look(data: bytes) -> bool:
@@ -294,8 +297,8 @@ def opened(result: dict[str, Any]) -> dict[str, Any]:
         ValueError: a member is nested too deep, or has too many values.
     """
     for name, value in result.items():
-        if isinstance(value, msgspec.Raw | exact.PreparedText):
-            result[name] = loads(bytes(value) if isinstance(value, msgspec.Raw) else value.data)
+        if isinstance(value, msgspec.Raw):
+            result[name] = loads(bytes(value))
     return result
 
 
@@ -375,6 +378,16 @@ def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
         return orjson.dumps(value, exact.verbatim, orjson.OPT_SORT_KEYS if sort_keys else None)
     except TypeError:
         return exact.dumps(value, sort_keys=sort_keys)
+
+
+def dumps_spliced(message: Message | list[Message]) -> bytes:
+    """Encode a message of which the large parts are there as bytes (`PASSED_ON`): as `dumps`, in a third of the time.
+    What has long texts that are not takes longer.
+
+    Raises:
+        ValueError: as `dumps`.
+    """
+    return exact.dumps_spliced(message) or dumps(message)
 
 
 def pretty(value: Any) -> str:

@@ -60,9 +60,10 @@ class Bucket:
 
     def consume(self, limit: Limit, now: float) -> Decision:
         """Take one token if there is one. A clock that steps back is taken to have stood still."""
-        elapsed = max(0.0, now - self.at)
-        self.tokens = min(limit.capacity, self.tokens + elapsed * limit.per_second)
-        self.at = max(self.at, now)
+        if now > self.at:
+            tokens = self.tokens + (now - self.at) * limit.per_second
+            self.tokens = tokens if tokens < limit.capacity else limit.capacity
+            self.at = now
         allowed = self.tokens >= 1
         if allowed:
             self.tokens -= 1

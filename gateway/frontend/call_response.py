@@ -229,7 +229,7 @@ class CallResponse:
             return
         if channel is not None:
             channel.end()
-        self._request.reply(status, jsonrpc.dumps(answer) if answer is not None else b"", headers.items(), JSON)
+        self._request.reply(status, jsonrpc.dumps_spliced(answer) if answer is not None else b"", headers.items(), JSON)
 
     def _open(self) -> EventStream:
         if self._stream is None:

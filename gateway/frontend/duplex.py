@@ -204,7 +204,7 @@ class Duplex:
             elif not call.is_cancelled:  # else nobody waits for it
                 sent = self._write(answer)
                 if call.logged is not None:
-                    call.logged["bytes_out"] = sent
+                    call.logged.bytes_out = sent
         finally:
             call.ask = None
             del self._in_flight[call.id]

@@ -109,11 +109,9 @@ def field_lines(*fields: tuple[str, str]) -> str:
     """
     lines = ""
     for name, value in fields:
+        if not value.isprintable() and _CONTROLS.search(value):
+            raise ValueError(f"The header {name} has control characters.")
         lines += f"{name}: {value}\r\n"
-    if lines.count("\r\n") != len(fields) or not lines.replace("\r\n", "").isprintable():
-        for name, value in fields:
-            if _CONTROLS.search(value):
-                raise ValueError(f"The header {name} has control characters.")
     return lines
 
 

@@ -6,8 +6,9 @@ waits for the rest of a body, for a slow reader, or for a client to leave, makes
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
+from gateway.call import LoggedLine
 from gateway.errors import InvalidRequest, PayloadTooLarge
 from gateway.frontend.http_head import CONTINUE, JSON, STATUS_LINES, Fields, RequestHead, field_lines
 from gateway.request import Principal
@@ -94,7 +95,7 @@ class HttpRequest:
         """What it is called in logs, once somebody named it."""
         self.user: Principal | None = None
         """Who sent it, once that is known."""
-        self.logged: dict[str, Any] | None = None
+        self.logged: LoggedLine | None = None
         """See `gateway.call.HttpExchange`."""
         self.sent = 0
         """Bytes of the answer's body that were written."""
@@ -316,7 +317,7 @@ class HttpRequest:
             return
         self.answered = True
         if self.logged is not None:
-            self.logged["bytes_out"] = self.sent
+            self.logged.bytes_out = self.sent
             self.logged = None
         self.on_gone = self.on_writable = None
         if self._over is not None:

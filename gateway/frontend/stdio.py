@@ -62,7 +62,7 @@ async def serve_stdio(
 
     def write(message: Message | list[Message]) -> int | None:
         if isinstance(message, list) or "id" in message or not output.is_full:
-            output.write(line := jsonrpc.dumps(message) + b"\n")
+            output.write(line := jsonrpc.dumps_spliced(message) + b"\n")
             return len(line) - 1
         return None
 

@@ -32,7 +32,7 @@ RETRY_MS: Final = 1000
 def event(message: Message | list[Message], id: str | None = None) -> bytes:
     """One server-sent event that carries a message."""
     head = b"id: %s\n" % id.encode() if id is not None else b""
-    return b"%sevent: message\ndata: %s\n\n" % (head, jsonrpc.dumps(message))
+    return b"%sevent: message\ndata: %s\n\n" % (head, jsonrpc.dumps_spliced(message))
 
 
 def priming(id: str) -> bytes:
@@ -140,7 +140,7 @@ class Channel:
 
 @dataclass(slots=True)
 class _Kept:
-    """Recorded events in their order, with their sizes. Few, so lists: an empty deque takes 600 bytes of each session."""
+    """Recorded events in their order, with their sizes. Lists, for an empty deque takes 600 bytes of each session."""
 
     events: list[tuple[Channel, int]] = field(default_factory=list[tuple[Channel, int]])
     size: int = 0

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, cast
 
 import anyio
+import msgspec
 
 from gateway import jsonrpc
 from gateway.access.places import SessionQuota
@@ -17,7 +18,6 @@ from gateway.catalogue.merge import Prefix
 from gateway.catalogue.pages import page
 from gateway.catalogue.repairs import for_handshake
 from gateway.config.models import GatewaySettings, ServerConfig
-from gateway.exact import PreparedText
 from gateway.protocol import (
     CHANGE_NOTIFICATIONS,
     LIST_METHODS,
@@ -264,7 +264,7 @@ class Server:
             served, after = page(getattr(catalogue, field), cursor, size, key, is_sorted=call.view is None)
             if field == "tools" and call.era is Era.HANDSHAKE:
                 served = [for_handshake(tool) for tool in served]
-            prepared = PreparedText(jsonrpc.dumps(served)), after
+            prepared = msgspec.Raw(jsonrpc.dumps(served)), after
             if cursor is None or any(cursor == following for _, following in catalogue.pages.values()):
                 catalogue.pages[name] = prepared  # not for cursors that a client made up: there is no end of those
         if hints is None:

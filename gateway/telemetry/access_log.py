@@ -5,6 +5,7 @@ import functools
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from gateway.harmless import Clipped
@@ -13,25 +14,62 @@ from gateway.telemetry.logs import Redactor
 
 FLUSH_SECONDS: Final = 0.05
 """How long lines are kept, to be written together."""
+_CLIENTS: Final = ("method", "target", "client", "http")
+"""What a client says, which may be longer than is shown of it."""
+
+
+class AccessLine(msgspec.Struct, omit_defaults=True, eq=False, gc=False):
+    """One line, as it is written; what is None is left out. Times are in milliseconds."""
+
+    request_id: str | None = None
+    trace_id: str | None = None
+    http: str | None = None
+    """Method and path of what was refused before it was a call."""
+    status: int | None = None
+    """Of HTTP, for such a one."""
+    method: str | None = None
+    target: str | None = None
+    upstream: str | None = None
+    outcome: str | None = None
+    code: int | None = None
+    ms: float | None = None
+    queue_ms: float | None = None
+    upstream_ms: float | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+    """Filled in when the answer has been written."""
+    principal: str | None = None
+    address: str | None = None
+    session: str | None = None
+    era: str | None = None
+    view: str | None = None
+    client: str | None = None
+    event: str | None = None
+    level: str | None = None
+    timestamp: str | None = None
+    worker: int | None = None
+
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class AccessLog:
     """The lines that each request leaves. `flush` at the end."""
 
     def __init__(self) -> None:
-        self._lines: list[tuple[float, dict[str, Any]]] = []
+        self._lines: list[tuple[float, AccessLine]] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def write(self, at: float, fields: dict[str, Any]) -> None:
+    def write(self, at: float, line: AccessLine) -> None:
         """
         Args:
             at: seconds since 1970.
-            fields: what is added to them until the line is written is in it; what is None is left out.
+            line: what is filled in until it is written is in it.
         """
         access = logs.access()
         if access is None or not access.wanted:
             return
-        self._lines.append((at, fields))
+        self._lines.append((at, line))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
 
@@ -43,23 +81,26 @@ class AccessLog:
         lines, self._lines = self._lines, []
         access = logs.access()
         if access is None or access.sink is None:
-            for _, fields in lines:
-                structlog.get_logger("gateway.access").info("request", **fields)
+            for _, line in lines:
+                structlog.get_logger("gateway.access").info("request", **_fields(line))
         elif lines:
             redact = access.redact
-            access.sink.write(redact("".join([_line(at, fields, redact) for at, fields in lines])))
+            access.sink.write(redact("".join([_text(at, line, redact) for at, line in lines])))
 
 
-def _line(at: float, fields: dict[str, Any], redact: Redactor) -> str:
-    line: dict[str, Any] = {
-        name: redact.clip(value) if type(value) is Clipped else value
-        for name, value in fields.items()
-        if value is not None
-    }
-    line |= {"event": "request", "level": "info", "timestamp": iso(at)}
-    if logs.worker is not None:
-        line["worker"] = logs.worker
-    return logs.render_json(None, "", line) + "\n"
+def _text(at: float, line: AccessLine, redact: Redactor) -> str:
+    for name in _CLIENTS:
+        if type(value := getattr(line, name)) is Clipped:
+            setattr(line, name, redact.clip(value))
+    line.event, line.level, line.timestamp, line.worker = "request", "info", iso(at), logs.worker
+    try:
+        return _encode(line).decode() + "\n"
+    except (UnicodeEncodeError, OverflowError):
+        return logs.render_json(None, "", _fields(line)) + "\n"
+
+
+def _fields(line: AccessLine) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(line).items() if value is not None}
 
 
 def iso(at: float) -> str:

@@ -8,7 +8,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -20,6 +20,7 @@ from gateway.harmless import Clipped
 from gateway.protocol import Era
 from gateway.request import Principal
 from gateway.telemetry import families
+from gateway.telemetry.access_log import AccessLine
 from gateway.telemetry.activity import Activity
 from gateway.telemetry.cells import DURATIONS
 
@@ -48,7 +49,7 @@ MAX_TARGET: Final = 200
 class RequestLog(Collector):
     """
     Args:
-        write: takes one line of the access log: seconds since 1970, and its fields.
+        write: takes one line of the access log: seconds since 1970, and what it says.
         tool_of: the upstream's own name of the tool that a call is for, None if it lists none such. Without it, calls
             are not counted by tool.
         audit: told of each call, and how many milliseconds it took.
@@ -56,7 +57,7 @@ class RequestLog(Collector):
 
     def __init__(
         self,
-        write: Callable[[float, dict[str, Any]], None],
+        write: Callable[[float, AccessLine], None],
         tool_of: Callable[[Call], str | None] | None = None,
         audit: Callable[[Call, float], None] | None = None,
     ) -> None:
@@ -103,35 +104,30 @@ class RequestLog(Collector):
         client = agent.info.get("name")
         self._write(
             time.time(),
-            fields := {
-                "request_id": call.request_id,
-                "trace_id": call.trace_id,
-                "method": method if method != "other" else _short(call.method, 100),
-                "target": target
-                if isinstance(target, str) and len(target) <= MAX_TARGET
-                else _short(target, MAX_TARGET),
-                "upstream": call.upstream,
-                "outcome": call.outcome,
-                "code": call.code,
-                "ms": round(seconds * 1000, 2),
-                "queue_ms": round(call.queue_seconds * 1000, 2),
-                "upstream_ms": round(call.upstream_seconds * 1000, 2),
-                "bytes_in": http.received if http is not None else call.received,
-                "bytes_out": None,
-                "principal": call.principal.id,
-                "session": agent.digest if agent.lasting else None,
-                "era": "modern" if agent.era is Era.MODERN else "handshake",  # `value` is slow
-                "view": agent.view,
-                "client": client
-                if isinstance(client, str) and len(client) <= MAX_CLIENT
-                else _short(client, MAX_CLIENT),
-            },
+            line := AccessLine(
+                request_id=call.request_id,
+                trace_id=call.trace_id,
+                method=method if method != "other" else _short(call.method, 100),
+                target=target if isinstance(target, str) and len(target) <= MAX_TARGET else _short(target, MAX_TARGET),
+                upstream=call.upstream,
+                outcome=call.outcome,
+                code=call.code,
+                ms=_ms(seconds),
+                queue_ms=_ms(call.queue_seconds),
+                upstream_ms=_ms(call.upstream_seconds),
+                bytes_in=http.received if http is not None else call.received,
+                principal=call.principal.id,
+                session=agent.digest if agent.lasting else None,
+                era="modern" if agent.era is Era.MODERN else "handshake",  # `value` is slow
+                view=agent.view,
+                client=client if isinstance(client, str) and len(client) <= MAX_CLIENT else _short(client, MAX_CLIENT),
+            ),
         )
-        call.logged = fields
+        call.logged = line
         if http is not None:
-            http.logged = fields
+            http.logged = line
         if self._audit is not None:
-            self._audit(call, fields["ms"])
+            self._audit(call, _ms(seconds))
 
     def refused(self, http: HttpExchange, what: str, address: str, by: Principal | None, error: GatewayError) -> None:
         """A request that was to be one of MCP ended before it was a call.
@@ -142,19 +138,18 @@ class RequestLog(Collector):
         """
         self._write(
             time.time(),
-            fields := {
-                "request_id": http.id or None,
-                "http": _short(what, 200),
-                "status": error.status,
-                "outcome": error.outcome,
-                "code": error.code,
-                "bytes_in": http.received,
-                "bytes_out": None,
-                "principal": by.id if by is not None else None,
-                "address": address,
-            },
+            line := AccessLine(
+                request_id=http.id or None,
+                http=_short(what, 200),
+                status=error.status,
+                outcome=error.outcome,
+                code=error.code,
+                bytes_in=http.received,
+                principal=by.id if by is not None else None,
+                address=address,
+            ),
         )
-        http.logged = fields
+        http.logged = line
 
     def _keep_exemplar(self, trace_id: str, key: tuple[str, str], seconds: float) -> None:
         """The latest of each bucket."""
@@ -200,6 +195,11 @@ class _Tool:
 
     outcomes: dict[str, int] = field(default_factory=dict[str, int])
     seconds: float = 0.0
+
+
+def _ms(seconds: float) -> float:
+    """Milliseconds with two decimals. `round` takes three times as long."""
+    return int(seconds * 100_000 + 0.5) / 100
 
 
 def _short(text: object, limit: int) -> str | None:

@@ -63,7 +63,7 @@ class EventParser:
         if not chunk:
             return
         self._after_cr = chunk.endswith(b"\r")
-        if b"\r" in chunk:
+        if 13 in chunk:
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
@@ -92,7 +92,7 @@ class EventParser:
         elif name == b"event":
             self._name = value
         elif name == b"id":
-            if b"\0" not in value:
+            if 0 not in value:
                 self._id = value
         elif name == b"retry" and value.isdigit() and len(value) < 10:
             self._retry = int(value)

@@ -71,7 +71,7 @@ class CallReply:
         self._dispatcher = dispatcher
         self._call = call
         self._is_opening = message["method"] == "initialize"
-        self._body = jsonrpc.dumps(message)
+        self._body = jsonrpc.dumps_spliced(message)
         self._cap = dispatcher.endpoint.max_response_bytes
         self._pieces: list[bytes] = []
 

@@ -133,7 +133,7 @@ class SseDispatcher(HttpDispatcher):
         receipt, seconds, proof = Receipt(), self.endpoint.connect_timeout, self.proof
         try:
             with anyio.fail_after(seconds):
-                request = self.request(b"POST", headers, jsonrpc.dumps(message))
+                request = self.request(b"POST", headers, jsonrpc.dumps_spliced(message))
                 receipt.start(await self.pool.acquire(tenant), request)
                 await receipt.ended
         except WireError as error:

@@ -94,7 +94,7 @@ class StdioDispatcher(CallTable):
         self._write(message)
 
     def _write(self, message: Message) -> bool:
-        data = jsonrpc.dumps(message) + b"\n"
+        data = jsonrpc.dumps_spliced(message) + b"\n"
         self.traffic.sent += len(data)
         return self._child is not None and self._child.write(data)
 

@@ -243,7 +243,7 @@ class CallTable(ABC):
 
     def drops(self, data: bytes) -> bool:
         """Whether an encoded message is not to be decoded: a notification, beyond doubt, and too large a one."""
-        if len(data) <= MAX_NOTIFICATION or b'"id"' in data:
+        if len(data) <= MAX_NOTIFICATION or data.find(b'"id"') >= 0:
             return False
         self._drop()
         return True
