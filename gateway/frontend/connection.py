@@ -270,7 +270,8 @@ class AgentConnection(asyncio.Protocol):
             request.begun = True
             self._all.run(request)
         self._advancing = False
-        self.on_wanted()
+        if self._held or self._current is not None or len(self._requests) > 1:
+            self.on_wanted()
 
     def on_wanted(self) -> None:
         """Read on, or read no further, as there is somebody who wants it."""

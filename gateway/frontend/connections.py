@@ -2,9 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from gateway.frontend.connection import AgentConnection
 
 log = structlog.stdlib.get_logger("gateway.frontend")
+
+_TASK: Final[Mapping[str, Any]] = {"name": "request", **({"eager_start": True} if sys.version_info >= (3, 12) else {})}
+"""It runs to where it has to wait for the first time, where it can. To make up a name takes longer than the rest."""
 
 Handle = Callable[[HttpRequest], Coroutine[Any, Any, object] | None]
 """Answers a request at once, or returns a coroutine that does. A stream that was begun may end after that."""
@@ -78,7 +81,7 @@ class Connections:
     loop: asyncio.AbstractEventLoop
     fail: Fail = fail
     open: "set[AgentConnection]" = field(default_factory=set["AgentConnection"])
-    tasks: dict[asyncio.Task[object], HttpRequest] = field(default_factory=dict[asyncio.Task[object], HttpRequest])
+    tasks: dict[HttpRequest, asyncio.Task[None]] = field(default_factory=dict[HttpRequest, asyncio.Task[None]])
     """Requests that could not be answered at once."""
     handshakes: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     """Connections that are not open yet."""
@@ -120,12 +123,9 @@ class Connections:
             return
         if work is None:
             return
-        task = _start(self.loop, work)
-        if task.done():
-            self._on_end(task, request)
-        else:
-            self.tasks[task] = request
-            task.add_done_callback(self._on_done)
+        task = asyncio.Task(self._answer(request, work), loop=self.loop, **_TASK)
+        if not task.done():
+            self.tasks[request] = task
 
     def finish(self) -> None:
         """Close those that are idle, and the others when they have been answered."""
@@ -135,15 +135,18 @@ class Connections:
         for connection in list(self.open):
             connection.finish()
 
-    def _on_done(self, task: asyncio.Task[object]) -> None:
-        self._on_end(task, self.tasks.pop(task))
-
-    def _on_end(self, task: asyncio.Task[object], request: HttpRequest) -> None:
-        error = InternalError() if task.cancelled() else task.exception()
-        if error is None and not (request.started or request.gone):
-            error = RuntimeError("Nobody has answered the request.")
-        if error is not None:
+    async def _answer(self, request: HttpRequest, work: Coroutine[Any, Any, object]) -> None:
+        try:
+            await work
+            if not (request.started or request.gone):
+                raise RuntimeError("Nobody has answered the request.")
+        except asyncio.CancelledError:
+            self._on_error(request, InternalError())
+            raise
+        except Exception as error:
             self._on_error(request, error)
+        finally:
+            self.tasks.pop(request, None)
 
     def _on_error(self, request: HttpRequest, error: BaseException) -> None:
         if request.gone or request.answered:
@@ -151,15 +154,3 @@ class Connections:
                 log.error("request failed", path=request.path, exc_info=error)
         else:
             self.fail(request, error)
-
-
-if sys.version_info >= (3, 12):
-
-    def _start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
-        """Run it to where it has to wait for the first time."""
-        return asyncio.Task(work, loop=loop, eager_start=True)
-
-else:
-
-    def _start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
-        return asyncio.Task(work, loop=loop, name="request")  # to make up a name takes longer than the rest

@@ -121,7 +121,7 @@ class HttpListener:
 
 async def _end(connections: Connections) -> None:
     """Leave nothing behind, answered or not."""
-    tasks = [*connections.tasks, *connections.handshakes]
+    tasks = [*connections.tasks.values(), *connections.handshakes]
     for task in tasks:
         task.cancel()
     if tasks:

@@ -256,13 +256,15 @@ class Server:
             await self._freshen(call)
             self.lookup.note(call)
         field, key = _LISTS[method]
-        self._check_own(call, field)
+        if call.agent.view is not None:
+            self._check_own(call, field)
+        is_modern = call.agent.era is Era.MODERN
         catalogue, cursor, size = self.lookup.catalogue(call), call.params.get("cursor"), self._settings.page_size
-        name = method, call.era is Era.MODERN, size, jsonrpc.dumps(cursor) if cursor is not None else None
+        name = method, is_modern, size, jsonrpc.dumps(cursor) if cursor is not None else None
         prepared = catalogue.pages.get(name)
         if prepared is None:
             served, after = page(getattr(catalogue, field), cursor, size, key, is_sorted=call.view is None)
-            if field == "tools" and call.era is Era.HANDSHAKE:
+            if field == "tools" and not is_modern:
                 served = [for_handshake(tool) for tool in served]
             prepared = msgspec.Raw(jsonrpc.dumps(served)), after
             if cursor is None or any(cursor == following for _, following in catalogue.pages.values()):
@@ -274,7 +276,7 @@ class Server:
         result: dict[str, Any] = {LIST_METHODS[method]: prepared[0]}
         if prepared[1] is not None:
             result["nextCursor"] = prepared[1]
-        if call.era is Era.MODERN:
+        if is_modern:
             result |= hints
         return result
 

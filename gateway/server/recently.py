@@ -34,11 +34,12 @@ class Recently:
 
     def hints(self, call: Call) -> Mapping[str, Any] | None:
         """What was kept for who is the same, declares the same and sees the same; None if that is too long ago."""
-        looked = self._looked.get(_key(call))
+        agent = call.agent
+        looked = self._looked.get((id(call.principal), id(agent.capabilities), agent.view, agent.lasting))
         if (
             looked is None
             or looked.principal is not call.principal
-            or looked.capabilities is not call.agent.capabilities
+            or looked.capabilities is not agent.capabilities
             or looked.revision != self._revision()
             or time.monotonic() - looked.at > SECONDS
         ):
@@ -50,9 +51,5 @@ class Recently:
         if len(self._looked) >= MAX_REMEMBERED:
             self._looked.clear()
         looked = _Looked(call.principal, call.agent.capabilities, self._revision(), time.monotonic(), hints)
-        self._looked[_key(call)] = looked
-
-
-def _key(call: Call) -> tuple[int, int, str | None, bool]:
-    agent = call.agent
-    return id(call.principal), id(agent.capabilities), agent.view, agent.lasting
+        agent = call.agent
+        self._looked[id(call.principal), id(agent.capabilities), agent.view, agent.lasting] = looked

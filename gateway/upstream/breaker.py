@@ -47,6 +47,8 @@ class Breaker:
         self, failures: int, window: float, cooldown: float, on_change: Callable[["Breaker"], None] = lambda _: None
     ) -> None:
         self.state = BreakerState.CLOSED
+        self.is_troubled = False
+        """Whether `passed` has anything to do."""
         self.reason = ""
         """The failure that opened it, in words that may follow the upstream's name; empty while it is closed."""
         self.openings = 0
@@ -85,13 +87,15 @@ class Breaker:
 
     def passed(self, permit: Permit) -> None:
         """The upstream answered, whatever it said."""
-        if permit == self.term and (self._causes or self._hinted_until or self.state is not BreakerState.CLOSED):
-            self._causes.clear()
-            self._hinted_until = 0.0
-            if self.state is BreakerState.HALF_OPEN:
-                self.reason = ""
-                self._forget_probes()
-                self._enter(BreakerState.CLOSED)
+        if permit != self.term:
+            return
+        self._causes.clear()
+        self._hinted_until = 0.0
+        if self.state is BreakerState.HALF_OPEN:
+            self.reason = ""
+            self._forget_probes()
+            self._enter(BreakerState.CLOSED)
+        self.is_troubled = self.state is not BreakerState.CLOSED
 
     def failed(self, permit: Permit, now: float, reason: str, cause: Hashable, tenant: str | None = None) -> None:
         """The upstream failed. Failures with the same cause count once: a connection that takes twenty calls with it
@@ -108,6 +112,7 @@ class Breaker:
             self._due_for[tenant] = now + self._cooldown
             self._end_probe(tenant)
             return
+        self.is_troubled = True
         self._note(tenant, cause, now)
         if self.state is BreakerState.HALF_OPEN or self._is_enough(now):
             self._causes.clear()
@@ -136,6 +141,7 @@ class Breaker:
             self.renewed()
         else:
             self._hinted_until = now + min(wait, self._cooldown)
+            self.is_troubled = True
 
     def retry_after(self, now: float, tenant: str = "") -> float | None:
         """Seconds until a request may try again; None while all may."""

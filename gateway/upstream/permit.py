@@ -67,7 +67,8 @@ class BreakerPermit:
     def passed(self) -> None:
         """The upstream has said something on behalf of the request; it need not be the answer."""
         for breaker, permit in zip(self._breakers, self._permits, strict=False):
-            breaker.passed(permit)
+            if breaker.is_troubled:
+                breaker.passed(permit)
 
     def failed(self, error: GatewayError) -> None:
         """The attempt ended with that error, which may say that the upstream works."""

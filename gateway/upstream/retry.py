@@ -59,10 +59,8 @@ class RetryBudget:
     def __init__(self) -> None:
         self._requests = _Recent()
         self._retries = _Recent()
-
-    def requested(self, now: float) -> None:
-        """A request has come."""
-        self._requests.add(now)
+        self.requested = self._requests.add
+        """`(now)`: a request has come."""
 
     def take(self, now: float) -> bool:
         """Spend one retry, if there is one left."""

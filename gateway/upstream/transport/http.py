@@ -100,7 +100,7 @@ class HttpDispatcher(CallTable):
     def use(self, credentials: Credentials) -> Callable[[], None]:
         """Prove ourselves with these, whatever they become. Returns how to follow them no longer."""
         self.credentials = credentials
-        self._reply_to = partial(ProvedReply, self, credentials=credentials)
+        self._reply_to = partial(ProvedReply, self)
         self._on_proof()
         return credentials.follow(self._on_proof)
 

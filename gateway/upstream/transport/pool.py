@@ -116,8 +116,9 @@ class Pool:
             _keep_alive(sock)
 
     def release(self, wire: HttpConnection) -> None:
-        if wire.holder is not None:
-            self._settle(wire)
+        if (holder := wire.holder) is not None:
+            wire.holder = None
+            self._turns.release(holder)
         loop = asyncio.get_running_loop()
         wire.idle_since = loop.time()
         self._idle.append(wire)

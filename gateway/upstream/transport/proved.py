@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import GatewayError, LoginNeeded
-from gateway.jsonrpc import Message
 from gateway.upstream.credentials import REFUSALS, Challenge, Credentials, challenge_of
-from gateway.upstream.transport.pending import Pending
 from gateway.upstream.transport.reply import CallReply
 
 if TYPE_CHECKING:
-    from gateway.upstream.transport.http import HttpDispatcher
+    pass
 
 MAX_REFUSALS: Final = 2
 """How often one request may be refused and sent once more: the proof was too old, and then it granted too little."""
@@ -23,19 +21,14 @@ MAX_REFUSALS: Final = 2
 class ProvedReply(CallReply):
     """A `CallReply` of a connection that has credentials."""
 
-    def __init__(self, dispatcher: "HttpDispatcher", call: Pending, message: Message, credentials: Credentials) -> None:
-        super().__init__(dispatcher, call, message)
-        self._credentials = credentials
-        self._proof: Mapping[str, str] = {}
-        self._challenge = ""
-        self._refusals = 0
+    _challenge = ""
+    _refusals = 0
 
     def _open(self, request: bytes) -> None:
         self._proof = self._dispatcher.proof
         super()._open(request)
 
-    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
-        super().on_head(status, headers)
+    def _on_failure(self, status: int, headers: Mapping[bytes, bytes]) -> None:
         if status in REFUSALS:
             self._challenge = challenge_of(headers)
 
@@ -46,11 +39,15 @@ class ProvedReply(CallReply):
         else:
             super()._on_status(body)
 
+    def _credentials(self) -> Credentials:
+        assert self._dispatcher.credentials is not None
+        return self._dispatcher.credentials
+
     async def _prove(self, challenge: Challenge, body: bytes) -> None:
         """Send the request once more, if there is another proof; it was refused, so nobody acted on it."""
         with self._dispatcher.being_refused():
             try:
-                again = await self._credentials.refused(challenge)
+                again = await self._credentials().refused(challenge)
             except GatewayError as error:
                 self._call.fail(error)
                 if isinstance(error, LoginNeeded) and challenge.status == 401:

@@ -128,6 +128,8 @@ class CallReply:
         self._status = status
         if headers is self._dispatcher.plain and not self._is_opening:
             return  # it is what the last one was
+        if status not in SUCCESSES:
+            self._on_failure(status, headers)
         self._location = headers.get(b"location", b"").decode("latin-1") or None
         if status in SUCCESSES and is_event_stream(headers):
             self._parser = EventParser(self._cap)
@@ -138,6 +140,9 @@ class CallReply:
         session = headers.get(b"mcp-session-id")
         if self._is_opening and session is not None and session.isascii():
             self._dispatcher.adopt_session(session)
+
+    def _on_failure(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+        """The head says that it failed; the body may say why."""
 
     def on_data(self, data: bytes) -> None:
         if self._parser is not None:
