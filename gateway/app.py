@@ -196,7 +196,10 @@ class Gateway:
     def _open_vault(self) -> "Vault":
         from gateway.logins.opening import open_vault
 
-        return open_vault(self.current.config.gateway, self._sharing.logins, self._state_keys)
+        settings = self.current.config.gateway
+        if (own := self._together.logins) is not None:
+            return open_vault(settings.model_copy(update=own))
+        return open_vault(settings, self._sharing.logins, self._state_keys)
 
     def _make_upstream(self, name: str, server: ServerConfig, listing: Listing | None) -> Upstream:
         tally, credentials = self.metrics.tally(name), self._logins.source(name, server)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anyio.abc import TaskGroup
 
@@ -48,6 +48,11 @@ class Together:
     def host(self) -> Path | None:
         """The socket of what runs programs for all workers."""
         return self._worker.host if self._worker is not None else None
+
+    @property
+    def logins(self) -> dict[str, Any] | None:
+        """The settings of where logins are kept, if that is not the store that workers share."""
+        return self._worker.orders.logins if self._worker is not None else None
 
     def arrivals(self, number: int, tls: ServerTls | None = None) -> Arrivals | None:
         """Where a listener's connections come from, if it has no address of its own."""

@@ -7,6 +7,8 @@ import anyio
 
 from gateway.blocking import in_thread
 from gateway.config.models import Config, GatewaySettings
+from gateway.errors import ConfigError
+from gateway.logins.keyring_key import KeyringKey
 from gateway.logins.logins import Logins, keeps_logins
 from gateway.logins.vault import NAME, FileVault, Vault
 from gateway.logins.vault_store import StoreVault
@@ -25,7 +27,10 @@ def open_vault(settings: GatewaySettings, store: Store | None = None, keys: Sequ
     if store is not None:
         return StoreVault(store)
     given = keys or settings.state_keys or [secret.load(settings.state_dir / "state.key")]
-    return FileVault(settings.state_dir / NAME, [key if isinstance(key, str) else key.hex() for key in given])
+    folder, ring = settings.state_dir / NAME, [key if isinstance(key, str) else key.hex() for key in given]
+    if settings.login_key == "keyring":
+        return FileVault(folder, KeyringKey(folder, ring))
+    return FileVault(folder, ring)
 
 
 @asynccontextmanager
@@ -33,16 +38,26 @@ async def vault_of(settings: GatewaySettings) -> AsyncGenerator[Vault]:
     """For a command beside the gateway.
 
     Raises:
-        ConfigError: what it takes to talk to the store is not installed.
+        ConfigError: what it takes to talk to the store is not installed, or the keyring does not give its key.
     """
     if settings.store is None:
-        yield await in_thread(open_vault, settings)
+        vault = await in_thread(open_vault, settings)
+        if isinstance(vault, FileVault):
+            await _unlock(vault)
+        yield vault
         return
     store = open_store(settings)
     async with anyio.create_task_group() as tg:
         await tg.start(store.run)
         yield StoreVault(store)
         tg.cancel_scope.cancel()
+
+
+async def _unlock(vault: FileVault) -> None:
+    try:
+        await in_thread(vault.unlock)
+    except OSError as error:
+        raise ConfigError(f"Logins cannot be opened: {error}.") from None
 
 
 @asynccontextmanager

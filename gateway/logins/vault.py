@@ -1,11 +1,13 @@
 """Where logins and registrations are kept: sealed, in a folder of `state_dir` that gateways and the CLI share.
 
-A record is a file, replaced in one step; what is sealed in it opens under its own name only. `turn` is the one way to
+A record is a file, replaced in one step; what is sealed in it opens under its own name only. The key is had when it is
+first needed, for it may be in a keyring that somebody has to unlock. `turn` is the one way to
 change a login by asking an authorization server: whoever has it reads what the others left, in whichever process.
 """
 
 import os
-from collections.abc import AsyncGenerator, Sequence
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -61,12 +63,14 @@ class FileVault:
     """
     Args:
         folder: made when it is needed.
-        keys: of `Seal`.
+        keys: of `Seal`, or what gives them: it may block, and raises OSError if there are none now.
     """
 
-    def __init__(self, folder: Path, keys: Sequence[str]) -> None:
+    def __init__(self, folder: Path, keys: Sequence[str] | Callable[[], Sequence[str]]) -> None:
         self._folder = folder
-        self._seal = Seal(keys)
+        self._keys = keys
+        self._had: Seal | None = None
+        self._having = threading.Lock()
 
     async def get(self, key: LoginKey) -> Login | None:
         return await in_thread(self._read, f"{key.name}.login", Login)
@@ -102,6 +106,17 @@ class FileVault:
 
     # --- Blocking -----------------------------------------------------------------------------------------------------
 
+    def unlock(self) -> Seal:
+        """Have the key.
+
+        Raises:
+            OSError: it cannot be had.
+        """
+        with self._having:
+            if self._had is None:
+                self._had = Seal(self._keys() if callable(self._keys) else self._keys)
+            return self._had
+
     def _lockable(self, name: str) -> int:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -111,9 +126,9 @@ class FileVault:
             sealed = blocking.read(self._folder / name)
         except FileNotFoundError:
             return None
-        opened = self._seal.open(name, sealed)
+        opened = self.unlock().open(name, sealed)
         if opened is None:
-            log.warning("a login cannot be opened with state_keys, and is not used", file=name)
+            log.warning("a login cannot be opened with the keys there are, and is not used", file=name)
             return None
         try:
             return msgspec.json.decode(opened, type=kind)
@@ -121,7 +136,7 @@ class FileVault:
             return None
 
     def _write(self, name: str, record: object) -> None:
-        files.replace(self._folder / name, self._seal.seal(name, msgspec.json.encode(record)))
+        files.replace(self._folder / name, self.unlock().seal(name, msgspec.json.encode(record)))
         files.sync_folder(self._folder)  # or a power failure brings back a refresh token that is good no more
 
     def _all(self) -> list[Login]:

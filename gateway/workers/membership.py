@@ -35,6 +35,8 @@ class Orders:
     dotenv: str | None
     strict: bool
     overrides: dict[str, Any] = field(repr=False)
+    logins: dict[str, Any] | None = field(default=None, repr=False)
+    """The settings of where logins are kept, as configured, if the store is the supervisor's own, and ends with it."""
 
     @property
     def reading(self) -> Reading:

@@ -78,6 +78,8 @@ class Supervisor:
         self._guardian.own_process()
         self._folder = _private_folder(settings.state_dir)
         self._store = OwnStore(self._folder, self._guardian) if settings.store is None else None
+        kept = {"state_keys": settings.state_keys, "login_key": settings.login_key}
+        self._vault = kept if self._store is not None else None
         self._host = ProgramHost(self._folder / HOST_SOCKET, self._guardian)
         self._overrides: dict[str, Any] = {**read.overrides, **self._shared(config)}
         wanted = [(settings.host, settings.port, settings.tls is not None)]
@@ -103,7 +105,7 @@ class Supervisor:
         if self._store is None:
             return {}
         keys = config.gateway.state_keys or [secrets.token_hex(32)]
-        return {"store": self._store.url, "state_keys": keys}
+        return {"store": self._store.url, "state_keys": keys, "login_key": "state"}
 
     async def run(self, on_listening: Callable[[str], None]) -> None:
         """Until a signal ends it; leaves no process behind.
@@ -183,6 +185,7 @@ class Supervisor:
             str(read.dotenv) if read.dotenv is not None else None,
             read.strict,
             self._overrides,
+            self._vault,
         )
         worker = WorkerProcess(orders, self._distribution, self._guardian)
         worker.line.on("metrics", partial(self._on_metrics, worker))

@@ -188,7 +188,7 @@ def test_a_locked_keyring_and_one_that_does_not_answer(
 def test_without_the_library(complaints: Complain, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keyring", None)
     (line,) = complaints(header("${keyring:hub/me}"))
-    assert line.endswith("${keyring:…} needs the library `keyring`; install mcp-gateway[keyring]")
+    assert line.endswith("the keyring needs the library `keyring`; install mcp-gateway[keyring]")
 
 
 def test_a_command_that_hangs_is_ended_with_what_it_started(folder: Path) -> None:

@@ -82,6 +82,7 @@ CASES: list[tuple[str, str, Any]] = [
     ("state_keys", f"{'n' * 32}, {'o' * 32}", ["n" * 32, "o" * 32]),
     ("store", "redis://user:secret@store.example:6379/2", "redis://user:secret@store.example:6379/2"),
     ("trusted_proxies", '["10.0.0.0/8", "::1"]', ["10.0.0.0/8", "::1"]),
+    ("login_key", "keyring", "keyring"),
     ("state_dir", "/var/lib/gateway", Path("/var/lib/gateway")),
 ]
 

@@ -142,6 +142,9 @@ class GatewaySettings(Model):
     store: Line | None = Field(default=None, repr=False)
     """URL of a Valkey or Redis server that nodes share: `redis://`, `rediss://`, `valkey://`, `valkeys://` or
     `unix://`. Needs `state_keys`, the same on every node."""
+    login_key: Literal["state", "keyring"] = "state"
+    """Where the key is that seals logins at servers: `state` (`state_keys`, or the one in `state_dir`), or the system's
+    `keyring`, which needs the extra of that name, and a person who has unlocked it."""
     state_dir: FilePath = Field(default_factory=lambda: state_home(os.environ))
     """Directory for what must outlive a restart. `$XDG_STATE_HOME/mcp-gateway`, else `~/.local/state/mcp-gateway`."""
 
@@ -189,6 +192,15 @@ class GatewaySettings(Model):
                 "`mcp-gateway keys state` makes one"
             )
         return store
+
+    @field_validator("login_key")
+    @classmethod
+    def _is_of_one_machine(cls, where: str, info: ValidationInfo) -> str:
+        if where == "keyring" and info.data.get("store") is not None:
+            raise ValueError(
+                "a keyring is one machine's; logins in gateway.store are sealed with state_keys: leave it out"
+            )
+        return where
 
     @field_validator("trusted_proxies")
     @classmethod

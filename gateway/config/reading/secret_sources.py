@@ -8,13 +8,14 @@ whatever the number of places it stands in.
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gateway import blocking
+from gateway import blocking, system_keyring
 from gateway.config.reading.problems import printable
+from gateway.system_keyring import KeyringUnavailable
 
 if TYPE_CHECKING:
     import subprocess
@@ -26,12 +27,10 @@ SCHEMES: Final = (FILE, KEYRING, COMMAND)
 
 MAX_BYTES: Final = 64 * 1024
 """Largest value; a private key has some 3 KiB."""
-SECONDS: Final = 30.0
+SECONDS: Final = system_keyring.SECONDS
 """How long a command, or the keyring, may take: somebody may have to unlock it."""
 _LAST_SECONDS: Final = 1.0
 """How long what a command left running may keep its output open."""
-
-_INSTALL: Final = "install mcp-gateway[keyring]"
 
 
 class Unavailable(Exception):
@@ -119,7 +118,8 @@ def _what_it_takes(scheme: str, words: Sequence[str], written: str) -> str:
         is_here = not words or os.sep in words[0] or shutil.which(words[0])
         lacks = "" if is_here else ", whose program is not found here"
         return f"a gateway runs `{written}` for it{lacks}; it was not run now"
-    lacks = "" if importlib.util.find_spec("keyring") else f", and lacks the library for that ({_INSTALL})"
+    is_here = importlib.util.find_spec("keyring")
+    lacks = "" if is_here else f", and lacks the library for that ({system_keyring.INSTALL})"
     return f"a gateway asks the keyring for {written}{lacks}; it was not asked now"
 
 
@@ -148,49 +148,14 @@ def _from_keyring(name: str, written: str, seconds: float) -> str:
     if not service or not user:
         raise Unavailable("${keyring:…} needs a service and a name; write ${keyring:SERVICE/NAME}")
     try:
-        import keyring
-        from keyring.errors import KeyringError, KeyringLocked, NoKeyringError
-    except ImportError:
-        raise Unavailable("${keyring:…} needs the library `keyring`; " + _INSTALL) from None
-
-    def ask() -> str | None:
-        try:
-            return keyring.get_password(service, user)
-        except NoKeyringError:
-            raise Unavailable("there is no keyring on this machine; use ${file:…} or ${command:…}") from None
-        except KeyringLocked:
-            raise Unavailable("the keyring is locked; unlock it, and have the gateway read its file again") from None
-        except KeyringError as error:
-            raise Unavailable(f"the keyring cannot be read ({type(error).__name__}); see `keyring diagnose`") from None
-        except Exception as error:  # a backend's own, which may quote what it found
-            raise Unavailable(f"the keyring failed ({type(error).__name__}); see `keyring diagnose`") from None
-
-    found = _within(seconds, ask)
+        found = system_keyring.read(service, user, seconds, otherwise="use ${file:…} or ${command:…}")
+    except KeyringUnavailable as error:
+        raise Unavailable(str(error)) from None
     if not found:
         raise Unavailable(f"the keyring has no {written}; store it: `keyring set SERVICE NAME`")
     if len(found) > MAX_BYTES:
         raise Unavailable(f"{written} in the keyring has more than {MAX_BYTES >> 10} KiB; store a secret there")
     return found
-
-
-def _within(seconds: float, ask: Callable[[], str | None]) -> str | None:
-    """What `ask` returns or raises; a thread that is still asking then is left behind."""
-    outcome: list[str | Unavailable | None] = []
-
-    def work() -> None:
-        try:
-            outcome.append(ask())
-        except Unavailable as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=work, name="keyring", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
-        raise Unavailable(f"the keyring did not answer within {seconds:g} s; unlock it, and try again")
-    if isinstance(outcome[0], Unavailable):
-        raise outcome[0]
-    return outcome[0]
 
 
 # --- Commands ---------------------------------------------------------------------------------------------------------
