@@ -34,7 +34,7 @@ from gateway.catalogue.keeper import SnapshotWriter, fingerprint
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.owners_keeper import OwnersKeeper
 from gateway.catalogue.pinning import Pinning
-from gateway.config.models import Config, ServerConfig
+from gateway.config.models import Config, GatewaySettings, ServerConfig
 from gateway.config.models.settings import is_loopback
 from gateway.config.reload import Current, Reloader
 from gateway.config.reload.refreshing import SecretRefresher
@@ -345,8 +345,8 @@ class Gateway:
         aside: HttpListener | None = None
         if metrics.host is not None:
             aside = HttpListener(metrics.host, metrics.port, bounds, waiting, arrivals=arrivals(1))
+        links = self._logins.links = ConnectLinks(self._state_keys, settings.public_url or _local_url(settings))
         async with asked_to_stop() as stop, self.running() as tg:
-            links = self._logins.links = ConnectLinks(self._state_keys, settings.public_url)
             connecting, pages = await anyio.to_thread.run_sync(self._build_pages, entry, links)
             rest = await anyio.to_thread.run_sync(self._build_rest, entry, connecting)
             await anyio.to_thread.run_sync(sdk.load)  # before anybody is there who would notice
@@ -541,6 +541,14 @@ class Gateway:
         self.server.end_streams()
         self._parking.end_all()
         await self._drain.wait(self.current.config.gateway.drain_timeout)
+
+
+def _local_url(settings: GatewaySettings) -> str | None:
+    """Where a gateway is reached that listens to this machine only, if that is known beforehand."""
+    if not settings.port or not is_loopback(settings.host):
+        return None
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'http' if settings.tls is None else 'https'}://{host}:{settings.port}"
 
 
 def _is_same_server(one: ServerConfig, other: ServerConfig) -> bool:

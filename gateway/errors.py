@@ -452,7 +452,8 @@ class LoginNeeded(UpstreamUnavailable):
         super().__init__(upstream, "login needed", reason)
         self.upstream, self.reason, self.command, self.link, self.scopes = upstream, reason, command, link, scopes
         self.otherwise = otherwise
-        self.way = f"open {link}" if link else f"run `{command}`" if command else otherwise
+        ways = [f"open {link}" if link else "", f"run `{command}`" if command else ""]
+        self.way = " or ".join(filter(None, ways)) or otherwise
         """What to do."""
         way = f"{self.way[0].upper()}{self.way[1:]}"
         self.message = f"Upstream {upstream!r} needs a login: {reason}. {way}, and send the request again."
@@ -476,6 +477,20 @@ class LoginNeeded(UpstreamUnavailable):
             scopes=self.scopes,
             otherwise=self.otherwise,
         )
+
+
+class UrlElicitationRequired(GatewayError):
+    """An agent of the handshake era is to have its user visit a page, and to send the request again then (2025-11-25,
+    client/elicitation). The request was not acted on.
+
+    Args:
+        elicitation: the parameters that `elicitation/create` would have.
+    """
+
+    code, outcome, delivered = protocol.URL_ELICITATION_REQUIRED, "login_needed", False
+
+    def __init__(self, message: str, elicitation: dict[str, Any]) -> None:
+        super().__init__(message, data={"elicitations": [elicitation]})
 
 
 class StateGone(UpstreamUnavailable):

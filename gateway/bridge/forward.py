@@ -4,14 +4,16 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, cast
 
+from gateway.bridge import login_requests
 from gateway.bridge.elsewhere import ParkedElsewhere
 from gateway.bridge.envelope import is_input_required
+from gateway.bridge.login_requests import QUESTION, LoginRequests
 from gateway.bridge.parking import ParkedCall, Parking
 from gateway.bridge.questions import LiveAsker, check
 from gateway.bridge.rounds import answer_rounds
 from gateway.bridge.state import StateSeal
 from gateway.call import Call
-from gateway.errors import AgentCannot, UpstreamAsked, UpstreamError
+from gateway.errors import AgentCannot, LoginNeeded, UpstreamAsked, UpstreamError
 from gateway.jsonrpc import as_object
 from gateway.protocol import INPUT_REQUIRED, URL_ELICITATION_REQUIRED, Era
 from gateway.request import QUESTIONS, is_askable
@@ -37,6 +39,7 @@ class Bridge:
         self._seal = seal
         self._parking = parking
         self._elsewhere = elsewhere
+        self._logins = LoginRequests(seal)
 
     def is_needed(self, call: Call) -> bool:
         """Whether a call is not just sent: its agent may be asked something, or comes back with answers."""
@@ -59,10 +62,12 @@ class Bridge:
         """
         if call.agent.era is Era.HANDSHAKE:
             call.asker = LiveAsker(call)
+            send = partial(self._attempt_live, attempt)
             try:
-                return await self.on_result(call, upstream, params, await attempt(upstream, call, params), attempt)
+                return await self.on_result(call, upstream, params, await send(upstream, call, params), send)
             finally:
                 call.asker = None
+        patience = 0.0
         if call.method in MAY_ASK and params.get("requestState") is not None:
             content = self._seal.open(params["requestState"], call, upstream.name)
             if "call" in content:
@@ -70,7 +75,23 @@ class Bridge:
                 if self._elsewhere is not None and node != self._parking.node:
                     return await self._elsewhere.resume(node, content["call"], content["round"], call)
                 return await self._parking.resume(content["call"], content.get("round"), call)
-            params = {**params, "requestState": content["state"]}
+            if QUESTION in content:
+                params = self._logins.resumed(call, upstream, params, content[QUESTION])
+                patience = login_requests.PATIENCE_SECONDS
+            else:
+                params = {**params, "requestState": content["state"]}
+        try:
+            return await self._carry_modern(call, upstream, params, attempt)
+        except LoginNeeded as needed:
+            if call.method not in MAY_ASK:
+                raise
+            failure = needed
+        send = partial(self._carry_modern, call, upstream, params, attempt)
+        return await self._logins.go_on(call, upstream, params, failure, send, patience)
+
+    async def _carry_modern(
+        self, call: Call, upstream: Upstream, params: dict[str, Any], attempt: Attempt
+    ) -> dict[str, Any]:
         agent = call.agent
         if call.method in MAY_ASK and is_askable(agent) and await upstream.era(agent) is Era.HANDSHAKE:
             bare = {name: value for name, value in params.items() if name not in _OF_RETRIES}
@@ -81,6 +102,16 @@ class Bridge:
 
             return await self._parking.start(call, upstream.name, run)
         return await self.on_result(call, upstream, params, await attempt(upstream, call, params), attempt)
+
+    async def _attempt_live(
+        self, attempt: Attempt, upstream: Upstream, call: Call, params: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Send a call of a handshake-era agent's, once its user has logged in if need be."""
+        try:
+            return await attempt(upstream, call, params)
+        except LoginNeeded as needed:
+            failure = needed
+        return await self._logins.ask_live(call, upstream, failure, partial(attempt, upstream, call, params))
 
     async def on_result(
         self, call: Call, upstream: Upstream, params: dict[str, Any], result: dict[str, Any], attempt: Attempt

@@ -92,6 +92,9 @@ class Held:
                 return True
             return await self._renew(asks.scopes, challenge.header)
 
+    async def look(self) -> None:
+        await self.reread()
+
     def follow(self, on_change: Callable[[], None]) -> Callable[[], None]:
         key = object()
         self._followers[key] = on_change

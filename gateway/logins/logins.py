@@ -13,7 +13,7 @@ from gateway.errors import LoginNeeded, StoreUnavailable
 from gateway.logins.failures import AuthFailure, NoLogin
 from gateway.logins.held import Held
 from gateway.logins.subjects import Subjects
-from gateway.request import Principal
+from gateway.request import ANONYMOUS, Principal
 
 if TYPE_CHECKING:
     from gateway.logins.flow import Flow
@@ -276,7 +276,7 @@ class Logins:
         """What to tell who has to wait until somebody has logged in."""
         is_each, link = self.is_each(server), None
         if self.links is not None and (is_each or not self._settings.auth.enabled):
-            link = self.links.to(name, principal, failure.scopes)
+            link = self.links.to(name, principal if is_each else ANONYMOUS, failure.scopes)
         if is_each and (link is not None or server.auth_kind != "auto"):
             return LoginNeeded(name, str(failure), link=link, scopes=failure.scopes, otherwise=NO_PAGE)
         command = f"mcp-gateway login {name}" + "".join(f" --scope {scope}" for scope in failure.scopes)

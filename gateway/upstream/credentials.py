@@ -61,6 +61,10 @@ class Credentials(Protocol):
         """
         ...
 
+    async def look(self) -> None:
+        """See whether somebody has got others elsewhere. Who follows hears of it."""
+        ...
+
     def follow(self, on_change: Callable[[], None]) -> Callable[[], None]:
         """Be told, on the loop, when there are other headers. Returns how to be told no more."""
         ...

@@ -16,7 +16,7 @@ from gateway.errors import GatewayError, LoginNeeded, UpstreamLost, UpstreamUnav
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.connect import Connector
-from gateway.upstream.transport.pending import HttpRefusal, HungUp, SessionLost
+from gateway.upstream.transport.pending import HttpRefusal, HungUp, LoginLost, SessionLost
 from gateway.upstream.transport.process import SpawnError
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ class Link:
         self._out_of_order = out_of_order
         self._on_refusal = on_refusal
         self._login: LoginNeeded | None = None
+        self._logins = 0
+        """How often there were other credentials."""
         self._status = Status(State.STOPPED, "it starts with the first call" if lazy else "")
         self._changed = anyio.Event()
         self._wake = anyio.Event()
@@ -124,7 +126,7 @@ class Link:
 
     async def run(self) -> None:
         """The owner task. Ends by cancellation or `stop`; leaves nothing behind."""
-        backoff, renewed_at = Backoff(), float("-inf")
+        backoff, renewed_at, is_again = Backoff(), float("-inf"), False
         try:
             with self._life:
                 if self._out_of_order:
@@ -133,11 +135,16 @@ class Link:
                 while True:
                     await self._until_wanted()
                     self._set(Status(State.STARTING))
+                    logins = self._logins
                     ended = await self._live()
                     if isinstance(needed := _cause(ended.error), LoginNeeded):
-                        await self._until_logged_in(needed)
+                        is_again = not is_again and logins != self._logins  # somebody logged in just then
+                        if not is_again:
+                            await self._until_logged_in(needed)
                         continue
-                    if isinstance(ended.error, SessionLost) and anyio.current_time() - renewed_at >= RENEW_SECONDS:
+                    is_again = False
+                    is_soon = isinstance(ended.error, SessionLost | LoginLost)
+                    if is_soon and anyio.current_time() - renewed_at >= RENEW_SECONDS:
                         renewed_at = anyio.current_time()  # it is there, it only forgot us
                     elif not isinstance(ended.error, _Rested):
                         delay = backoff.after(ended.lived, random.random())  # noqa: S311 - jitter is no secret
@@ -160,7 +167,9 @@ class Link:
 
     def on_login(self) -> None:
         """There are other credentials than there were."""
+        self._logins += 1
         if self._status.state is State.LOGIN_NEEDED:
+            self._set(Status(State.STARTING))  # at once: who asks now waits for it, and is not refused
             self.wake()
 
     def rest(self, reason: str) -> None:

@@ -424,6 +424,10 @@ class Upstream:
         patience = max(0.0, until - anyio.current_time())
         return await self._private.acquire(agent, isolation, patience, era=self._own_era(agent), alone=alone)
 
+    def credentials_of(self, agent: Agent) -> Credentials | None:
+        """What the connection proves itself with that serves an agent."""
+        return self._credentials.of(agent.opener) if self._credentials is not None else None
+
     def admit(self, link: Link, tenant: str, call: Call | None = None) -> BreakerPermit:
         """Let an attempt pass the breakers.
 

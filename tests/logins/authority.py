@@ -74,7 +74,7 @@ class Authority:
         if token not in self.good:
             challenge = {} if self.is_silent else {"WWW-Authenticate": f"Bearer {place}"}
             await got.send(response(b"{}", status="401 Unauthorized", headers=challenge))
-        elif got.json()["method"] == "tools/call" and not self.needs <= self.scopes[token]:
+        elif got.method == "POST" and got.json()["method"] == "tools/call" and not self.needs <= self.scopes[token]:
             scope = " ".join(sorted(self.needs))
             challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}", {place}'}
             await got.send(response(b"{}", status="403 Forbidden", headers=challenge))

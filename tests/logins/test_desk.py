@@ -113,7 +113,9 @@ def test_other_ways_in(tmp_path: Path, browse: Callable[[str, "subprocess.Popen[
 
 def test_in_and_out(tmp_path: Path) -> None:
     with desk(tmp_path) as here:
-        assert here.until("login needed")["reason"] == "nobody has logged in yet; run `mcp-gateway login notes`"
+        reason = here.until("login needed")["reason"]
+        assert reason.startswith(f"nobody has logged in yet; open {here.base}/connect/notes?for=")
+        assert reason.endswith(" or run `mcp-gateway login notes`")
         assert "run `mcp-gateway login notes`" in here.verb("tools").stderr
         assert here.log_in(automatic)[0] == 0
         here.until("ready")

@@ -21,7 +21,7 @@ from gateway.protocol import Era
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.credentials import Credentials
 from gateway.upstream.transport.events import Event, EventParser, EventTooLarge
-from gateway.upstream.transport.pending import HeaderLines, HungUp, Peer, Pending, SessionLost, header_lines
+from gateway.upstream.transport.pending import HeaderLines, LoginLost, Peer, Pending, SessionLost, header_lines
 from gateway.upstream.transport.pool import Origin, Pool
 from gateway.upstream.transport.proved import ProvedReply
 from gateway.upstream.transport.receipt import Receipt
@@ -37,6 +37,11 @@ NOTE_SECONDS: Final = 10.0
 """How long the upstream may take to accept a message that is owed no answer."""
 FAREWELL_SECONDS: Final = 1.0
 """How long it may take to hear that its session is over."""
+LEAVE_SECONDS: Final = 5.0
+"""How long requests that are under way may be answered when no proof is left."""
+LEAVE_STEP_SECONDS: Final = 0.02
+LISTEN: Final = "subscriptions/listen"
+"""A request that is not waited for: it ends when the connection does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +112,32 @@ class HttpDispatcher(CallTable):
     def _on_proof(self) -> None:
         assert self.credentials is not None
         before, self.proof = self.proof, dict(self.credentials.headers)
-        if before and not self.proof:
+        if self.proof:
+            self._has_lost_login = False
+        elif before:
             self.lost_login()
         self._fix()
         self._proof_changed.set()
         self._proof_changed = anyio.Event()
 
     def lost_login(self) -> None:
-        """No proof is left that the upstream takes: hang up, once those who are being refused are told why."""
-        self._has_lost_login = True
-        if not self._being_refused:
-            self.close(HungUp(self.upstream, "its login is not good any more"))
+        """No proof is left that the upstream takes: hang up, once those who are refused have been told why."""
+        if not self._has_lost_login:
+            self._has_lost_login = True
+            self._leave(asyncio.get_running_loop().time() + LEAVE_SECONDS)
+
+    def _leave(self, latest: float) -> None:
+        if self.closed is not None or not self._has_lost_login:
+            return
+        loop = asyncio.get_running_loop()
+        is_awaited = (
+            any(each.method != LISTEN and not each.future.done() for each in self.calls.values())
+            and loop.time() < latest
+        )
+        if self._being_refused or is_awaited:
+            loop.call_later(LEAVE_STEP_SECONDS, self._leave, latest)
+        else:
+            self.close(LoginLost(self.upstream))
 
     @contextlib.contextmanager
     def being_refused(self) -> Generator[None]:
@@ -127,8 +147,6 @@ class HttpDispatcher(CallTable):
             yield
         finally:
             self._being_refused -= 1
-            if self._has_lost_login:
-                asyncio.get_running_loop().call_soon(self.lost_login)  # who was refused is told first
 
     async def aclose(self) -> None:
         """End the upstream's session, if it has one, and close every connection."""

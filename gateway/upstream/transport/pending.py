@@ -50,6 +50,13 @@ class HungUp(UpstreamLost):
     retryable = counts_for_breaker = False
 
 
+class LoginLost(HungUp):
+    """We have hung up, because the upstream takes nothing of what we could prove ourselves with."""
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(upstream, "its login is not good any more")
+
+
 class HttpRefusal(UpstreamProtocolError):
     """An HTTP error status with no JSON-RPC error in its body.
 
