@@ -72,6 +72,7 @@ from gateway.telemetry import families, logs, tracing
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.requests import RequestLog
+from gateway.timing import USUAL, Timing
 from gateway.together import Together
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.listing import Listing
@@ -100,6 +101,7 @@ class Gateway:
         remembers: whether this is the gateway of that configuration, and not of a part of it for a moment: only then it
             remembers whose each URI is.
         worker: what it knows of its supervisor, if it is one of several (`serve --workers`).
+        timing: how long things take that no setting changes; tests have less time.
     """
 
     def __init__(
@@ -110,14 +112,16 @@ class Gateway:
         reread: Callable[[], Config] | None = None,
         remembers: bool = True,
         worker: "Membership | None" = None,
+        timing: Timing = USUAL,
     ) -> None:
         settings = config.gateway
         self.current = Current(config)
         self._only = only
+        self._timing = timing
         self._remembers = remembers
         self._entry: Authenticators | None = None
         self._draining = False
-        self._guardian = Guardian()
+        self._guardian = Guardian(timing.upstream)
         self._manager = UpstreamManager(
             self._make_upstream, _is_same_server, self._inform_server, self._restore_subscriptions
         )
@@ -204,7 +208,9 @@ class Gateway:
     def _make_upstream(self, name: str, server: ServerConfig, listing: Listing | None) -> Upstream:
         tally, credentials = self.metrics.tally(name), self._logins.source(name, server)
         only, host = self._only, self._together.host
-        upstream = Upstream(name, server, self.server, self._guardian, listing, only, tally, credentials, host)
+        upstream = Upstream(
+            name, server, self.server, self._guardian, listing, only, tally, credentials, host, self._timing.upstream
+        )
         upstream.peers = self._sharing.peers
         if self._refresher is not None:
             upstream.on_unauthorized = self._refresher.on_unauthorized

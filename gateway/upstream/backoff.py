@@ -3,23 +3,22 @@
 from dataclasses import dataclass
 from typing import Final
 
-BASE_SECONDS: Final = 0.5
+from gateway.upstream.timing import USUAL, UpstreamTiming
+
 FACTOR: Final = 2.0
-MAX_SECONDS: Final = 60.0
-STABLE_SECONDS: Final = 30.0
-"""A connection that lived this long was a good one; the next failure starts from the beginning."""
 
 
 @dataclass(slots=True)
 class Backoff:
     """Exponential, with jitter over the upper half so that many gateways do not come back at once."""
 
+    timing: UpstreamTiming = USUAL
     failures: int = 0
 
     def after(self, lived: float, chance: float) -> float:
         """Seconds to wait after a connection that was ready for `lived` seconds. `chance` is uniform in [0, 1)."""
-        if lived >= STABLE_SECONDS:
+        if lived >= self.timing.stable_seconds:
             self.failures = 0
-        delay = min(MAX_SECONDS, BASE_SECONDS * FACTOR**self.failures)
+        delay = min(self.timing.backoff_max_seconds, self.timing.backoff_base_seconds * FACTOR**self.failures)
         self.failures = min(self.failures + 1, 16)
         return delay * (0.5 + chance / 2)

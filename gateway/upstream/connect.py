@@ -16,6 +16,7 @@ from gateway.telemetry.cells import Traffic
 from gateway.upstream.audience import Audience
 from gateway.upstream.credentials import Credentials
 from gateway.upstream.guardian import Guardian
+from gateway.upstream.timing import USUAL, UpstreamTiming
 from gateway.upstream.transport.pending import HttpRefusal, Peer, RefusedError
 from gateway.upstream.transport.process import Program
 from gateway.upstream.transport.stderr import StderrLog
@@ -59,6 +60,7 @@ class Connector:
         traffic: Traffic | None = None,
         on_unauthorized: Callable[[], None] = lambda: None,
         credentials: Credentials | None = None,
+        timing: UpstreamTiming = USUAL,
     ) -> None:
         self.upstream = upstream
         self._config = config
@@ -72,6 +74,7 @@ class Connector:
         self._traffic = traffic if traffic is not None else Traffic()
         self._on_unauthorized = on_unauthorized
         self._credentials = credentials
+        self._timing = timing
         self._only = Era(config.era) if config.era != "auto" else None
         self._probe = Probe()
         self._legacy_sse = config.type == "sse"
@@ -117,7 +120,7 @@ class Connector:
 
         dispatcher = await self._open(stack)
         dispatcher.audience = self._audience()
-        session = await stack.enter_async_context(UpstreamSession(dispatcher, self._capabilities()))
+        session = await stack.enter_async_context(UpstreamSession(dispatcher, self._capabilities(), self._timing))
         probe = not self._legacy_sse and self._probe.is_due(self._era())
         try:
             agreed = await self._negotiated(session, probe)
@@ -145,9 +148,9 @@ class Connector:
         if self._legacy_sse:
             from gateway.upstream.transport.sse import SseDispatcher
 
-            dispatcher = SseDispatcher(self.upstream, self._endpoint(), self._peer)
+            dispatcher = SseDispatcher(self.upstream, self._endpoint(), self._peer, self._timing)
         else:
-            dispatcher = HttpDispatcher(self.upstream, self._endpoint(), self._peer)
+            dispatcher = HttpDispatcher(self.upstream, self._endpoint(), self._peer, self._timing)
         dispatcher.pool.traffic = self._traffic
         dispatcher.on_unauthorized = self._on_unauthorized
         stack.push_async_callback(dispatcher.aclose)
@@ -160,7 +163,7 @@ class Connector:
         from gateway.upstream.transport.stdio import StdioDispatcher
 
         config = self._config
-        dispatcher = StdioDispatcher(self.upstream, self._peer, self._stderr(), config.max_response_bytes)
+        dispatcher = StdioDispatcher(self.upstream, self._peer, self._stderr(), config.max_response_bytes, self._timing)
         dispatcher.traffic = self._traffic
         stack.push_async_callback(dispatcher.aclose)
         cwd = Path(config.cwd) if config.cwd else None

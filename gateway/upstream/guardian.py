@@ -13,16 +13,16 @@ import anyio
 
 from gateway.upstream.guardian_process import MARK
 from gateway.upstream.orphans import Orphans
+from gateway.upstream.timing import USUAL, UpstreamTiming
 
-CHECK_SECONDS: Final = 1.0
-"""How often it is looked whether it still lives, and whether orphans are to be reaped."""
 _PROGRAM: Final = Path(__file__).with_name("guardian_process.py")
 
 
 class Guardian:
     """One per gateway; started with the first child, 7 MB. Does nothing on Windows, which has no process groups."""
 
-    def __init__(self) -> None:
+    def __init__(self, timing: UpstreamTiming = USUAL) -> None:
+        self._timing = timing
         self.starting = anyio.Lock()
         """Held by whoever starts a program."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -40,7 +40,7 @@ class Guardian:
     async def run(self) -> None:
         """Replace the guardian should it die, and reap orphans. Ends by cancellation."""
         while True:
-            await anyio.sleep(CHECK_SECONDS)
+            await anyio.sleep(self._timing.guardian_check_seconds)
             if self._process is not None and self._process.poll() is not None:
                 self._start()
             if self._orphans is not None:

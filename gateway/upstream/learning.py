@@ -16,7 +16,7 @@ from gateway.protocol import CHANGE_NOTIFICATIONS
 from gateway.request import Agent
 from gateway.upstream.audience import Audience
 from gateway.upstream.variants import label_of, listing_for
-from gateway.upstream.watch import ALL_LISTS, DEBOUNCE_SECONDS, LISTS_OF, RETRY_SECONDS
+from gateway.upstream.watch import ALL_LISTS, LISTS_OF
 
 if TYPE_CHECKING:
     from gateway.upstream.session import Negotiated, UpstreamSession
@@ -55,7 +55,7 @@ class Learning:
         return (
             label not in self._waiting
             and len(self._waiting) < MAX_WAITING
-            and (tried is None or anyio.current_time() >= tried + RETRY_SECONDS)
+            and (tried is None or anyio.current_time() >= tried + self._upstream.timing.list_retry_seconds)
         )
 
     async def learn(self, label: str, agent: Agent) -> None:
@@ -137,7 +137,7 @@ class Learning:
             return False
         before = listing_for(upstream.known, label)
         timeout = upstream.config.timeout
-        fetched = await fetch(session, agreed, timeout, before, kinds, capabilities)
+        fetched = await fetch(session, agreed, timeout, before, kinds, capabilities, upstream.timing)
         if session.connection.closed is None and len(fetched.failed) < len(kinds):
             await upstream.publish_variant(
                 label, fetched.listing, [kind for kind in kinds if kind not in fetched.failed]
@@ -156,7 +156,7 @@ class OwnLists:
 
     async def follow(self, session: "UpstreamSession", agreed: "Negotiated") -> None:
         """While the connection is up: keep what is known of its lists true."""
-        label = label_of(session.era, session.capabilities)
+        label, timing = label_of(session.era, session.capabilities), self._upstream.timing
         if label == self._upstream.main_label:
             return
         self._stale = set(ALL_LISTS) if self._learning.claim(label, self) else set()
@@ -166,8 +166,8 @@ class OwnLists:
                 is_source = bool(stale) and self._learning.claim(label, self)
                 if is_source and not await self._learning.fetch(session, agreed, label, sorted(stale)):
                     self._stale |= stale
-                await anyio.sleep(DEBOUNCE_SECONDS)
-                with anyio.move_on_after(RETRY_SECONDS if self._stale else float("inf")):
+                await anyio.sleep(timing.debounce_seconds)
+                with anyio.move_on_after(timing.list_retry_seconds if self._stale else float("inf")):
                     await self._wake.wait()
                 self._wake = anyio.Event()
         finally:

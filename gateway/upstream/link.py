@@ -16,21 +16,12 @@ from gateway.errors import GatewayError, LoginNeeded, UpstreamLost, UpstreamUnav
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.connect import Connector
+from gateway.upstream.timing import USUAL, UpstreamTiming
 from gateway.upstream.transport.pending import HttpRefusal, HungUp, LoginLost, SessionLost
 from gateway.upstream.transport.process import SpawnError
 
 if TYPE_CHECKING:
     from gateway.upstream.session import Negotiated, UpstreamSession
-
-RENEW_SECONDS: Final = 1.0
-"""How often at most a lost session is opened anew without waiting: an upstream that loses each at once must not be
-dialled in a tight loop."""
-
-LOGIN_SECONDS: Final = 300.0
-"""How often it is tried whether a login is needed still."""
-
-SOON_SECONDS: Final = 1.0
-"""An attempt to connect that is due within this time is worth waiting for."""
 
 
 class State(Enum):
@@ -97,6 +88,7 @@ class Link:
         breaker: Breaker | None = None,
         out_of_order: str = "",
         on_refusal: Callable[[str], None] = lambda text: None,
+        timing: UpstreamTiming = USUAL,
     ) -> None:
         self.upstream = connector.upstream
         self.breaker = breaker
@@ -112,6 +104,7 @@ class Link:
         self._wanted = not lazy
         self._out_of_order = out_of_order
         self._on_refusal = on_refusal
+        self._timing = timing
         self._login: LoginNeeded | None = None
         self._logins = 0
         """How often there were other credentials."""
@@ -126,7 +119,7 @@ class Link:
 
     async def run(self) -> None:
         """The owner task. Ends by cancellation or `stop`; leaves nothing behind."""
-        backoff, renewed_at, is_again = Backoff(), float("-inf"), False
+        backoff, renewed_at, is_again = Backoff(self._timing), float("-inf"), False
         try:
             with self._life:
                 if self._out_of_order:
@@ -144,7 +137,7 @@ class Link:
                         continue
                     is_again = False
                     is_soon = isinstance(ended.error, SessionLost | LoginLost)
-                    if is_soon and anyio.current_time() - renewed_at >= RENEW_SECONDS:
+                    if is_soon and anyio.current_time() - renewed_at >= self._timing.renew_seconds:
                         renewed_at = anyio.current_time()  # it is there, it only forgot us
                     elif not isinstance(ended.error, _Rested):
                         delay = backoff.after(ended.lived, random.random())  # noqa: S311 - jitter is no secret
@@ -241,13 +234,13 @@ class Link:
         """Whether the next attempt is too far off to be waited for."""
         if self._out_of_order or self._status.state is State.LOGIN_NEEDED:
             return True
-        return (self._status.next_try or 0.0) > anyio.current_time() + SOON_SECONDS
+        return (self._status.next_try or 0.0) > anyio.current_time() + self._timing.soon_seconds
 
     async def _until_logged_in(self, needed: LoginNeeded) -> None:
         """Wait for that, and not for ever: that somebody has may be known only to who asks."""
         self._login = needed
         self._set(Status(State.LOGIN_NEEDED, f"{needed.reason}; {needed.way}"))
-        with anyio.move_on_after(LOGIN_SECONDS):
+        with anyio.move_on_after(self._timing.login_seconds):
             await self._wake.wait()
 
     async def _until_wanted(self) -> None:

@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 from gateway.errors import GatewayError, UpstreamError
 from gateway.jsonrpc import as_object
 from gateway.upstream.backoff import Backoff
+from gateway.upstream.timing import USUAL, UpstreamTiming
 
 if TYPE_CHECKING:
     from gateway.upstream.session import UpstreamSession
@@ -24,9 +25,6 @@ log = structlog.stdlib.get_logger("gateway.upstream")
 MAX_URIS: Final = 1_000
 MAX_BYTES: Final = 128 * 1024
 """Most resources of one stream, and most bytes of their URIs: what this gateway, too, takes of one that listens."""
-ACKNOWLEDGE_SECONDS: Final = 10.0
-"""How long a change of what is listened to waits for the upstream to say that it has taken it up."""
-RELISTEN_SECONDS: Final = 0.05
 URIS_PER_SECOND: Final = 20_000
 """How often what a stream is for changes, at most: the more it is, the less often."""
 
@@ -56,6 +54,7 @@ class ListenStreams:
         on_gap: OnGap,
         on_hearing: Callable[[], None],
         suspect: Callable[[], None],
+        timing: UpstreamTiming = USUAL,
     ) -> None:
         self.wanted = wanted
         self.session = session
@@ -63,6 +62,7 @@ class ListenStreams:
         self.on_gap = on_gap
         self.on_hearing = on_hearing
         self.suspect = suspect
+        self.timing = timing
         self._tasks: TaskGroup | None = None
         self._streams = [_Stream(self, lists)]
         self._of: dict[str, _Stream] = {}
@@ -160,7 +160,7 @@ class _Stream:
     async def settled(self, version: int, todo: set[str]) -> list[str]:
         """Wait until it is known what the upstream makes of what the stream was for then, or until it is too slow to
         say; takes out of `todo` what the stream is for, and returns those of it that were refused."""
-        with anyio.move_on_after(ACKNOWLEDGE_SECONDS):
+        with anyio.move_on_after(self._streams.timing.acknowledge_seconds):
             while self._settled_version < version:
                 await self._settled.wait()
         mine = [uri for uri in todo if uri in self._uris]
@@ -177,7 +177,7 @@ class _Stream:
                 version, settled, scope = self.version, anyio.Event(), anyio.CancelScope()
                 if wanted := self._filter():
                     tg.start_soon(self._open, wanted, settled, scope)
-                    with anyio.move_on_after(ACKNOWLEDGE_SECONDS):
+                    with anyio.move_on_after(self._streams.timing.acknowledge_seconds):
                         await settled.wait()
                 self._settled_version = version
                 self._settled.set()
@@ -188,7 +188,7 @@ class _Stream:
                 opened_at = anyio.current_time()
                 await self._changed.wait()
                 # Each change sends everything that is wanted of it once more.
-                rest = RELISTEN_SECONDS + len(self._uris) / URIS_PER_SECOND
+                rest = self._streams.timing.relisten_seconds + len(self._uris) / URIS_PER_SECOND
                 await anyio.sleep(max(0.0, opened_at + rest - anyio.current_time()))
 
     def _filter(self) -> dict[str, Any]:
@@ -196,7 +196,7 @@ class _Stream:
 
     async def _open(self, wanted: dict[str, Any], settled: anyio.Event, scope: anyio.CancelScope) -> None:
         """Keep one stream open. `settled` is set when it is acknowledged, or cannot be opened."""
-        backoff, is_refused, session = Backoff(), False, self._streams.session
+        backoff, is_refused, session = Backoff(self._streams.timing), False, self._streams.session
 
         def on_frame(method: str, params: dict[str, Any] | None) -> None:
             if method == "notifications/subscriptions/acknowledged":

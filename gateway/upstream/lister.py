@@ -11,13 +11,12 @@ from gateway.errors import GatewayError, UpstreamError, UpstreamProtocolError
 from gateway.protocol import METHOD_NOT_FOUND
 from gateway.upstream.listing import Item, Listing
 from gateway.upstream.session import Negotiated, UpstreamSession
+from gateway.upstream.timing import USUAL, UpstreamTiming
 
 MAX_PAGES: Final = 1000
 MAX_ITEMS: Final = 20_000
 MAX_BYTES: Final = 8 * 1024 * 1024
 """Most bytes of one list, all pages together. One page is bounded by the upstream's `max_response_bytes`."""
-MAX_SECONDS: Final = 120.0
-"""How long the pages of one list may take to fetch."""
 
 KINDS: Final = {
     "tools": ("tools/list", "tools", "tools"),
@@ -45,6 +44,7 @@ async def fetch(
     previous: Listing | None,
     kinds: Collection[str] = tuple(KINDS),
     capabilities: Mapping[str, Any] | None = None,
+    timing: UpstreamTiming = USUAL,
 ) -> Fetched:
     """Fetch the lists the upstream declares a capability for.
 
@@ -70,7 +70,7 @@ async def fetch(
             listing = _known(listing, kind, [])
             continue
         try:
-            pages = await _pages(session, method, key, timeout, capabilities)
+            pages = await _pages(session, method, key, timeout, capabilities, timing.list_seconds)
         except GatewayError as error:
             if kind == "templates" and isinstance(error, UpstreamError) and error.code == METHOD_NOT_FOUND:
                 pages = _Pages()
@@ -118,12 +118,17 @@ class _Pages:
 
 
 async def _pages(
-    session: UpstreamSession, method: str, key: str, timeout: float, capabilities: Mapping[str, Any] | None
+    session: UpstreamSession,
+    method: str,
+    key: str,
+    timeout: float,
+    capabilities: Mapping[str, Any] | None,
+    max_seconds: float,
 ) -> _Pages:
     pages = _Pages()
     cursor: str | None = None
     seen: set[str] = set()
-    give_up_at = anyio.current_time() + MAX_SECONDS
+    give_up_at = anyio.current_time() + max_seconds
     for _ in range(MAX_PAGES):
         params = {} if cursor is None else {"cursor": cursor}
         result = await session.forward(method, params, {"timeout": timeout}, capabilities=capabilities)
@@ -138,7 +143,7 @@ async def _pages(
             pages.problem = "its pages repeat"
             return pages
         if anyio.current_time() > give_up_at:
-            pages.problem = f"more than {MAX_SECONDS:g} s of pages; the rest is left out"
+            pages.problem = f"more than {max_seconds:g} s of pages; the rest is left out"
             return pages
         seen.add(following)
         cursor = following

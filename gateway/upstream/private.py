@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import anyio
 from anyio.abc import TaskGroup
@@ -16,11 +16,7 @@ from gateway.request import Agent, Principal
 from gateway.upstream.audience import Audience
 from gateway.upstream.fair import has_room
 from gateway.upstream.link import Link
-
-IDLE_SECONDS: Final = 300.0
-"""How long an identity's connection outlives its last request; nobody tells us when an identity has gone."""
-LASTING_IDLE_SECONDS: Final = 1800.0
-"""How long the connection of an agent that is still there outlives its last request."""
+from gateway.upstream.timing import USUAL, UpstreamTiming
 
 Key = tuple[str, bytes, Era]
 """`(agent's or principal's id, what it declares, the era to try first)`."""
@@ -55,8 +51,8 @@ class PrivateLink:
         self.used_at = time.monotonic()
         self.on_release()
 
-    def is_idle(self) -> bool:
-        patience = LASTING_IDLE_SECONDS if self.lasting else IDLE_SECONDS
+    def is_idle(self, timing: UpstreamTiming) -> bool:
+        patience = timing.lasting_idle_seconds if self.lasting else timing.private_idle_seconds
         return self.users == 0 and time.monotonic() - self.used_at >= patience
 
 
@@ -68,10 +64,11 @@ class PrivateLinks:
         cap: most of them at a time.
     """
 
-    def __init__(self, upstream: str, make: Make, cap: int) -> None:
+    def __init__(self, upstream: str, make: Make, cap: int, timing: UpstreamTiming = USUAL) -> None:
         self.cap = cap
         self._upstream = upstream
         self._make = make
+        self._timing = timing
         self._links: dict[Key, list[PrivateLink]] = {}
         self._freed = anyio.Event()
         self._tasks: TaskGroup | None = None
@@ -169,9 +166,9 @@ class PrivateLinks:
         """The owner of them all. Ends by cancellation."""
         async with anyio.create_task_group() as self._tasks:
             while True:
-                await anyio.sleep(IDLE_SECONDS / 10)
+                await anyio.sleep(self._timing.private_idle_seconds / 10)
                 for key, some in list(self._links.items()):
-                    self._links[key] = [private for private in some if not private.is_idle()]
+                    self._links[key] = [private for private in some if not private.is_idle(self._timing)]
                     for private in some:
                         if private not in self._links[key]:
                             private.link.stop()

@@ -33,6 +33,7 @@ from gateway.protocol import (
 from gateway.request import QUESTIONS
 from gateway.upstream.introduction import repaired
 from gateway.upstream.revisions import next_offer, supported_of
+from gateway.upstream.timing import USUAL, UpstreamTiming
 from gateway.upstream.transport.pending import CallOptions, HeaderLines, HttpRefusal, Pending
 from gateway.upstream.transport.table import CallTable
 
@@ -50,9 +51,6 @@ _Stamp = tuple[dict[str, Any], dict[str, str], bool]
 _NOT_THAT_ERA: Final = frozenset({UNSUPPORTED_VERSION, METHOD_NOT_FOUND, INVALID_PARAMS, HEADER_MISMATCH})
 """How those that know the modern era alone may refuse `initialize`."""
 
-HEARING_SECONDS: Final = 1.0
-"""How long an upstream that may ask us something has to open its standing stream, before its first request."""
-
 
 @dataclass(frozen=True, slots=True)
 class Negotiated:
@@ -68,11 +66,12 @@ class Negotiated:
 class UpstreamSession(ClientSession):
     """A `ClientSession` that forwards raw requests."""
 
-    def __init__(self, dispatcher: CallTable, capabilities: Mapping[str, Any]) -> None:
+    def __init__(self, dispatcher: CallTable, capabilities: Mapping[str, Any], timing: UpstreamTiming = USUAL) -> None:
         info = types.Implementation(name="mcp-gateway", version=__version__)
         super().__init__(dispatcher=dispatcher, client_info=info)
         self.connection = dispatcher
         self.capabilities = dict(capabilities)
+        self._timing = timing
         self.era = Era.HANDSHAKE
         self.version = ""
         """The revision that is spoken."""
@@ -96,7 +95,7 @@ class UpstreamSession(ClientSession):
             await self.connection.notify("notifications/initialized", None)
             if not self.capabilities.keys().isdisjoint(QUESTIONS.values()):
                 # Some ask on the standing stream in the middle of a call, and what they ask before it is open is lost.
-                with anyio.move_on_after(HEARING_SECONDS):
+                with anyio.move_on_after(self._timing.question_stream_seconds):
                     await self.connection.hears.wait()
         return agreed
 

@@ -34,6 +34,7 @@ from gateway.upstream.permit import BreakerPermit
 from gateway.upstream.private import PrivateLink, PrivateLinks, declared
 from gateway.upstream.repetition import Repetition
 from gateway.upstream.retry import RetryBudget
+from gateway.upstream.timing import USUAL, UpstreamTiming
 from gateway.upstream.transport.stderr import MAX_NOISE, BoundedLog, StderrLog
 from gateway.upstream.variants import era_of, label_of, listing_for, rebased, used, varied
 from gateway.upstream.watch import Watch
@@ -64,10 +65,6 @@ Isolation = Literal["shared", "identity", "session"]
 
 _OWN: Final = LIST_METHODS.keys() | {"subscriptions/listen"}
 """What only the gateway itself asks an upstream."""
-LINGER_SECONDS: Final = 2.0
-"""How long a connection that was opened for its lists stays for what it may say after the first listing."""
-MIN_TTL_SECONDS: Final = 1.0
-"""Lists are not fetched more often than this, however small the upstream's `ttlMs`."""
 
 
 class Observer(Protocol):
@@ -117,9 +114,11 @@ class Upstream:
         tally: Tally | None = None,
         credentials: CredentialSource | None = None,
         host: Path | None = None,
+        timing: UpstreamTiming = USUAL,
     ) -> None:
         self.name = name
         self.config = config
+        self.timing = timing
         self._credentials = credentials
         self.tally = tally if tally is not None else Tally()
         self.peers: Peers | None = None
@@ -168,11 +167,12 @@ class Upstream:
             lazy=config.lazy and listing is not None,
             out_of_order=_out_of_order(config),
             on_refusal=self._on_refusal,
+            timing=timing,
         )
         if shared is not None:
             self._main.on_end = shared.follow(self._main.on_login)
         self._given_isolation: Isolation | None = self._isolation_asked_for()
-        self._private = PrivateLinks(name, self._private_link, config.max_sessions)
+        self._private = PrivateLinks(name, self._private_link, config.max_sessions, timing)
         self._with_own_process = set[str]()
         """Ids of sessions."""
         self._learning = Learning(self)
@@ -223,7 +223,7 @@ class Upstream:
         ttl_ms = self._listing.ttl_ms if self._listing is not None else None
         if ttl_ms is None or self._main.session is None:
             return False
-        return self._watch.is_older_than(max(ttl_ms / 1000, MIN_TTL_SECONDS))
+        return self._watch.is_older_than(max(ttl_ms / 1000, self.timing.min_ttl_seconds))
 
     def remember(self, listing: Listing) -> None:
         """What it offered when another node saw it last, if nothing is known here."""
@@ -326,7 +326,7 @@ class Upstream:
             with anyio.move_on_after(self.config.connect_timeout + self.config.timeout):
                 await self.until(lambda: self._own_label(agent) != label or self._has_variant(label))
             took = time.monotonic() - began
-            await anyio.sleep(LINGER_SECONDS)
+            await anyio.sleep(self.timing.variant_linger_seconds)
             if not link.called:
                 link.rest("only its lists were wanted")
             return took
@@ -671,6 +671,7 @@ class Upstream:
             traffic=self.tally.traffic,
             on_unauthorized=lambda: self.on_unauthorized(self.name),
             credentials=credentials,
+            timing=self.timing,
         )
 
     def _private_link(
@@ -688,6 +689,7 @@ class Upstream:
             lazy=True,
             breaker=breaker,
             out_of_order=_out_of_order(self.config),
+            timing=self.timing,
         )
         if credentials is not None:
             link.on_end = credentials.follow(link.on_login)

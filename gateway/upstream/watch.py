@@ -26,15 +26,6 @@ if TYPE_CHECKING:
 
 log = structlog.stdlib.get_logger("gateway.upstream")
 
-DEBOUNCE_SECONDS: Final = 0.05
-"""Changes that come in a burst are fetched once."""
-RETRY_SECONDS: Final = 30.0
-"""How soon a list that could not be fetched is asked for again."""
-CHECK_SECONDS: Final = 5.0
-"""How long an upstream we have reason to doubt may take to show that it is there."""
-HEARING_SECONDS: Final = 1.0
-"""How long the first listing waits until changes are heard. If that takes longer, everything is fetched once more."""
-
 LISTS_OF: Final = {"tools": ("tools",), "resources": ("resources", "templates"), "prompts": ("prompts",)}
 """Capability → the lists that belong to it."""
 ALL_LISTS: Final = tuple(kind for kinds in LISTS_OF.values() for kind in kinds)
@@ -50,6 +41,7 @@ class Watch:
 
     def __init__(self, upstream: "Upstream") -> None:
         self._upstream = upstream
+        self._timing = upstream.timing
         self._session: UpstreamSession | None = None
         self._agreed: Negotiated | None = None
         self._stale: set[str] = set()
@@ -101,7 +93,7 @@ class Watch:
             elif self._subscriptions is not None:
                 tg.start_soon(self._hear, session)
                 tg.start_soon(self._restore, session, self._subscriptions, list(self._wanted))
-            with anyio.move_on_after(HEARING_SECONDS):
+            with anyio.move_on_after(self._timing.hearing_seconds):
                 await self._listening.wait()
             await self.load()
             await self._keep_fresh()
@@ -146,10 +138,10 @@ class Watch:
 
     async def _keep_fresh(self) -> None:
         while True:
-            with anyio.move_on_after(RETRY_SECONDS if self._stale else float("inf")):
+            with anyio.move_on_after(self._timing.list_retry_seconds if self._stale else float("inf")):
                 await self._wake.wait()
             self._wake = anyio.Event()
-            await anyio.sleep(DEBOUNCE_SECONDS)
+            await anyio.sleep(self._timing.debounce_seconds)
             stale, self._stale = self._stale, set()
             await self._fetch(sorted(stale))
 
@@ -159,7 +151,9 @@ class Watch:
         upstream, session = self._upstream, self._session
         assert session is not None
         assert self._agreed is not None
-        fetched = await fetch(session, self._agreed, upstream.config.timeout, upstream.known, kinds)
+        fetched = await fetch(
+            session, self._agreed, upstream.config.timeout, upstream.known, kinds, timing=self._timing
+        )
         if session.connection.closed is not None:
             return  # what could not be fetched says nothing about the upstream
         self._fetched_at = time.monotonic()
@@ -219,7 +213,7 @@ class Watch:
             self._suspected = anyio.Event()
             method = "ping" if session.era is Era.HANDSHAKE else "server/discover"
             try:
-                await session.forward(method, {}, {"timeout": CHECK_SECONDS})
+                await session.forward(method, {}, {"timeout": self._timing.check_seconds})
             except UpstreamLost as error:
                 session.connection.close(error)
             except GatewayError:
@@ -280,7 +274,9 @@ class Watch:
             self._miss(uris)
 
         lists = {key: True for name, key in LISTEN_KEYS.items() if _announces(agreed.capabilities.get(name))}
-        return ListenStreams(session, self._wanted, lists, on_frame, on_gap, self._on_listening, self.suspect)
+        return ListenStreams(
+            session, self._wanted, lists, on_frame, on_gap, self._on_listening, self.suspect, self._timing
+        )
 
     def _on_listening(self) -> None:
         self._listening.set()

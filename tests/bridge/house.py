@@ -16,6 +16,7 @@ from gateway.call import Call
 from gateway.config.reading.loader import load
 from gateway.request import Principal
 from gateway.server.agents import ConnectedAgent
+from gateway.timing import USUAL, Timing
 from tests.bridge.requests import ALL, HANDSHAKE, MODERN
 from tests.interaction._gateway import PATIENT, Entry, config_file
 
@@ -85,9 +86,11 @@ class Somebody:
 
 
 @asynccontextmanager
-async def gateway_of(folder: Path, servers: Mapping[str, Entry], **settings: Any) -> AsyncGenerator[Gateway]:
+async def gateway_of(
+    folder: Path, servers: Mapping[str, Entry], timing: Timing = USUAL, /, **settings: Any
+) -> AsyncGenerator[Gateway]:
     """A running gateway, whose upstreams are all up."""
-    gateway = Gateway(load(config_file(folder, servers, **PATIENT, **settings), dotenv=None))
+    gateway = Gateway(load(config_file(folder, servers, **PATIENT, **settings), dotenv=None), timing=timing)
     async with gateway.running():
         for upstream in gateway.upstreams.values():
             with anyio.fail_after(SECONDS):

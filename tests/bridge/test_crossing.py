@@ -20,7 +20,8 @@ from gateway.errors import (
     UpstreamProtocolError,
     UpstreamUnavailable,
 )
-from gateway.upstream import private
+from gateway.timing import Timing
+from gateway.upstream.timing import UpstreamTiming
 from tests.bridge.house import SECONDS, Somebody, form, gateway_of, questions, text_of
 from tests.bridge.requests import HANDSHAKE
 from tests.interaction._gateway import Entry, child
@@ -446,12 +447,10 @@ async def test_connections_of_ones_own_are_bounded_and_end_with_their_agent(tmp_
         assert links.links == []
 
 
-async def test_what_a_modern_agent_left_idle_makes_room_and_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(private, "IDLE_SECONDS", 0.5)
+async def test_what_a_modern_agent_left_idle_makes_room_and_ends(tmp_path: Path) -> None:
+    timing = Timing(UpstreamTiming(private_idle_seconds=0.5))
     servers = {"pipe": child(EVERYTHING, "--era", "handshake", max_sessions=1, timeout=5)}
-    async with gateway_of(tmp_path, servers) as gateway:
+    async with gateway_of(tmp_path, servers, timing) as gateway:
         links = gateway.upstreams["pipe"]._private  # pyright: ignore[reportPrivateUsage]
         ann, bob = Somebody(gateway), Somebody(gateway, principal="bob")
         asked = await ann.call("pipe__ask", asking("form"))

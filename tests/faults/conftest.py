@@ -5,7 +5,6 @@ from functools import partial
 
 import pytest
 
-from gateway.upstream import backoff
 from gateway.upstream.guardian import Guardian
 from tests.upstream.conftest import PassTime, guardian, pass_time
 from tests.upstream.test_upstream import Kept
@@ -13,11 +12,6 @@ from tests.upstream.test_upstream import Kept
 __all__ = ["PassTime", "guardian", "pass_time"]
 
 Keep = Callable[..., Kept]
-
-
-@pytest.fixture(autouse=True)
-def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "BASE_SECONDS", 0.02)
 
 
 @pytest.fixture

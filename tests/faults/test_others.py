@@ -2,18 +2,18 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
 from gateway.errors import UpstreamLost
-from gateway.upstream import backoff
 from tests.faults.conftest import Keep
 from tests.faults.proxy import proxy
 from tests.support import wait_until
 from tests.upstream.ends import DEADLINE, Got, Mcp, byte_server, fixture, service, supervised, text_of
-from tests.upstream.test_upstream import Kept
+from tests.upstream.test_upstream import BRISK, Kept
 
 pytestmark = pytest.mark.anyio
 
@@ -43,9 +43,8 @@ async def test_calls_that_one_upstream_keeps_waiting_keep_nobody_else_waiting(ke
                 hanging.cancel_scope.cancel()
 
 
-async def test_many_deaths_leave_neither_process_nor_descriptor(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "STABLE_SECONDS", 0.0)  # each connection counts as a good one
-    kept = keep(fixture("bad"))
+async def test_many_deaths_leave_neither_process_nor_descriptor(keep: Keep) -> None:
+    kept = keep(fixture("bad"), timing=replace(BRISK, stable_seconds=0.0))  # each connection counts as a good one
     async with supervised(kept.upstream):
         await kept.upstream.settled.wait()
         pids = {await _die(kept)}

@@ -26,6 +26,7 @@ from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import Link
 from gateway.upstream.listing import Listing
 from gateway.upstream.session import Negotiated, UpstreamSession
+from gateway.upstream.timing import USUAL, UpstreamTiming
 from gateway.upstream.transport.http import HttpDispatcher, HttpEndpoint
 from gateway.upstream.transport.process import Program
 from gateway.upstream.transport.sse import SseDispatcher
@@ -338,10 +339,14 @@ def lone(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 @asynccontextmanager
 async def _negotiated(
-    dispatcher: Any, ears: Ears, probe: bool, capabilities: Mapping[str, Any] | None = None
+    dispatcher: Any,
+    ears: Ears,
+    probe: bool,
+    capabilities: Mapping[str, Any] | None = None,
+    timing: UpstreamTiming = USUAL,
 ) -> AsyncGenerator[Up]:
     try:
-        async with UpstreamSession(dispatcher, capabilities or {}) as session:
+        async with UpstreamSession(dispatcher, capabilities or {}, timing) as session:
             yield Up(session, ears, await session.negotiate(DEADLINE, probe=probe), dispatcher)
     except BaseExceptionGroup as group:
         raise lone(group) from None
@@ -349,13 +354,18 @@ async def _negotiated(
 
 @asynccontextmanager
 async def connected(
-    url: str, *, probe: bool = True, capabilities: Mapping[str, Any] | None = None, **endpoint: Any
+    url: str,
+    *,
+    probe: bool = True,
+    capabilities: Mapping[str, Any] | None = None,
+    timing: UpstreamTiming = USUAL,
+    **endpoint: Any,
 ) -> AsyncGenerator[Up]:
     """Our own HTTP client, negotiated with the server at `url`."""
     ears = Ears()
-    dispatcher = HttpDispatcher("up", HttpEndpoint(url, **endpoint), ears)
+    dispatcher = HttpDispatcher("up", HttpEndpoint(url, **endpoint), ears, timing)
     try:
-        async with _negotiated(dispatcher, ears, probe, capabilities) as up:
+        async with _negotiated(dispatcher, ears, probe, capabilities, timing) as up:
             yield up
     finally:
         await dispatcher.aclose()
@@ -377,11 +387,13 @@ def fixture(module: str, *args: str, **env: str) -> Program:
 
 
 @asynccontextmanager
-async def spawned(program: Program, *, probe: bool = True, cap: int = 16 << 20) -> AsyncGenerator[Up]:
+async def spawned(
+    program: Program, *, probe: bool = True, cap: int = 16 << 20, timing: UpstreamTiming = USUAL
+) -> AsyncGenerator[Up]:
     """Our own stdio client, negotiated with a program. Its stderr is heard as noise."""
     ears, guardian = Ears(), Guardian()
     stderr = StderrLog(lambda line, suppressed: ears.on_noise(f"stderr: {line} ({suppressed})"), time.monotonic)
-    dispatcher = StdioDispatcher("up", ears, stderr, cap)
+    dispatcher = StdioDispatcher("up", ears, stderr, cap, timing)
     try:
         await dispatcher.start(program, guardian)
         async with _negotiated(dispatcher, ears, probe) as up:

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.backoff import BASE_SECONDS, MAX_SECONDS, STABLE_SECONDS, Backoff
+from gateway.upstream.backoff import Backoff
+from gateway.upstream.timing import USUAL
 
 
 def test_it_doubles_up_to_a_minute() -> None:
@@ -12,18 +13,18 @@ def test_it_doubles_up_to_a_minute() -> None:
 
 
 def test_jitter_is_over_the_upper_half() -> None:
-    assert (Backoff().after(0, 0.0), Backoff().after(0, 0.5)) == (BASE_SECONDS / 2, BASE_SECONDS * 0.75)
+    assert (Backoff().after(0, 0.0), Backoff().after(0, 0.5)) == (0.25, 0.375)
 
 
 def test_a_good_connection_starts_it_over() -> None:
     backoff = Backoff(failures=9)
-    assert backoff.after(STABLE_SECONDS - 1, 1.0) == MAX_SECONDS
-    assert backoff.after(STABLE_SECONDS, 1.0) == BASE_SECONDS
-    assert backoff.after(0, 1.0) == 2 * BASE_SECONDS
+    assert backoff.after(USUAL.stable_seconds - 1, 1.0) == USUAL.backoff_max_seconds
+    assert backoff.after(USUAL.stable_seconds, 1.0) == USUAL.backoff_base_seconds
+    assert backoff.after(0, 1.0) == 2 * USUAL.backoff_base_seconds
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1, exclude_max=True))))
 def test_bounds(history: list[tuple[float, float]]) -> None:
     backoff = Backoff()
     for lived, chance in history:
-        assert BASE_SECONDS / 2 <= backoff.after(lived, chance) <= MAX_SECONDS
+        assert 0.25 <= backoff.after(lived, chance) <= 60

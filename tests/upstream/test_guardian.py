@@ -9,8 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from gateway.upstream import guardian as guardian_module
 from gateway.upstream.guardian import Guardian
+from gateway.upstream.timing import UpstreamTiming
 from gateway.upstream.transport.process import Child, spawn
 from tests.support import alive, command, run_process, wait_until
 from tests.upstream.ends import DEADLINE
@@ -139,9 +139,8 @@ async def test_a_guardian_that_died_is_replaced() -> None:
     await second.end()
 
 
-async def test_without_waiting_for_the_next_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guardian_module, "CHECK_SECONDS", 0.01)
-    guardian = Guardian()
+async def test_without_waiting_for_the_next_child() -> None:
+    guardian = Guardian(UpstreamTiming(guardian_check_seconds=0.01))
     child, pids = await start(guardian)
     watcher = guardian._process  # pyright: ignore[reportPrivateUsage]
     assert watcher is not None

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from gateway.errors import UpstreamError, UpstreamLost
-from gateway.upstream.transport import http
+from gateway.upstream.timing import UpstreamTiming
 from gateway.upstream.transport.pending import HttpRefusal, SessionLost
 from gateway.upstream.transport.pool import Pool
 from tests.servers.wire import encode
@@ -83,10 +83,9 @@ async def test_what_was_never_sent_is_not_cancelled() -> None:
             tg.cancel_scope.cancel()
 
 
-async def test_a_notification_that_is_never_accepted_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "NOTE_SECONDS", 0.05)
+async def test_a_notification_that_is_never_accepted_is_bounded() -> None:
     mcp = Mcp(service("handshake"), on={"notifications/initialized": silent_stream})
-    async with byte_server(mcp) as server, connected(server.url) as up:
+    async with byte_server(mcp) as server, connected(server.url, timing=UpstreamTiming(note_seconds=0.05)) as up:
         assert "notifications/initialized could not be delivered" in up.ears.noise[0]
         assert await up.call("a") == "a"
 
@@ -206,12 +205,11 @@ async def test_whether_it_may_have_been_acted_on() -> None:
         assert caught.value.delivered, "a 500 is said by who was at work"
 
 
-async def test_an_upstream_that_does_not_let_go_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "FAREWELL_SECONDS", 0.05)
+async def test_an_upstream_that_does_not_let_go_is_left() -> None:
     mcp = Mcp(service("handshake"), on={"DELETE": never})
     async with byte_server(mcp) as server:
         with anyio.fail_after(DEADLINE):
-            async with connected(server.url):
+            async with connected(server.url, timing=UpstreamTiming(farewell_seconds=0.05)):
                 pass
         await wait_until(lambda: server.open == 0)
 

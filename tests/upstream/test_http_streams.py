@@ -1,16 +1,18 @@
 """Event streams over HTTP: answers on them, taking up a broken one, and the handshake era's standing stream."""
 
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
 from gateway.errors import UpstreamLost, UpstreamTimeout
-from gateway.upstream import backoff, session
+from gateway.upstream.timing import UpstreamTiming
 from gateway.upstream.transport import reply
 from gateway.upstream.transport.pending import SessionLost
 from tests.servers.wire import Message, encode
 from tests.support import wait_until
+from tests.upstream import ends
 from tests.upstream.ends import (
     DEADLINE,
     LAST_CHUNK,
@@ -19,7 +21,6 @@ from tests.upstream.ends import (
     Mcp,
     byte_server,
     chunk,
-    connected,
     event,
     reply_to,
     response,
@@ -34,12 +35,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return "asyncio", {"use_uvloop": request.param}
 
 
-@pytest.fixture(autouse=True)
-def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits between attempts that a test can wait for."""
-    monkeypatch.setattr(reply, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(reply, "MIN_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(backoff, "BASE_SECONDS", 0.01)
+BRISK = UpstreamTiming(resume_seconds=0.01, min_resume_seconds=0.01, backoff_base_seconds=0.01)
+"""Waits between attempts that a test can wait for."""
+connected = partial(ends.connected, timing=BRISK)
 
 
 NOTE: Message = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "☃"}}
@@ -75,13 +73,14 @@ async def test_an_answer_on_a_stream_however_it_is_cut(end: str, width: int) -> 
         assert heard.notes == [(NOTE["method"], NOTE["params"])]
 
 
-async def test_a_stream_that_stays_open_after_its_answer_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reply, "LINGER_SECONDS", 0.02)
-
+async def test_a_stream_that_stays_open_after_its_answer_is_closed() -> None:
     async def script(got: Got) -> None:
         await got.send(STREAM_HEAD, event(reply_to(got)), chunk(b": still here\n\n"))
 
-    async with byte_server(Mcp(service("modern"), on={"x": script})) as server, connected(server.url) as up:
+    async with (
+        byte_server(Mcp(service("modern"), on={"x": script})) as server,
+        connected(server.url, timing=UpstreamTiming(linger_seconds=0.02)) as up,
+    ):
         assert await up.call("x") == "here"
         await wait_until(lambda: server.open == 0)
 
@@ -254,12 +253,12 @@ async def test_who_may_be_asked_listens_before_it_says_anything(capability: str)
         assert [message["method"] for message in heard][-1] == "notifications/initialized"
 
 
-async def test_a_standing_stream_that_does_not_open_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_standing_stream_that_does_not_open_is_not_waited_for_long() -> None:
     async def silent(got: Got) -> None: ...
 
-    monkeypatch.setattr(session, "HEARING_SECONDS", 0.05)
+    timing = UpstreamTiming(question_stream_seconds=0.05)
     mcp = Mcp(service("handshake"), on={"GET": silent})
-    async with byte_server(mcp) as server, connected(server.url, capabilities={"roots": {}}) as up:
+    async with byte_server(mcp) as server, connected(server.url, capabilities={"roots": {}}, timing=timing) as up:
         assert await up.call("a") == "a"
 
 

@@ -10,9 +10,9 @@ import pytest
 from gateway.errors import UpstreamLost, UpstreamUnavailable
 from gateway.request import Principal
 from gateway.server.agents import ConnectedAgent
-from gateway.upstream import backoff, private
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import State
+from gateway.upstream.timing import UpstreamTiming
 from tests.servers.wire import encode
 from tests.support import wait_until
 from tests.upstream.ends import Got, Mcp, byte_server, response, service, supervised
@@ -109,11 +109,10 @@ async def test_modern_agents_have_no_session_but_an_identity(keep: Keep) -> None
             assert {await session_of(kept, agent("ann", "2026-07-28")) for _ in range(3)} == {"session-2"}
 
 
-async def test_an_identitys_connection_ends_when_it_is_idle(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private, "IDLE_SECONDS", 0.2)
+async def test_an_identitys_connection_ends_when_it_is_idle(keep: Keep) -> None:
     many = Many()
     async with byte_server(many) as server:
-        kept = keep(server.url, isolation="identity")
+        kept = keep(server.url, isolation="identity", timing=UpstreamTiming(private_idle_seconds=0.2))
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
             assert await session_of(kept, agent("ann")) == "session-2"
@@ -121,8 +120,7 @@ async def test_an_identitys_connection_ends_when_it_is_idle(keep: Keep, monkeypa
             assert await session_of(kept, agent("ann")) == "session-3"
 
 
-async def test_an_idle_connection_with_a_call_under_way_is_left(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private, "IDLE_SECONDS", 0.05)
+async def test_an_idle_connection_with_a_call_under_way_is_left(keep: Keep) -> None:
     go_on = anyio.Event()
 
     async def slow(got: Got) -> None:
@@ -132,7 +130,7 @@ async def test_an_idle_connection_with_a_call_under_way_is_left(keep: Keep, monk
     many = Many()
     many.on["slow"] = slow
     async with byte_server(many) as server:
-        kept = keep(server.url, isolation="identity")
+        kept = keep(server.url, isolation="identity", timing=UpstreamTiming(private_idle_seconds=0.05))
         async with supervised(kept.upstream) as tg:
             await kept.upstream.settled.wait()
             outcome: list[Any] = []
@@ -161,15 +159,13 @@ async def test_they_are_bounded(keep: Keep) -> None:
             assert await session_of(kept, agent("eve")) == "session-4"
 
 
-async def test_ones_trouble_is_not_the_others(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "BASE_SECONDS", 60.0)
-
+async def test_ones_trouble_is_not_the_others(keep: Keep) -> None:
     async def refuse(got: Got) -> None:
         await got.send(response(status="500 Oops"))
 
     many = Many()
     async with byte_server(many) as server:
-        kept = keep(server.url, isolation="session", grace=0)
+        kept = keep(server.url, isolation="session", grace=0, timing=UpstreamTiming(backoff_base_seconds=60.0))
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
             many.on["initialize"] = refuse

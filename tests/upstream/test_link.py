@@ -11,11 +11,11 @@ import anyio
 import pytest
 
 from gateway.errors import UpstreamLost, UpstreamUnavailable
-from gateway.upstream import backoff
 from gateway.upstream.connect import Connector
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import Link, State, Status
 from gateway.upstream.session import Negotiated, UpstreamSession
+from gateway.upstream.timing import UpstreamTiming
 from gateway.upstream.transport.http import HttpDispatcher
 from gateway.upstream.transport.pending import SessionLost
 from gateway.upstream.transport.process import Program
@@ -37,22 +37,25 @@ from tests.upstream.ends import (
 )
 from tests.upstream.test_negotiation import answering, initialized
 from tests.upstream.test_sse import Legacy
+from tests.upstream.test_upstream import BRISK
 
 pytestmark = pytest.mark.anyio
 
 S = State
 
 
-@pytest.fixture(autouse=True)
-def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "BASE_SECONDS", 0.02)
-
-
 class Held:
     """A link and what is seen of it."""
 
     def __init__(
-        self, guardian: Guardian, program: Program | str, *, lazy: bool = False, serve: Any = None, **settings: Any
+        self,
+        guardian: Guardian,
+        program: Program | str,
+        *,
+        lazy: bool = False,
+        serve: Any = None,
+        timing: UpstreamTiming = BRISK,
+        **settings: Any,
     ) -> None:
         self.statuses: list[Status] = []
         self.ears = Ears()
@@ -64,8 +67,9 @@ class Held:
             peer=self.ears,
             stderr=lambda: StderrLog(lambda line, suppressed: None, float),
             guardian=guardian,
+            timing=timing,
         )
-        self.link = Link(connector, serve or self._serve, self.statuses.append, lazy=lazy)
+        self.link = Link(connector, serve or self._serve, self.statuses.append, lazy=lazy, timing=timing)
 
     async def _serve(self, session: UpstreamSession, agreed: Negotiated) -> None:
         self.agreed.append(agreed)
@@ -173,9 +177,8 @@ async def test_patience_ends(hold: Hold) -> None:
         assert caught.value.data == {"upstream": "up", "state": "starting", "delivered": False}
 
 
-async def test_nobody_waits_for_an_attempt_far_off(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "BASE_SECONDS", 60.0)
-    held = hold(Program("no-such-program"))
+async def test_nobody_waits_for_an_attempt_far_off(hold: Hold) -> None:
+    held = hold(Program("no-such-program"), timing=UpstreamTiming(backoff_base_seconds=60.0))
     async with supervised(held.link):
         await held.reach(S.BACKING_OFF)
         with anyio.fail_after(DEADLINE), pytest.raises(UpstreamUnavailable) as caught:
@@ -185,9 +188,8 @@ async def test_nobody_waits_for_an_attempt_far_off(hold: Hold, monkeypatch: pyte
         assert 29 < caught.value.data["retryAfter"] <= 60
 
 
-async def test_it_can_be_woken(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "BASE_SECONDS", 60.0)
-    held = hold(Program("no-such-program"))
+async def test_it_can_be_woken(hold: Hold) -> None:
+    held = hold(Program("no-such-program"), timing=UpstreamTiming(backoff_base_seconds=60.0))
     async with supervised(held.link):
         await held.reach(S.STARTING, S.BACKING_OFF)
         held.link.wake()

@@ -1,6 +1,7 @@
 """Fetching lists: every page, within bounds, and what could not be fetched leaves the rest intact."""
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,15 +9,16 @@ import anyio
 import pytest
 
 from gateway.jsonrpc import dumps
-from gateway.upstream import lister, watch
+from gateway.upstream import lister
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import State
 from gateway.upstream.listing import Listing
+from gateway.upstream.timing import UpstreamTiming
 from tests.servers.raw import PROMPTS, RESOURCES, TEMPLATES, TOOLS
 from tests.servers.wire import Refusal, Service, encode
 from tests.support import http_server, wait_until
 from tests.upstream.ends import Got, Mcp, Up, byte_server, connected, fixture, response, service, supervised
-from tests.upstream.test_upstream import Kept
+from tests.upstream.test_upstream import BRISK, Kept
 
 pytestmark = pytest.mark.anyio
 
@@ -151,8 +153,7 @@ async def test_lists_that_will_not_end(kind: str, keep: Keep, monkeypatch: pytes
     limits, tools, problem = BOUNDED[kind]
     for name, value in limits.items():
         monkeypatch.setattr(lister, name, value)
-    monkeypatch.setattr(watch, "RETRY_SECONDS", 0.0)
-    kept = keep(fixture("bad", "--list", kind))
+    kept = keep(fixture("bad", "--list", kind), timing=replace(BRISK, list_retry_seconds=0.0))
     async with supervised(kept.upstream):
         await kept.upstream.settled.wait()
         listing = kept.upstream.listing
@@ -184,9 +185,7 @@ async def test_a_page_of_two_megabytes(keep: Keep) -> None:
         assert kept.upstream.status.state is State.READY
 
 
-async def test_slow_pages_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lister, "MAX_SECONDS", 0.1)
-
+async def test_slow_pages_end_in_time() -> None:
     async def slow(got: Got) -> None:
         await anyio.sleep(0.02)
         await mcp.answer(got)
@@ -194,7 +193,7 @@ async def test_slow_pages_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     pages = {str(n): {"tools": [{"name": str(n)}], "nextCursor": str(n + 1)} for n in range(1000)}
     mcp = Mcp(paged({"start": pages["0"], **pages}), on={"tools/list": slow})
     async with byte_server(mcp) as server, connected(server.url) as up:
-        fetched = await fetch(up)
+        fetched = await fetch(up, timing=UpstreamTiming(list_seconds=0.1))
         assert "more than 0.1 s of pages" in fetched.problems[0]
         assert 1 <= len(fetched.listing.tools) < 100
 
@@ -236,8 +235,7 @@ async def test_a_later_page_that_fails_leaves_what_was_known() -> None:
         assert names(fetched.listing) == ["before"]
 
 
-async def test_it_is_asked_again(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "RETRY_SECONDS", 0.02)
+async def test_it_is_asked_again(keep: Keep) -> None:
     failures = 3
 
     async def fail(got: Got) -> None:
@@ -247,7 +245,7 @@ async def test_it_is_asked_again(keep: Keep, monkeypatch: pytest.MonkeyPatch) ->
 
     mcp = Mcp(service("modern"), on={"tools/list": fail})
     async with byte_server(mcp) as server:
-        kept = keep(server.url)
+        kept = keep(server.url, timing=replace(BRISK, list_retry_seconds=0.02))
         async with supervised(kept.upstream):
             await wait_until(lambda: kept.hears.tools == ["a"])
             assert kept.upstream.status.state is State.READY

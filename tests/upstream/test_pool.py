@@ -8,10 +8,12 @@ import anyio
 import pytest
 
 from gateway.names import Resolver
+from gateway.upstream.timing import USUAL, UpstreamTiming
 from gateway.upstream.transport import pool as pool_module
 from gateway.upstream.transport.pool import Origin, Pool
 from gateway.upstream.transport.wire import HttpConnection, WireError
 from tests.support import free_port, wait_until
+from tests.upstream.conftest import PassTime
 from tests.upstream.ends import DEADLINE, ByteServer, Got, byte_server, response
 from tests.upstream.test_wire import REQUEST, Collected, exchange, pool_to
 
@@ -166,19 +168,19 @@ async def test_a_connection_the_server_closed_is_not_reused() -> None:
         assert server.connections == 3
 
 
-async def test_an_old_connection_is_not_reused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_old_connection_is_not_reused(pass_time: PassTime) -> None:
     async with byte_server(answer) as server:
         pool = pool_to(server.url)
         await exchange(pool)
-        monkeypatch.setattr(pool_module, "IDLE_SECONDS", 0.0)
+        pass_time(USUAL.idle_seconds)
+        assert pool.take() is None
         await exchange(pool)
         assert server.connections == 2
 
 
-async def test_idle_connections_are_closed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "IDLE_SECONDS", 0.05)
+async def test_idle_connections_are_closed_in_time() -> None:
     async with byte_server(answer) as server:
-        pool = pool_to(server.url)
+        pool = Pool(Origin.of(server.url), DEADLINE, timing=UpstreamTiming(idle_seconds=0.05))
         wires = [await pool.acquire() for _ in range(3)]
         for wire in wires:
             await start(wire).ended

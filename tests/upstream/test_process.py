@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from gateway.upstream.guardian import Guardian
+from gateway.upstream.timing import USUAL, UpstreamTiming
 from gateway.upstream.transport import process
 from gateway.upstream.transport.process import Child, Program, SpawnError, spawn
 from tests.support import ROOT, alive, wait_until
@@ -45,10 +46,10 @@ class Heard:
         self.exit.append(reason)
 
 
-async def run(program: Program) -> Heard:
+async def run(program: Program, timing: UpstreamTiming = USUAL) -> Heard:
     """Run it to its end."""
     heard, guardian = Heard(), Guardian()
-    child = await spawn(program, heard, guardian)
+    child = await spawn(program, heard, guardian, timing)
     try:
         await wait_until(lambda: heard.exit)
     finally:
@@ -135,11 +136,10 @@ async def test_how_it_ended_is_said_once(kind: str) -> None:
     assert heard.exit[0].startswith(reason)
 
 
-async def test_it_closed_its_stdout(is_uvloop: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_closed_its_stdout(is_uvloop: bool) -> None:
     if is_uvloop:
         pytest.skip("uvloop leaves the child a second copy of its stdout, so that its end shows only with the child's")
-    monkeypatch.setattr(process, "EXIT_SECONDS", 0.05)
-    heard = await run(python("import os, time; os.close(1); time.sleep(600)"))
+    heard = await run(python("import os, time; os.close(1); time.sleep(600)"), UpstreamTiming(exit_seconds=0.05))
     assert heard.exit == ["it closed its stdout"]
 
 
@@ -155,7 +155,7 @@ if "linger" in sys.argv:
     while True: signal.pause()
 """
     heard = Heard()
-    child = await spawn(python(code, *args), heard, guardian)
+    child = await spawn(python(code, *args), heard, guardian, UpstreamTiming(exit_seconds=0.1))
     await wait_until(lambda: heard.stdout.endswith(b"\n"))
     pids = [int(pid) for pid in heard.stdout.split()]
     assert pids[0] == child.pid
@@ -194,8 +194,7 @@ async def test_of_many_that_start_one_does_between_two_rounds_of_the_loop() -> N
 
 
 @pytest.mark.parametrize("args", [[], ["linger"], ["linger", "ignore"], ["leave"]])
-async def test_nothing_of_it_is_left(args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "EXIT_SECONDS", 0.1)
+async def test_nothing_of_it_is_left(args: list[str]) -> None:
     guardian = Guardian()
     child, pids = await start(guardian, *args)
     with anyio.fail_after(DEADLINE):
@@ -205,23 +204,20 @@ async def test_nothing_of_it_is_left(args: list[str], monkeypatch: pytest.Monkey
     await guardian.aclose()
 
 
-async def test_it_is_asked_before_it_is_forced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "EXIT_SECONDS", 5)
+async def test_it_is_asked_before_it_is_forced() -> None:
     polite = "import sys; print('up', flush=True); sys.stdin.read(); print('eof', flush=True)"
     handler = "import signal, sys; signal.signal(15, lambda *_: (print('term', flush=True), sys.exit(0)))"
     for code, said in ((polite, b"up\neof\n"), (f"{handler}; print('up', flush=True); signal.pause()", b"up\nterm\n")):
         heard, guardian = Heard(), Guardian()
-        child = await spawn(python(code), heard, guardian)
+        timing = UpstreamTiming(exit_seconds=0.3 if said.endswith(b"term\n") else 5.0)
+        child = await spawn(python(code), heard, guardian, timing)
         await wait_until(lambda: heard.stdout == b"up\n")  # noqa: B023
-        if said.endswith(b"term\n"):
-            monkeypatch.setattr(process, "EXIT_SECONDS", 0.3)
         await child.end()
         await wait_until(lambda: heard.stdout == said)  # noqa: B023
         await guardian.aclose()
 
 
-async def test_it_ends_even_when_we_are_told_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "EXIT_SECONDS", 0.1)
+async def test_it_ends_even_when_we_are_told_to_stop() -> None:
     guardian = Guardian()
     child, pids = await start(guardian, "linger", "ignore")
     with anyio.CancelScope() as scope:

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import RequestId
+from gateway.upstream.timing import UpstreamTiming
 from gateway.upstream.transport import process
 from gateway.upstream.transport.pending import Pending
 from gateway.upstream.transport.process import Program
@@ -176,14 +177,14 @@ def call(m, tool): say(id=m["id"], result={"content": [{"text": tool}]})
 
 async def test_a_child_that_stops_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "MAX_UNREAD", 1 << 18)
-    monkeypatch.setattr(process, "EXIT_SECONDS", 0.05)
+    timing = UpstreamTiming(exit_seconds=0.05)
     code = """
 import time
 def call(m, tool):
     say(id=m["id"], result={"content": [{"text": tool}]})
     time.sleep(600)
 """
-    async with spawned(child(code), probe=False) as up, anyio.create_task_group() as tg:
+    async with spawned(child(code), probe=False, timing=timing) as up, anyio.create_task_group() as tg:
         assert await up.call("stop") == "stop"
         tg.start_soon(up.ask, "x", {"padding": "x" * (1 << 20)})
         await wait_until(lambda: up.dispatcher.calls)

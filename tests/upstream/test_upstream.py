@@ -11,11 +11,10 @@ import anyio
 import pytest
 
 from gateway.errors import GatewayError, UpstreamError, UpstreamLost, UpstreamUnavailable
-from gateway.upstream import backoff
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import State
 from gateway.upstream.listing import Listing
-from gateway.upstream.transport import process
+from gateway.upstream.timing import UpstreamTiming
 from gateway.upstream.transport.http import HttpDispatcher
 from gateway.upstream.transport.process import Program
 from gateway.upstream.upstream import Upstream
@@ -42,21 +41,25 @@ TOOLS = list(MISREPLIES)
 KNOWN = Listing(tools=({"name": "known", "inputSchema": {"type": "object"}},))
 
 
-@pytest.fixture(autouse=True)
-def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "BASE_SECONDS", 0.02)
-    monkeypatch.setattr(process, "EXIT_SECONDS", 0.2)
+BRISK = UpstreamTiming(backoff_base_seconds=0.02, exit_seconds=0.2)
+"""Waits that a test can wait for."""
 
 
 class Kept:
     """An upstream and what is heard of it."""
 
     def __init__(
-        self, guardian: Guardian, program: Program | str, known: Listing | None = None, **settings: Any
+        self,
+        guardian: Guardian,
+        program: Program | str,
+        known: Listing | None = None,
+        *,
+        timing: UpstreamTiming = BRISK,
+        **settings: Any,
     ) -> None:
         self.hears = Hears()
         settings = {"timeout": DEADLINE, **settings}
-        self.upstream = Upstream("up", config(program, **settings), self.hears, guardian, known)
+        self.upstream = Upstream("up", config(program, **settings), self.hears, guardian, known, timing=timing)
 
     async def call(self, tool: str, **options: Any) -> dict[str, Any]:
         return await ask(self.upstream, "tools/call", {"name": tool}, **options)
@@ -315,9 +318,8 @@ async def test_a_server_that_restarted_is_found_out_by_the_next_call(keep: Keep)
             tg.cancel_scope.cancel()
 
 
-async def test_calls_of_one_that_is_away_fail_at_once_and_say_why(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "BASE_SECONDS", 60.0)
-    kept = keep(Program("no-such-program"))
+async def test_calls_of_one_that_is_away_fail_at_once_and_say_why(keep: Keep) -> None:
+    kept = keep(Program("no-such-program"), timing=UpstreamTiming(backoff_base_seconds=60.0))
     async with supervised(kept.upstream):
         await kept.upstream.settled.wait()
         with pytest.raises(UpstreamUnavailable, match="'up' is backing off: 'no-such-program' is not an executable"):

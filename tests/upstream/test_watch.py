@@ -1,6 +1,7 @@
 """Keeping fresh: changes heard in either era's way, time to live, subscriptions that survive, and doubts resolved."""
 
 from collections.abc import Callable, Generator, Iterator, Set
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,8 +10,7 @@ import pytest
 
 from gateway import jsonrpc
 from gateway.errors import UpstreamError
-from gateway.upstream import backoff, listen, watch
-from gateway.upstream import upstream as upstream_module
+from gateway.upstream import listen
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.link import State
 from gateway.upstream.transport import table
@@ -30,17 +30,12 @@ from tests.upstream.ends import (
     supervised,
     text_of,
 )
-from tests.upstream.test_upstream import Kept
+from tests.upstream.test_upstream import BRISK, Kept
 
 pytestmark = pytest.mark.anyio
 
 Keep = Callable[..., Kept]
 SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
-
-
-@pytest.fixture(autouse=True)
-def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "BASE_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -154,7 +149,7 @@ async def test_a_burst_of_changes_is_fetched_once(era: str, keep: Keep) -> None:
             await kept.upstream.settled.wait()
             await mcp.say(*[changed()] * 20)
             await wait_until(lambda: kept.hears.tools == ["t0", "t1"])
-            await anyio.sleep(3 * watch.DEBOUNCE_SECONDS)
+            await anyio.sleep(3 * BRISK.debounce_seconds)
             assert mcp.fetched == 2
             assert mcp.methods().count("resources/list") == 1  # the others were not touched
             assert len(kept.hears.listings) == 2
@@ -202,10 +197,7 @@ async def test_changes_are_heard_before_the_lists_are_fetched_and_those_are_fetc
 
 
 @ERAS
-async def test_one_that_is_slow_to_listen_is_listed_before_and_again_after(
-    era: str, keep: Keep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watch, "HEARING_SECONDS", 0.01)
+async def test_one_that_is_slow_to_listen_is_listed_before_and_again_after(era: str, keep: Keep) -> None:
     listed = anyio.Event()
 
     async def slow(got: Got) -> None:
@@ -215,7 +207,7 @@ async def test_one_that_is_slow_to_listen_is_listed_before_and_again_after(
     mcp = Changing(era)
     mcp.on["GET" if era == "handshake" else "subscriptions/listen"] = slow
     async with byte_server(mcp) as server:
-        kept = keep(server.url)
+        kept = keep(server.url, timing=replace(BRISK, hearing_seconds=0.01))
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
             assert kept.hears.tools == ["t0"]
@@ -223,12 +215,11 @@ async def test_one_that_is_slow_to_listen_is_listed_before_and_again_after(
             await wait_until(lambda: kept.hears.tools == ["t0", "t1"])
 
 
-async def test_a_server_without_a_stream_is_listed_at_once(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "HEARING_SECONDS", float("inf"))
+async def test_a_server_without_a_stream_is_listed_at_once(keep: Keep) -> None:
     mcp = Changing("handshake")
     del mcp.on["GET"]
     async with byte_server(mcp) as server:
-        kept = keep(server.url)
+        kept = keep(server.url, timing=replace(BRISK, hearing_seconds=float("inf")))
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
 
@@ -291,19 +282,19 @@ async def test_news_that_is_too_large_to_be_any_is_not_decoded(
 # --- Time to live --------------------------------------------------------------------------------------------------
 
 
-async def test_who_announces_never_grows_stale(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "MIN_TTL_SECONDS", 0.0)
+async def test_who_announces_never_grows_stale(keep: Keep) -> None:
+    timing = replace(BRISK, min_ttl_seconds=0.0)
     mcp = Changing("handshake", ttl_ms=0)
     mcp.service.methods = {"tools/list": mcp.service.methods["tools/list"]}
     async with byte_server(mcp) as server:
-        kept = keep(server.url)
+        kept = keep(server.url, timing=timing)
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
             assert kept.upstream.is_stale()  # resources are offered without announcing them
     loud = Changing("modern", ttl_ms=0)
     loud.service.__class__ = Loud
     async with byte_server(loud) as server:
-        kept = keep(server.url)
+        kept = keep(server.url, timing=timing)
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
             assert not kept.upstream.is_stale()
@@ -317,9 +308,7 @@ class Loud(Announcing):
         return {"tools": {"listChanged": True}}
 
 
-async def test_who_refuses_to_tell_is_asked(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "MIN_TTL_SECONDS", 0.0)
-
+async def test_who_refuses_to_tell_is_asked(keep: Keep) -> None:
     def refuse(params: dict[str, Any]) -> dict[str, Any]:
         raise Refusal(-32603, "not today")
 
@@ -327,17 +316,16 @@ async def test_who_refuses_to_tell_is_asked(keep: Keep, monkeypatch: pytest.Monk
     mcp.service.__class__ = Loud
     del mcp.on["subscriptions/listen"]
     async with byte_server(mcp) as server:
-        kept = keep(server.url)
+        kept = keep(server.url, timing=replace(BRISK, min_ttl_seconds=0.0))
         async with supervised(kept.upstream):
             await wait_until(kept.upstream.is_stale)
 
 
-async def test_lists_live_as_long_as_they_were_given(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "MIN_TTL_SECONDS", 0.05)
+async def test_lists_live_as_long_as_they_were_given(keep: Keep) -> None:
     for ttl_ms, lives_on in ((0, False), (60_000, True)):
         mcp = Changing("modern", announces=False, ttl_ms=ttl_ms)
         async with byte_server(mcp) as server:
-            kept = keep(server.url)
+            kept = keep(server.url, timing=replace(BRISK, min_ttl_seconds=0.05))
             async with supervised(kept.upstream):
                 await kept.upstream.settled.wait()
                 await anyio.sleep(0.06)
@@ -526,9 +514,7 @@ async def test_a_subscription_that_somebody_gave_up_is_made_by_the_next_who_want
             assert [params["uri"] for params in mcp.params_of("resources/subscribe")] == ["a", "b", "a", "c"]
 
 
-async def test_a_listen_stream_that_is_never_acknowledged(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listen, "ACKNOWLEDGE_SECONDS", 0.05)
-
+async def test_a_listen_stream_that_is_never_acknowledged(keep: Keep) -> None:
     async def silent(got: Got) -> None:
         await got.send(STREAM_HEAD)
         mcp.streams.append(got)
@@ -536,7 +522,7 @@ async def test_a_listen_stream_that_is_never_acknowledged(keep: Keep, monkeypatc
     mcp = Changing("modern")
     mcp.on["subscriptions/listen"] = silent
     async with byte_server(mcp) as server:
-        kept = keep(server.url)
+        kept = keep(server.url, timing=replace(BRISK, acknowledge_seconds=0.05))
         async with supervised(kept.upstream):
             await wait_until(lambda: len(mcp.streams) == 1)
             for uri in ("a", "b"):
@@ -704,15 +690,13 @@ async def test_a_doubt_is_resolved_by_asking(era: str, keep: Keep) -> None:
             assert kept.upstream.status.state is State.READY
 
 
-async def test_one_that_is_slow_is_not_given_up(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "CHECK_SECONDS", 0.02)
-
+async def test_one_that_is_slow_is_not_given_up(keep: Keep) -> None:
     async def never(got: Got) -> None: ...
 
     mcp = Changing("handshake")
     mcp.on["ping"] = never
     async with byte_server(mcp) as server:
-        kept = keep(server.url)
+        kept = keep(server.url, timing=replace(BRISK, check_seconds=0.02))
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
             kept.upstream._watch.suspect()  # pyright: ignore[reportPrivateUsage]

@@ -20,12 +20,13 @@ from gateway.jsonrpc import Message
 from gateway.protocol import Era
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.credentials import Credentials
+from gateway.upstream.timing import USUAL, UpstreamTiming
 from gateway.upstream.transport.events import Event, EventParser, EventTooLarge
 from gateway.upstream.transport.pending import HeaderLines, LoginLost, Peer, Pending, SessionLost, header_lines
 from gateway.upstream.transport.pool import Origin, Pool
 from gateway.upstream.transport.proved import ProvedReply
 from gateway.upstream.transport.receipt import Receipt
-from gateway.upstream.transport.reply import MAX_RETRY_SECONDS, CallReply, is_event_stream
+from gateway.upstream.transport.reply import CallReply, is_event_stream
 from gateway.upstream.transport.table import CallTable
 from gateway.upstream.transport.wire import WireError
 
@@ -33,12 +34,6 @@ if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
 
 
-NOTE_SECONDS: Final = 10.0
-"""How long the upstream may take to accept a message that is owed no answer."""
-FAREWELL_SECONDS: Final = 1.0
-"""How long it may take to hear that its session is over."""
-LEAVE_SECONDS: Final = 5.0
-"""How long requests that are under way may be answered when no proof is left."""
 LEAVE_STEP_SECONDS: Final = 0.02
 LISTEN: Final = "subscriptions/listen"
 """A request that is not waited for: it ends when the connection does."""
@@ -61,10 +56,11 @@ class HttpDispatcher(CallTable):
         ValueError: a configured header contains a line break.
     """
 
-    def __init__(self, upstream: str, endpoint: HttpEndpoint, peer: Peer) -> None:
+    def __init__(self, upstream: str, endpoint: HttpEndpoint, peer: Peer, timing: UpstreamTiming = USUAL) -> None:
         super().__init__(upstream, peer)
         self.endpoint = endpoint
-        self.pool = Pool(Origin.of(endpoint.url), endpoint.connect_timeout)
+        self.timing = timing
+        self.pool = Pool(Origin.of(endpoint.url), endpoint.connect_timeout, timing=timing)
         self.era: Era | None = None
         """None until it is negotiated."""
         self.plain: Mapping[bytes, bytes] | None = None
@@ -124,7 +120,7 @@ class HttpDispatcher(CallTable):
         """No proof is left that the upstream takes: hang up, once those who are refused have been told why."""
         if not self._has_lost_login:
             self._has_lost_login = True
-            self._leave(asyncio.get_running_loop().time() + LEAVE_SECONDS)
+            self._leave(asyncio.get_running_loop().time() + self.timing.leave_seconds)
 
     def _leave(self, latest: float) -> None:
         if self.closed is not None or not self._has_lost_login:
@@ -152,7 +148,7 @@ class HttpDispatcher(CallTable):
         """End the upstream's session, if it has one, and close every connection."""
         if self._session_id is not None and not isinstance(self.closed, SessionLost):
             with anyio.CancelScope(shield=True):
-                await self._exchange(self.request(b"DELETE"), FAREWELL_SECONDS)
+                await self._exchange(self.request(b"DELETE"), self.timing.farewell_seconds)
         self.pool.close()
 
     # --- CallTable ------------------------------------------------------------------------------------------------
@@ -225,7 +221,7 @@ class HttpDispatcher(CallTable):
 
     async def _post(self, message: Message, name: str, headers: Mapping[str, str]) -> None:
         """POST something that is owed no answer. Failures are noted, never raised: there is nobody to tell."""
-        failure = await self._exchange(self.request(b"POST", headers, jsonrpc.dumps(message)), NOTE_SECONDS)
+        failure = await self._exchange(self.request(b"POST", headers, jsonrpc.dumps(message)), self.timing.note_seconds)
         if failure:
             self._peer.on_noise(f"{name} could not be delivered: {failure}")
 
@@ -249,7 +245,7 @@ class HttpDispatcher(CallTable):
 
     async def _stand(self) -> None:
         """Keep the GET stream of the handshake era open; an upstream without one answers 405, and that is fine."""
-        backoff, last_event_id, stood = Backoff(), None, False
+        backoff, last_event_id, stood = Backoff(self.timing), None, False
         while True:
             stream, opened_at = _Stream(self, last_event_id), anyio.current_time()
             proof_changed = self._proof_changed
@@ -322,7 +318,7 @@ class _Stream(Receipt):
         if event.id is not None:
             self.last_event_id = event.id
         if event.retry is not None:
-            self.retry_seconds = min(event.retry / 1000, MAX_RETRY_SECONDS)
+            self.retry_seconds = min(event.retry / 1000, self._dispatcher.timing.max_resume_seconds)
         if event.data and event.name == b"message" and not self._dispatcher.drops(event.data):
             try:
                 message = jsonrpc.loads(event.data)

@@ -15,11 +15,8 @@ from gateway.names import resolver
 from gateway.telemetry.cells import Traffic
 from gateway.upstream.fair import ALL
 from gateway.upstream.limiter import ConcurrencyLimiter
+from gateway.upstream.timing import USUAL, UpstreamTiming
 from gateway.upstream.transport.wire import HttpConnection, WireError
-
-IDLE_SECONDS: Final = 4.0
-"""How long a connection is kept for reuse: less than the 5 s after which common servers close theirs, so that a request
-is not written into a connection that is just being closed."""
 
 MAX_CONNECTIONS: Final = 256
 """Most connections to one origin at a time; further requests wait for one. Standing streams do not count."""
@@ -56,11 +53,14 @@ class Pool:
         connect_timeout: seconds for TCP and TLS together.
     """
 
-    def __init__(self, origin: Origin, connect_timeout: float, limit: int = MAX_CONNECTIONS) -> None:
+    def __init__(
+        self, origin: Origin, connect_timeout: float, limit: int = MAX_CONNECTIONS, timing: UpstreamTiming = USUAL
+    ) -> None:
         self.origin = origin
         self.traffic = Traffic()
         """Counts the bytes of all its connections."""
         self._connect_timeout = connect_timeout
+        self._idle_seconds = timing.idle_seconds
         self._idle: deque[HttpConnection] = deque()
         """Longest idle first."""
         self._open: set[HttpConnection] = set()
@@ -123,7 +123,7 @@ class Pool:
         wire.idle_since = loop.time()
         self._idle.append(wire)
         if self._reaper is None:
-            self._reaper = loop.call_later(IDLE_SECONDS, self._reap)
+            self._reaper = loop.call_later(self._idle_seconds, self._reap)
 
     def forget(self, wire: HttpConnection) -> None:
         self._settle(wire)
@@ -133,7 +133,7 @@ class Pool:
 
     def _pop_idle(self) -> HttpConnection | None:
         """The one used last, so that the others grow old and are closed."""
-        fresh = asyncio.get_running_loop().time() - IDLE_SECONDS
+        fresh = asyncio.get_running_loop().time() - self._idle_seconds
         while self._idle:
             wire = self._idle.pop()
             if wire.usable and wire.idle_since > fresh:
@@ -144,10 +144,10 @@ class Pool:
     def _reap(self) -> None:
         loop = asyncio.get_running_loop()
         self._reaper = None
-        while self._idle and self._idle[0].idle_since <= loop.time() - IDLE_SECONDS:
+        while self._idle and self._idle[0].idle_since <= loop.time() - self._idle_seconds:
             self._idle.popleft().abort()
         if self._idle:
-            self._reaper = loop.call_at(self._idle[0].idle_since + IDLE_SECONDS, self._reap)
+            self._reaper = loop.call_at(self._idle[0].idle_since + self._idle_seconds, self._reap)
 
     def _settle(self, wire: HttpConnection) -> None:
         holder, wire.holder = wire.holder, None

@@ -23,12 +23,7 @@ from anyio.lowlevel import checkpoint
 
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.guardian_process import MARK
-
-EXIT_SECONDS: Final = 2.0
-"""How long a child may take to leave after its stdin closed, and again after SIGTERM."""
-
-LAST_WORDS_SECONDS: Final = 0.1
-"""Between the exit of a child and the failure of its calls: the time to hear what it still said."""
+from gateway.upstream.timing import USUAL, UpstreamTiming
 
 MAX_UNREAD: Final = 32 * 1024 * 1024
 """Most bytes written to a child that it has not read."""
@@ -74,9 +69,10 @@ class Program:
 class Child(asyncio.SubprocessProtocol):
     """One running child. Made by `spawn`."""
 
-    def __init__(self, output: Output, guardian: Guardian) -> None:
+    def __init__(self, output: Output, guardian: Guardian, timing: UpstreamTiming = USUAL) -> None:
         self._output = output
         self._guardian = guardian
+        self._timing = timing
         self._transport: asyncio.SubprocessTransport | None = None
         self._stdin: asyncio.WriteTransport | None = None
         self._said_exit = False
@@ -105,12 +101,12 @@ class Child(asyncio.SubprocessProtocol):
             if self._stdin is not None:
                 self._stdin.close()
             for number in (signal.SIGTERM, _SIGKILL):
-                with anyio.move_on_after(EXIT_SECONDS):
+                with anyio.move_on_after(self._timing.exit_seconds):
                     await self._exited.wait()
                     break
                 signal_group(self.pid, number)
             signal_group(self.pid, _SIGKILL)  # whatever it started and left behind
-            with anyio.move_on_after(EXIT_SECONDS):
+            with anyio.move_on_after(self._timing.exit_seconds):
                 await self._exited.wait()
         self._transport.close()
         self._guardian.release(self.pid)
@@ -136,7 +132,7 @@ class Child(asyncio.SubprocessProtocol):
     def _leave_soon(self) -> None:
         """Not at once: what it wrote last may still be in the pipe, or how it ended not yet known. Not when the pipe
         closes either: what it started may hold that open for ever."""
-        asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self._leave)
+        asyncio.get_running_loop().call_later(self._timing.last_words_seconds, self._leave)
 
     def _leave(self) -> None:
         assert self._transport is not None
@@ -146,7 +142,7 @@ class Child(asyncio.SubprocessProtocol):
             self._output.on_exit("it closed its stdout" if code is None else _describe(code))
 
 
-async def spawn(program: Program, output: Output, guardian: Guardian) -> Child:
+async def spawn(program: Program, output: Output, guardian: Guardian, timing: UpstreamTiming = USUAL) -> Child:
     """Start a program; its streams go to `output`, and `guardian` ends it should we not get to it.
 
     Raises:
@@ -165,7 +161,7 @@ async def spawn(program: Program, output: Output, guardian: Guardian) -> Child:
         await checkpoint()  # to start a program holds everything up, so there is one between two rounds of the loop
         try:
             _, child = await asyncio.get_running_loop().subprocess_exec(
-                lambda: Child(output, guardian),
+                lambda: Child(output, guardian, timing),
                 command,
                 *program.args,
                 env=environment,

@@ -27,14 +27,6 @@ MAX_REDIRECTS: Final = 3
 MAX_ERROR_BODY: Final = 64 * 1024
 MAX_RESUMES: Final = 10
 """How often in a row, with nothing heard in between, a broken stream is taken up again."""
-LINGER_SECONDS: Final = 1.0
-"""How long a stream may stay open after its answer before we close it."""
-RETRY_SECONDS: Final = 1.0
-"""How long to wait before a broken stream is taken up again, unless the upstream says otherwise, …"""
-MIN_RETRY_SECONDS: Final = 0.1
-MAX_RETRY_SECONDS: Final = 30.0
-"""… within these bounds: it shall neither be dialled in a tight loop nor keep us asleep for days."""
-
 MAX_ERROR_TEXT: Final = 1024
 """How much is looked at of an error that is no JSON-RPC."""
 
@@ -58,7 +50,8 @@ class CallReply:
     _redirects = 0
     _resumes = 0
     _last_event_id: bytes | None = None
-    _retry_seconds = RETRY_SECONDS
+    _resume_seconds: float | None = None
+    """How long the upstream wants us to wait before its stream is taken up again."""
     _linger: asyncio.TimerHandle | None = None
     _status = 0
     _location: str | None = None
@@ -218,7 +211,9 @@ class CallReply:
                     self._last_event_id = event.id or None
                     self._resumes = 0
                 if event.retry is not None:
-                    self._retry_seconds = min(max(event.retry / 1000, MIN_RETRY_SECONDS), MAX_RETRY_SECONDS)
+                    timing = self._dispatcher.timing
+                    wanted = max(event.retry / 1000, timing.min_resume_seconds)
+                    self._resume_seconds = min(wanted, timing.max_resume_seconds)
                 if event.data and event.name == b"message" and not self._call.future.done():
                     self._on_event(event.data)
         except EventTooLarge:
@@ -226,7 +221,7 @@ class CallReply:
         except jsonrpc.TooManyValues:
             self._refuse(UpstreamOversized(self._upstream, jsonrpc.MAX_VALUES, "values"))
         if self._call.future.done() and self._wire is not None and self._linger is None:
-            self._linger = asyncio.get_running_loop().call_later(LINGER_SECONDS, self.abort)
+            self._linger = asyncio.get_running_loop().call_later(self._dispatcher.timing.linger_seconds, self.abort)
 
     def _on_event(self, data: bytes) -> None:
         """What is no message (heartbeats, `[DONE]`) is skipped: the answer may follow."""
@@ -263,7 +258,8 @@ class CallReply:
         )
 
     async def _reopen(self, last_event_id: bytes) -> None:
-        await anyio.sleep(self._retry_seconds)
+        wanted = self._resume_seconds
+        await anyio.sleep(wanted if wanted is not None else self._dispatcher.timing.resume_seconds)
         if not self._call.future.done():
             self._begin()
             self._open(self._dispatcher.request(b"GET", {"last-event-id": last_event_id.decode("latin-1")}))

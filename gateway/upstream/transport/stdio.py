@@ -15,6 +15,7 @@ from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, Upstre
 from gateway.jsonrpc import Message
 from gateway.telemetry.cells import Traffic
 from gateway.upstream.guardian import Guardian
+from gateway.upstream.timing import USUAL, UpstreamTiming
 from gateway.upstream.transport.lines import KEPT_OF_OVERLONG, LineSplitter, Overlong
 from gateway.upstream.transport.pending import Peer, Pending
 from gateway.upstream.transport.process import Child, Program, spawn
@@ -37,11 +38,14 @@ _ID_LAST: Final = re.compile(rb'"id"\s*:\s*"?(\d{1,18})(?:\.0)?"?\s*(?:,\s*"json
 class StdioDispatcher(CallTable):
     """A `Dispatcher` over a child process's stdin and stdout."""
 
-    def __init__(self, upstream: str, peer: Peer, stderr: StderrLog, max_response_bytes: int) -> None:
+    def __init__(
+        self, upstream: str, peer: Peer, stderr: StderrLog, max_response_bytes: int, timing: UpstreamTiming = USUAL
+    ) -> None:
         super().__init__(upstream, peer)
         self._cap = max_response_bytes
         self._lines = LineSplitter(max_response_bytes)
         self._stderr = stderr
+        self._timing = timing
         self._child: Child | HostedChild | None = None
         self.traffic = Traffic()
         """Counts its bytes."""
@@ -52,7 +56,7 @@ class StdioDispatcher(CallTable):
         Raises:
             SpawnError: it could not be started.
         """
-        self._child = await spawn(program, self, guardian)
+        self._child = await spawn(program, self, guardian, self._timing)
 
     async def attach(self, host: Path, program: Program, session: str) -> None:
         """Use the program that a host runs for all workers; see `hosting.hosted.attach`.

@@ -1,0 +1,16 @@
+"""All durations that are the gateway's own, room by room. Those of users are settings."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.upstream.timing import UpstreamTiming
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What `Gateway` hands to the rooms. Tests make one whose waits are short."""
+
+    upstream: UpstreamTiming = field(default_factory=UpstreamTiming)
+
+
+USUAL: Final = Timing()
