@@ -150,8 +150,8 @@ class Gateway:
         self.library = CatalogueViews(config.enabled, config.prefix, self._pinning, self._owners.owners)
         self._state_keys = keys = settings.state_keys or [secret.load(settings.state_dir / "state.key")]
         self._logins = Logins(config, self._open_vault, self._record)
-        seal = StateSeal(keys)
-        self._parking = Parking(seal, self.store.node)
+        seal = StateSeal(keys, timing=timing.bridge)
+        self._parking = Parking(seal, self.store.node, timing.bridge)
         self._elsewhere = ParkedElsewhere(self._conversations, self._parking.resume)
         self._places = SessionQuota(settings.max_sessions, settings.max_sessions_per_principal)
         self._snapshots = SnapshotWriter(settings.state_dir / "catalogue.json", self.upstreams, sharing.snapshot)
@@ -185,7 +185,7 @@ class Gateway:
             server.lookup,
             self._limits,
             server.log_messages,
-            Bridge(seal, self._parking, self._elsewhere if settings.store is not None else None),
+            Bridge(seal, self._parking, self._elsewhere if settings.store is not None else None, timing.bridge),
             server.dress,
         )
         self.handle = self.pipeline.serve

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.bridge.timing import BridgeTiming
 from gateway.upstream.timing import UpstreamTiming
 
 
@@ -11,6 +12,7 @@ class Timing:
     """What `Gateway` hands to the rooms. Tests make one whose waits are short."""
 
     upstream: UpstreamTiming = field(default_factory=UpstreamTiming)
+    bridge: BridgeTiming = field(default_factory=BridgeTiming)
 
 
 USUAL: Final = Timing()

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, cast
 
-from gateway.bridge import login_requests
 from gateway.bridge.elsewhere import ParkedElsewhere
 from gateway.bridge.envelope import is_input_required
 from gateway.bridge.login_requests import QUESTION, LoginRequests
@@ -12,6 +11,7 @@ from gateway.bridge.parking import ParkedCall, Parking
 from gateway.bridge.questions import LiveAsker, check
 from gateway.bridge.rounds import answer_rounds
 from gateway.bridge.state import StateSeal
+from gateway.bridge.timing import USUAL, BridgeTiming
 from gateway.call import Call
 from gateway.errors import AgentCannot, LoginNeeded, UpstreamAsked, UpstreamError
 from gateway.jsonrpc import as_object
@@ -35,11 +35,18 @@ class Bridge:
         elsewhere: goes on with calls that are parked at other nodes, if there are any.
     """
 
-    def __init__(self, seal: StateSeal, parking: Parking, elsewhere: ParkedElsewhere | None = None) -> None:
+    def __init__(
+        self,
+        seal: StateSeal,
+        parking: Parking,
+        elsewhere: ParkedElsewhere | None = None,
+        timing: BridgeTiming = USUAL,
+    ) -> None:
         self._seal = seal
+        self._timing = timing
         self._parking = parking
         self._elsewhere = elsewhere
-        self._logins = LoginRequests(seal)
+        self._logins = LoginRequests(seal, timing)
 
     def is_needed(self, call: Call) -> bool:
         """Whether a call is not just sent: its agent may be asked something, or comes back with answers."""
@@ -77,7 +84,7 @@ class Bridge:
                 return await self._parking.resume(content["call"], content.get("round"), call)
             if QUESTION in content:
                 params = self._logins.resumed(call, upstream, params, content[QUESTION])
-                patience = login_requests.PATIENCE_SECONDS
+                patience = self._timing.login_patience_seconds
             else:
                 params = {**params, "requestState": content["state"]}
         try:
@@ -125,7 +132,8 @@ class Bridge:
         if not is_input_required(result):
             return result
         if call.agent.era is Era.HANDSHAKE:
-            return await answer_rounds(call, upstream.name, params, result, partial(attempt, upstream, call))
+            send = partial(attempt, upstream, call)
+            return await answer_rounds(call, upstream.name, params, result, send, self._timing)
         _check_questions(call, upstream.name, result)
         if result.get("requestState") is not None:
             result["requestState"] = self._seal.seal({"state": result["requestState"]}, call, upstream.name)

@@ -19,7 +19,8 @@ from typing import Any, Final
 import anyio
 
 from gateway.bridge.questions import check
-from gateway.bridge.state import LIFETIME_SECONDS, StateSeal
+from gateway.bridge.state import StateSeal
+from gateway.bridge.timing import USUAL, BridgeTiming
 from gateway.call import Call
 from gateway.errors import AgentCannot, AgentError, AgentGone, LoginNeeded, UrlElicitationRequired
 from gateway.jsonrpc import as_object
@@ -28,8 +29,6 @@ from gateway.request import Agent
 from gateway.upstream.credentials import Credentials
 from gateway.upstream.upstream import Upstream
 
-PATIENCE_SECONDS: Final = 45.0
-"""How long a call waits for the login that its user agreed to. Many clients give a request up after a minute."""
 MAX_AWAITED: Final = 1000
 """Most pages whose end agents are to be told."""
 ASK: Final = "elicitation/create"
@@ -42,8 +41,9 @@ Send = Callable[[], Awaitable[dict[str, Any]]]
 class LoginRequests:
     """All of them."""
 
-    def __init__(self, seal: StateSeal) -> None:
+    def __init__(self, seal: StateSeal, timing: BridgeTiming = USUAL) -> None:
         self._seal = seal
+        self._timing = timing
         self._awaited = 0
 
     # --- Modern agents ------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ class LoginRequests:
             raise needed from None
         if answer.get("action") != "accept":
             raise needed
-        if not await _is_there(credentials, PATIENCE_SECONDS, before):
+        if not await _is_there(credentials, self._timing.login_patience_seconds, before):
             self._tell_later(call.agent, credentials, id, before)
             raise UrlElicitationRequired(needed.message, elicitation)
         call.notify(*_complete(id))
@@ -134,7 +134,7 @@ class LoginRequests:
                 end()
                 agent.notify(*_complete(id))
 
-        timer = asyncio.get_running_loop().call_later(LIFETIME_SECONDS, end)
+        timer = asyncio.get_running_loop().call_later(self._timing.lifetime_seconds, end)
         forget = credentials.follow(on_change)
 
 

@@ -18,7 +18,8 @@ from anyio.abc import TaskGroup
 
 from gateway import jsonrpc
 from gateway.bridge import questions
-from gateway.bridge.state import LIFETIME_SECONDS, StateSeal
+from gateway.bridge.state import StateSeal
+from gateway.bridge.timing import USUAL, BridgeTiming
 from gateway.call import Call
 from gateway.errors import AgentCannot, AgentGone, GatewayError, InternalError, InvalidRequestState, TooManyParked
 from gateway.jsonrpc import as_object
@@ -40,9 +41,6 @@ MAX_ASKED_BYTES: Final = 128 << 20
 MAX_ASKED_BYTES_EACH: Final = 32 << 20
 """Most bytes of the questions that wait, also those of calls that are not parked yet, counted likewise. One alone may
 have more."""
-
-TOGETHER_SECONDS: Final = 0.02
-"""Questions with no more than this between them are asked in one round: an agent's round costs more."""
 
 Run = Callable[["ParkedCall"], Awaitable[dict[str, Any]]]
 
@@ -95,6 +93,7 @@ class ParkedCall(Call):
         "_numbers",
         "_own_size",
         "_result",
+        "_timing",
         "_waiting",
         "expiry",
         "key",
@@ -105,7 +104,7 @@ class ParkedCall(Call):
         "size",
     )
 
-    def __init__(self, request: Call, upstream: str, asked: Asked) -> None:
+    def __init__(self, request: Call, upstream: str, asked: Asked, timing: BridgeTiming = USUAL) -> None:
         super().__init__(request.id, request.method, request.params, request.agent, request.notify)
         self.headers = request.headers
         self.principal = request.principal
@@ -122,6 +121,7 @@ class ParkedCall(Call):
         self.owner = self.principal.root_id
         """Whom it counts for."""
         self._asked = asked
+        self._timing = timing
         self._own_size = 0
         self._client: Agent = request.agent
         self._numbers = count(1)
@@ -188,7 +188,7 @@ class ParkedCall(Call):
         """
         while self._result is None:
             if asked := len(self._waiting):
-                await anyio.sleep(TOGETHER_SECONDS)
+                await anyio.sleep(self._timing.together_seconds)
                 if len(self._waiting) == asked:
                     break
             else:
@@ -225,8 +225,9 @@ class Parking:
         node: where they wait, as other nodes know it.
     """
 
-    def __init__(self, seal: StateSeal, node: str = "") -> None:
+    def __init__(self, seal: StateSeal, node: str = "", timing: BridgeTiming = USUAL) -> None:
         self._seal = seal
+        self._timing = timing
         self.node = node
         self._calls: dict[str, ParkedCall] = {}
         self._asked = Asked()
@@ -249,7 +250,7 @@ class Parking:
             GatewayError: how the call failed.
         """
         assert self._tasks is not None
-        call = ParkedCall(request, upstream, self._asked)
+        call = ParkedCall(request, upstream, self._asked, self._timing)
         self._calls[call.key] = call
         self._tasks.start_soon(call.run, run)
         return await self._attend(call, request)
@@ -318,7 +319,7 @@ class Parking:
             request.trace.event("parked")
         call.request = None
         call.round += 1
-        call.expiry = asyncio.get_running_loop().call_later(LIFETIME_SECONDS, self._expire, call)
+        call.expiry = asyncio.get_running_loop().call_later(self._timing.lifetime_seconds, self._expire, call)
         content = {"call": call.key, "round": call.round, "node": self.node}
         state = self._seal.seal(content, request, call.upstream or "")
         return {"resultType": INPUT_REQUIRED, "inputRequests": call.pending(), "requestState": state}

@@ -10,21 +10,24 @@ import anyio
 
 from gateway.bridge.envelope import is_input_required
 from gateway.bridge.questions import LiveAsker
+from gateway.bridge.timing import USUAL, BridgeTiming
 from gateway.call import Call
 from gateway.errors import AgentCannot, GatewayError, UpstreamAsked, UpstreamProtocolError
 from gateway.jsonrpc import as_object
 
 MAX_ROUNDS: Final = 10
 """As in the SDKs; an upstream that has not had enough by then never will."""
-PAUSE_SECONDS: Final = 0.05
-MAX_PAUSE_SECONDS: Final = 0.25
-"""How long to wait before a retry that brings nothing but the upstream's state; doubled up to the second."""
 
 Send = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 async def answer_rounds(
-    request: Call, upstream: str, params: dict[str, Any], result: dict[str, Any], send: Send
+    request: Call,
+    upstream: str,
+    params: dict[str, Any],
+    result: dict[str, Any],
+    send: Send,
+    timing: BridgeTiming = USUAL,
 ) -> dict[str, Any]:
     """Have the agent answer what the upstream asks, until the upstream is content.
 
@@ -38,17 +41,17 @@ async def answer_rounds(
         UpstreamProtocolError: the upstream asks without end.
         GatewayError: what the agent or the upstream answered instead.
     """
-    pause = PAUSE_SECONDS
+    pause = timing.pause_seconds
     for _ in range(MAX_ROUNDS):
         if not is_input_required(result):
             return result
         more: dict[str, Any] = {}
         if questions := as_object(result.get("inputRequests")):
             more["inputResponses"] = await _answers(request, upstream, questions)
-            pause = PAUSE_SECONDS
+            pause = timing.pause_seconds
         else:
             await anyio.sleep(pause)
-            pause = min(pause * 2, MAX_PAUSE_SECONDS)
+            pause = min(pause * 2, timing.max_pause_seconds)
         if result.get("requestState") is not None:
             more["requestState"] = result["requestState"]
         result = await send({**params, **more})

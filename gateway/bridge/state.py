@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from gateway import jsonrpc, sdk
+from gateway.bridge.timing import USUAL, BridgeTiming
 from gateway.call import Call
 from gateway.errors import InvalidRequestState
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 log = structlog.stdlib.get_logger("gateway.bridge")
 
-LIFETIME_SECONDS: Final = 600.0
-"""How long an agent may take to come back."""
 _VERSION: Final = 1
 
 
@@ -31,16 +30,19 @@ class StateSeal:
         clock: seconds since 1970.
     """
 
-    def __init__(self, keys: Sequence[bytes | str], clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, keys: Sequence[bytes | str], clock: Callable[[], float] = time.time, timing: BridgeTiming = USUAL
+    ) -> None:
         self._keys = keys
         self._clock = clock
+        self._timing = timing
         self._made: AESGCMRequestStateCodec | None = None
 
     def seal(self, content: Mapping[str, Any], request: Call, upstream: str) -> str:
         """Make the state that only a retry of `request` at `upstream` opens again."""
         claims = {
             "v": _VERSION,
-            "exp": self._clock() + LIFETIME_SECONDS,
+            "exp": self._clock() + self._timing.lifetime_seconds,
             "for": _binding(request, upstream),
             "is": content,
         }

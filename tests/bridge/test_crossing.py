@@ -10,6 +10,7 @@ import pytest
 
 from gateway.app import Gateway
 from gateway.bridge import parking, rounds
+from gateway.bridge.timing import BridgeTiming
 from gateway.errors import (
     AgentError,
     GatewayError,
@@ -20,7 +21,7 @@ from gateway.errors import (
     UpstreamProtocolError,
     UpstreamUnavailable,
 )
-from gateway.timing import Timing
+from gateway.timing import USUAL, Timing
 from gateway.upstream.timing import UpstreamTiming
 from tests.bridge.house import SECONDS, Somebody, form, gateway_of, questions, text_of
 from tests.bridge.requests import HANDSHAKE
@@ -115,17 +116,20 @@ async def test_prompts_and_resources_ask_too(ann: Somebody) -> None:
 
 
 @pytest.mark.parametrize("upstream", ["pipe", "old"])
-async def test_a_retry_that_never_comes(ann: Somebody, upstream: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parking, "LIFETIME_SECONDS", 0.3)
-    before = (await counts(ann, upstream))["cancelled"]
-    asked = await ann.call(f"{upstream}__ask", asking("form"))
+async def test_a_retry_that_never_comes(web: dict[str, Entry], tmp_path: Path, upstream: str) -> None:
+    servers = {**web, "pipe": child(EVERYTHING, "--era", "handshake")}
+    hasty = Timing(bridge=BridgeTiming(lifetime_seconds=0.3))
+    async with gateway_of(tmp_path, {upstream: servers[upstream]}, hasty) as gateway:
+        ann = Somebody(gateway)
+        before = (await counts(ann, upstream))["cancelled"]
+        asked = await ann.call(f"{upstream}__ask", asking("form"))
 
-    async def is_cancelled() -> bool:
-        return await counts(ann, upstream) == {"running": 0, "cancelled": before + 1}
+        async def is_cancelled() -> bool:
+            return await counts(ann, upstream) == {"running": 0, "cancelled": before + 1}
 
-    await wait_until(is_cancelled)
-    with pytest.raises(InvalidRequestState, match="expired"):
-        await retry(ann, asked, asking("form"), f"{upstream}__ask")
+        await wait_until(is_cancelled)
+        with pytest.raises(InvalidRequestState, match="expired"):
+            await retry(ann, asked, asking("form"), f"{upstream}__ask")
 
 
 async def test_a_retry_twice(ann: Somebody) -> None:
@@ -264,11 +268,12 @@ async def test_a_modern_agent_that_lacks_the_capability_is_not_asked(house: Gate
 
 
 @pytest.fixture
-async def narrow(web: dict[str, Entry], tmp_path: Path) -> AsyncGenerator[Gateway]:
+async def narrow(web: dict[str, Entry], tmp_path: Path, request: pytest.FixtureRequest) -> AsyncGenerator[Gateway]:
     """Each upstream does one thing at a time, and nobody may wait."""
     servers = {**web, "pipe": child(EVERYTHING, "--era", "handshake")}
     one: Any = {"max_concurrency": 1, "max_queue": 0}
-    async with gateway_of(tmp_path, {name: {**entry, **one} for name, entry in servers.items()}) as gateway:
+    timing: Timing = getattr(request, "param", USUAL)
+    async with gateway_of(tmp_path, {name: {**entry, **one} for name, entry in servers.items()}, timing) as gateway:
         yield gateway
 
 
@@ -297,11 +302,9 @@ async def test_a_parked_call_has_no_place_and_goes_on_without_waiting_for_one(na
         pass  # nothing was lost, nothing won
 
 
+@pytest.mark.parametrize("narrow", [Timing(bridge=BridgeTiming(lifetime_seconds=0.1))], indirect=True)
 @pytest.mark.parametrize("upstream", ["pipe", "old"])
-async def test_a_parked_call_that_nobody_comes_back_for_has_no_place_to_give(
-    narrow: Gateway, upstream: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parking, "LIFETIME_SECONDS", 0.1)
+async def test_a_parked_call_that_nobody_comes_back_for_has_no_place_to_give(narrow: Gateway, upstream: str) -> None:
     await Somebody(narrow).call(f"{upstream}__ask", asking("form"))
     await wait_until(lambda: narrow.upstreams[upstream].in_flight() == 0)
     async with busy(narrow, upstream):

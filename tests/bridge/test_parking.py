@@ -10,6 +10,7 @@ import pytest
 from gateway.bridge import parking as parking_module
 from gateway.bridge.parking import ParkedCall, Parking
 from gateway.bridge.state import StateSeal
+from gateway.bridge.timing import USUAL, BridgeTiming
 from gateway.call import Call
 from gateway.errors import (
     AgentCannot,
@@ -34,9 +35,9 @@ Run = Callable[[ParkedCall], Awaitable[dict[str, Any]]]
 class Yard:
     """A `Parking` as the bridge uses it, and what became of the calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, timing: BridgeTiming = USUAL) -> None:
         self.seal = StateSeal([b"k" * 32])
-        self.parking = Parking(self.seal)
+        self.parking = Parking(self.seal, timing=timing)
         self.running = 0
         self.cancelled = 0
 
@@ -62,8 +63,8 @@ class Yard:
 
 
 @pytest.fixture
-async def yard() -> AsyncGenerator[Yard]:
-    yard = Yard()
+async def yard(request: pytest.FixtureRequest) -> AsyncGenerator[Yard]:
+    yard = Yard(getattr(request, "param", USUAL))
     async with anyio.create_task_group() as tg:
         tg.start_soon(yard.parking.run)
         await anyio.lowlevel.checkpoint()
@@ -183,8 +184,8 @@ async def test_what_does_not_wait_here_is_refused(yard: Yard, id: object) -> Non
         await yard.parking.resume(id, 1, call())
 
 
-async def test_a_retry_that_never_comes(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parking_module, "LIFETIME_SECONDS", 0.05)
+@pytest.mark.parametrize("yard", [BridgeTiming(lifetime_seconds=0.05)], indirect=True)
+async def test_a_retry_that_never_comes(yard: Yard) -> None:
     result = await yard.start(for_ever)
     assert yard.running == 1
     await wait_until(lambda: yard.cancelled == 1)

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.bridge import rounds
 from gateway.bridge.rounds import answer_rounds
+from gateway.bridge.timing import USUAL, BridgeTiming
 from gateway.errors import AgentCannot, AgentError, AgentGone, UpstreamAsked, UpstreamError, UpstreamProtocolError
 from tests.bridge.requests import HANDSHAKE, agent, call
 
@@ -24,6 +25,9 @@ def form(message: str) -> dict[str, Any]:
 def asking(state: Any = None, /, **questions: Any) -> dict[str, Any]:
     result: dict[str, Any] = {"resultType": "input_required", "inputRequests": questions}
     return result | ({"requestState": state} if state is not None else {})
+
+
+AT_ONCE = BridgeTiming(pause_seconds=0.0)
 
 
 @dataclass
@@ -53,10 +57,10 @@ class Rounds:
         self.sent.append(params)
         return self.results.pop(0) if len(self.results) > 1 else self.results[0]
 
-    async def run(self, first: dict[str, Any]) -> dict[str, Any]:
+    async def run(self, first: dict[str, Any], timing: BridgeTiming = USUAL) -> dict[str, Any]:
         request = call(agent(HANDSHAKE, self.declared), ask=self.answer)
         with anyio.fail_after(10):
-            return await answer_rounds(request, "up", {"name": "a"}, first, self.send)
+            return await answer_rounds(request, "up", {"name": "a"}, first, self.send, timing)
 
 
 async def test_what_asks_nothing_is_returned_as_it_is() -> None:
@@ -76,20 +80,18 @@ async def test_answers_and_state_go_back_round_by_round() -> None:
     ]
 
 
-async def test_a_round_may_bring_nothing_but_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "PAUSE_SECONDS", 0.0)
+async def test_a_round_may_bring_nothing_but_state() -> None:
     both = Rounds([{"resultType": "input_required", "requestState": ""}, DONE])
-    assert await both.run(asking("s1")) == DONE
+    assert await both.run(asking("s1"), AT_ONCE) == DONE
     assert both.sent == [{"name": "a", "requestState": "s1"}, {"name": "a", "requestState": ""}]
     assert both.asked == []
 
 
-async def test_they_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "PAUSE_SECONDS", 0.0)
+async def test_they_are_bounded() -> None:
     for endless in (asking("s", a=form("again")), asking("s")):
         both = Rounds([endless])
         with pytest.raises(UpstreamProtocolError, match="10 rounds"):
-            await both.run(endless)
+            await both.run(endless, AT_ONCE)
         assert len(both.sent) == rounds.MAX_ROUNDS
 
 

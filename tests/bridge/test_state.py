@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.bridge.state import LIFETIME_SECONDS, StateSeal
+from gateway.bridge.state import StateSeal
+from gateway.bridge.timing import USUAL
 from gateway.call import Call
 from gateway.errors import InvalidRequestState
 from tests.bridge.requests import agent, call
@@ -76,7 +77,7 @@ def test_it_expires() -> None:
     clock = Clock()
     seal, request = StateSeal([NEW], clock), call()
     state = seal.seal(CONTENT, request, "up")
-    clock.now += LIFETIME_SECONDS - 1
+    clock.now += USUAL.lifetime_seconds - 1
     assert seal.open(state, request, "up") == CONTENT
     clock.now += 1
     assert refused(seal, state, request)

@@ -10,12 +10,13 @@ import anyio
 import pytest
 
 from gateway.app import Gateway
-from gateway.bridge import login_requests
+from gateway.bridge.timing import BridgeTiming
 from gateway.config.models import AuthConfig
 from gateway.errors import LoginNeeded, UrlElicitationRequired
 from gateway.logins.flow import Flow
 from gateway.logins.links import ConnectLinks
 from gateway.logins.record import SHARED, LoginKey
+from gateway.timing import USUAL, Timing
 from tests.bridge.house import Somebody, gateway_of, questions, text_of
 from tests.bridge.requests import HANDSHAKE, MODERN
 from tests.logins.authority import Authority, authority
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.anyio
 
 PAGES: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}}
 HERE = "http://127.0.0.1:1"
+IMPATIENT = Timing(bridge=BridgeTiming(login_patience_seconds=0.05))
 YES, NO = {"action": "accept"}, {"action": "decline"}
 
 
@@ -54,12 +56,16 @@ class Desk:
         return sum(message.get("method") == "tools/call" for message in self.server.mcp.heard)
 
 
+def servers_of(server: Authority) -> dict[str, Any]:
+    return {"up": {"url": server.url, "isolation": "shared"}}
+
+
 @asynccontextmanager
-async def desk(folder: Path, era: str = "modern") -> AsyncGenerator[Desk]:
+async def desk(folder: Path, era: str = "modern", timing: Timing = USUAL) -> AsyncGenerator[Desk]:
     """One login for all, which was made, and which the tools are known from."""
     async with (
         authority(mcp=Mcp(service(era))) as (server, _),
-        gateway_of(folder, {"up": {"url": server.url, "isolation": "shared"}}, state_keys=["k" * 32]) as gateway,
+        gateway_of(folder, servers_of(server), timing, state_keys=["k" * 32]) as gateway,
     ):
         logins = gateway._logins  # pyright: ignore[reportPrivateUsage]
         logins.links = ConnectLinks(["k" * 32], HERE)
@@ -135,9 +141,8 @@ async def test_accepting_is_no_login_and_the_retry_waits_for_it(tmp_path: Path) 
         assert text_of(done[0]) == "a"
 
 
-async def test_who_comes_back_without_a_login_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(login_requests, "PATIENCE_SECONDS", 0.05)
-    async with desk(tmp_path) as here:
+async def test_who_comes_back_without_a_login_is_asked_again(tmp_path: Path) -> None:
+    async with desk(tmp_path, timing=IMPATIENT) as here:
         ann = Somebody(here.gateway, MODERN, capabilities=PAGES)
         here.lose()
         result = await ann.call("up__a")
@@ -226,11 +231,8 @@ async def test_an_agent_of_the_handshake_era_is_asked_while_its_call_waits(tmp_p
         assert said in ann.heard
 
 
-async def test_one_that_is_not_done_in_time_comes_back_and_is_told_when_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(login_requests, "PATIENCE_SECONDS", 0.05)
-    async with desk(tmp_path) as here:
+async def test_one_that_is_not_done_in_time_comes_back_and_is_told_when_it_is(tmp_path: Path) -> None:
+    async with desk(tmp_path, timing=IMPATIENT) as here:
         ann = Somebody(here.gateway, HANDSHAKE, capabilities=PAGES, answers={"elicitation/create": YES}).open()
         here.lose()
         with pytest.raises(UrlElicitationRequired) as caught:
