@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -21,7 +21,7 @@ from gateway.harmless import clipped, harmless
 from gateway.logins import discovery, registration, token_request
 from gateway.logins.challenge import MAX_SCOPES, Wanted, wanted
 from gateway.logins.discovery import AuthorizationServer, Resource
-from gateway.logins.document import CALLBACK_PATH
+from gateway.logins.document import is_page
 from gateway.logins.failures import Denied, Distrusted, Unreachable
 from gateway.logins.record import Login, LoginKey, RegisteredClient
 from gateway.logins.vault import Vault
@@ -190,10 +190,10 @@ class Flow:
     async def _client(
         self, web: Web, server: AuthorizationServer, auth: AuthConfig, redirect_uri: str, asked: list[str]
     ) -> RegisteredClient:
-        known = registration.known_before(server, auth.client_id, auth.client_secret, self._public_url)
+        known = registration.known_before(server, auth.client_id, auth.client_secret, self._public_url, redirect_uri)
         if known is not None:
             return known
-        if urlsplit(redirect_uri).path != CALLBACK_PATH:
+        if not is_page(redirect_uri):
             return await registration.register(web, server, redirect_uri, asked)  # with a port that is free this time
         name = hashlib.sha256(f"{server.issuer}\0{redirect_uri}".encode()).hexdigest()[:32]
         async with self._vault.turn(name):
@@ -293,6 +293,10 @@ async def revoke(login: Login, auth: AuthConfig) -> bool:
     web = web_for(login.url, auth)
     try:
         answer = await web.post(login.revocation_endpoint, urlencode(form).encode(), headers)
+        if answer.status == 400 and login.registered.secret is None:
+            # The SDK's server wants the field of whoever has none, too. Empty, it says the same (RFC 6749, 2.3.1).
+            form["client_secret"] = ""
+            answer = await web.post(login.revocation_endpoint, urlencode(form).encode(), headers)
     except (Unreachable, Distrusted):
         return False
     return answer.status == 200

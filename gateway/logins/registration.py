@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from gateway.logins.clients import SecretMethod, secret_method
 from gateway.logins.discovery import AuthorizationServer
-from gateway.logins.document import DOCUMENT_PATH
+from gateway.logins.document import document_path
 from gateway.logins.failures import Denied, Distrusted
 from gateway.logins.record import RegisteredClient
 from gateway.logins.token_request import refusal
@@ -18,13 +18,17 @@ from gateway.logins.web import Web
 
 
 def known_before(
-    server: AuthorizationServer, client_id: str | None, client_secret: str | None, public_url: str | None
+    server: AuthorizationServer,
+    client_id: str | None,
+    client_secret: str | None,
+    public_url: str | None,
+    redirect_uri: str,
 ) -> RegisteredClient | None:
     """The client that the gateway is without asking: as the file says, or by its document."""
     if client_id is not None:
         return RegisteredClient(client_id, client_secret, secret_method(client_secret, server.auth_methods))
     if server.takes_metadata_documents and public_url is not None and urlsplit(public_url).scheme == "https":
-        return RegisteredClient(f"{public_url}{DOCUMENT_PATH}")
+        return RegisteredClient(f"{public_url}{document_path(redirect_uri)}")
     return None
 
 

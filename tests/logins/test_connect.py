@@ -213,8 +213,8 @@ async def test_an_https_address_makes_cookies_that_only_it_can_set(tmp_path: Pat
         cookie = shown.headers["set-cookie"]
         assert cookie.startswith("__Host-mcp-gateway-form=")
         assert all(f"; {each}" in cookie for each in ("Path=/", "HttpOnly", "SameSite=Lax", "Secure"))
-        assert (await browser.client.get(f"{here.base}/client-metadata.json")).json()["redirect_uris"][0] == (
+        assert (await browser.client.get(f"{here.base}/client-metadata-web.json")).json()["redirect_uris"] == [
             "https://gateway.example.com/oauth/callback"
-        )
+        ]
         link = (await states(here, "ann"))["up"]["connect"]
         assert link.startswith("https://gateway.example.com/connect/up?for=")

@@ -1,6 +1,7 @@
 """One person at a desk: a gateway, a server with the SDK's own authorization server, and the commands."""
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -13,8 +14,9 @@ from typing import Any, Final
 import httpx2
 import pytest
 
+from tests.forked import popen
 from tests.interaction._gateway import PATIENT, http_gateway
-from tests.support import command, http_server
+from tests.support import ROOT, command, http_server, run_program
 
 SECONDS: Final = 60.0
 CANARY: Final = re.compile(r"(access|refresh|code)-[0-9a-f]{32}")
@@ -30,19 +32,18 @@ class Desk:
     """Origin of the server, and of its authorization server."""
 
     def verb(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        args = command("gateway", *arguments, "-c", str(self.folder / "servers.json"))
-        return subprocess.run(args, capture_output=True, text=True, timeout=SECONDS, check=False)
+        return run_program(command("gateway", *arguments, "-c", str(self.folder / "servers.json")))
 
-    def log_in(self, browse: Callable[[str, "subprocess.Popen[str]"], None], *more: str) -> tuple[int, str]:
+    def log_in(self, browse: Callable[[str, "subprocess.Popen[bytes]"], None], *more: str) -> tuple[int, str]:
         """`login`, with somebody at a browser; its exit code, and what it says."""
         args = command("gateway", "login", "notes", "--no-browser", *more, "-c", str(self.folder / "servers.json"))
         pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        with subprocess.Popen(args, text=True, **pipes) as process:
+        with popen(args, cwd=ROOT, env=os.environ, **pipes) as process:
             try:
                 assert process.stdout is not None
-                if link := process.stdout.readline().strip():
+                if link := process.stdout.readline().decode().strip():
                     browse(link, process)
-                return process.wait(SECONDS), process.stderr.read() if process.stderr else ""
+                return process.wait(SECONDS), process.stderr.read().decode() if process.stderr else ""
             finally:
                 process.kill()
 
@@ -62,7 +63,7 @@ class Desk:
         return httpx2.get(f"{self.server}/log", timeout=30).json()
 
 
-def automatic(link: str, process: "subprocess.Popen[str]") -> None:
+def automatic(link: str, process: "subprocess.Popen[bytes]") -> None:
     page = httpx2.get(link, follow_redirects=True, timeout=30)
     assert "You are logged in to notes" in page.text
     assert "script" not in page.text
@@ -70,15 +71,15 @@ def automatic(link: str, process: "subprocess.Popen[str]") -> None:
     assert page.headers["cache-control"] == "no-store"
 
 
-def by_hand(link: str, process: "subprocess.Popen[str]") -> None:
+def by_hand(link: str, process: "subprocess.Popen[bytes]") -> None:
     """The browser is on another machine; somebody pastes the address that it could not open."""
     assert process.stdin is not None
-    process.stdin.write("https://elsewhere.example/callback?code=x&state=y\n")
-    process.stdin.write(httpx2.get(link, timeout=30).headers["location"] + "\n")
+    process.stdin.write(b"https://elsewhere.example/callback?code=x&state=y\n")
+    process.stdin.write(httpx2.get(link, timeout=30).headers["location"].encode() + b"\n")
     process.stdin.flush()
 
 
-def forged(link: str, process: "subprocess.Popen[str]") -> None:
+def forged(link: str, process: "subprocess.Popen[bytes]") -> None:
     """Somebody else's page calls first, with a code and a state of its own."""
     back = httpx2.get(link, timeout=30).headers["location"]
     address, _, query = back.partition("?")
@@ -104,7 +105,7 @@ def desk(folder: Path, *arguments: str) -> Generator[Desk]:
 
 
 @pytest.mark.parametrize("browse", [by_hand, forged])
-def test_other_ways_in(tmp_path: Path, browse: Callable[[str, "subprocess.Popen[str]"], None]) -> None:
+def test_other_ways_in(tmp_path: Path, browse: Callable[[str, "subprocess.Popen[bytes]"], None]) -> None:
     with desk(tmp_path) as here:
         assert here.log_in(browse)[0] == 0
         here.until("ready")

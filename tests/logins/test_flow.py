@@ -91,6 +91,8 @@ async def test_who_is_registered_already_does_not_register(vault: FileVault) -> 
 async def test_a_document_of_ones_own_goes_before_registration(vault: FileVault) -> None:
     async with authority(says={"client_id_metadata_document_supported": True}) as (server, _):
         assert asked(await begin(vault, server))["client_id"] == f"{TEAM}/client-metadata.json"
+        page = await begin(vault, server, f"{TEAM}/oauth/callback")
+        assert asked(page)["client_id"] == f"{TEAM}/client-metadata-web.json"
         assert server.registered == []
 
 

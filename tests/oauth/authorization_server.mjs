@@ -1,13 +1,14 @@
 // A real authorization server for the tests: oidc-provider with resource indicators (RFC 8707), JWT access tokens, PKCE,
-// dynamic client registration, and people who log in and consent by themselves.
+// dynamic client registration, clients that are known by a document (CIMD), and people who log in and consent by
+// themselves; or, with `pages`, on the pages that it comes with. `GET /events` says what it did.
 //
-// node authorization_server.mjs PORT MODULES
+// node authorization_server.mjs PORT MODULES [pages]
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
-const [port, modules] = process.argv.slice(2);
+const [port, modules, pages] = process.argv.slice(2);
 const entry = createRequire(`${modules}/`).resolve('oidc-provider');
 const { Provider } = await import(pathToFileURL(entry));
 
@@ -15,6 +16,13 @@ const issuer = `http://127.0.0.1:${port}`;
 const SCOPES = 'read write admin';
 // A client that need not register, and may ask for every scope.
 const CONSOLE = { client_id: 'console', redirect_uris: ['http://127.0.0.1:9/callback'], token_endpoint_auth_method: 'none' };
+// One with a secret, that logs people in for others (`PROXY`: where it is reached).
+const PROXY = {
+  client_id: 'proxy',
+  client_secret: 'a secret between the proxy and this server',
+  redirect_uris: [`${process.env.PROXY ?? 'http://127.0.0.1:9'}/auth/callback`],
+  grant_types: ['authorization_code', 'refresh_token'],
+};
 // Who there is, and what each grants to whatever client asks; `login_hint` says who is at the keyboard. A token of
 // somebody `lateBy` some seconds expired that long before it was issued.
 const PEOPLE = {
@@ -33,8 +41,10 @@ const key = (type, options, alg) => ({
 
 const provider = new Provider(issuer, {
   jwks: { keys: [key('rsa', { modulusLength: 2048 }, 'RS256'), key('ec', { namedCurve: 'P-256' }, 'ES256')] },
-  clients: [CONSOLE],
+  clients: [CONSOLE, PROXY],
   cookies: { keys: [randomBytes(32).toString('hex')] },
+  // All of these tests are on one machine, where it does not go of its own accord.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   pkce: { required: () => true },
   clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post'],
   scopes: ['openid', ...SCOPES.split(' ')],
@@ -43,7 +53,8 @@ const provider = new Provider(issuer, {
   issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
   rotateRefreshToken: true,
   features: {
-    devInteractions: { enabled: false },
+    devInteractions: { enabled: pages === 'pages' },
+    clientIdMetadataDocument: { enabled: true, ack: 'draft-02' },
     registration: { enabled: true },
     revocation: { enabled: true },
     resourceIndicators: {
@@ -70,7 +81,7 @@ const provider = new Provider(issuer, {
     const { email, groups } = PEOPLE[token.accountId];
     return { email, groups };
   },
-  loadExistingGrant: async (ctx) => {
+  loadExistingGrant: pages ? undefined : async (ctx) => {
     const { client, session, params } = ctx.oidc;
     const grant = new ctx.oidc.provider.Grant({ clientId: client.clientId, accountId: session.accountId });
     const { scopes } = PEOPLE[session.accountId];
@@ -89,8 +100,20 @@ const provider = new Provider(issuer, {
 
 // The login page logs in whoever the client says is there, and takes a click on `allow` for granted.
 const handle = provider.callback();
+const events = [];
+for (const name of [
+  'registration_create.success',
+  'authorization_code.consumed',
+  'refresh_token.saved',
+  'refresh_token.consumed',
+  'refresh_token.destroyed',
+  'grant.revoked',
+]) {
+  provider.on(name, () => events.push(name));
+}
 createServer(async (request, response) => {
-  if (!request.url.startsWith('/interaction/')) return handle(request, response);
+  if (request.url === '/events') return response.end(JSON.stringify(events));
+  if (pages || !request.url.startsWith('/interaction/')) return handle(request, response);
   const { params } = await provider.interactionDetails(request, response);
   const login = { accountId: params.login_hint ?? 'alice' };
   return provider.interactionFinished(request, response, { login, consent: {} }, { mergeWithLastSubmission: false });

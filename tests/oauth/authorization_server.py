@@ -40,6 +40,10 @@ class AuthorizationServer:
     url: str
     """Its issuer identifier."""
 
+    def events(self) -> list[str]:
+        """What it did, as it calls that."""
+        return httpx2.get(f"{self.url}/events", timeout=30).json()
+
     def log_in(
         self, server_url: str, person: str = "alice", client_id: str = "", scope: str = "", token: str = ""
     ) -> OAuthClientProvider:
@@ -131,15 +135,20 @@ class Memory:
 
 
 @contextmanager
-def authorization_server() -> Generator[AuthorizationServer]:
+def authorization_server(*, pages: bool = False, **environment: str) -> Generator[AuthorizationServer]:
     """Run one on a free port.
+
+    Args:
+        pages: whether people log in and consent on the pages that it comes with.
+        environment: what it is told besides.
 
     Raises:
         OutOfReach: it is not to be had on this machine.
     """
     modules = fetch()
     port = free_port()
-    with run_process(["node", str(PROGRAM), str(port), str(modules)], ready=lambda: listens(port)):
+    command = ["node", str(PROGRAM), str(port), str(modules), *(["pages"] if pages else [])]
+    with run_process(command, ready=lambda: listens(port), env=environment):
         yield AuthorizationServer(f"http://127.0.0.1:{port}")
 
 

@@ -10,11 +10,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -78,6 +80,10 @@ NOT_THERE: Final = ("E404", "ETARGET", "No solution found")
 """How the clients say that a registry was reached but has no such version: then the pins are wrong."""
 
 
+SDK: Final = f"mcp=={version('mcp')}"
+"""The SDK, whose examples are in no wheel."""
+
+
 class OutOfReach(Exception):
     """Something these tests need is not to be had on this machine; the message says what."""
 
@@ -110,6 +116,25 @@ def fetch() -> Packages:
         newer, older = (pool.submit(programs, packages) for packages in (PYTHON_PACKAGES, OLDER_PYTHON_PACKAGES))
         node = pool.submit(kept, "node", NODE_PACKAGES, lambda folder: npm_install(folder, NODE_PACKAGES))
         return Packages(newer.result(), older.result(), node.result())
+
+
+def sdk_source() -> Path:
+    """The folder of the SDK's source distribution, which has its examples.
+
+    Raises:
+        OutOfReach: it is neither there nor to be had.
+    """
+
+    def install(folder: Path) -> None:
+        folder.mkdir()
+        download = ("tool", "run", "--quiet", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:")
+        _run(os.environ.get("UV", "uv"), *download, SDK, "--dest", folder, fetching=[SDK])
+        (archive,) = folder.glob("*.tar.gz")
+        with tarfile.open(archive) as packed:
+            packed.extractall(folder, filter="data")
+
+    (source,) = kept("sdk", SDK, install).glob("mcp-*/")
+    return source
 
 
 def node_major() -> int:
