@@ -13,7 +13,7 @@ import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 
-from gateway import sdk
+from gateway import jsonrpc, sdk
 from gateway.access import configured
 from gateway.access.admission import Admission
 from gateway.access.entry import Authenticators
@@ -209,12 +209,27 @@ class Gateway:
         tally, credentials = self.metrics.tally(name), self._logins.source(name, server)
         only, host = self._only, self._together.host
         upstream = Upstream(
-            name, server, self.server, self._guardian, listing, only, tally, credentials, host, self._timing.upstream
+            name,
+            server,
+            self.server,
+            self._guardian,
+            listing,
+            only,
+            tally,
+            credentials,
+            host,
+            self._timing.upstream,
+            self._read_resource,
         )
         upstream.peers = self._sharing.peers
         if self._refresher is not None:
             upstream.on_unauthorized = self._refresher.on_unauthorized
         return upstream
+
+    async def _read_resource(self, call: Call, uri: str) -> dict[str, Any]:
+        """What a resource holds that an argument of a call links to: a request of its agent's like any other."""
+        reading = Call(call.id, "resources/read", {"uri": uri}, call.agent, _tell_nobody, sender=call.principal)
+        return jsonrpc.opened(await self.pipeline.serve(reading))
 
     # --- Fronts -------------------------------------------------------------------------------------------------------
 
@@ -555,6 +570,10 @@ def _local_url(settings: GatewaySettings) -> str | None:
         return None
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"{'http' if settings.tls is None else 'https'}://{host}:{settings.port}"
+
+
+def _tell_nobody(method: str, params: dict[str, Any] | None) -> None:
+    """Nobody hears of its progress."""
 
 
 def _is_same_server(one: ServerConfig, other: ServerConfig) -> bool:

@@ -17,6 +17,7 @@ from gateway.errors import AgentCannot, LoginNeeded, UpstreamAsked, UpstreamErro
 from gateway.jsonrpc import as_object
 from gateway.protocol import INPUT_REQUIRED, URL_ELICITATION_REQUIRED, Era
 from gateway.request import QUESTIONS, is_askable
+from gateway.upstream.transport.pending import ApiUnable
 from gateway.upstream.upstream import Upstream
 
 Attempt = Callable[[Upstream, Call, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -147,7 +148,7 @@ class Bridge:
         """
         if call.agent.era is Era.MODERN and error.code == URL_ELICITATION_REQUIRED:
             return _url_questions(call, upstream, error)  # the modern era has no such error; it was made a result
-        return None
+        return error.result if isinstance(error, ApiUnable) else None
 
 
 def _check_questions(call: Call, upstream: str, result: dict[str, Any]) -> None:

@@ -20,6 +20,8 @@ def definition_hash(server: ServerConfig) -> str:
     secrets = sorted(redact.secrets([server], {}), key=len, reverse=True)
     if server.command is not None:
         words = [server.command, *_without_values(server.args), str(server.cwd or "")]
+    elif server.openapi is not None:
+        words = [server.openapi.document, server.url or ""]
     else:
         words = [server.url or ""]
     for secret in secrets:

@@ -5,12 +5,12 @@ One upstream's broken item must not break the list it would stand in, for it wou
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 from gateway import jsonrpc, sdk
 from gateway.catalogue.repairs import Unfit, repaired
 from gateway.protocol import MODERN_VERSIONS
+from gateway.spelling import offers
 from gateway.upstream.listing import Item, Listing
 
 if TYPE_CHECKING:
@@ -44,18 +44,19 @@ class CompiledToolRules:
     """Own name → what to call it instead, before prefixing."""
     describe: Mapping[str, str] = field(default_factory=dict[str, str])
     """Own name → the description agents see."""
+    in_words: bool = False
+    """Whether globs match names in words, too: an API's document writes them as it likes."""
 
     @classmethod
     def of(cls, server: "ServerConfig") -> "CompiledToolRules":
         """Those of the configuration."""
         rules = server.tools
-        return cls(tuple(rules.allow), tuple(rules.deny), dict(rules.rename), dict(rules.describe))
+        in_words = server.openapi is not None
+        return cls(tuple(rules.allow), tuple(rules.deny), dict(rules.rename), dict(rules.describe), in_words)
 
     def offers(self, tool: str) -> bool:
         """Whether agents may see and call it."""
-        return any(fnmatchcase(tool, glob) for glob in self.allow) and not any(
-            fnmatchcase(tool, glob) for glob in self.deny
-        )
+        return offers(tool, self.allow, self.deny, words=self.in_words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def judge(known: Mapping[str, Pins], servers: Mapping[str, ServerConfig], upstre
     """Compare a listing with its pins, after what was never seen is pinned."""
     server = servers[upstream]
     pinned = pin(known, servers, upstream, listing)
-    verdict = decisions.judge(pinned.pins, listing, server.tools.offers, block=server.pin == "block")
+    verdict = decisions.judge(pinned.pins, listing, server.offers, block=server.pin == "block")
     return Judged(listing, server, known, pinned, verdict)
 
 

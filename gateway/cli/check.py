@@ -118,7 +118,8 @@ def _when(server: "ServerConfig") -> str:
 
 def reach(server: "ServerConfig") -> str:
     """The command line or the URL, on one line. May contain secrets."""
-    return harmless(" ".join([server.command or "", *server.args]) if server.type == "stdio" else server.url or "")
+    where = server.openapi.document if server.openapi is not None else server.url or ""
+    return harmless(" ".join([server.command or "", *server.args]) if server.type == "stdio" else where)
 
 
 def _as_json(config: "Config", is_demo: bool, warnings: list[str]) -> dict[str, Any]:

@@ -49,6 +49,12 @@ def _of(server: ServerConfig) -> Iterator[str]:
             yield value
             yield value.rpartition(" ")[2]  # the token without its scheme
     yield from server.auth.secrets
+    if server.openapi is not None:
+        yield from server.openapi.credentials.values()
+        yield from (value.rpartition(":")[2] for value in server.openapi.credentials.values())
+        yield from (value for name, value in server.openapi.query.items() if _TELLING.search(name))
+        if not server.disabled:
+            yield from _in_url(server.openapi.document)
     if server.url and not server.disabled:
         yield from _in_url(server.url)
 

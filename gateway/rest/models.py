@@ -176,7 +176,7 @@ class UpstreamInfo(BaseModel):
     name: str = Field(examples=["time"])
     description: str | None = Field(description="What it is for, as configured.")
     tags: list[str]
-    transport: Literal["stdio", "http", "sse"]
+    transport: Literal["stdio", "http", "sse", "openapi"]
     url: str | None = Field(
         description="Where it is, without credentials, query, or parts of the path that look like secrets.",
         examples=["https://mcp.example.com/v1"],

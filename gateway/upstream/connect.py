@@ -22,8 +22,10 @@ from gateway.upstream.transport.process import Program
 from gateway.upstream.transport.stderr import StderrLog
 
 if TYPE_CHECKING:
+    from gateway.upstream.api.source import ApiSource
     from gateway.upstream.session import Negotiated, UpstreamSession
-    from gateway.upstream.transport.http import HttpEndpoint
+    from gateway.upstream.transport.api import ReadResource
+    from gateway.upstream.transport.http import HttpDispatcher, HttpEndpoint
     from gateway.upstream.transport.table import CallTable
 
 LEGACY_STATUSES: Final = frozenset({400, 404, 405, 406, 415})
@@ -43,6 +45,7 @@ class Connector:
         on_unauthorized: told of every answer that says that our credentials are not good (HTTP status 401).
         credentials: what they prove themselves with; None if they need not.
         host: the socket of what runs the program for all workers, where it is not started here.
+        api: what is known of it, where it is an HTTP API, and how a link to a file is read.
     """
 
     def __init__(
@@ -61,9 +64,11 @@ class Connector:
         on_unauthorized: Callable[[], None] = lambda: None,
         credentials: Credentials | None = None,
         timing: UpstreamTiming = USUAL,
+        api: "tuple[ApiSource, ReadResource | None] | None" = None,
     ) -> None:
         self.upstream = upstream
         self._config = config
+        self._api = api
         self._capabilities = capabilities
         self._peer = peer
         self._stderr = stderr
@@ -143,13 +148,15 @@ class Connector:
         """A dispatcher over the configured transport, closed with the stack."""
         if self._config.type == "stdio":
             return await self._open_stdio(stack)
-        from gateway.upstream.transport.http import HttpDispatcher
-
-        if self._legacy_sse:
+        if self._api is not None:
+            dispatcher = await self._api_dispatcher(*self._api)
+        elif self._legacy_sse:
             from gateway.upstream.transport.sse import SseDispatcher
 
             dispatcher = SseDispatcher(self.upstream, self._endpoint(), self._peer, self._timing)
         else:
+            from gateway.upstream.transport.http import HttpDispatcher
+
             dispatcher = HttpDispatcher(self.upstream, self._endpoint(), self._peer, self._timing)
         dispatcher.pool.traffic = self._traffic
         dispatcher.on_unauthorized = self._on_unauthorized
@@ -174,11 +181,19 @@ class Connector:
             await dispatcher.attach(self._host, program, jsonrpc.dumps([self._capabilities(), config.era]).decode())
         return dispatcher
 
-    def _endpoint(self) -> "HttpEndpoint":
+    async def _api_dispatcher(self, source: "ApiSource", read_resource: "ReadResource | None") -> "HttpDispatcher":
+        from gateway.upstream.transport.api import ApiDispatcher
+
+        await source.prepare()
+        return ApiDispatcher(
+            self.upstream, self._endpoint(source.base), self._peer, source, read_resource, self._timing
+        )
+
+    def _endpoint(self, url: str | None = None) -> "HttpEndpoint":
         from gateway.upstream.transport.http import HttpEndpoint
 
         config = self._config
-        return HttpEndpoint(config.url or "", config.headers, config.connect_timeout, config.max_response_bytes)
+        return HttpEndpoint(url or config.url or "", config.headers, config.connect_timeout, config.max_response_bytes)
 
 
 @dataclass(slots=True)

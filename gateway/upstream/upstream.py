@@ -40,8 +40,10 @@ from gateway.upstream.variants import era_of, label_of, listing_for, rebased, us
 from gateway.upstream.watch import Watch
 
 if TYPE_CHECKING:
+    from gateway.upstream.api.source import ApiSource
     from gateway.upstream.peers import Peers
     from gateway.upstream.session import Negotiated, UpstreamSession
+    from gateway.upstream.transport.api import ReadResource
     from gateway.upstream.transport.pending import CallOptions
 
 log = structlog.stdlib.get_logger("gateway.upstream")
@@ -101,6 +103,7 @@ class Upstream:
         tally: where it is counted.
         credentials: what its connections prove themselves with; None if they need not.
         host: the socket of what runs programs for all workers, where there are several.
+        read_resource: reads what a call's argument links to, as its agent may.
     """
 
     def __init__(
@@ -115,10 +118,14 @@ class Upstream:
         credentials: CredentialSource | None = None,
         host: Path | None = None,
         timing: UpstreamTiming = USUAL,
+        read_resource: "ReadResource | None" = None,
     ) -> None:
         self.name = name
         self.config = config
         self.timing = timing
+        self.api = _api_source(name, config)
+        """The document that it is made of, where it is an HTTP API."""
+        self._read_resource = read_resource
         self._credentials = credentials
         self.tally = tally if tally is not None else Tally()
         self.peers: Peers | None = None
@@ -583,6 +590,8 @@ class Upstream:
         """The owner of all its connections. Ends by cancellation or `stop`; leaves nothing behind."""
         with self._life:
             async with anyio.create_task_group() as self._tasks:
+                if self.api is not None:
+                    self._tasks.start_soon(self.api.run)
                 self._tasks.start_soon(self._main.run)
                 self._tasks.start_soon(self._private.run)
 
@@ -672,6 +681,7 @@ class Upstream:
             on_unauthorized=lambda: self.on_unauthorized(self.name),
             credentials=credentials,
             timing=self.timing,
+            api=(self.api, self._read_resource) if self.api is not None else None,
         )
 
     def _private_link(
@@ -826,6 +836,14 @@ class Upstream:
     def _on_noise(self, text: str, suppressed: int) -> None:
         say = log.warning if self._is_up() or self._said.is_new("noise", text) else log.debug
         say("upstream noise", upstream=self.name, noise=text, suppressed=suppressed or None)
+
+
+def _api_source(name: str, config: ServerConfig) -> "ApiSource | None":
+    if config.type != "openapi" or isinstance(config, OutOfOrder):
+        return None
+    from gateway.upstream.api.source import ApiSource
+
+    return ApiSource(name, config)
 
 
 def _out_of_order(config: ServerConfig) -> str:

@@ -113,7 +113,7 @@ def _valid(config: "Config", is_demo: bool) -> "Finding":
 
 
 async def _examine_servers(config: "Config") -> "tuple[list[Finding], dict[str, ServerProbe], Redact]":
-    from gateway.cli.doctor import blocked, examine
+    from gateway.cli.doctor import apis, blocked, examine
     from gateway.cli.doctor.findings import Finding
     from gateway.cli.doctor.last_words import StderrTail
     from gateway.cli.doctor.memory import remembered
@@ -134,6 +134,7 @@ async def _examine_servers(config: "Config") -> "tuple[list[Finding], dict[str, 
         if tried.contact.reason:
             findings.append(await explain(name, config.servers[name], tried, last_words.of(name)))
     findings += blocked.findings(config, probes)
+    findings += await apis.findings(config.servers, probes)
     known = {name: tried.listing for name, tried in probes.items() if tried.listing is not None}
     findings += [Finding("note", text, server=name) for name, text in shadows(config, {**remembered(config), **known})]
     order = {name: position for position, name in enumerate(config.servers)}

@@ -1,7 +1,6 @@
 """What can be said about public names before any server is asked: from the file, and from the snapshot of last time."""
 
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from typing import Final
 
 from gateway.catalogue.naming import SEPARATOR, public_names, public_prefix
@@ -12,6 +11,7 @@ from gateway.config.reading import entries
 from gateway.config.reading.entries import ServerEntry
 from gateway.config.reading.problems import Problems, line_at
 from gateway.config.reading.source import Place, read
+from gateway.spelling import offers
 
 _EVERYTHING: Final = ["*"]
 
@@ -89,14 +89,22 @@ def _rules(server: ServerConfig, tools: list[str] | None) -> Iterator[Remark]:
         yield ("tools", "allow"), "tools.allow", "is empty: none of its tools is offered"
     for group in ("rename", "describe"):
         for tool in getattr(rules, group):
-            if not rules.offers(tool):
+            if not server.offers(tool):
                 yield ("tools", group, tool), f"tools.{group}.{tool}", "has no effect: allow and deny hide this tool"
             elif tools is not None and tool not in tools:
                 yield ("tools", group, tool), f"tools.{group}.{tool}", _unseen("tool of that name", tools)
     for group in ("allow", "deny"):
         for index, glob in enumerate(getattr(rules, group)):
-            if tools is not None and glob not in _EVERYTHING and not any(fnmatchcase(tool, glob) for tool in tools):
+            if (
+                tools is not None
+                and glob not in _EVERYTHING
+                and not any(_matches(server, glob, tool) for tool in tools)
+            ):
                 yield ("tools", group, index), f"tools.{group}", f"{glob!r}: " + _unseen("tool like that", tools)
+
+
+def _matches(server: ServerConfig, glob: str, tool: str) -> bool:
+    return offers(tool, [glob], [], words=server.openapi is not None)
 
 
 def _unseen(what: str, tools: list[str]) -> str:

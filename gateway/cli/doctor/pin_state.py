@@ -112,7 +112,7 @@ def compare(
     if listing is None:
         return Compared(name, server.pin, definition, pins, None, reason)
     against = pins or Pins({kind: {} for kind in definitions(listing)})
-    verdict = judge(against, listing, server.tools.offers, block=False)
+    verdict = judge(against, listing, server.offers, block=False)
     return Compared(name, server.pin, definition, pins, listing, reason, verdict.changes, verdict.suspicions)
 
 

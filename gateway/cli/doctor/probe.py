@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -20,6 +20,9 @@ from gateway.upstream.credentials import CredentialSource
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
+
+if TYPE_CHECKING:
+    from gateway.upstream.api.definition import ApiDefinition
 
 ROUND_TRIPS = 3
 """The quickest of them counts: the first one warms caches up."""
@@ -41,6 +44,10 @@ class ServerProbe:
     tools: int = 0
     listing: Listing | None = None
     """All that it offers, if it works."""
+    api: "ApiDefinition | None" = None
+    """What its document says, if it is an HTTP API."""
+    api_url: str = ""
+    """Where that is."""
 
     def as_json(self) -> dict[str, Any]:
         fields: dict[str, Any] = {"state": self.state}
@@ -111,9 +118,11 @@ async def _describe(upstream: Upstream, met: ServerContact) -> ServerProbe:
         era=agreed.era.value,
         version=agreed.version,
         implementation=" ".join(str(info[key]) for key in ("name", "version") if info.get(key)),
-        latency=await _latency(upstream, agreed.era) if met.works else None,
+        latency=await _latency(upstream, agreed.era) if met.works and upstream.api is None else None,
         tools=len(upstream.known.tools) if upstream.known is not None else 0,
         listing=upstream.known if met.works else None,
+        api=upstream.api.definition if upstream.api is not None else None,
+        api_url=upstream.api.base if upstream.api is not None else "",
     )
 
 

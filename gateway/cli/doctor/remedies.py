@@ -29,7 +29,12 @@ async def explain(name: str, server: "ServerConfig", tried: ServerProbe, said: l
     if tried.contact.needs_login:
         what, _, way = reason.rpartition("; ")
         return Finding("problem", f"needs a login: {what}", way, name)
-    remedy = _of_program(server, reason) if server.type == "stdio" else await _of_remote(server, reason)
+    if server.openapi is not None:
+        remedy = "correct `openapi` in its entry; it is the address of the document itself, not of a page that shows it"
+    elif server.type == "stdio":
+        remedy = _of_program(server, reason)
+    else:
+        remedy = await _of_remote(server, reason)
     return Finding("problem", reason, remedy, name, tuple(said))
 
 
@@ -48,7 +53,14 @@ def _of_program(server: "ServerConfig", reason: str) -> str:
 async def _of_remote(server: "ServerConfig", reason: str) -> str:
     if match := _STATUS.search(reason):
         return _of_status(int(match[1]))
-    parts = urlsplit(server.url or "")
+    return (
+        await unreachable(server.url or "") or f"the host answers, but not with MCP: check the path in `url`; {_PATHS}"
+    )
+
+
+async def unreachable(url: str) -> str:
+    """What to do if nobody answers there; empty if somebody does."""
+    parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
@@ -60,9 +72,7 @@ async def _of_remote(server: "ServerConfig", reason: str) -> str:
         if "not known" in str(error) or "resolve" in str(error) or type(error).__name__ == "gaierror":
             return f"correct the host name {host!r} in `url`, or check the network and the VPN"
         return f"nothing listens on {host} port {port}: start the server, or correct `url`"
-    if parts.scheme == "https" and (remedy := await _of_tls(host, port)):
-        return remedy
-    return f"the host answers, but not with MCP: check the path in `url`; {_PATHS}"
+    return await _of_tls(host, port) if parts.scheme == "https" else ""
 
 
 async def _of_tls(host: str, port: int) -> str:

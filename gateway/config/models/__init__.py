@@ -19,6 +19,7 @@ from gateway.config.models.access import (
 )
 from gateway.config.models.auth import AuthConfig
 from gateway.config.models.fields import Model
+from gateway.config.models.openapi import OpenApiConfig
 from gateway.config.models.server import BreakerConfig, OutOfOrder, ServerConfig, ToolRules, Transport
 from gateway.config.models.settings import GatewaySettings
 
@@ -29,6 +30,7 @@ __all__ = [
     "Config",
     "GatewaySettings",
     "OAuthSettings",
+    "OpenApiConfig",
     "OutOfOrder",
     "RateLimitSettings",
     "RuleSettings",

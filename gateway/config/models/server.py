@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from gateway import spelling
 from gateway.config.models.access import UpstreamRateLimit
 from gateway.config.models.auth import AuthConfig, Kind, spelled
 from gateway.config.models.fields import (
@@ -21,9 +22,10 @@ from gateway.config.models.fields import (
     Text,
     VariableName,
 )
+from gateway.config.models.openapi import OpenApiConfig, openapi_spelled
 from gateway.config.models.quantities import Duration, PositiveDuration, Size
 
-Transport = Literal["stdio", "http", "sse"]
+Transport = Literal["stdio", "http", "sse", "openapi"]
 
 TRANSPORTS: Final[Mapping[str, Transport]] = {
     "stdio": "stdio",
@@ -33,6 +35,7 @@ TRANSPORTS: Final[Mapping[str, Transport]] = {
     "streamable_http": "http",
     "streamableHttp": "http",
     "sse": "sse",
+    "openapi": "openapi",
 }
 """Every accepted spelling of `type`. Case does not matter."""
 
@@ -61,11 +64,9 @@ class ToolRules(Model):
     describe: dict[str, Text] = Field(default={})
     """The upstream's name of a tool → the description to publish."""
 
-    def offers(self, tool: str) -> bool:
-        """Whether the upstream's tool of this name is offered."""
-        return any(fnmatchcase(tool, glob) for glob in self.allow) and not any(
-            fnmatchcase(tool, glob) for glob in self.deny
-        )
+    def offers(self, tool: str, *, words: bool = False) -> bool:
+        """Whether the upstream's tool of this name is offered; `words`: globs match it in words, too."""
+        return spelling.offers(tool, self.allow, self.deny, words=words)
 
 
 class BreakerConfig(Model):
@@ -90,7 +91,7 @@ class ServerConfig(Model):
     disabled: bool = False  # stands first: what a disabled server lacks is no error, and validators below ask for it
     """Keep the entry, but do not start or show the server."""
     type: Transport = "stdio"
-    """How to reach it. Inferred when absent: `stdio` with `command`, `http` with `url`."""
+    """How to reach it. Inferred when absent: `openapi` with `openapi`, `stdio` with `command`, `http` with `url`."""
     command: Line | None = None
     """The program to start (stdio), found on PATH. It is not a shell line; arguments go to `args`."""
     args: list[Argument] = Field(default=[])
@@ -101,12 +102,15 @@ class ServerConfig(Model):
     """A `.env` file with more variables for the program; `env` wins. Relative to the file that names it."""
     cwd: FilePath | None = None
     """Directory to start the program in. Relative to the file that names it."""
+    openapi: Annotated[OpenApiConfig | None, BeforeValidator(openapi_spelled)] = None
+    """An HTTP API: its OpenAPI document, and what of it counts. A text is short for `document`."""
     url: Line | None = None
-    """Where the server is (http, sse)."""
+    """Where the server is (http, sse), or what the paths of an API's document stand below (openapi)."""
     headers: Annotated[dict[HeaderName, HeaderValue], AfterValidator(_distinct_names)] = Field(default={}, repr=False)
-    """Headers sent with every request (http, sse)."""
+    """Headers sent with every request (http, sse, openapi)."""
     auth: Annotated[AuthConfig, BeforeValidator(spelled)] = AuthConfig()
-    """How the gateway proves to the server who asks, if it wants to know (http, sse). A word is short for `login`."""
+    """How the gateway proves to the server who asks, if it wants to know (http, sse, openapi). A word is short for
+    `login`."""
     fallback_sse: bool = False
     """Try the older HTTP+SSE transport when the server does not speak Streamable HTTP. True for `http` unless set."""
     tools: ToolRules = ToolRules()
@@ -138,7 +142,8 @@ class ServerConfig(Model):
     max_response_bytes: Size = 16 * 2**20
     """The largest answer accepted from it."""
     trust_annotations: bool = False
-    """Believe its `readOnlyHint` and `idempotentHint`, so that such calls may be repeated after a failure."""
+    """Believe its `readOnlyHint` and `idempotentHint`, so that such calls may be repeated after a failure. True for
+    `openapi` unless set: there the method says so."""
     pin: Literal["off", "warn", "block"] = "warn"
     """What to do when a definition is not what was first seen: nothing, log it, or refuse to use it until approved."""
     rate_limit: UpstreamRateLimit = UpstreamRateLimit()
@@ -163,10 +168,14 @@ class ServerConfig(Model):
             return data
         given: dict[str, Any] = dict(data)  # pyright: ignore[reportUnknownArgumentType]
         remote = given.get("url") is not None and given.get("command") is None
-        kind = given.setdefault("type", "http" if remote else "stdio")
+        inferred = "openapi" if given.get("openapi") is not None else "http" if remote else "stdio"
+        kind = given.setdefault("type", inferred)
         if isinstance(kind, str):
             given["type"] = _FOLDED.get(kind.lower(), kind)
         given.setdefault("fallback_sse", given["type"] == "http")
+        if given["type"] == "openapi":
+            given.setdefault("trust_annotations", True)
+            given["era"] = "modern"  # which is without sessions, as HTTP is
         return given
 
     @field_validator("command")
@@ -203,6 +212,8 @@ class ServerConfig(Model):
             return self
         if self.command and self.url:
             raise ValueError("has both `command` and `url`; keep the one to use")
+        if self.openapi is not None or self.type == "openapi":
+            return self._is_api(self.openapi)
         if self.type == "stdio" and not self.command:
             raise ValueError(
                 "type stdio starts a program; name it in `command`"
@@ -215,12 +226,32 @@ class ServerConfig(Model):
             raise ValueError("has both `auth` and an `Authorization` among its `headers`; keep one")
         return self
 
+    def _is_api(self, openapi: OpenApiConfig | None) -> "ServerConfig":
+        if openapi is None:
+            raise ValueError("type openapi is an HTTP API; give its document in `openapi`")
+        if self.type != "openapi" or self.command:
+            raise ValueError(f"has `openapi`, and {'`command`' if self.command else f'type {self.type}'}; keep one")
+        if not self.url and not openapi.use_servers:
+            raise ValueError(
+                "needs `url`, where the API is; or `openapi: {use_servers: true}`, if its document says so"
+            )
+        if self.auth.kind not in ("auto", "none") and _has_authorization(self.headers):
+            raise ValueError("has both `auth` and an `Authorization` among its `headers`; keep one")
+        return self
+
     @property
     def auth_kind(self) -> Kind:
-        """How it is logged in to; `none` for a program, and where a header of the file's does it."""
+        """How it is logged in to; `none` for a program, where a header of the file's does it, and for an API of which
+        the file does not say: what its 401 means, only its document knows."""
+        if self.type == "openapi" and self.auth.kind == "auto":
+            return "none"
         if self.type == "stdio" or _has_authorization(self.headers):
             return "none"
         return self.auth.kind
+
+    def offers(self, tool: str) -> bool:
+        """Whether its tool of that name is offered."""
+        return self.tools.offers(tool, words=self.openapi is not None)
 
     def timeout_of(self, tool: str | None) -> float:
         """How long a call of the server's tool of that name may take, or with None another request."""

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from gateway.config import redact
 from gateway.config.models import Config, OutOfOrder, ServerConfig
 from gateway.config.models.fields import settle
+from gateway.config.models.openapi import is_url
 from gateway.config.models.settings import state_home
 from gateway.config.reading import advice, auth_words, entries, envfile, layers
 from gateway.config.reading.entries import ServerEntry
@@ -29,7 +30,7 @@ Ask = Literal["all", "settings", "none"]
 
 STAND_IN: Final = "https://unread.invalid"
 """What text is taken to be that was not asked for, so that the rest can be validated."""
-_TEXTS: Final = frozenset({"command", "args", "env", "url", "headers", "auth"})
+_TEXTS: Final = frozenset({"command", "args", "env", "url", "headers", "auth", "openapi"})
 """Where `STAND_IN` can stand. What is not asked for elsewhere in an entry counts as absent."""
 
 
@@ -261,6 +262,8 @@ class _Loading:
                 del values[key]
             elif isinstance(values.get(key), str):
                 values[key] = settle(values[key], entry.document.folder)
+        if "openapi" in values:
+            values["openapi"] = _settled_document(values["openapi"], entry.document.folder)
         if "auth" in values:
             values["auth"] = _settled(values["auth"], entry.document.folder)
         env, path = mapping(values.get("env", {})), values.get("env_file")
@@ -306,6 +309,16 @@ def _settled(value: Any, folder: Path) -> Any:
         key: settle(item, folder) if isinstance(item, str) and str(key).endswith("_file") else _settled(item, folder)
         for key, item in items.items()
     }
+
+
+def _settled_document(value: Any, folder: Path) -> Any:
+    """`openapi`, with the document's file absolute."""
+    if isinstance(value, str):
+        return value if is_url(value) or not value else settle(value, folder)
+    items = mapping(value)
+    if items is None or not isinstance(items.get("document"), str):
+        return value
+    return {**items, "document": _settled_document(items["document"], folder)}
 
 
 def _stood_in(key: str, value: Any) -> Any:

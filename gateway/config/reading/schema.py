@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from gateway.config import models
-from gateway.config.models import access, auth, server, settings, telemetry
+from gateway.config.models import access, auth, openapi, server, settings, telemetry
 from gateway.config.reading import entries
 from gateway.config.reading.source import Place
 
@@ -77,6 +77,8 @@ def _server() -> Schema:
         "description": rules.pop("description"),
         "anyOf": [rules, schema["$defs"]["ToolRules"]["properties"]["allow"]],
     }
+    api = properties["openapi"]
+    properties["openapi"] = {"description": api.pop("description"), "anyOf": [api, {"type": "string"}]}
     proof = properties["auth"]
     properties["auth"] = {
         "description": proof.pop("description"),
@@ -88,7 +90,7 @@ def _server() -> Schema:
     properties["upstream_token"]["description"] = "Sent as `Authorization: Bearer …`."
     for key in sorted(entries.FOREIGN):
         properties[key] = {"description": "Another client's setting; ignored, with a warning."}
-    ways_in = ("command", "url", "httpUrl", "serverUrl", "disabled", "enabled")
+    ways_in = ("command", "url", "openapi", "httpUrl", "serverUrl", "disabled", "enabled")
     schema["anyOf"] = [{"required": [key]} for key in ways_in]
     return schema
 
@@ -144,6 +146,7 @@ def _described(schema: Schema) -> Schema:
     documented = {
         **_strings_below(server),
         **_strings_below(auth),
+        **_strings_below(openapi),
         **_strings_below(settings),
         **_strings_below(access),
         **_strings_below(telemetry),

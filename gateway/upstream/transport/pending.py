@@ -11,6 +11,7 @@ import anyio
 from gateway.call import NO_HEADERS
 from gateway.errors import UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import RequestId
+from gateway.protocol import INTERNAL_ERROR
 from gateway.request import Agent, Notify
 from gateway.upstream.audience import Audience
 from gateway.upstream.fair import ALL
@@ -81,6 +82,21 @@ class RefusedError(UpstreamError):
         self.status = status
         self.retryable = self.counts_for_breaker = status in UNABLE
         self.is_answer = not self.retryable  # an error of the request's own often comes with a 500
+
+
+class ApiUnable(UpstreamError):
+    """An HTTP API says that it does not work now, or not through this proxy.
+
+    Args:
+        result: what the agent gets if that stays so: the API's own words.
+    """
+
+    retryable = counts_for_breaker = True
+    is_answer = False
+
+    def __init__(self, status: int, result: dict[str, Any]) -> None:
+        super().__init__(INTERNAL_ERROR, f"HTTP status {status}")
+        self.result = result
 
 
 class Peer(Protocol):

@@ -5,6 +5,7 @@ import functools
 import socket
 import ssl
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -59,6 +60,8 @@ class Pool:
         self.origin = origin
         self.traffic = Traffic()
         """Counts the bytes of all its connections."""
+        self.lookup: Callable[[str], Awaitable[Sequence[str]]] | None = None
+        """The resolver, if it is another than that of all."""
         self._connect_timeout = connect_timeout
         self._idle_seconds = timing.idle_seconds
         self._idle: deque[HttpConnection] = deque()
@@ -158,7 +161,7 @@ class Pool:
         origin = self.origin
         try:
             with anyio.fail_after(self._connect_timeout) as scope:
-                *others, last = await resolver().addresses(origin.host)
+                *others, last = await (self.lookup or resolver().addresses)(origin.host)
                 for address in others:
                     try:
                         with anyio.fail_after(_half_of_what_is_left(scope)):

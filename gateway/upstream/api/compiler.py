@@ -1,0 +1,50 @@
+"""Compiles documents in a process of its own, whose memory and time are bounded (`gateway.openapi.__main__`)."""
+
+import os
+import sys
+from typing import Final
+
+import anyio
+import msgspec
+
+from gateway.openapi.model import ApiInfo, Compiled, CompileOptions, LeftOut, Operation
+from gateway.pause import Pause
+
+SECONDS: Final = 60.0
+"""How long a document may take."""
+_ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "SYSTEMROOT", "LD_LIBRARY_PATH")
+_MAX_WORDS: Final = 500
+
+
+class CompileFailed(Exception):
+    """The document is of no use; the message says why, in words that may follow its name."""
+
+
+async def compile_apart(data: bytes, options: CompileOptions) -> list[Compiled]:
+    """What a document has to offer.
+
+    Raises:
+        CompileFailed: it cannot be used.
+    """
+    environment = {name: value for name in _ENVIRONMENT if (value := os.environ.get(name)) is not None}
+    try:
+        with anyio.fail_after(SECONDS):
+            done = await anyio.run_process(
+                [sys.executable, "-P", "-m", "gateway.openapi"],
+                input=msgspec.json.encode(options) + b"\n" + data,
+                env=environment,
+                check=False,
+            )
+    except TimeoutError:
+        raise CompileFailed(f"takes more than {SECONDS:g} s to be understood") from None
+    except OSError as error:
+        raise CompileFailed(f"could not be compiled: no process can be started ({error.strerror})") from None
+    if done.returncode == 3:
+        raise CompileFailed(done.stderr.decode("utf-8", "replace")[:_MAX_WORDS])
+    if done.returncode != 0:
+        raise CompileFailed("takes more memory or time than a document may, or is written in an unforeseen way")
+    decoder, pause, found = msgspec.json.Decoder(ApiInfo | Operation | LeftOut), Pause(), list[Compiled]()
+    for line in done.stdout.splitlines():
+        found.append(decoder.decode(line))
+        await pause.if_due()
+    return found

@@ -1,0 +1,223 @@
+"""The document of one API: fetched or read, compiled, and kept fresh, by its ETag or by a watch of its file."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import anyio
+import structlog
+
+from gateway.blocking import in_thread
+from gateway.config.models import OpenApiConfig, ServerConfig
+from gateway.config.reload import watch
+from gateway.errors import GatewayError
+from gateway.openapi.model import CompileOptions
+from gateway.upstream.api import web
+from gateway.upstream.api.compiler import CompileFailed, compile_apart
+from gateway.upstream.api.definition import ApiDefinition
+from gateway.upstream.transport.pool import Origin
+
+log = structlog.stdlib.get_logger("gateway.upstream")
+
+ACCEPT: Final = "application/json, application/vnd.oai.openapi+json, application/yaml;q=0.9, */*;q=0.5"
+MAX_NAMED: Final = 20
+"""Most operations that the log names as left out at a time."""
+_TOLD: Final = 120
+"""Characters of a URL in a message."""
+
+
+class DocumentUnusable(GatewayError):
+    """There is no document, or it is none that can be used; the message says why."""
+
+    outcome, counts_for_breaker = "upstream_garbage", True
+
+
+class ApiSource:
+    """
+    Args:
+        upstream: the name of the server.
+        config: its entry; it has `openapi`.
+    """
+
+    def __init__(self, upstream: str, config: ServerConfig) -> None:
+        assert config.openapi is not None
+        self.upstream = upstream
+        self.definition: ApiDefinition | None = None
+        """As it was read last; None before the first time."""
+        self._config = config
+        self._settings: OpenApiConfig = config.openapi
+        self._reading = anyio.Lock()
+        self._is_due = anyio.Event()
+        self._listeners: dict[object, Callable[[], None]] = {}
+        self._etag = self._modified = ""
+        self._digest = b""
+        self._problem = ""
+
+    @property
+    def base(self) -> str:
+        """The URL that operations stand below, without `/` at its end."""
+        if self._config.url is not None:
+            return self._config.url.rstrip("/")
+        return self.definition.info.server if self.definition is not None else ""
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether the document, which others wrote, chose the server: then it must be on the internet, or be where the
+        document itself is."""
+        if self._config.url is not None or self._settings.path is not None:
+            return False
+        return urlsplit(self.base).hostname != urlsplit(self._settings.document).hostname
+
+    @property
+    def settings(self) -> OpenApiConfig:
+        return self._settings
+
+    async def prepare(self) -> ApiDefinition:
+        """What is known, read now if it never was.
+
+        Raises:
+            DocumentUnusable: it cannot be known.
+        """
+        async with self._reading:
+            if self.definition is None:
+                await self._read(is_conditional=False)
+            assert self.definition is not None
+            return self.definition
+
+    def follow(self, on_change: Callable[[], None]) -> Callable[[], None]:
+        """Be told when the document is another. Returns how to be told no more."""
+        key = object()
+        self._listeners[key] = on_change
+        return lambda: self._listeners.pop(key, None) and None
+
+    async def run(self) -> None:
+        """Keep it fresh, until cancelled."""
+        path = self._settings.path
+        async with anyio.create_task_group() as tg:
+            if path is not None:
+                tg.start_soon(watch.watch, lambda: [path], self._on_file)
+            while True:
+                with anyio.move_on_after(self._settings.refresh if path is None else float("inf")):
+                    await self._is_due.wait()
+                self._is_due = anyio.Event()
+                await self._refresh()
+
+    async def _on_file(self) -> None:
+        self._is_due.set()
+
+    async def _refresh(self) -> None:
+        """Read it again. What cannot be read, or used, changes nothing: what was known stands."""
+        async with self._reading:
+            if self.definition is None:
+                return  # whoever connects reads it
+            try:
+                await self._read(is_conditional=True)
+                self._problem = ""
+            except DocumentUnusable as error:
+                say = log.warning if error.message != self._problem else log.debug
+                say("document not reloaded", upstream=self.upstream, reason=error.message)
+                self._problem = error.message
+
+    async def _read(self, *, is_conditional: bool) -> None:
+        config, path = self._config, self._settings.path
+        try:
+            reading = self._from_file(path) if path else self._from_web(is_conditional=is_conditional)
+            data, location = await reading
+            if data is None:
+                return  # as it was
+            options = self._options(config, location)
+            digest = blake2b(repr(options).encode() + data, digest_size=16).digest()
+            if digest == self._digest:
+                return
+            found = ApiDefinition.of(await compile_apart(data, options))
+        except (web.FetchFailed, CompileFailed) as error:
+            raise DocumentUnusable(f"its document {self._place()} {error}") from None
+        if config.url is None and not found.info.server:
+            what = "names no server that can be used; give its entry a `url`"
+            raise DocumentUnusable(f"its document {self._place()} {what}")
+        self._digest = digest
+        self._take(found)
+
+    def _take(self, found: ApiDefinition) -> None:
+        before, self.definition = self.definition, found
+        if found == before:
+            return
+        if before is None or before.left_out != found.left_out:
+            for each in found.left_out[:MAX_NAMED]:
+                log.warning("operation left out", upstream=self.upstream, operation=each.name, reason=each.reason)
+            if len(found.left_out) > MAX_NAMED:
+                log.warning("operations left out", upstream=self.upstream, count=len(found.left_out))
+        log.info(
+            "document read",
+            upstream=self.upstream,
+            operations=found.info.operations,
+            tools=len(found.tools),
+            left_out=len(found.left_out) or None,
+        )
+        if before is not None:
+            for tell in list(self._listeners.values()):
+                asyncio.get_running_loop().call_soon(tell)
+
+    def _options(self, config: ServerConfig, location: str) -> CompileOptions:
+        settings = self._settings
+        return CompileOptions(
+            upstream=self.upstream,
+            operations=tuple(settings.operations),
+            headers=tuple(name.lower() for name in config.headers),
+            query=tuple(settings.query),
+            resources=tuple(settings.resources),
+            uses_servers=config.url is None and settings.use_servers,
+            location=location,
+            output=settings.output,
+        )
+
+    async def _from_file(self, path: Path) -> tuple[bytes | None, str]:
+        cap = self._settings.max_bytes
+
+        def read() -> bytes:
+            with open(path, "rb") as file:
+                return file.read(cap + 1)
+
+        try:
+            data = await in_thread(read)
+        except OSError as error:
+            raise web.FetchFailed(f"cannot be read ({error.strerror})") from None
+        if len(data) > cap:
+            raise web.FetchFailed(f"is larger than {cap} bytes, the cap set by `openapi.max_bytes`")
+        return data, ""
+
+    async def _from_web(self, *, is_conditional: bool) -> tuple[bytes | None, str]:
+        settings, config = self._settings, self._config
+        url = settings.document
+        asked: dict[str, str] = {"accept": ACCEPT}
+        if is_conditional and self._etag:
+            asked["if-none-match"] = self._etag
+        elif is_conditional and self._modified:
+            asked["if-modified-since"] = self._modified
+        own = config.headers if config.url is not None and Origin.of(config.url) == Origin.of(url) else {}
+        host = urlsplit(url).hostname or ""
+        answer = await web.get(
+            url, asked, settings.max_bytes, config.connect_timeout, private_hosts=[host], credentials=own
+        )
+        if answer.status == 304 and is_conditional:
+            return None, ""
+        if answer.status != 200:
+            raise web.FetchFailed(f"answered with HTTP status {answer.status}")
+        self._etag = _value(answer.headers, b"etag")
+        self._modified = _value(answer.headers, b"last-modified")
+        return answer.body, answer.url
+
+    def _place(self) -> str:
+        """Where it is, without what may be secret in it."""
+        if self._settings.path is not None:
+            return str(self._settings.path)
+        parts = urlsplit(self._settings.document)
+        return f"{parts.scheme}://{parts.hostname}{parts.path}"[:_TOLD]
+
+
+def _value(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    value = headers.get(name, b"").decode("latin-1").strip()
+    return value if value.isprintable() and len(value) <= 1000 else ""
