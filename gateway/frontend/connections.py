@@ -2,9 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -13,15 +13,13 @@ from gateway.config.models import GatewaySettings
 from gateway.errors import GatewayError, InternalError
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.http_request import HttpRequest
+from gateway.frontend.tasks import TASK_OPTIONS
 from gateway.telemetry.cells import Traffic
 
 if TYPE_CHECKING:
     from gateway.frontend.connection import AgentConnection
 
 log = structlog.stdlib.get_logger("gateway.frontend")
-
-_TASK: Final[Mapping[str, Any]] = {"name": "request", **({"eager_start": True} if sys.version_info >= (3, 12) else {})}
-"""It runs to where it has to wait for the first time, where it can. To make up a name takes longer than the rest."""
 
 Handle = Callable[[HttpRequest], Coroutine[Any, Any, object] | None]
 """Answers a request at once, or returns a coroutine that does. A stream that was begun may end after that."""
@@ -123,7 +121,7 @@ class Connections:
             return
         if work is None:
             return
-        task = asyncio.Task(self._answer(request, work), loop=self.loop, **_TASK)
+        task = asyncio.Task(self._answer(request, work), loop=self.loop, **TASK_OPTIONS)
         if not task.done():
             self.tasks[request] = task
 

@@ -4,6 +4,7 @@ Both eras are served, request by request: one that carries the modern envelope s
 the connection's handshake.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, cast
@@ -18,6 +19,7 @@ from gateway.errors import AgentCannot, GatewayError, InvalidRequest, Overloaded
 from gateway.frontend.asks import ServerRequests
 from gateway.frontend.backlog import Backlog, Backlogs
 from gateway.frontend.body import check_batch, check_shape, decode
+from gateway.frontend.tasks import TASK_OPTIONS
 from gateway.harmless import Clipped
 from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR, Era
@@ -32,7 +34,7 @@ class Duplex:
     Args:
         agent: the connection's handshake-era self.
         write: puts one message on the channel, and returns how many bytes that are, if it did; must not block.
-        tasks: where requests are handled.
+        tasks: where notifications are handled.
         on_open: told once the agent has initialized; before that it may not be sent anything unasked.
         on_notification: told what the agent says unasked.
         on_first: told of the first request, whatever it is, when `agent` knows what its client declares.
@@ -65,6 +67,8 @@ class Duplex:
         self._opened = False
         self._spoke = False
         self._in_flight: dict[RequestId, Call] = {}
+        self._serving: dict[Call, asyncio.Task[None]] = {}
+        self._loop = asyncio.get_running_loop()
         self._idle: anyio.Event | None = None
         """There while somebody waits for the last."""
         agent.outlet = self._notify
@@ -169,7 +173,9 @@ class Duplex:
         if agent is self.agent:
             call.ask = partial(self._ask, call=call)
         self._in_flight[id] = call
-        self._tasks.start_soon(self._serve, call, write)
+        task = asyncio.Task(self._serve(call, write), loop=self._loop, **TASK_OPTIONS)
+        if not task.done():
+            self._serving[call] = task
 
     def _hear(self, method: str, params: dict[str, Any]) -> None:
         if method == "notifications/cancelled":
@@ -188,9 +194,14 @@ class Duplex:
         for call in list(self._in_flight.values()):
             call.cancel()
 
-    def close(self) -> None:
-        """The agent has gone, and answers nothing any more."""
+    async def close(self) -> None:
+        """The agent has gone, and answers nothing any more; what is in flight is cancelled, and has ended when this
+        returns."""
         self._asks.close()
+        for task in (serving := list(self._serving.values())):
+            task.cancel()
+        if serving:
+            await asyncio.wait(serving)
 
     async def _serve(self, call: Call, write: Callable[[Message], object] | None) -> None:
         """
@@ -205,8 +216,11 @@ class Duplex:
                 sent = self._write(answer)
                 if call.logged is not None:
                     call.logged.bytes_out = sent
+        except Exception:
+            log.exception("request failed", method=Clipped(call.method, 100))
         finally:
             call.ask = None
+            self._serving.pop(call, None)
             del self._in_flight[call.id]
             if self._idle is not None and not self._in_flight:
                 self._idle.set()

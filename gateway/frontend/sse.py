@@ -102,7 +102,11 @@ class LegacySse:
                 duplex = Duplex(agent, self._handle, write, tg, self._on_open, self._on_notification)
                 self._open[id] = SseConnection(duplex, stream)
                 stream.open(())
-                await over.wait()
+                try:
+                    await over.wait()
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await duplex.close()
                 tg.cancel_scope.cancel()
         finally:
             del self._open[id]

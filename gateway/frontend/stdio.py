@@ -89,6 +89,7 @@ async def serve_stdio(
             await duplex.drain(LAST_WORD_SECONDS)
         finally:
             with anyio.CancelScope(shield=True):
+                await duplex.close()
                 await on_close(agent)
                 with anyio.move_on_after(settings.drain_timeout):
                     await output.close()
