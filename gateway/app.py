@@ -70,8 +70,8 @@ from gateway.store.session_file import SessionFile
 from gateway.store.shared_sessions import SharedSessionRecords
 from gateway.telemetry import families, logs, tracing
 from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.calls import CallRecorder
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.requests import RequestLog
 from gateway.timing import USUAL, Timing
 from gateway.together import Together
 from gateway.upstream.guardian import Guardian
@@ -129,7 +129,7 @@ class Gateway:
         self._access_log = AccessLog()
         self._audit = Auditing(config if remembers else None, has_stdout=only is None)
         by_tool = self._tool_of if settings.metrics.tools else None
-        self._requests = requests = RequestLog(self._access_log.write, by_tool, self._audit.on_call)
+        self._requests = requests = CallRecorder(self._access_log.write, by_tool, self._audit.on_call)
         self._activity = requests.activity
         self.metrics = Metrics(
             lambda: [each.health() for each in list(self.upstreams.values())], requests, settings.environment
@@ -161,7 +161,7 @@ class Gateway:
             self.library,
             self.upstreams,
             TaskHandles(keys),
-            lambda upstream: self._snapshots.is_outdated(),
+            lambda upstream: self._snapshots.mark_outdated(),
             self._places,
         )
         for name, server in config.enabled.items():
@@ -529,7 +529,7 @@ class Gateway:
     def _inform_server(self) -> None:
         config = self.current.config
         self.server.configure(config.gateway, configured.rules(config), config.prefix)
-        self._snapshots.is_outdated()
+        self._snapshots.mark_outdated()
 
     def _judge_anew(self, tasks: TaskGroup) -> None:
         tasks.start_soon(self._on_pins)

@@ -122,8 +122,8 @@ class Call:
         "_request_id",
         "agent",
         "ask",
-        "asker",
         "began",
+        "client_requester",
         "code",
         "counted",
         "headers",
@@ -190,7 +190,7 @@ class Call:
         """How large its upstream's answer was."""
         self.counted = False
         """Whether it counts against the limits on requests in flight."""
-        self.asker: ClientRequester | None = None
+        self.client_requester: ClientRequester | None = None
         """Answers what the upstream asks; None if nobody can."""
         self.spoke = False
         """Whether the agent has heard anything of it, or was asked something for it. It is not sent again then."""
@@ -281,13 +281,13 @@ class Call:
 
     async def answer(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
         """The agent's answer to a question; see `put_question`."""
-        assert self.asker is not None
-        return await self.asker.ask(method, params)
+        assert self.client_requester is not None
+        return await self.client_requester.ask(method, params)
 
     @property
     def can_be_asked(self) -> bool:
         """Whether anybody answers what its upstream asks."""
-        return self.asker is not None
+        return self.client_requester is not None
 
     def spoken(self) -> None:
         """The upstream has said something on its behalf."""

@@ -24,7 +24,7 @@ from gateway.server.drain import Drain
 from gateway.server.log_messages import LogMessages
 from gateway.server.lookup import Lookup
 from gateway.server.targets import Targets
-from gateway.telemetry.requests import RequestLog
+from gateway.telemetry.calls import CallRecorder
 from gateway.upstream import retry
 from gateway.upstream.limiter import Lease
 from gateway.upstream.link import Link
@@ -48,7 +48,7 @@ class Pipeline:
         self,
         calls: Drain,
         admission: Admission,
-        requests: RequestLog,
+        requests: CallRecorder,
         own_methods: Mapping[Era, Mapping[str, Answerer]],
         targets: Targets,
         lookup: Lookup,
@@ -78,8 +78,8 @@ class Pipeline:
         try:
             if self.tracing is not None:
                 self.tracing.begin(call)
-            self._calls.enter(call)
-            waiting = self._admission.enter(call)
+            self._calls.enter(call)  # a gateway that stops takes none
+            waiting = self._admission.enter(call)  # scope, requests in flight, audit, rate limit
             if waiting is not None:
                 await waiting
             own = self._modern if call.agent.era is Era.MODERN else self._handshake
@@ -116,10 +116,12 @@ class Pipeline:
         Raises:
             GatewayError: nobody does, or why there is no result.
         """
+        # Policy: of what its principal may not use, there is none in the catalogue in which it is looked for.
         target = self._targets.find_now(call) or await self._targets.find(call)
         call.upstream = target.upstream
         if target.kind is not None and target.owner is not None:
-            self._lookup.check(call, target.kind, target.owner)  # pins
+            self._lookup.check(call, target.kind, target.owner)  # pins: its definition is the one that was approved
+        # Limits of its upstream and tool
         if not self._limits.count_upstream_now(call.principal, target.upstream, target.tool):
             await self._limits.count_upstream(call.principal, target.upstream, target.tool)
         upstream = self._targets.upstream(target)

@@ -24,7 +24,7 @@ class Admission:
     """
     Args:
         lacks_scope: makes the error for who lacks scopes.
-        also: raises whatever else keeps a call from being served.
+        audit_gate: raises where what happens must be audited, and cannot be.
         slots: counts requests in flight on all nodes, where there are several.
     """
 
@@ -33,13 +33,13 @@ class Admission:
         in_flight: InFlight,
         limits: Limits,
         lacks_scope: Callable[[Call, Collection[str]], GatewayError],
-        also: Callable[[Call], None] | None = None,
+        audit_gate: Callable[[Call], None] | None = None,
         slots: SharedSlots | None = None,
     ) -> None:
         self._in_flight = in_flight
         self._limits = limits
         self._lacks_scope = lacks_scope
-        self._also = also
+        self._audit_gate = audit_gate
         self._slots = slots
 
     def enter(self, call: Call) -> Awaitable[None] | None:
@@ -51,23 +51,34 @@ class Admission:
         Raises:
             InsufficientScope, TooManyRequests, Overloaded, RateLimited: it is not served.
         """
-        method, principal = call.method, call.principal
-        needed = SCOPES.get(method, WRITE)
-        if needed is not None and needed not in principal.scopes:
+        needed = SCOPES.get(call.method, WRITE)
+        if needed is not None and needed not in call.principal.scopes:
             raise self._lacks_scope(call, {needed})
-        if method not in LASTING:
-            self._in_flight.take(principal)
+        if call.method not in LASTING:
+            self._in_flight.take(call.principal)
             call.counted = True
             if self._slots is not None and not self._slots.take_now(call):
-                return self._take_and_count(self._slots, call)
-        if self._also is not None:
-            self._also(call)
-        if method not in FREE:
-            left = self._limits.count_now(principal)
-            if left is None:
-                return self._count(call)
-            call.response_headers.update(left)
+                return self._go_on_later(self._slots, call)
+        return self._go_on(call)
+
+    async def _go_on_later(self, slots: SharedSlots, call: Call) -> None:
+        await slots.take(call)
+        if (waiting := self._go_on(call)) is not None:
+            await waiting
+
+    def _go_on(self, call: Call) -> Awaitable[None] | None:
+        if self._audit_gate is not None:
+            self._audit_gate(call)
+        if call.method in FREE:
+            return None
+        left = self._limits.count_now(call.principal)
+        if left is None:
+            return self._count_later(call)
+        call.response_headers.update(left)
         return None
+
+    async def _count_later(self, call: Call) -> None:
+        call.response_headers.update(await self._limits.count(call.principal))
 
     def leave(self, call: Call) -> None:
         """It is over. What `enter` did not take is not given back."""
@@ -76,13 +87,3 @@ class Admission:
             self._in_flight.give(call.principal)
             if self._slots is not None:
                 self._slots.give(call)
-
-    async def _take_and_count(self, slots: SharedSlots, call: Call) -> None:
-        await slots.take(call)
-        if self._also is not None:
-            self._also(call)
-        if call.method not in FREE:
-            await self._count(call)
-
-    async def _count(self, call: Call) -> None:
-        call.response_headers.update(await self._limits.count(call.principal))

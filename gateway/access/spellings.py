@@ -53,7 +53,8 @@ def normal_form(uri: str) -> str | None:
         return None  # does `a//../b` mean `a/b` or `b`?
     is_rooted, is_folder = decoded.path.startswith("/"), segments[-1] in ("", *_DOTS)
     path = "/" * is_rooted + "/".join(resolved) + "/" * (is_folder and bool(resolved))
-    return str(replace(decoded, path=path))
+    form = replace(decoded, path=path)
+    return str(form) if _split(str(form)) == form else None  # `./a:b` would be the scheme `a`
 
 
 def spellings(uri: str) -> Iterator[str]:

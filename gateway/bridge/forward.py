@@ -69,12 +69,12 @@ class Bridge:
             GatewayError: the upstream's own error, or why there is no answer.
         """
         if call.agent.era is Era.HANDSHAKE:
-            call.asker = LiveAsker(call)
+            call.client_requester = LiveAsker(call)
             send = partial(self._attempt_live, attempt)
             try:
                 return await self.on_result(call, upstream, params, await send(upstream, call, params), send)
             finally:
-                call.asker = None
+                call.client_requester = None
         patience = 0.0
         if call.method in MAY_ASK and params.get("requestState") is not None:
             content = self._seal.open(params["requestState"], call, upstream.name)

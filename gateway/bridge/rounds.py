@@ -62,11 +62,11 @@ async def answer_rounds(
 
 async def _answers(request: Call, upstream: str, questions: dict[str, Any]) -> dict[str, Any]:
     """All at once; the first that has no answer ends the others."""
-    asker, answers, failures = LiveAsker(request), dict[str, Any](), list[GatewayError]()
+    client_requester, answers, failures = LiveAsker(request), dict[str, Any](), list[GatewayError]()
 
     async def answer(key: str, question: dict[str, Any]) -> None:
         try:
-            answers[key] = await asker.ask(str(question.get("method")), as_object(question.get("params")))
+            answers[key] = await client_requester.ask(str(question.get("method")), as_object(question.get("params")))
         except GatewayError as error:
             failures.append(error)
             tg.cancel_scope.cancel()

@@ -60,7 +60,7 @@ class SnapshotWriter:
         known = snapshot.known(self._stored, name, fingerprint(server))
         return known is not None and known.listing is None
 
-    def is_outdated(self) -> None:
+    def mark_outdated(self) -> None:
         """Something changed: write it soon."""
         self._outdated.set()
 

@@ -37,9 +37,9 @@ class AgentConnection(asyncio.Protocol):
 
     __slots__ = (
         "_advancing",
-        "_all",
         "_arriving",
         "_began",
+        "_connections",
         "_current",
         "_drained",
         "_ending",
@@ -68,7 +68,7 @@ class AgentConnection(asyncio.Protocol):
     )
 
     def __init__(self, connections: Connections) -> None:
-        self._all = connections
+        self._connections = connections
         self._parser = PlainParser(self)
         self._requests = deque[HttpRequest]()
         """Those that are not answered yet, in their order. Nobody is at work on any but the first."""
@@ -110,20 +110,20 @@ class AgentConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own does not inherit from it
         self._transport.set_write_buffer_limits(WRITE_AHEAD)  # TLS has another idea of it
-        self._reader = SlowReader(self._transport, self._all.waiting.open(), self._all.loop, self.abort)
-        self.write = self._all.counting(self._transport.write)
+        self._reader = SlowReader(self._transport, self._connections.waiting.open(), self._connections.loop, self.abort)
+        self.write = self._connections.counting(self._transport.write)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
-        is_full = len(self._all.open) >= self._all.bounds.connections
-        self._all.open.add(self)
+        is_full = len(self._connections.open) >= self._connections.bounds.connections
+        self._connections.open.add(self)
         if is_full:
             self._refuse(Overloaded("too many connections are open", "max_connections"))
             return
-        self._began = self._all.loop.time()
-        self._rest(self._all.bounds.header_timeout)
+        self._began = self._connections.loop.time()
+        self._go_idle(self._connections.bounds.header_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._all.open.discard(self)
+        self._connections.open.discard(self)
         self.closing = True
         for timer in (self._timer, self._probes):
             if timer is not None:
@@ -155,7 +155,7 @@ class AgentConnection(asyncio.Protocol):
             return
         self._arriving = True
         self._overhead += len(data)
-        self._all.traffic.received += len(data)
+        self._connections.traffic.received += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
@@ -164,8 +164,8 @@ class AgentConnection(asyncio.Protocol):
         if self._arriving:  # hardly ever: it came in one piece
             if self._pieces:
                 self._pass_on()
-            if self._overhead > self._all.bounds.header_bytes:
-                self._refuse(HeadersTooLarge(self._all.bounds.header_bytes))
+            if self._overhead > self._connections.bounds.header_bytes:
+                self._refuse(HeadersTooLarge(self._connections.bounds.header_bytes))
                 return
             self._set_timer(self._due())
         elif is_first and self._heads == heads + 1 and self._requests and _may_come_again(self._requests[0].head):
@@ -203,7 +203,7 @@ class AgentConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        cap = self._all.bounds.header_bytes
+        cap = self._connections.bounds.header_bytes
         if self._overhead > cap and self._head_size() > cap:
             self._stop_parser(HeadersTooLarge(cap))
         if len(self._requests) > MAX_PIPELINED:
@@ -243,7 +243,7 @@ class AgentConnection(asyncio.Protocol):
         self._overhead = 0
         self._began = None
         if not self._requests:  # it was answered before it was all there
-            self._rest(KEEP_ALIVE_SECONDS)
+            self._go_idle(KEEP_ALIVE_SECONDS)
 
     def _pass_on(self) -> None:
         pieces, self._pieces = self._pieces, []
@@ -268,7 +268,7 @@ class AgentConnection(asyncio.Protocol):
         while self._requests and not (self._write_paused or self._requests[0].begun):
             request = self._requests[0]
             request.begun = True
-            self._all.run(request)
+            self._connections.run(request)
         self._advancing = False
         if self._held or self._current is not None or len(self._requests) > 1:
             self.on_wanted()
@@ -290,17 +290,17 @@ class AgentConnection(asyncio.Protocol):
             self._close()
         else:
             if not (self._requests or self._arriving):
-                self._rest(KEEP_ALIVE_SECONDS)
+                self._go_idle(KEEP_ALIVE_SECONDS)
             if self._requests or self._held:
                 self._advance()
 
     @property
     def is_ending(self) -> bool:
-        return self._all.is_ending or (self._ending and len(self._requests) == 1)
+        return self._connections.is_ending or (self._ending and len(self._requests) == 1)
 
     @property
     def scheme(self) -> str:
-        return self._all.scheme
+        return self._connections.scheme
 
     @property
     def is_writable(self) -> bool:
@@ -324,12 +324,12 @@ class AgentConnection(asyncio.Protocol):
             self._reader.backlog.belongs_to(principal)
 
     def future(self) -> asyncio.Future[None]:
-        return self._all.loop.create_future()
+        return self._connections.loop.create_future()
 
     async def drain(self) -> None:
         while self._write_paused:
             if self._drained is None:
-                self._drained = self._all.loop.create_future()
+                self._drained = self._connections.loop.create_future()
             await asyncio.shield(self._drained)
 
     def _on_writable(self) -> None:
@@ -345,9 +345,9 @@ class AgentConnection(asyncio.Protocol):
 
     # --- Deadlines ----------------------------------------------------------------------------------------------------
 
-    def _rest(self, seconds: float) -> None:
+    def _go_idle(self, seconds: float) -> None:
         """It is the client's turn."""
-        self._idle_until = at = self._all.loop.time() + seconds
+        self._idle_until = at = self._connections.loop.time() + seconds
         if self._timer is None or self._timer.when() > at:
             self._set_timer(at)
 
@@ -357,11 +357,11 @@ class AgentConnection(asyncio.Protocol):
             if self._timer.when() <= at:
                 return
             self._timer.cancel()
-        self._timer = self._all.loop.call_at(at, self._on_timer)
+        self._timer = self._connections.loop.call_at(at, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
-        now = self._all.loop.time()
+        now = self._connections.loop.time()
         if self._arriving:
             if self._waits_for_us():
                 self._began = now
@@ -378,8 +378,8 @@ class AgentConnection(asyncio.Protocol):
     def _due(self) -> float:
         """When the request that is arriving must be there."""
         if self._began is None:
-            self._began = self._all.loop.time()
-        bounds = self._all.bounds
+            self._began = self._connections.loop.time()
+        bounds = self._connections.bounds
         return self._began + (bounds.header_timeout if self._in_head else bounds.read_timeout)
 
     def _waits_for_us(self) -> bool:
@@ -393,7 +393,7 @@ class AgentConnection(asyncio.Protocol):
         if self._requests and not self._requests[0].started:
             self.write(CONTINUE)  # which every client of HTTP/1.1 can hear before its answer
             if turn < len(PROBE_SECONDS):
-                self._probes = self._all.loop.call_later(PROBE_SECONDS[turn], self._probe, turn + 1)
+                self._probes = self._connections.loop.call_later(PROBE_SECONDS[turn], self._probe, turn + 1)
 
     # --- Refusals -----------------------------------------------------------------------------------------------------
 

@@ -121,10 +121,10 @@ class HttpFront:
             GatewayError: see `fail`.
         """
         request.id = accepted(request.headers.get(HEADER))
-        request.also = ((HEADER, request.id),)
+        request.extra_headers = ((HEADER, request.id),)
         route = request.head.once(self._route_of)
-        if route.also:
-            request.also = (*request.also, *route.also)
+        if route.extra_headers:
+            request.extra_headers = (*request.extra_headers, *route.extra_headers)
         if not route.is_mcp:
             return self._elsewhere(request, route.path)
         if request.method != "DELETE":  # who ends a session takes load away
@@ -248,7 +248,7 @@ class _Route:
     view: str | None
     endpoints: Endpoints
     """What answers such a path, by HTTP method."""
-    also: Fields
+    extra_headers: Fields
     address: str | None = None
     """Where they come from, once that was asked."""
     known: Known | None = None

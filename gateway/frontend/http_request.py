@@ -58,15 +58,15 @@ class HttpRequest:
     __slots__ = (
         "_buffer",
         "_chunked",
+        "_connection",
         "_left",
         "_limit",
-        "_line",
         "_more",
         "_over",
-        "also",
         "answered",
         "begun",
         "expects_continue",
+        "extra_headers",
         "gone",
         "head",
         "headers",
@@ -82,8 +82,8 @@ class HttpRequest:
         "whole",
     )
 
-    def __init__(self, line: RequestConnection, head: RequestHead, body: bytes | None = None) -> None:
-        self._line = line
+    def __init__(self, connection: RequestConnection, head: RequestHead, body: bytes | None = None) -> None:
+        self._connection = connection
         self.head = head
         self.method = head.method
         self.headers = head.headers
@@ -101,7 +101,7 @@ class HttpRequest:
         """Bytes of the answer's body that were written."""
         if body is None:
             self.expects_continue = head.headers.get("expect", "").lower() == "100-continue"
-        self.also: Fields = ()
+        self.extra_headers: Fields = ()
         """Further headers of the answer, whatever it will be."""
         self.on_gone: Callable[[], object] | None = None
         """Called when the client has left before it was answered."""
@@ -155,12 +155,12 @@ class HttpRequest:
     @property
     def address(self) -> str:
         """The client's, or that of whoever speaks for it."""
-        return self._line.address
+        return self._connection.address
 
     @property
     def scheme(self) -> str:
         """`http`, or `https` where we speak TLS ourselves."""
-        return self._line.scheme
+        return self._connection.scheme
 
     @property
     def received(self) -> int:
@@ -195,11 +195,11 @@ class HttpRequest:
         while not self.whole and len(self._buffer) <= limit:
             if self.gone:
                 raise InvalidRequest("The client left before its request was complete.")
-            self._more = self._line.future()
-            self._line.on_wanted()
+            self._more = self._connection.future()
+            self._connection.on_wanted()
             if self.expects_continue:
                 self.expects_continue = False
-                self._line.write(CONTINUE)
+                self._connection.write(CONTINUE)
             await self._more
         return self.body_within(limit)
 
@@ -207,12 +207,12 @@ class HttpRequest:
         """Wait until it is answered, or the client has left."""
         if not (self.gone or self.answered):
             if self._over is None:
-                self._over = self._line.future()
+                self._over = self._connection.future()
             await asyncio.shield(self._over)
 
     def belongs_to(self, principal: Principal | None) -> None:
         """Whose bytes those are that wait for the client to read them; None for nobody's."""
-        self._line.belongs_to(principal)
+        self._connection.belongs_to(principal)
 
     # --- The answer -------------------------------------------------------------------------------------------------
 
@@ -229,17 +229,17 @@ class HttpRequest:
             first = f"{first}content-type: {kind}\r\ncontent-length: {len(body)}\r\n"
         elif status not in BODILESS:
             first += "content-length: 0\r\n"
-        close = not self.keep_alive or self.expects_continue or self._line.is_ending
+        close = not self.keep_alive or self.expects_continue or self._connection.is_ending
         head = self._head(first, headers, close=close)
         if self.method == "HEAD" or status in BODILESS:
             body = b""
         self.sent = len(body)
         if len(body) <= ONE_PIECE:
-            self._line.write(head + body)
+            self._connection.write(head + body)
         else:
-            self._line.write(head)
+            self._connection.write(head)
             if not self.gone:
-                self._line.write(body)
+                self._connection.write(body)
         self._finish(close=close)
 
     def start(self, status: int, headers: Fields) -> None:
@@ -258,8 +258,8 @@ class HttpRequest:
         else:
             self._chunked = True
             first += "transfer-encoding: chunked\r\n"
-        self.keep_alive = self.keep_alive and not (self.expects_continue or self._line.is_ending)
-        self._line.write(self._head(first, headers, close=not self.keep_alive))
+        self.keep_alive = self.keep_alive and not (self.expects_continue or self._connection.is_ending)
+        self._connection.write(self._head(first, headers, close=not self.keep_alive))
 
     def write(self, data: bytes) -> None:
         """
@@ -275,16 +275,16 @@ class HttpRequest:
             self._left -= len(data)
             if self._left < 0:
                 raise ValueError("The answer is longer than its content-length.")
-        self._line.write(data)
+        self._connection.write(data)
 
     @property
     def writable(self) -> bool:
         """Whether more may be written; whoever writes all the same has it kept in memory."""
-        return self._line.is_writable
+        return self._connection.is_writable
 
     async def drain(self) -> None:
         """Wait until what was written is read, but for a little."""
-        await self._line.drain()
+        await self._connection.drain()
 
     def end(self) -> None:
         """What was written is all of it."""
@@ -294,17 +294,17 @@ class HttpRequest:
             self.abort()
             return
         if self._chunked:
-            self._line.write(b"0\r\n\r\n")
+            self._connection.write(b"0\r\n\r\n")
         self._finish(close=not self.keep_alive)
 
     def abort(self) -> None:
         """End the connection at once."""
-        self._line.abort()
+        self._connection.abort()
 
     def _head(self, first: str, headers: Fields, *, close: bool) -> bytes:
         if self.started:
             raise RuntimeError("The request has an answer already.")
-        fields = field_lines(*headers, *self.also)
+        fields = field_lines(*headers, *self.extra_headers)
         if close:
             fields += "connection: close\r\n"
         elif self.head.version == "1.0":
@@ -322,7 +322,7 @@ class HttpRequest:
         self.on_gone = self.on_writable = None
         if self._over is not None:
             self._over.set_result(None)
-        self._line.on_answered(close=close)
+        self._connection.on_answered(close=close)
 
     # --- The connection's side --------------------------------------------------------------------------------------
 

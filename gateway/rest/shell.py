@@ -47,15 +47,15 @@ class Shell:
         Raises:
             GatewayError: the body is not what it may be.
         """
-        fields = (*request.also, *SECURITY_HEADERS)
-        request.also = (*fields, NOT_STORED)
+        fields = (*request.extra_headers, *SECURITY_HEADERS)
+        request.extra_headers = (*fields, NOT_STORED)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             async def send_checked(event: dict[str, Any]) -> None:
                 if self._on_refused is not None and event.get("status") in REFUSING:
                     self._on_refused(request, event["status"])
                 if any(name == b"cache-control" for name, _ in event.get("headers", ())):
-                    request.also = fields
+                    request.extra_headers = fields
                 await send(event)
 
             await self._app(scope, receive, send_checked)

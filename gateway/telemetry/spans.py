@@ -33,8 +33,8 @@ from gateway.jsonrpc import RequestId, as_object
 from gateway.protocol import INPUT_REQUIRED
 from gateway.request import QUESTIONS
 from gateway.telemetry import trace_context
+from gateway.telemetry.calls import METHODS
 from gateway.telemetry.client_share import ClientShare
-from gateway.telemetry.requests import METHODS
 
 LONGEST_NAME: Final = 128
 """Characters of a tool's or prompt's name."""

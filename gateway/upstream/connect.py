@@ -201,29 +201,29 @@ class Probe:
     """Whether to ask for the modern era first. Pure."""
 
     _refused: bool = False
-    _skip: bool = False
-    _scared: int = 0
-    _deaf: bool = False
+    _skips_next: bool = False
+    _probe_disconnects: int = 0
+    _failed_unprobed: bool = False
 
     def is_due(self, preferred: Era) -> bool:
         """Not for those that said they are not modern; nor for those of the handshake era that leave when their first
         request is not `initialize`, once they have shown twice that this is why they leave. Where that era is
         preferred, only for those that failed without."""
-        if preferred is Era.HANDSHAKE and not self._deaf:
+        if preferred is Era.HANDSHAKE and not self._failed_unprobed:
             return False
-        return not self._refused and not self._skip and self._scared < 2
+        return not self._refused and not self._skips_next and self._probe_disconnects < 2
 
     def agreed(self, probed: bool, era: Era) -> None:
-        self._skip = False
+        self._skips_next = False
         if probed:
-            self._refused, self._scared = era is Era.HANDSHAKE, 0
+            self._refused, self._probe_disconnects = era is Era.HANDSHAKE, 0
 
     def failed(self, probed: bool, *, lost: bool) -> None:
         """`lost`: it went away after it had heard us."""
         self._refused = False
-        self._deaf = not probed
-        self._skip = lost and probed
-        self._scared += self._skip
+        self._failed_unprobed = not probed
+        self._skips_next = lost and probed
+        self._probe_disconnects += self._skips_next
 
 
 def _may_be_legacy(error: GatewayError) -> bool:

@@ -1,7 +1,7 @@
 """What a rule about URIs is held against: one URI in many spellings, and those that have no meaning for sure."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.access.policy import Policy, Rule
@@ -126,7 +126,14 @@ def test_everything_has_a_normal_form_or_none(uri: str) -> None:
     assert uri in set(spellings(uri)) or not uri
 
 
+def test_what_would_be_another_scheme_without_its_dots_has_no_normal_form() -> None:
+    assert normal_form("./file:/etc/passwd") is None
+    assert normal_form("x/../file:/etc/passwd") is None
+    assert normal_form("./a/b:c") == "a/b:c"
+
+
 @given(st.text("abc/.:", min_size=1, max_size=12))
+@example("./a:.")
 def test_a_normal_form_is_its_own(uri: str) -> None:
     form = normal_form(uri)
     assert form is None or normal_form(form) in (form, None)

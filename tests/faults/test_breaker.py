@@ -204,7 +204,7 @@ async def test_nor_does_an_agent_that_thinks_for_too_long(keep: Keep) -> None:
         kept = keep(server.url, timeout=0.1, max_timeout=0.2, breaker={"failures": 1})
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
-            assert await outcome(kept, "x", asker=Asker()) == "UpstreamTimeout"
+            assert await outcome(kept, "x", client_requester=Asker()) == "UpstreamTimeout"
             assert kept.upstream.breaker.state is CLOSED
             assert await outcome(kept, "x") == "UpstreamTimeout"
             assert kept.upstream.breaker.state is OPEN, "it asked nobody"

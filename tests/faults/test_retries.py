@@ -175,12 +175,12 @@ async def test_what_the_agent_was_asked_for_is_not_repeated(keep: Keep) -> None:
 
     mcp = Mcp(service("handshake"), on={"resources/read": roots})
     async with byte_server(mcp) as server:
-        kept, asker = keep(server.url), Asker()
+        kept, client_requester = keep(server.url), Asker()
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
             with pytest.raises(UpstreamLost):
-                await ask(kept.upstream, "resources/read", {"uri": "note:1"}, asker=asker)
-            assert asker.asked == 1
+                await ask(kept.upstream, "resources/read", {"uri": "note:1"}, client_requester=client_requester)
+            assert client_requester.asked == 1
             assert mcp.methods().count("resources/read") == 1
 
 

@@ -239,7 +239,7 @@ def test_a_pipeline_has_an_end() -> None:
 
 def test_too_many_connections() -> None:
     first = Client()
-    together = first.connection._all  # pyright: ignore[reportPrivateUsage]
+    together = first.connection._connections  # pyright: ignore[reportPrivateUsage]
     second, third = Client(together), Client(together)
     assert (third.status, first.transport.closed, second.transport.closed) == (503, False, False)
     assert "max_connections" in third.refused()["error"]["message"]

@@ -119,7 +119,7 @@ def test_who_is_refused_while_waiting_for_100_continue_may_keep_its_body() -> No
 def test_an_answer_in_one_piece() -> None:
     client = Client()
     request = client.ask(GET)
-    request.also = [("vary", "origin")]
+    request.extra_headers = [("vary", "origin")]
     request.reply(200, b"{}", {"mcp-session-id": "s"}.items())
     assert client.transport.written == (
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n"

@@ -55,20 +55,20 @@ async def ask(
     params: dict[str, Any],
     *,
     agent: Agent | None = None,
-    asker: ClientRequester | None = None,
+    client_requester: ClientRequester | None = None,
     hear: Notify = _unheard,
     progress: bool = False,
 ) -> dict[str, Any]:
     """A request of an agent's, as the pipeline sends it.
 
     Args:
-        asker: answers what the upstream asks on its behalf.
+        client_requester: answers what the upstream asks on its behalf.
         hear: hears what else it says.
         progress: whether that is to be its progress, too.
     """
     own = {**params, "_meta": {"progressToken": "p"}} if progress else params
     call = Call(1, method, own, agent or nobody(), hear)
-    call.asker = asker
+    call.client_requester = client_requester
     return jsonrpc.opened(await attempt(upstream, call, params))
 
 

@@ -147,8 +147,8 @@ class Pending:
         "_max_timeout",
         "_timeout",
         "_watch",
-        "asker",
         "call",
+        "client_requester",
         "due",
         "future",
         "headers",
@@ -177,7 +177,7 @@ class Pending:
         self.call = call
         self.on_notification: Notify | None = None
         self.on_pause: Callable[[], None] | None = None
-        self.asker: QuestionTarget | None = None
+        self.client_requester: QuestionTarget | None = None
         """Answers what the upstream asks on behalf of this request."""
         self.headers: Mapping[str, str] = NO_HEADERS
         """Further HTTP headers."""
@@ -188,7 +188,7 @@ class Pending:
             self.on_pause = call.pause
             self.tenant = call.principal.root_id
             if call.can_be_asked:
-                self.asker = call
+                self.client_requester = call
         elif options is not None:
             self.on_notification = options.get("on_notification")
             self.headers = options.get("headers") or NO_HEADERS
@@ -258,7 +258,7 @@ class Pending:
             self.future.cancel()
         elif not self.future.cancelled():
             self.future.exception()
-        self.call = self.asker = self.on_notification = self.on_pause = self.reply = None
+        self.call = self.client_requester = self.on_notification = self.on_pause = self.reply = None
 
     def succeed(self, result: dict[str, Any]) -> None:
         if not self.future.done():

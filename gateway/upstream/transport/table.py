@@ -374,8 +374,8 @@ class CallTable(ABC):
     ) -> Message:
         call = via or self._provoker()
         try:
-            if call is not None and call.asker is not None and method != "ping":
-                result = await _ask(call, call.asker, method, params)
+            if call is not None and call.client_requester is not None and method != "ping":
+                result = await _ask(call, call.client_requester, method, params)
             else:
                 result = await self._peer.on_request(method, params, self.audience)
             return jsonrpc.result(id, result)
@@ -390,8 +390,8 @@ class CallTable(ABC):
         are one agent's. Among those of several it is never guessed."""
         if not self.audience.is_private:
             return None
-        asking = [call for call in self.calls.values() if call.asker is not None]
-        agents = {call.asker.agent.id for call in asking if call.asker is not None}
+        asking = [call for call in self.calls.values() if call.client_requester is not None]
+        agents = {call.client_requester.agent.id for call in asking if call.client_requester is not None}
         return asking[-1] if len(agents) == 1 else None
 
     def _garbage(self, reason: str, call: Pending | None) -> None:
@@ -406,9 +406,9 @@ class CallTable(ABC):
             self._tasks.start_soon(work, *args)
 
 
-async def _ask(call: Pending, asker: QuestionTarget, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+async def _ask(call: Pending, target: QuestionTarget, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
     with call.asked():
-        return await asker.put_question(method, params)
+        return await target.put_question(method, params)
     raise AgentGone  # the request it was asked for is over
 
 

@@ -46,7 +46,12 @@ MAX_TARGET: Final = 200
 """Characters of the name of a tool or the like; what is called by longer ones is counted by its method."""
 
 
-class RequestLog(Collector):
+_BYTES: Final = -2
+_SECONDS: Final = -1
+"""Where a cell has the results' bytes and the sum of durations; before them are the counts by bucket."""
+
+
+class CallRecorder(Collector):
     """
     Args:
         write: takes one line of the access log: seconds since 1970, and what it says.
@@ -89,11 +94,11 @@ class RequestLog(Collector):
         if method != LASTING:
             cell = self._cells.get(key[:2])
             if cell is None:
-                cell = self._cells[key[:2]] = [0.0] * (len(DURATIONS) + 3)
+                cell = self._cells[key[:2]] = [0.0] * (len(DURATIONS) + 1 + 2)
             bucket = bisect_left(DURATIONS, seconds)
             cell[bucket] += 1
-            cell[-2] += call.result_bytes
-            cell[-1] += seconds
+            cell[_BYTES] += call.result_bytes
+            cell[_SECONDS] += seconds
             if call.trace is not None and call.trace.is_sampled:
                 self._keep_exemplar(call.trace.trace_id, key[:2], seconds)
             what = target if upstream and isinstance(target, str) and len(target) <= MAX_TARGET else method
@@ -170,8 +175,10 @@ class RequestLog(Collector):
         duration, tokens = families.REQUEST_DURATION, dict[families.Labels, float]()
         seconds = duration.metric()
         for key, cell in list(self._cells.items()):
-            duration.add_histogram(seconds, key, DURATIONS, cell[:-2], cell[-1], dict(self._exemplars.get(key, ())))
-            tokens[key[1:]] = tokens.get(key[1:], 0.0) + cell[-2] / BYTES_A_TOKEN
+            duration.add_histogram(
+                seconds, key, DURATIONS, cell[:_BYTES], cell[_SECONDS], dict(self._exemplars.get(key, ()))
+            )
+            tokens[key[1:]] = tokens.get(key[1:], 0.0) + cell[_BYTES] / BYTES_A_TOKEN
         yield seconds
         yield families.RESULT_TOKENS.of(tokens)
         if self._tool_of is not None:
