@@ -70,6 +70,8 @@ NODE_PACKAGES: Final = {
     "@modelcontextprotocol/inspector": "1.0.3",
     "@modelcontextprotocol/sdk": "1.32.2",
     "mcp-remote": "0.15.1",
+    # drives a browser; brings none
+    "playwright-core": "1.65.1",
 }
 
 NODE_MAJOR: Final = 20
