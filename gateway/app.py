@@ -138,7 +138,8 @@ class Gateway:
         self._reloader = self._reloader_for(reread) if reread is not None else None
         self._refresher = SecretRefresher(self.current, self._reloader.reload) if self._reloader is not None else None
         self.policy = Policy(configured.rules(config))
-        self._pinning = Pinning(config.enabled, settings.state_dir / pins.NAME, self.metrics, self._audit.on_change)
+        pin_file = settings.state_dir / pins.NAME
+        self._pinning = Pinning(config.enabled, pin_file, self.metrics, self._audit.on_change, timing.catalogue)
         observe = self.metrics.limit_decided
         self._sharing = sharing = Sharing(config, self.upstreams, self._pinning, observe, is_node=remembers)
         self.store = sharing.store
@@ -146,7 +147,7 @@ class Gateway:
         self._conversations = Conversations(self.store)
         limiter = sharing.limiter or MemoryLimiter()
         self._limits = Limits(limiter, *configured.limits(config), self.metrics.limit_decided)
-        self._owners = OwnersKeeper(settings.state_dir / owners.NAME, config.path, config.enabled)
+        self._owners = OwnersKeeper(settings.state_dir / owners.NAME, config.path, config.enabled, timing.catalogue)
         self.library = CatalogueViews(config.enabled, config.prefix, self._pinning, self._owners.owners)
         self._state_keys = keys = settings.state_keys or [secret.load(settings.state_dir / "state.key")]
         self._logins = Logins(config, self._open_vault, self._record)
@@ -154,7 +155,9 @@ class Gateway:
         self._parking = Parking(seal, self.store.node, timing.bridge)
         self._elsewhere = ParkedElsewhere(self._conversations, self._parking.resume)
         self._places = SessionQuota(settings.max_sessions, settings.max_sessions_per_principal)
-        self._snapshots = SnapshotWriter(settings.state_dir / "catalogue.json", self.upstreams, sharing.snapshot)
+        self._snapshots = SnapshotWriter(
+            settings.state_dir / "catalogue.json", self.upstreams, sharing.snapshot, timing.catalogue
+        )
         self.server = Server(
             settings,
             self.policy,
@@ -361,11 +364,15 @@ class Gateway:
         bounds, metrics = bounds_of(settings), settings.metrics
         tls = await anyio.to_thread.run_sync(ServerTls, settings.tls) if settings.tls is not None else None
         arrivals = self._together.arrivals
-        listener = HttpListener(settings.host, settings.port, bounds, waiting, tls, arrivals(0, tls))
+        listener = HttpListener(
+            settings.host, settings.port, bounds, waiting, tls, arrivals(0, tls), self._timing.front
+        )
         watch_http(self.metrics, listener, waiting)
         aside: HttpListener | None = None
         if metrics.host is not None:
-            aside = HttpListener(metrics.host, metrics.port, bounds, waiting, arrivals=arrivals(1))
+            aside = HttpListener(
+                metrics.host, metrics.port, bounds, waiting, arrivals=arrivals(1), timing=self._timing.front
+            )
         links = self._logins.links = ConnectLinks(self._state_keys, settings.public_url or _local_url(settings))
         async with asked_to_stop() as stop, self.running() as tg:
             connecting, pages = await anyio.to_thread.run_sync(self._build_pages, entry, links)
@@ -421,7 +428,8 @@ class Gateway:
         records = SharedSessionRecords(store) if shared else SessionFile(file)
         here = node.of(store) if shared else node.identify(settings.state_dir)
         idle, lifetime = settings.session_idle_timeout, settings.session_lifetime
-        sessions = Sessions(self._places, idle, lifetime, self.server, ids, records, here, kept.open, tasks)
+        front = self._timing.front
+        sessions = Sessions(self._places, idle, lifetime, self.server, ids, records, here, kept.open, tasks, front)
         if shared:
             apply = self.server.session_facts.apply
             sessions.relay = SessionRelay(store, self._conversations, sessions.find, apply, tasks)

@@ -64,8 +64,11 @@ class Resolver:
         self._slow: set[str] = set()
         """Names that somebody has waited for in vain."""
 
-    async def addresses(self, host: str) -> Sequence[str]:
+    async def addresses(self, host: str, patience: float = LOOKUP_SECONDS) -> Sequence[str]:
         """The addresses of a host, best first; of an address, itself.
+
+        Args:
+            patience: how many seconds the name is waited for.
 
         Raises:
             OSError: it has none, or did not resolve in time.
@@ -78,7 +81,7 @@ class Resolver:
         if known is not None and self._clock() < known.fresh_until:
             return known.addresses
         try:
-            found = await self._look_up(host)
+            found = await self._look_up(host, patience)
         except OSError:
             now = self._clock()
             if known is None or now - known.at > STALE_SECONDS:
@@ -92,15 +95,15 @@ class Resolver:
             del self._known[next(iter(self._known))]
         return found
 
-    async def _look_up(self, host: str) -> Sequence[str]:
+    async def _look_up(self, host: str, patience: float) -> Sequence[str]:
         found = self._running.get(host) or self._start(host)
-        with anyio.move_on_after(LOOKUP_SECONDS):
+        with anyio.move_on_after(patience):
             addresses = await asyncio.wrap_future(found)
             self._slow.discard(host)
             return addresses
         if len(self._slow) < MAX_NAMES:
             self._slow.add(host)
-        raise gaierror(EAI_AGAIN, f"the name does not resolve within {LOOKUP_SECONDS:g} s")
+        raise gaierror(EAI_AGAIN, f"the name does not resolve within {patience:g} s")
 
     def _start(self, host: str) -> Future[Sequence[str]]:
         running = list(self._running)

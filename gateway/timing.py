@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.bridge.timing import BridgeTiming
+from gateway.catalogue.timing import CatalogueTiming
+from gateway.frontend.timing import FrontTiming
 from gateway.upstream.timing import UpstreamTiming
 
 
@@ -13,6 +15,8 @@ class Timing:
 
     upstream: UpstreamTiming = field(default_factory=UpstreamTiming)
     bridge: BridgeTiming = field(default_factory=BridgeTiming)
+    catalogue: CatalogueTiming = field(default_factory=CatalogueTiming)
+    front: FrontTiming = field(default_factory=FrontTiming)
 
 
 USUAL: Final = Timing()

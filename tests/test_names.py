@@ -8,7 +8,6 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway import names
 from gateway.names import FRESH_SECONDS, MAX_NAMES, MAX_SLOW, MAX_THREADS, STALE_SECONDS, Resolver
 from tests.support import wait_until
 
@@ -38,9 +37,7 @@ class Servers:
         return [f"192.0.2.{len(self.asked)}"]
 
     async def addresses(self, host: str, patience: float = 60) -> Sequence[str]:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(names, "LOOKUP_SECONDS", patience)
-            return await self.resolver.addresses(host)
+        return await self.resolver.addresses(host, patience)
 
     async def in_vain(self, host: str) -> None:
         with pytest.raises(gaierror, match=r"does not resolve within 0\.01 s"):

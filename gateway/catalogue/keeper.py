@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import anyio
 import structlog
@@ -12,18 +11,12 @@ from gateway import blocking
 from gateway.blocking import within
 from gateway.catalogue import snapshot
 from gateway.catalogue.shared_snapshot import SharedSnapshot
+from gateway.catalogue.timing import USUAL, CatalogueTiming
 from gateway.config.models import ServerConfig
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
 
 log = structlog.stdlib.get_logger("gateway")
-
-SAVE_SECONDS: Final = 1.0
-"""How long after a change the snapshot is written; changes come in bursts."""
-
-
-RETRY_SECONDS: Final = 30.0
-"""How soon it is tried again to write it."""
 
 
 def fingerprint(server: ServerConfig) -> str:
@@ -39,8 +32,15 @@ class SnapshotWriter:
         shared: where it is saved besides, for other nodes.
     """
 
-    def __init__(self, path: Path, upstreams: Mapping[str, Upstream], shared: SharedSnapshot | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        upstreams: Mapping[str, Upstream],
+        shared: SharedSnapshot | None = None,
+        timing: CatalogueTiming = USUAL,
+    ) -> None:
         self._path = path
+        self._timing = timing
         self._shared = shared
         self._upstreams = upstreams
         self._outdated = anyio.Event()
@@ -68,10 +68,10 @@ class SnapshotWriter:
         """Write what changes, until cancelled."""
         while True:
             await self._outdated.wait()
-            await anyio.sleep(SAVE_SECONDS)
+            await anyio.sleep(self._timing.snapshot_seconds)
             await self._save(blocking.SAVE_SECONDS)
             if self._outdated.is_set():
-                await anyio.sleep(RETRY_SECONDS)
+                await anyio.sleep(self._timing.retry_seconds)
 
     async def aclose(self) -> None:
         """Write what is not written yet."""

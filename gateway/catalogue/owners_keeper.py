@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
 
 import anyio
 import structlog
@@ -10,6 +9,7 @@ import structlog
 from gateway import blocking
 from gateway.blocking import in_thread, within
 from gateway.catalogue.owners import Owners
+from gateway.catalogue.timing import USUAL, CatalogueTiming
 from gateway.config.models import ServerConfig
 from gateway.errors import ConfigError
 from gateway.store import files
@@ -17,9 +17,6 @@ from gateway.store import owners as owners_file
 from gateway.store.owners import Records, approved
 
 log = structlog.stdlib.get_logger("gateway.catalogue")
-
-POLL_SECONDS: Final = 1.0
-"""How soon what changed is written, here or by others."""
 
 
 class OwnersKeeper:
@@ -32,8 +29,15 @@ class OwnersKeeper:
         ConfigError: the file cannot be read, and what a server takes over is to wait for approval.
     """
 
-    def __init__(self, path: Path, configuration: Path, servers: Mapping[str, ServerConfig]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        configuration: Path,
+        servers: Mapping[str, ServerConfig],
+        timing: CatalogueTiming = USUAL,
+    ) -> None:
         self._path = path
+        self._timing = timing
         self._configuration = str(configuration)
         self._signature = files.signature(path)
         self._trouble = ""
@@ -54,7 +58,7 @@ class OwnersKeeper:
             on_approved: told when somebody approved a takeover.
         """
         while True:
-            await anyio.sleep(POLL_SECONDS)
+            await anyio.sleep(self._timing.poll_seconds)
             if await in_thread(files.signature, self._path) != self._signature:
                 await self._reload(on_approved)
             if await self.save(blocking.SAVE_SECONDS):

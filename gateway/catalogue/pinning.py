@@ -6,7 +6,6 @@ Keeps the file of pins too: writes what is new to it, and follows it, so that an
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -19,6 +18,7 @@ from gateway.catalogue import pins as decisions
 from gateway.catalogue.judging import Judged, Pinned
 from gateway.catalogue.pin_reports import Counters, Reports
 from gateway.catalogue.pins import PinVerdict
+from gateway.catalogue.timing import USUAL, CatalogueTiming
 from gateway.config.models import ServerConfig
 from gateway.errors import ConfigError
 from gateway.store import files
@@ -27,12 +27,6 @@ from gateway.store.pins import Pins
 from gateway.upstream.listing import Listing
 
 log = structlog.stdlib.get_logger("gateway.pins")
-
-POLL_SECONDS: Final = 1.0
-SAVE_SECONDS: Final = 0.5
-"""How long after something is pinned that is written; at the first start, all servers are at once."""
-RETRY_SECONDS: Final = 30.0
-"""How soon it is tried again to write the file."""
 
 
 class Pinning:
@@ -53,9 +47,11 @@ class Pinning:
         path: Path,
         counters: Counters,
         on_change: Callable[..., None] | None = None,
+        timing: CatalogueTiming = USUAL,
     ) -> None:
         self._on_change = on_change
         self._path = path
+        self._timing = timing
         self._reports = Reports(counters)
         self._unsaved = anyio.Event()
         self._too_large: set[str] = set()
@@ -201,14 +197,14 @@ class Pinning:
     async def _save_always(self) -> None:
         while True:
             await self._unsaved.wait()
-            await anyio.sleep(SAVE_SECONDS)
+            await anyio.sleep(self._timing.pin_seconds)
             await self.save(blocking.SAVE_SECONDS)
             if self._unsaved.is_set():
-                await anyio.sleep(RETRY_SECONDS)
+                await anyio.sleep(self._timing.retry_seconds)
 
     async def _follow(self, on_pins: Callable[[], None]) -> None:
         while True:
-            await anyio.sleep(POLL_SECONDS)
+            await anyio.sleep(self._timing.poll_seconds)
             signature = await in_thread(files.signature, self._path)
             if signature != self._signature:
                 self._signature = signature

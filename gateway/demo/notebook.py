@@ -75,9 +75,12 @@ def utc_now() -> dt.datetime:
 class Notebook:
     """Every method does blocking I/O; run them in a thread."""
 
-    def __init__(self, path: Path, clock: Callable[[], dt.datetime] = utc_now) -> None:
+    def __init__(
+        self, path: Path, clock: Callable[[], dt.datetime] = utc_now, lock_seconds: float = LOCK_SECONDS
+    ) -> None:
         self._path = path.resolve()  # the file may be a link into somebody's dotfiles
         self._clock = clock
+        self._lock_seconds = lock_seconds
         self._json = TypeAdapter(Page)
 
     def all(self) -> list[Note]:
@@ -146,7 +149,7 @@ class Notebook:
         except OSError as error:
             raise NotebookError(f"Cannot write to {self._path.parent}: {error.strerror}.") from error
         try:
-            deadline = time.monotonic() + LOCK_SECONDS
+            deadline = time.monotonic() + self._lock_seconds
             while not _try_lock(descriptor):
                 if time.monotonic() > deadline:
                     raise NotebookError(f"Another process keeps {lock} locked. Try again later.")

@@ -13,11 +13,10 @@ from anyio.abc import TaskStatus
 from gateway.frontend.arrivals import Arrivals, OwnAddress
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.connections import Bounds, Connections, Fail, Handle, fail
+from gateway.frontend.timing import USUAL, FrontTiming
 from gateway.frontend.tls import ServerTls
 from gateway.telemetry.cells import Traffic
 
-LAST_REQUEST_SECONDS: Final = 0.5
-"""How long a request may be on its way over a connection that was idle when we stopped accepting."""
 _LOOK_SECONDS: Final = 0.02
 
 
@@ -40,11 +39,13 @@ class HttpListener:
         waiting: Backlogs | None = None,
         tls: ServerTls | None = None,
         arrivals: Arrivals | None = None,
+        timing: FrontTiming = USUAL,
     ) -> None:
         self._tls = tls
         self._waiting = waiting if waiting is not None else Backlogs()
         self._arrivals = arrivals if arrivals is not None else OwnAddress(host, port, tls)
         self._bounds = bounds
+        self._timing = timing
         self._connections: Connections | None = None
         self.traffic = Traffic()
         """Bytes of all its connections."""
@@ -101,7 +102,7 @@ class HttpListener:
         """Wait until nothing can be on its way any more, then close idle connections; the others close when they have
         been answered. So no request begins after this, but those whose headers have arrived."""
         assert self._connections is not None
-        quiet_at = (self._refused_at or anyio.current_time()) + LAST_REQUEST_SECONDS
+        quiet_at = (self._refused_at or anyio.current_time()) + self._timing.last_request_seconds
         while len(self._connections) and anyio.current_time() < quiet_at:  # noqa: ASYNC110 - there is no event
             await anyio.sleep(_LOOK_SECONDS)
         self._connections.finish()

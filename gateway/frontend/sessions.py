@@ -20,6 +20,7 @@ from gateway.frontend.relay import STANDING, SessionRelay
 from gateway.frontend.session import HandshakeSession
 from gateway.frontend.session_ids import SealedSession, SessionIds
 from gateway.frontend.streams import FormerStream
+from gateway.frontend.timing import USUAL, FrontTiming
 from gateway.jsonrpc import as_object
 from gateway.protocol import HANDSHAKE_VERSIONS
 from gateway.request import Principal
@@ -27,14 +28,10 @@ from gateway.server.agents import ConnectedAgent, introduce
 from gateway.store.node import Node
 from gateway.store.sessions import SessionName, SessionRecords
 
-UNUSED_SECONDS: Final = 60.0
-"""How long a session must not have been in use before it makes room for others."""
 MOST_AT_ONCE: Final = 100
 """How many of those do at a time."""
 SAID: Final = "said"
 """The fact that says what its client declared, where that is too long for an id."""
-FOLLOW_SECONDS: Final = 1.0
-"""How soon it is heard that a session ended on another node."""
 
 
 class SessionHost(Protocol):
@@ -84,6 +81,7 @@ class Sessions:
         node: Node,
         kept: Callable[[Principal], Backlog],
         tasks: TaskGroup,
+        timing: FrontTiming = USUAL,
     ) -> None:
         self._places = places
         self._idle_timeout = idle_timeout
@@ -94,6 +92,7 @@ class Sessions:
         self._node = node
         self._kept = kept
         self._tasks = tasks
+        self._timing = timing
         self._open: dict[str, HandshakeSession] = {}
         self._by_key: dict[str, HandshakeSession] = {}
         self.relay: SessionRelay | None = None
@@ -247,7 +246,7 @@ class Sessions:
 
     async def _follow(self) -> None:
         while True:
-            await anyio.sleep(FOLLOW_SECONDS)
+            await anyio.sleep(self._timing.follow_seconds)
             for key in await self._records.follow():
                 await self._close_key(key)
 
@@ -290,10 +289,10 @@ class Sessions:
         """Forget sessions that have not been in use for longest, for they can be made anew: the principal's own, or if
         it has none anybody's."""
         root, now = principal.root_id, time.monotonic()
-        if now - self._looked.get(root, float("-inf")) < FOLLOW_SECONDS:
+        if now - self._looked.get(root, float("-inf")) < self._timing.follow_seconds:
             return  # to look costs more than to be refused
         self._looked[root] = now
-        unused = sorted(self._unused(UNUSED_SECONDS), key=lambda session: session.used_at)
+        unused = sorted(self._unused(self._timing.unused_seconds), key=lambda session: session.used_at)
         own = [session for session in unused if session.agent.opener.root_id == root]
         for session in (own or unused)[:MOST_AT_ONCE]:
             self._drop(session)

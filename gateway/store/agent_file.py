@@ -55,11 +55,22 @@ class FileAgentStore(MemoryAgentStore):
 
     Args:
         clock: seconds since 1970.
+        save_seconds: how long the file may take to be written, before that counts as failed.
+        last_seconds: the same, once the gateway stops.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], float] = time.time,
+        *,
+        save_seconds: float = blocking.SAVE_SECONDS,
+        last_seconds: float = blocking.LAST_SECONDS,
+    ) -> None:
         super().__init__(clock)
         self._path = path
+        self._save_seconds = save_seconds
+        self._last_seconds = last_seconds
         self._journal = path.with_suffix(".revoked")
         self._lock = anyio.Lock()
         self._pending = _Changes()
@@ -110,7 +121,7 @@ class FileAgentStore(MemoryAgentStore):
     async def aclose(self) -> None:
         if self._pending.removed:
             try:
-                await within(blocking.LAST_SECONDS, self._write, self._pending.copy(), True)
+                await within(self._last_seconds, self._write, self._pending.copy(), True)
             except OSError as error:
                 self._log_once("agents that were revoked are back after a restart", error)
 
@@ -131,7 +142,7 @@ class FileAgentStore(MemoryAgentStore):
                     return
                 upto, changes = self._asked, self._pending.copy()
                 try:
-                    sessions = await within(blocking.SAVE_SECONDS, self._write, changes, False)
+                    sessions = await within(self._save_seconds, self._write, changes, False)
                     self._seen = None  # so that it is looked at once more: somebody may have written since
                     self._use(sessions, changes)
                 except OSError as error:
@@ -149,7 +160,7 @@ class FileAgentStore(MemoryAgentStore):
     async def _note(self, ids: Collection[str]) -> bool:
         """Have these outlive a restart although the file cannot be written. Returns whether they do."""
         try:
-            await within(blocking.SAVE_SECONDS, journal.note, self._journal, ids)
+            await within(self._save_seconds, journal.note, self._journal, ids)
         except OSError:
             return False
         return True

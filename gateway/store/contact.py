@@ -14,10 +14,11 @@ STRIKES: Final = 2
 
 
 class StoreContact:
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, silence_seconds: float = SILENCE_SECONDS) -> None:
         self.is_quick = False
         self.reason = "it has not been reached yet"
         self._heard_at = now
+        self._silence_seconds = silence_seconds
         self._strikes = 0
 
     def answered(self, now: float, took: float) -> None:
@@ -47,4 +48,4 @@ class StoreContact:
 
     def is_silent(self, now: float) -> bool:
         """Whether what needs it must not go on."""
-        return self.silence(now) >= SILENCE_SECONDS
+        return self.silence(now) >= self._silence_seconds

@@ -91,8 +91,9 @@ class Conversation:
 class Conversations:
     """All of one node's. `run` must be running."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, beat_seconds: float = BEAT_SECONDS) -> None:
         self._store = store
+        self._beat_seconds = beat_seconds
         self._there: dict[tuple[str, bytes], Conversation] = {}
         self._kinds: dict[str, Callable[[Conversation], None]] = {}
         self._silent_since: float | None = None
@@ -123,12 +124,12 @@ class Conversations:
         Raises:
             StoreUnavailable: that cannot be found out.
         """
-        return await self._store.send(TOPIC, _HEAD.pack(_BEAT, bytes(12), 0), node, patience=BEAT_SECONDS)
+        return await self._store.send(TOPIC, _HEAD.pack(_BEAT, bytes(12), 0), node, patience=self._beat_seconds)
 
     async def run(self) -> None:
         """Notice who is gone, until cancelled."""
         while True:
-            await anyio.sleep(BEAT_SECONDS)
+            await anyio.sleep(self._beat_seconds)
             for peer in {peer for peer, _ in self._there}:
                 if await self._is_gone(peer):
                     for each in [each for (other, _), each in list(self._there.items()) if other == peer]:

@@ -27,7 +27,7 @@ from gateway.store.memory import check_size, forget
 from gateway.store.pipe import CONNECT_SECONDS, RECONNECT_SECONDS, Pipe, StoreConnection
 from gateway.store.scripts import BEAT, DELETE
 from gateway.store.seal import Seal
-from gateway.store.shared import MAX_MESSAGE, MAX_VALUE, MESSAGE_SECONDS, WAIT_SECONDS, Handler, Script
+from gateway.store.shared import MAX_MESSAGE, MAX_VALUE, MESSAGE_SECONDS, SILENCE_SECONDS, WAIT_SECONDS, Handler, Script
 
 log = structlog.stdlib.get_logger("gateway.store")
 
@@ -49,18 +49,19 @@ class ValkeyStore:
     Args:
         url: `valkey://`, `valkeys://`, `redis://`, `rediss://` or `unix://`, as the library understands it.
         keys: of `state_keys`.
+        silence_seconds: how long it may say nothing until what needs it is refused.
     """
 
     is_shared = True
 
-    def __init__(self, url: str, keys: Sequence[str]) -> None:
+    def __init__(self, url: str, keys: Sequence[str], silence_seconds: float = SILENCE_SECONDS) -> None:
         self.node = secrets.token_hex(8)
         self.nodes = 1
         library: Any = ConnectionPool  # whose types are partly unknown
         pool = library.from_url(library_url(url), protocol=2, socket_connect_timeout=CONNECT_SECONDS)
         pool.connection_kwargs["socket_timeout"] = None  # `Pipe.look` notices what does not answer
         self._make: Callable[[], StoreConnection] = pool.make_connection
-        self._contact = StoreContact(time.monotonic())
+        self._contact = StoreContact(time.monotonic(), silence_seconds)
         self._pipe = Pipe(self._make, self._contact)
         self._seal = Seal(keys)
         self._offset = 0.0

@@ -26,9 +26,10 @@ class AppendFile:
         mode: of a file that is made.
     """
 
-    def __init__(self, path: Path, mode: int = 0o640) -> None:
+    def __init__(self, path: Path, mode: int = 0o640, look_seconds: float = LOOK_SECONDS) -> None:
         self.path = path
         self._mode = mode
+        self._look_seconds = look_seconds
         self._descriptor: int | None = None
         self._looked = 0.0
 
@@ -55,7 +56,7 @@ class AppendFile:
         Raises:
             OSError: they are not there, nor is a part of them.
         """
-        if self._descriptor is not None and time.monotonic() - self._looked > LOOK_SECONDS:
+        if self._descriptor is not None and time.monotonic() - self._looked > self._look_seconds:
             self._looked = time.monotonic()
             if not self._is_there(self._descriptor):
                 self.close()

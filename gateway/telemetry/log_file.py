@@ -24,9 +24,16 @@ class LogFile:
         on_trouble: told why they cannot be written, once.
     """
 
-    def __init__(self, path: Path, on_lost: Callable[[int], None], on_trouble: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        on_lost: Callable[[int], None],
+        on_trouble: Callable[[str], None],
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
         self._file = AppendFile(path)
         self._on_lost = on_lost
+        self._retry_seconds = retry_seconds
         self._on_trouble = on_trouble
         self._kept = bytearray()
         self._lost = 0
@@ -99,7 +106,7 @@ class LogFile:
             if lost:
                 self._on_lost(lost)
             if not is_written:
-                time.sleep(RETRY_SECONDS)
+                time.sleep(self._retry_seconds)
 
     def _write(self, lines: bytes) -> bool:
         try:

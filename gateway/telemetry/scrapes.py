@@ -6,6 +6,7 @@ from typing import Final, Literal
 import anyio
 
 SECONDS: Final = 1.0
+"""How long after one rendering the next begins, at the earliest."""
 
 Form = Literal["text", "openmetrics"]
 
@@ -17,8 +18,9 @@ class Scrapes:
         render: with or without upstreams' names, in one of two forms.
     """
 
-    def __init__(self, render: Callable[[bool, Form], Awaitable[bytes]]) -> None:
+    def __init__(self, render: Callable[[bool, Form], Awaitable[bytes]], seconds: float = SECONDS) -> None:
         self._render = render
+        self._seconds = seconds
         self._lock = anyio.Lock()
         self._last = float("-inf")
         self._rendered: dict[tuple[bool, Form], tuple[float, bytes]] = {}
@@ -29,7 +31,7 @@ class Scrapes:
         async with self._lock:
             at, text = self._rendered.get((names, form), (float("-inf"), b""))
             if at < asked:
-                await anyio.sleep(max(0.0, self._last + SECONDS - anyio.current_time()))
+                await anyio.sleep(max(0.0, self._last + self._seconds - anyio.current_time()))
                 at = self._last = anyio.current_time()
                 text = await self._render(names, form)
                 self._rendered[names, form] = at, text

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from gateway import blocking
 from gateway.errors import NotSaved
 from gateway.store import files, journal
 from gateway.store.agent_file import FileAgentStore
@@ -279,11 +278,9 @@ async def test_a_file_that_cannot_be_written_for_long_holds_up_nobody(
     path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a network drive that has died."""
-    store = FileAgentStore(path, clock)
+    store = FileAgentStore(path, clock, save_seconds=0.05, last_seconds=0.05)
     await store.add(ONE, 10)
     released = threading.Event()
-    monkeypatch.setattr(blocking, "SAVE_SECONDS", 0.05)
-    monkeypatch.setattr(blocking, "LAST_SECONDS", 0.05)
     monkeypatch.setattr(files, "replace", lambda path, data: released.wait())  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     try:
         with pytest.raises(NotSaved, match="longer than"):

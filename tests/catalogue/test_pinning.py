@@ -14,12 +14,13 @@ from structlog.testing import capture_logs
 
 from gateway import jsonrpc
 from gateway.app import Gateway
-from gateway.catalogue import judging, pin_reports, pinning
+from gateway.catalogue import judging, pin_reports
 from gateway.catalogue import pins as decisions
 from gateway.catalogue.catalogue import Owner
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.pinning import Pinning
 from gateway.catalogue.snapshot import Stored, fingerprint, save
+from gateway.catalogue.timing import CatalogueTiming
 from gateway.config.models import ServerConfig
 from gateway.config.reading.loader import load
 from gateway.errors import ConfigError
@@ -55,17 +56,18 @@ def server(**fields: Any) -> ServerConfig:
     return ServerConfig(command="x", **fields)
 
 
+BRISK = CatalogueTiming(poll_seconds=0.01, pin_seconds=0.01, retry_seconds=0.01)
+
+
 def pinning_of(path: Path, counts: Counts | None = None, **servers: str) -> Pinning:
     """With servers of these modes."""
     modes = {name: server(pin=mode) for name, mode in servers.items()}
-    return Pinning(modes, path, Counts() if counts is None else counts)
+    return Pinning(modes, path, Counts() if counts is None else counts, timing=BRISK)
 
 
 @asynccontextmanager
-async def kept(pins: Pinning, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[list[None]]:
+async def kept(pins: Pinning) -> AsyncGenerator[list[None]]:
     """Have the file kept until the block ends; yields a list that grows whenever listings are to be judged anew."""
-    monkeypatch.setattr(pinning, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(pinning, "SAVE_SECONDS", 0.01)
     told: list[None] = []
     async with anyio.create_task_group() as tg:
         tg.start_soon(pins.run, lambda: told.append(None))
@@ -160,14 +162,14 @@ async def test_pins_outlive_the_gateway(path: Path) -> None:
     assert len(pinning_of(path, a="block").judge("a", LATER).changes) == 2
 
 
-async def test_what_another_process_pinned_first_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_another_process_pinned_first_counts(path: Path) -> None:
     ours = pinning_of(path, a="block", b="block")
     theirs = pinning_of(path, a="block")
     theirs.judge("a", FIRST)
     await theirs.save()
     ours.judge("a", LATER)
     ours.judge("b", FIRST)
-    async with kept(ours, monkeypatch) as told:
+    async with kept(ours) as told:
         await wait_until(lambda: told)
         assert len(ours.judge("a", LATER).changes) == 2
         await wait_until(lambda: pin_file.load(path).keys() == {"a", "b"})
@@ -176,7 +178,7 @@ async def test_what_another_process_pinned_first_counts(path: Path, monkeypatch:
 def test_another_server_of_the_same_name_is_not_held_to_its_pins(path: Path) -> None:
     """As in another file that shares the state directory, or after the entry was changed."""
     one, two = ({"a": ServerConfig(command=command, pin="block")} for command in ("one", "two"))
-    pins = Pinning(one, path, Counts())
+    pins = Pinning(one, path, Counts(), timing=BRISK)
     pins.judge("a", FIRST)
     pins.use(two)
     with capture_logs() as lines:
@@ -189,12 +191,12 @@ def test_another_server_of_the_same_name_is_not_held_to_its_pins(path: Path) -> 
 
 async def test_gateways_with_other_servers_of_the_same_name_keep_all_pins(path: Path) -> None:
     ours = [{"a": ServerConfig(command=command, pin="block")} for command in ("one", "two")]
-    gateways = [Pinning(servers, path, Counts()) for servers in ours]
+    gateways = [Pinning(servers, path, Counts(), timing=BRISK) for servers in ours]
     gateways[0].judge("a", FIRST)
     gateways[1].judge("a", LATER)
     for pins in gateways:
         await pins.save()
-    again = [Pinning(servers, path, Counts()) for servers in ours]
+    again = [Pinning(servers, path, Counts(), timing=BRISK) for servers in ours]
     assert [len(pins.judge("a", listing).changes) for pins in again for listing in (FIRST, LATER)] == [0, 2, 2, 0]
 
 
@@ -209,7 +211,7 @@ async def test_a_renamed_server_keeps_its_pins(path: Path) -> None:
 def test_pins_of_a_time_when_the_name_counted_are_those_of_the_first_that_is_seen(path: Path) -> None:
     pin_file.add(path, {"a": decisions.pins_of(FIRST)})
     one, two = ({"a": ServerConfig(command=command, pin="block")} for command in ("one", "two"))
-    pins = Pinning(one, path, Counts())
+    pins = Pinning(one, path, Counts(), timing=BRISK)
     assert len(pins.judge("a", LATER).changes) == 2
     pins.use(two)
     assert pins.judge("a", LATER).changes == ()
@@ -318,13 +320,13 @@ async def test_what_is_too_large_to_be_pinned_is_as_if_it_were_new_and_the_other
 # --- The file ---------------------------------------------------------------------------------------------------------
 
 
-async def test_an_approval_counts_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_approval_counts_at_once(path: Path) -> None:
     pins = pinning_of(path, a="block")
     library = CatalogueViews({"a": server()}, "upstream", pins)
     library.update([("a", FIRST)])
     library.update([("a", LATER)])
     assert published(library.whole(None), "tools") == ["a__add"]
-    async with kept(pins, monkeypatch) as told:
+    async with kept(pins) as told:
         await wait_until(path.exists)
         await wait_until(lambda: told)
         told.clear()
@@ -335,12 +337,12 @@ async def test_an_approval_counts_at_once(path: Path, monkeypatch: pytest.Monkey
         assert published(library.whole(None), "tools") == ["a__add", "a__mul"]
 
 
-async def test_a_file_that_becomes_unreadable_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_becomes_unreadable_changes_nothing(path: Path) -> None:
     pins = pinning_of(path, a="block")
     pins.judge("a", FIRST)
     await pins.save()
     good = content(path)
-    async with kept(pins, monkeypatch) as told:
+    async with kept(pins) as told:
         with capture_logs() as lines:
             overwrite(path, b"{")
             await wait_until(lambda: lines)
@@ -351,11 +353,11 @@ async def test_a_file_that_becomes_unreadable_changes_nothing(path: Path, monkey
         await wait_until(lambda: told)
 
 
-async def test_a_file_that_vanishes_is_written_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_vanishes_is_written_again(path: Path) -> None:
     pins = pinning_of(path, a="block")
     pins.judge("a", FIRST)
     await pins.save()
-    async with kept(pins, monkeypatch) as told:
+    async with kept(pins) as told:
         await wait_until(lambda: told)  # it has seen its own file
         remove(path)
         await wait_until(path.exists)
@@ -378,7 +380,7 @@ def test_to_block_by_pins_that_cannot_be_read_is_refused(path: Path) -> None:
     assert [change.what for change in pins.judge("a", FIRST).changes] == ["new", "new"]
 
 
-async def test_to_warn_goes_on_without_them_and_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_to_warn_goes_on_without_them_and_says_so(path: Path) -> None:
     overwrite(path, b"{")
     with capture_logs() as lines:
         pins = pinning_of(path, a="warn")
@@ -386,7 +388,7 @@ async def test_to_warn_goes_on_without_them_and_says_so(path: Path, monkeypatch:
     assert pins.judge("a", FIRST).changes == ()
     await pins.save()
     assert content(path) == b"{", "it is not written over"
-    async with kept(pins, monkeypatch) as told:
+    async with kept(pins) as told:
         remove(path)
         pin_file.add(path, {"a": Pins({"tools": {}})})
         await wait_until(lambda: told)
@@ -418,11 +420,10 @@ async def test_what_cannot_be_written_is_said_once_and_tried_again(path: Path, m
         really(path, data)
 
     monkeypatch.setattr(files, "replace", replace_at_the_third)
-    monkeypatch.setattr(pinning, "RETRY_SECONDS", 0.01)
     pins = pinning_of(path, a="block")
     pins.judge("a", FIRST)
     with capture_logs() as lines:
-        async with kept(pins, monkeypatch):
+        async with kept(pins):
             await wait_until(path.exists)
     assert [line["event"] for line in lines].count("pins not saved") == 1
     assert len(pinning_of(path, a="block").judge("a", LATER).changes) == 2

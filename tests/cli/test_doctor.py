@@ -202,8 +202,7 @@ async def test_remedies_by_http_status(reason: str, remedy: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_remedies_by_what_the_network_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.cli.doctor.remedies.CONNECT_SECONDS", 0.5)
+async def test_remedies_by_what_the_network_says() -> None:
     with http_server("tests.servers.bad") as url:
         assert "check the path" in (await _explained({"url": url}, "no")).remedy
         assert (
@@ -225,7 +224,7 @@ async def test_a_program_is_to_be_started_by_hand() -> None:
 
 async def _explained(entry: dict[str, Any], reason: str) -> Finding:
     return await explain(
-        "s", ServerConfig.model_validate(entry), ServerProbe(ServerContact(False, reason, 0.0), "failed"), []
+        "s", ServerConfig.model_validate(entry), ServerProbe(ServerContact(False, reason, 0.0), "failed"), [], 0.5
     )
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -30,11 +31,11 @@ class Noticed:
 
 
 @asynccontextmanager
-async def watching(*files: Path) -> AsyncGenerator[Noticed]:
+async def watching(*files: Path, look_seconds: float = watch.LOOK_SECONDS) -> AsyncGenerator[Noticed]:
     """Watch these files; the first change has been noticed."""
     noticed = Noticed()
     async with anyio.create_task_group() as tg:
-        tg.start_soon(watch.watch, lambda: files, noticed)
+        tg.start_soon(partial(watch.watch, lambda: files, noticed, look_seconds=look_seconds))
 
         async def begun() -> bool:
             files[0].touch()
@@ -96,7 +97,6 @@ async def test_a_folder_that_comes_later(tmp_path: Path) -> None:
 
 
 async def test_without_events_it_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.05)
 
     def nowhere(files: object) -> list[str]:
         return [str(tmp_path / "nowhere")]
@@ -104,12 +104,11 @@ async def test_without_events_it_looks(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(watch, "folders", nowhere)
     file = tmp_path / "servers.yaml"
     file.write_text("one")
-    async with watching(file) as noticed:
+    async with watching(file, look_seconds=0.05) as noticed:
         await noticed.change(lambda: file.write_text("three"))
 
 
-async def test_its_end_does_not_wait_for_the_next_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "LOOK_SECONDS", 40.0)
+async def test_its_end_does_not_wait_for_the_next_look(tmp_path: Path) -> None:
     file = tmp_path / "servers.yaml"
     file.write_text("one")
     asked: list[None] = []
@@ -124,7 +123,7 @@ async def test_its_end_does_not_wait_for_the_next_look(tmp_path: Path, monkeypat
 
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tg:
-            tg.start_soon(watch.watch, files, Noticed())
+            tg.start_soon(partial(watch.watch, files, Noticed(), look_seconds=40.0))
             await wait_until(waits_for_events)
             tg.cancel_scope.cancel()
 

@@ -97,10 +97,8 @@ def test_the_size_of_the_file_is_bounded(book: Notebook, file: Path) -> None:
     assert sorted(path.name for path in file.parent.iterdir()) == ["notes.json", "notes.json.lock"]
 
 
-def test_a_writer_waits_for_the_lock_but_not_for_ever(
-    book: Notebook, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(notebook, "LOCK_SECONDS", 0.0)
+def test_a_writer_waits_for_the_lock_but_not_for_ever(file: Path) -> None:
+    book = Notebook(file, lock_seconds=0.0)
     book.add("a", "", [])
     with file.with_name("notes.json.lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -11,11 +11,11 @@ import pytest
 
 from gateway.config.models import GatewaySettings
 from gateway.errors import ConfigError
-from gateway.frontend import listener as module
 from gateway.frontend.arrivals import OwnAddress
 from gateway.frontend.connections import bounds_of
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.listener import HttpListener
+from gateway.frontend.timing import USUAL, FrontTiming
 from tests.servers.peers import SECONDS
 from tests.support import wait_until
 
@@ -30,8 +30,8 @@ def handle(request: HttpRequest) -> None:
 
 
 @asynccontextmanager
-async def serving() -> AsyncGenerator[HttpListener]:
-    listener = HttpListener("127.0.0.1", 0, BOUNDS)
+async def serving(timing: FrontTiming = USUAL) -> AsyncGenerator[HttpListener]:
+    listener = HttpListener("127.0.0.1", 0, BOUNDS, timing=timing)
     async with anyio.create_task_group() as tg:
         await tg.start(listener.serve, handle)
         yield listener
@@ -66,8 +66,7 @@ def test_an_address_that_is_taken() -> None:
             HttpListener("127.0.0.1", port, BOUNDS)
 
 
-async def test_a_request_on_its_way_over_an_idle_connection_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LAST_REQUEST_SECONDS", 3600.0)
+async def test_a_request_on_its_way_over_an_idle_connection_is_answered() -> None:
     hushed = anyio.Event()
 
     async def close_idle() -> None:
@@ -75,7 +74,7 @@ async def test_a_request_on_its_way_over_an_idle_connection_is_answered(monkeypa
         hushed.set()
 
     with ExitStack() as until:
-        async with serving() as listener, anyio.create_task_group() as tg:
+        async with serving(FrontTiming(last_request_seconds=3600.0)) as listener, anyio.create_task_group() as tg:
             url = listener.url
             caller, other = Caller(url, until), Caller(url, until)
             assert b"connection" not in (await caller.ask()).lower()
@@ -91,10 +90,9 @@ async def test_a_request_on_its_way_over_an_idle_connection_is_answered(monkeypa
             await hushed.wait()  # with the last connection
 
 
-async def test_after_that_no_request_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LAST_REQUEST_SECONDS", 0.0)
+async def test_after_that_no_request_begins() -> None:
     with ExitStack() as until:
-        async with serving() as listener:
+        async with serving(FrontTiming(last_request_seconds=0.0)) as listener:
             caller = Caller(listener.url, until)
             await caller.ask()
             await listener.refuse()

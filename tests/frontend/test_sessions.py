@@ -12,11 +12,11 @@ import pytest
 from gateway.access.places import SessionQuota
 from gateway.call import Call
 from gateway.errors import InvalidRequest, SessionNotFound, TooManySessions
-from gateway.frontend import sessions as sessions_module
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.session import HandshakeSession
 from gateway.frontend.session_ids import MAX_ID, SessionIds
 from gateway.frontend.sessions import Sessions
+from gateway.frontend.timing import USUAL, FrontTiming
 from gateway.request import ANONYMOUS, Principal
 from gateway.server.agents import ConnectedAgent
 from gateway.store.node import Node
@@ -76,7 +76,13 @@ class Book:
 
 @asynccontextmanager
 async def book(
-    folder: Path, cap: int = 10, cap_each: int = 10, idle: float = 60, lifetime: float = 3600, name: str = "here"
+    folder: Path,
+    cap: int = 10,
+    cap_each: int = 10,
+    idle: float = 60,
+    lifetime: float = 3600,
+    name: str = "here",
+    timing: FrontTiming = USUAL,
 ) -> AsyncGenerator[Book]:
     """A node with its state in that folder."""
     records = SessionFile(folder / "sessions.db")
@@ -85,7 +91,7 @@ async def book(
         ids = SessionIds(["a key that all nodes have, long enough"])
         quota = SessionQuota(cap, cap_each)
         backlogs = Backlogs()
-        sessions = Sessions(quota, idle, lifetime, host, ids, records, Node(name), backlogs.open, tg)
+        sessions = Sessions(quota, idle, lifetime, host, ids, records, Node(name), backlogs.open, tg, timing)
         yield Book(host, sessions)
         tg.cancel_scope.cancel()
     await records.aclose()
@@ -291,11 +297,8 @@ async def test_only_idle_sessions_are_forgotten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("cap", "cap_each"), [(3, 10), (10, 3)])
-async def test_sessions_that_are_not_in_use_make_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap: int, cap_each: int
-) -> None:
-    monkeypatch.setattr(sessions_module, "UNUSED_SECONDS", -1.0)
-    async with book(tmp_path, cap, cap_each) as here:
+async def test_sessions_that_are_not_in_use_make_room(tmp_path: Path, cap: int, cap_each: int) -> None:
+    async with book(tmp_path, cap, cap_each, timing=FrontTiming(unused_seconds=-1.0)) as here:
         first, streaming, third = (here.open() for _ in range(3))
         streaming.streams.standing.attach(Stream(), prime=False)
         here.open(BOB if cap == 3 else ALICE)

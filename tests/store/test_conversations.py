@@ -17,9 +17,9 @@ pytestmark = pytest.mark.anyio
 class Side:
     """One node, and what it hears."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, beat_seconds: float) -> None:
         self.store = MemoryStore(memory)
-        self.all = Conversations(self.store)
+        self.all = Conversations(self.store, beat_seconds)
         self.all.serve("echo", self._begin)
         self.heard: list[bytes] = []
         self.ended: list[bool] = []
@@ -35,9 +35,9 @@ class Side:
 
 
 @asynccontextmanager
-async def sides() -> AsyncGenerator[tuple[Side, Side]]:
+async def sides(beat_seconds: float = conversations.BEAT_SECONDS) -> AsyncGenerator[tuple[Side, Side]]:
     memory = Memory()
-    one, other = Side(memory), Side(memory)
+    one, other = Side(memory, beat_seconds), Side(memory, beat_seconds)
     async with anyio.create_task_group() as tg:
         for side in (one, other):
             tg.start_soon(side.all.run)
@@ -80,9 +80,8 @@ async def test_what_is_lost_on_the_way_loses_the_conversation_on_both_sides() ->
         assert len(one.all) == len(other.all) == 0
 
 
-async def test_who_is_gone_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversations, "BEAT_SECONDS", 0.01)
-    async with sides() as (one, other):
+async def test_who_is_gone_is_missed() -> None:
+    async with sides(0.01) as (one, other):
         one.attend(one.all.begin(other.store.node, "echo"))
         assert await one.all.is_there(other.store.node)
         del one.store._memory.stores[other.store.node]  # pyright: ignore[reportPrivateUsage]

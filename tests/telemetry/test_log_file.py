@@ -19,12 +19,11 @@ from tests.support import ROOT, command, run_program, wait_until
 async def test_what_cannot_be_written_is_kept_and_written_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_file, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(log_file, "MAX_KEPT", 100)
     lost: list[int] = []
     trouble: list[str] = []
     folder = tmp_path / "folder"
-    log = LogFile(folder / "log", lost.append, trouble.append)
+    log = LogFile(folder / "log", lost.append, trouble.append, retry_seconds=0.01)
     log.write("first\n")
     await wait_until(lambda: trouble)
     for _ in range(30):

@@ -6,7 +6,6 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from gateway.telemetry import scrapes
 from gateway.telemetry.scrapes import Form, Scrapes
 
 pytestmark = pytest.mark.anyio
@@ -24,10 +23,9 @@ class Rendering:
         return str(len(self.times)).encode()
 
 
-async def test_many_share_what_is_rendered_and_none_gets_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrapes, "SECONDS", 0.05)
+async def test_many_share_what_is_rendered_and_none_gets_old_ones() -> None:
     rendering = Rendering()
-    shared = Scrapes(rendering)
+    shared = Scrapes(rendering, 0.05)
     assert await shared.get(True) == b"1"
     answers: list[bytes] = []
 
@@ -42,9 +40,8 @@ async def test_many_share_what_is_rendered_and_none_gets_old_ones(monkeypatch: p
     assert all(later - earlier >= 0.05 for earlier, later in itertools.pairwise(times))
 
 
-async def test_who_hangs_up_while_waiting_takes_nobody_along(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrapes, "SECONDS", 0.05)
-    shared = Scrapes(Rendering())
+async def test_who_hangs_up_while_waiting_takes_nobody_along() -> None:
+    shared = Scrapes(Rendering(), 0.05)
     await shared.get(True)
     with anyio.CancelScope() as scope:
         scope.cancel()

@@ -20,7 +20,9 @@ _STATUS: Final = re.compile(r"\bHTTP status (\d{3})\b")
 _PATHS: Final = "many servers are at /mcp, older ones at /sse with `type: sse`"
 
 
-async def explain(name: str, server: "ServerConfig", tried: ServerProbe, said: list[str]) -> Finding:
+async def explain(
+    name: str, server: "ServerConfig", tried: ServerProbe, said: list[str], seconds: float = CONNECT_SECONDS
+) -> Finding:
     """The finding for a server that did not work, or of which not everything did."""
     reason = tried.contact.reason
     if tried.contact.works:
@@ -34,7 +36,7 @@ async def explain(name: str, server: "ServerConfig", tried: ServerProbe, said: l
     elif server.type == "stdio":
         remedy = _of_program(server, reason)
     else:
-        remedy = await _of_remote(server, reason)
+        remedy = await _of_remote(server, reason, seconds)
     return Finding("problem", reason, remedy, name, tuple(said))
 
 
@@ -50,21 +52,20 @@ def _of_program(server: "ServerConfig", reason: str) -> str:
     return remedy
 
 
-async def _of_remote(server: "ServerConfig", reason: str) -> str:
+async def _of_remote(server: "ServerConfig", reason: str, seconds: float) -> str:
     if match := _STATUS.search(reason):
         return _of_status(int(match[1]))
-    return (
-        await unreachable(server.url or "") or f"the host answers, but not with MCP: check the path in `url`; {_PATHS}"
-    )
+    remedy = await unreachable(server.url or "", seconds)
+    return remedy or f"the host answers, but not with MCP: check the path in `url`; {_PATHS}"
 
 
-async def unreachable(url: str) -> str:
+async def unreachable(url: str, seconds: float = CONNECT_SECONDS) -> str:
     """What to do if nobody answers there; empty if somebody does."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        with anyio.fail_after(CONNECT_SECONDS):
+        with anyio.fail_after(seconds):
             await _connect(host, port, encrypted=False)
     except TimeoutError:
         return f"{host} port {port} does not answer: a firewall, a VPN that is off, or a wrong address"
@@ -72,12 +73,12 @@ async def unreachable(url: str) -> str:
         if "not known" in str(error) or "resolve" in str(error) or type(error).__name__ == "gaierror":
             return f"correct the host name {host!r} in `url`, or check the network and the VPN"
         return f"nothing listens on {host} port {port}: start the server, or correct `url`"
-    return await _of_tls(host, port) if parts.scheme == "https" else ""
+    return await _of_tls(host, port, seconds) if parts.scheme == "https" else ""
 
 
-async def _of_tls(host: str, port: int) -> str:
+async def _of_tls(host: str, port: int, seconds: float) -> str:
     try:
-        with anyio.fail_after(CONNECT_SECONDS):
+        with anyio.fail_after(seconds):
             await _connect(host, port, encrypted=True)
     except ssl.SSLCertVerificationError as error:
         return f"its certificate is not trusted here ({error.verify_message}); install the authority that issued it"

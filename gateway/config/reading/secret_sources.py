@@ -29,7 +29,7 @@ MAX_BYTES: Final = 64 * 1024
 """Largest value; a private key has some 3 KiB."""
 SECONDS: Final = system_keyring.SECONDS
 """How long a command, or the keyring, may take: somebody may have to unlock it."""
-_LAST_SECONDS: Final = 1.0
+LAST_SECONDS: Final = 1.0
 """How long what a command left running may keep its output open."""
 
 
@@ -48,9 +48,18 @@ class SecretSources:
         environ: what commands are given, without the gateway's own settings (`GATEWAY_…`).
         ask: whether to start commands and ask the keyring; files are read in any case.
         seconds: how long either may take.
+        last_seconds: how long what a command left running may keep its output open.
     """
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], *, ask: bool = True, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environ: Mapping[str, str],
+        *,
+        ask: bool = True,
+        seconds: float = SECONDS,
+        last_seconds: float = LAST_SECONDS,
+    ) -> None:
         self.files: list[Path] = []
         """Absolute paths of those that were read, or tried."""
         self.values: set[str] = set()
@@ -61,6 +70,7 @@ class SecretSources:
         self._folder = folder
         self._environ = {name: value for name, value in environ.items() if not name.upper().startswith("GATEWAY_")}
         self._seconds = seconds
+        self._last_seconds = last_seconds
         self._found: dict[tuple[str, ...], str | Unavailable] = {}
 
     def get(self, scheme: str, words: Sequence[str], written: str) -> str:
@@ -92,7 +102,7 @@ class SecretSources:
             return self._file(words[0], written)
         if scheme == KEYRING:
             return _from_keyring(words[0], written, self._seconds)
-        return _output(words, written, self._folder, self._environ, self._seconds)
+        return _output(words, written, self._folder, self._environ, self._seconds, self._last_seconds)
 
     def _file(self, named: str, written: str) -> str:
         if not named or "\0" in named:
@@ -161,7 +171,9 @@ def _from_keyring(name: str, written: str, seconds: float) -> str:
 # --- Commands ---------------------------------------------------------------------------------------------------------
 
 
-def _output(words: Sequence[str], written: str, folder: Path, environ: Mapping[str, str], seconds: float) -> str:
+def _output(
+    words: Sequence[str], written: str, folder: Path, environ: Mapping[str, str], seconds: float, last_seconds: float
+) -> str:
     import subprocess  # most configurations start nothing
 
     if not words or any("\0" in word for word in words):
@@ -181,7 +193,7 @@ def _output(words: Sequence[str], written: str, folder: Path, environ: Mapping[s
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise Unavailable(f"`{written}` cannot be started: {reason}; correct the command") from None
-    collected = _Collected(process)
+    collected = _Collected(process, last_seconds)
     try:
         status = process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -199,9 +211,10 @@ def _output(words: Sequence[str], written: str, folder: Path, environ: Mapping[s
 class _Collected:
     """What a command prints, read aside; one that prints too much is ended."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", last_seconds: float) -> None:
         assert process.stdout is not None
         self._process = process
+        self._last_seconds = last_seconds
         self._pipe = process.stdout
         self._data = bytearray()
         self._thread = threading.Thread(target=self._read, name="command", daemon=True)
@@ -216,7 +229,7 @@ class _Collected:
 
     def close(self) -> bytes:
         """Once the command has ended: all of it, though what it left running may hold the pipe open."""
-        self._thread.join(_LAST_SECONDS)
+        self._thread.join(self._last_seconds)
         return bytes(self._data)
 
 

@@ -24,13 +24,18 @@ Seen = dict[Path, tuple[str, int, int, int] | None]
 
 
 async def watch(
-    files: Callable[[], Iterable[Path]], on_change: Callable[[], Awaitable[None]], seen: Seen | None = None
+    files: Callable[[], Iterable[Path]],
+    on_change: Callable[[], Awaitable[None]],
+    seen: Seen | None = None,
+    *,
+    look_seconds: float = LOOK_SECONDS,
 ) -> None:
     """Have `on_change` called after each change, until cancelled.
 
     Args:
         files: absolute paths; asked for again after each change.
         seen: how they looked before (`look`); what differs from that is a change. Without it, as they look now.
+        look_seconds: how soon what no event tells of is noticed.
     """
     stop = anyio.Event()
     if seen is None:
@@ -47,7 +52,7 @@ async def watch(
         tg.start_soon(_set_at_end, stop)
         while not stop.is_set():
             watched = await in_thread(folders, files())
-            async with aclosing(_events(watched, stop)) as events:
+            async with aclosing(_events(watched, stop, look_seconds)) as events:
                 async for _ in events:
                     await check()
                     if await in_thread(folders, files()) != watched:
@@ -81,8 +86,8 @@ def folders(files: Iterable[Path]) -> list[str]:
     return sorted(folder for folder in found if os.path.isdir(folder))
 
 
-async def _events(folders: list[str], stop: anyio.Event) -> AsyncGenerator[None]:
-    """At every event in these folders, and once a second, until `stop`; it ends when they cannot be watched."""
+async def _events(folders: list[str], stop: anyio.Event, look_seconds: float) -> AsyncGenerator[None]:
+    """At every event in these folders, and every so many seconds, until `stop`; it ends when they cannot be watched."""
     from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType] - a parameter we do not use
 
     try:
@@ -91,7 +96,7 @@ async def _events(folders: list[str], stop: anyio.Event) -> AsyncGenerator[None]
             watch_filter=None,
             recursive=False,
             debounce=DEBOUNCE_MS,
-            rust_timeout=int(LOOK_SECONDS * 1000),
+            rust_timeout=int(look_seconds * 1000),
             yield_on_timeout=True,
             ignore_permission_denied=True,
             stop_event=stop,
@@ -100,7 +105,7 @@ async def _events(folders: list[str], stop: anyio.Event) -> AsyncGenerator[None]
             async for _ in changes:
                 yield
     except (OSError, RuntimeError):  # a folder that vanished, or no watches left to be had: the look alone has to do
-        await anyio.sleep(LOOK_SECONDS)
+        await anyio.sleep(look_seconds)
         yield
 
 

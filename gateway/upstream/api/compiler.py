@@ -20,7 +20,7 @@ class CompileFailed(Exception):
     """The document is of no use; the message says why, in words that may follow its name."""
 
 
-async def compile_apart(data: bytes, options: CompileOptions) -> list[Compiled]:
+async def compile_apart(data: bytes, options: CompileOptions, seconds: float = SECONDS) -> list[Compiled]:
     """What a document has to offer.
 
     Raises:
@@ -28,7 +28,7 @@ async def compile_apart(data: bytes, options: CompileOptions) -> list[Compiled]:
     """
     environment = {name: value for name in _ENVIRONMENT if (value := os.environ.get(name)) is not None}
     try:
-        with anyio.fail_after(SECONDS):
+        with anyio.fail_after(seconds):
             done = await anyio.run_process(
                 [sys.executable, "-P", "-m", "gateway.openapi"],
                 input=msgspec.json.encode(options) + b"\n" + data,
@@ -36,7 +36,7 @@ async def compile_apart(data: bytes, options: CompileOptions) -> list[Compiled]:
                 check=False,
             )
     except TimeoutError:
-        raise CompileFailed(f"takes more than {SECONDS:g} s to be understood") from None
+        raise CompileFailed(f"takes more than {seconds:g} s to be understood") from None
     except OSError as error:
         raise CompileFailed(f"could not be compiled: no process can be started ({error.strerror})") from None
     if done.returncode == 3:

@@ -12,8 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway.telemetry import append_file
-from gateway.telemetry.append_file import AppendFile
+from gateway.telemetry.append_file import LOOK_SECONDS, AppendFile
 from gateway.telemetry.audit.chain import Chain, keys_of
 from gateway.telemetry.audit.heads import HeadFile
 from gateway.telemetry.audit.verify import Report, verify
@@ -25,12 +24,13 @@ KEYS: Final = keys_of(KEY)
 LINES: Final = 10
 
 
-def writer(folder: Path, key: str = KEY, earlier: Sequence[str] = ()) -> AuditWriter:
+def writer(
+    folder: Path, key: str = KEY, earlier: Sequence[str] = (), look_seconds: float = LOOK_SECONDS
+) -> AuditWriter:
     keys = keys_of(key)
     head = HeadFile(folder / "heads", keys.head, [keys_of(each).head for each in earlier])
-    return AuditWriter(
-        AppendFile(folder / "log"), head, keys, lambda item: {"at": now(), "event": "call", "what": item}, "test"
-    )
+    file = AppendFile(folder / "log", look_seconds=look_seconds)
+    return AuditWriter(file, head, keys, lambda item: {"at": now(), "event": "call", "what": item}, "test")
 
 
 def write(folder: Path, lines: int = LINES, **how: Any) -> None:
@@ -137,10 +137,9 @@ def test_without_its_head_a_chain_that_did_not_end_is_not_trusted(tmp_path: Path
     assert (report.count, len(report.notices)) == (0, 1)
 
 
-def test_rotated_files_are_one_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(append_file, "LOOK_SECONDS", -1.0)  # it is looked for with each line
+def test_rotated_files_are_one_log(tmp_path: Path) -> None:
     write(tmp_path)
-    one = writer(tmp_path)
+    one = writer(tmp_path, look_seconds=-1.0)  # it is looked for with each line
     for number in range(3):
         os.rename(tmp_path / "log", tmp_path / f"log.{number}")
         one.put([number], 1)
