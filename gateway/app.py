@@ -180,16 +180,16 @@ class Gateway:
         server = self.server
         self._is_traced = remembers and tracing.is_on(settings)
         self.pipeline = Pipeline(
-            self._drain,
-            Admission(self._in_flight, self._limits, self._lacks_scope, self._audit.check, sharing.slots),
-            requests,
-            server.methods,
-            server.targets,
-            server.lookup,
-            self._limits,
-            server.log_messages,
-            Bridge(seal, self._parking, self._elsewhere if settings.store is not None else None, timing.bridge),
-            server.dress,
+            calls=self._drain,
+            admission=Admission(self._in_flight, self._limits, self._lacks_scope, self._audit.check, sharing.slots),
+            requests=requests,
+            own_methods=server.methods,
+            targets=server.targets,
+            lookup=server.lookup,
+            limits=self._limits,
+            log_messages=server.log_messages,
+            bridge=Bridge(seal, self._parking, self._elsewhere if settings.store is not None else None, timing.bridge),
+            dress=server.dress,
         )
         self.handle = self.pipeline.serve
 
@@ -330,16 +330,16 @@ class Gateway:
         count = self._limits.count_notification
         waiting, kept = backlogs_of(settings), backlogs_of(settings)
         sse = LegacySse(
-            settings,
-            self.handle,
-            server.open,
-            server.close,
-            server.hear,
-            self._places,
-            self._in_flight,
-            count,
-            waiting,
-            self.store if settings.store is not None else None,
+            settings=settings,
+            handle=self.handle,
+            on_open=server.open,
+            on_close=server.close,
+            on_notification=server.hear,
+            places=self._places,
+            in_flight=self._in_flight,
+            count_notification=count,
+            waiting=waiting,
+            store=self.store if settings.store is not None else None,
         )
 
         proxies = TrustedProxies(settings.trusted_proxies)
@@ -381,7 +381,16 @@ class Gateway:
             sessions = await anyio.to_thread.run_sync(self._sessions, kept, tg)
             facts = server.session_facts
             facts.note, facts.note_soon, facts.node = sessions.note, sessions.note_soon, self.store.node
-            streamable = Streamable(settings, self.handle, sessions, self._in_flight, count, server.hear, tg, waiting)
+            streamable = Streamable(
+                settings=settings,
+                handle=self.handle,
+                sessions=sessions,
+                in_flight=self._in_flight,
+                count_notification=count,
+                on_notification=server.hear,
+                tasks=tg,
+                waiting=waiting,
+            )
             overload = Overload(settings.max_lag, settings.max_memory, self.metrics.limit_decided)
             self.metrics.histogram(families.LOOP_LAG, overload.lag)
             public = urlsplit(settings.public_url or "")
@@ -389,21 +398,21 @@ class Gateway:
             origins = [f"{public.scheme}://{public.netloc}"] if public.netloc else []
             guard = Guard(hosts, [*origins, *settings.allowed_origins])
             front = HttpFront(
-                guard,
-                overload,
-                entry.recognise,
-                entry.authenticate,
-                self.policy,
-                server.has_view,
-                streamable,
-                sse,
-                rest,
-                fail,
-                entry.resource_metadata,
-                proxies,
-                on_refused,
-                published(settings.public_url),
-                pages,
+                guard=guard,
+                overload=overload,
+                recognise=entry.recognise,
+                authenticate=entry.authenticate,
+                policy=self.policy,
+                has_view=server.has_view,
+                streamable=streamable,
+                sse=sse,
+                rest=rest,
+                fail_rest=fail,
+                resource_metadata=entry.resource_metadata,
+                proxies=proxies,
+                on_refused=on_refused,
+                published=published(settings.public_url),
+                pages=pages,
             )
             tg.start_soon(overload.run)
             tg.start_soon(entry.run)

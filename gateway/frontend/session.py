@@ -107,10 +107,10 @@ class HandshakeSession:
         self.streams.standing.push(message, must=True)
 
     async def ask(
-        self, exchange: CallResponse, call: Call, method: str, params: dict[str, Any] | None
+        self, response: CallResponse, call: Call, method: str, params: dict[str, Any] | None
     ) -> dict[str, Any]:
         """Ask on a call's own stream, or on the standing one if its client wants none."""
-        return await self.asks.ask(exchange.write if exchange.streams else self.write, method, params, call)
+        return await self.asks.ask(response.write if response.streams else self.write, method, params, call)
 
     def _notify(self, method: str, params: dict[str, Any] | None) -> None:
         self.streams.standing.push(jsonrpc.notification(method, params), once=True)

@@ -279,13 +279,13 @@ class Streamable:
         except InvalidParams as error:
             reply_json(http.request, 200, jsonrpc.error(message["id"], error.code, error.message, error.data))
             return
-        opened, exchange = False, self._exchange(http, None)
+        opened, response = False, self._response(http, None)
         try:
-            answer, status = await self._handled(http, message, session.agent, session, exchange)
+            answer, status = await self._handled(http, message, session.agent, session, response)
             if opened := "result" in answer:
                 self._sessions.opened(session)
-                exchange.headers["mcp-session-id"] = session.id
-            exchange.finish(answer, status)
+                response.headers["mcp-session-id"] = session.id
+            response.finish(answer, status)
         finally:
             if not opened:
                 with anyio.CancelScope(shield=True):
@@ -313,13 +313,13 @@ class Streamable:
         if not requests:
             http.request.reply(202)
             return
-        exchange = self._exchange(http, session)
-        self._silence.watch(exchange)
+        response = self._response(http, session)
+        self._silence.watch(response)
         answers: list[Message] = []
         held = self._waiting.open(http.principal)
 
         async def answer(message: Message) -> None:
-            one, _ = await self._handled(http, message, session.agent, session, exchange)
+            one, _ = await self._handled(http, message, session.agent, session, response)
             size = len(jsonrpc.dumps(one))
             if held.has_room(size, must=True):
                 held.add(size)
@@ -333,9 +333,9 @@ class Streamable:
                 for message in requests:
                     tg.start_soon(answer, message)
         finally:
-            self._silence.forget(exchange)
+            self._silence.forget(response)
             held.clear()
-        exchange.finish(answers)
+        response.finish(answers)
 
     def _take(self, message: Message, session: HandshakeSession, sender: Principal) -> None:
         """A notification or a response; nobody is owed an answer."""
@@ -387,14 +387,14 @@ class Streamable:
         http_headers: Mapping[str, str] | None = None,
     ) -> bool:
         """Handle one request and send what comes of it. Returns whether it succeeded."""
-        exchange = self._exchange(http, session, message["id"])
-        self._silence.watch(exchange)
+        response = self._response(http, session, message["id"])
+        self._silence.watch(response)
         try:
-            answer, status = await self._handled(http, message, agent, session, exchange, http_headers)
+            answer, status = await self._handled(http, message, agent, session, response, http_headers)
         except BaseException:
-            self._silence.forget(exchange)
+            self._silence.forget(response)
             raise
-        exchange.finish(answer, status)
+        response.finish(answer, status)
         return "result" in answer
 
     async def _handled(
@@ -403,20 +403,20 @@ class Streamable:
         message: Message,
         agent: ConnectedAgent,
         session: HandshakeSession | None,
-        exchange: CallResponse,
+        response: CallResponse,
         http_headers: Mapping[str, str] | None = None,
     ) -> tuple[Message, int]:
         """The answer to one request, and its HTTP status."""
         id: RequestId = message["id"]
         params: dict[str, Any] = message.get("params") or {}
         call = Call(
-            id, message["method"], params, agent, exchange.notify, None, exchange.pause, http_headers, http.principal
+            id, message["method"], params, agent, response.notify, None, response.pause, http_headers, http.principal
         )
         call.http = http.request
-        call.response_headers = headers = exchange.headers
+        call.response_headers = headers = response.headers
         try:
             if session is not None:
-                call.ask = partial(session.ask, exchange, call)
+                call.ask = partial(session.ask, response, call)
                 session.begin(call)
             elif agent.era is Era.MODERN:
                 http.request.on_gone = call.cancel
@@ -435,7 +435,7 @@ class Streamable:
             if session is not None:
                 session.end(call)
 
-    def _exchange(self, http: Http, session: HandshakeSession | None, request: RequestId | None = None) -> CallResponse:
+    def _response(self, http: Http, session: HandshakeSession | None, request: RequestId | None = None) -> CallResponse:
         form = http.request.head.once(_form)
         streams = form.streams
         channel, prime = None, False
