@@ -80,6 +80,11 @@ bench-inbound *arguments:
 bench-profile *arguments:
     uv run python -m tests.bench.profile "$@"
 
+# What a call costs in instructions, however busy the machine is (needs valgrind)
+[group('bench')]
+bench-instructions *arguments:
+    uv run python -m tests.bench.instructions "$@"
+
 # What calls leave behind that only the garbage collector finds
 bench-cycles *arguments:
     uv run python -m tests.bench.cycles "$@"

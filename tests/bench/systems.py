@@ -67,12 +67,14 @@ class Program:
 
 
 @contextmanager
-def started(system: System, folder: Path, cpus: Sequence[int] = (TESTED_CPU,)) -> Generator[int]:
+def started(
+    system: System, folder: Path, cpus: Sequence[int] = (TESTED_CPU,), patience: float = STARTUP_SECONDS
+) -> Generator[int]:
     """Run it on the CPU of what is tested, or on these; yields its process id as soon as it listens."""
     log = folder / f"{system.name}-{system.address.port}.log"
     argv = [str(each) for each in system.argv]
     with running(argv, log, cpu=cpus, env=system.env) as process:
-        _wait_listening(process.poll, system.address.port, log)
+        _wait_listening(process.poll, system.address.port, log, patience)
         try:
             yield process.pid
         except Exception as error:
@@ -90,11 +92,11 @@ def fixture(folder: Path, *, tools: int = 0, cpu: int = OTHER_CPU) -> Generator[
         yield f"http://127.0.0.1:{port}", process.pid
 
 
-def _wait_listening(poll: Callable[[], int | None], port: int, log: Path) -> None:
-    deadline = time.monotonic() + STARTUP_SECONDS
+def _wait_listening(poll: Callable[[], int | None], port: int, log: Path, patience: float = STARTUP_SECONDS) -> None:
+    deadline = time.monotonic() + patience
     while not listens(port):
         assert poll() is None, f"ended before it was ready:\n{tail(log)}"
-        assert time.monotonic() < deadline, f"does not listen after {STARTUP_SECONDS:g} s:\n{tail(log)}"
+        assert time.monotonic() < deadline, f"does not listen after {patience:g} s:\n{tail(log)}"
         time.sleep(0.01)
 
 
