@@ -5,7 +5,7 @@ Source: RFC 6749, 5; RFC 6750, 1.1; RFC 7009.
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -19,6 +19,16 @@ from gateway.logins.web import Web
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 _CODE: Final = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]{1,100}")
 _PASSING: Final = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
+SECRETS: Final = (
+    "refresh_token",
+    "code",
+    "code_verifier",
+    "client_secret",
+    "client_assertion",
+    "subject_token",
+    "assertion",
+)
+"""Fields of a request that nobody must read in a log or an error."""
 MAX_LIFETIME: Final = 10 * 365 * 86_400
 
 
@@ -56,21 +66,33 @@ async def request(
     answer = await web.post(endpoint, urlencode(fields).encode(), headers)
     content = answer.json()
     if answer.status not in (200, 201):
-        raise refusal(answer.status, content)
+        secret = getattr(client, "secret", None)
+        raise refusal(answer.status, content, [*(fields.get(name) for name in SECRETS), secret])
     if content is None:
         raise Distrusted("the token endpoint did not answer with a JSON object")
     return _granted(content, began, fields.get("scope") or asked)
 
 
-def refusal(status: int, content: Mapping[str, Any] | None) -> AuthFailure:
-    """What an answer other than a success means."""
+def refusal(status: int, content: Mapping[str, Any] | None, sent: Iterable[str | None] = ()) -> AuthFailure:
+    """What an answer other than a success means.
+
+    Args:
+        sent: secrets that were sent, which are not repeated where the answer does.
+    """
     code = (content or {}).get("error")
     code = code if isinstance(code, str) and _CODE.fullmatch(code) else ""
     if status == 429 or status >= 500 or code in _PASSING:
         return Unreachable(f"the authorization server cannot answer now (HTTP {status}{code and ', ' + code})")
     described = (content or {}).get("error_description")
-    words = f": {clipped(harmless(described))}" if isinstance(described, str) and described else ""
+    words = f": {clipped(harmless(_without(sent, described)))}" if isinstance(described, str) and described else ""
     return Denied(f"the authorization server refused ({code or f'HTTP {status}'}{words})", code)
+
+
+def _without(secrets: Iterable[str | None], text: str) -> str:
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "…")
+    return text
 
 
 def _granted(content: Mapping[str, Any], began: float, asked: str | None) -> Granted:

@@ -18,6 +18,10 @@ MAX_REFUSALS: Final = 2
 """How often one request may be refused and sent once more: the proof was too old, and then it granted too little."""
 
 
+SHORTEST_SECRET: Final = 8
+_MASK: Final = "…".encode()
+
+
 class ProvedReply(CallReply):
     """A `CallReply` of a connection that has credentials."""
 
@@ -37,7 +41,15 @@ class ProvedReply(CallReply):
             self._refusals += 1
             self._dispatcher.spawn(self._prove, Challenge(self._status, self._challenge, self._proof), body)
         else:
-            super()._on_status(body)
+            super()._on_status(self._masked(body))
+
+    def _masked(self, body: bytes) -> bytes:
+        """What a failure says, without the proof that was shown: some servers repeat what they refuse, and the agent
+        need not be the one whose proof it is."""
+        for value in self._proof.values():
+            if len(secret := value.rpartition(" ")[2].encode()) >= SHORTEST_SECRET:
+                body = body.replace(secret, _MASK)
+        return body
 
     def _credentials(self) -> Credentials:
         assert self._dispatcher.credentials is not None
@@ -60,4 +72,4 @@ class ProvedReply(CallReply):
             self._begin()
             self.send()
         else:
-            super()._on_status(body)
+            super()._on_status(self._masked(body))
