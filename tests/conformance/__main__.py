@@ -36,7 +36,12 @@ UPSTREAMS: Final = ("stdio", "sse", "http", "http-handshake", "highlevel", "high
 AGENTS: Final = ("handshake", "modern")
 """Who is before the gateway while it is a client."""
 LEFT_OUT: Final = {
-    "auth/dpop": "the gateway proves no possession of a key (DPoP), and neither does the SDK",
+    "auth/dpop": (
+        "SEP-1932 is a draft. Its proofs (DPoP, RFC 9449) are signed for each request, over its method, address and "
+        "token, with nonces of both servers. The gateway's connections have the headers of all their requests ready as "
+        "bytes; that would have to be otherwise for each server that wants a login. The SDK proves no possession of a "
+        "key either."
+    ),
     "auth/dpop-nonce": "likewise",
 }
 """Scenarios that are not played, and why."""
