@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway import blocking, jsonrpc
+from gateway.jsonrpc import as_object
 from gateway.store import files
 from gateway.upstream.listing import Listing
 
@@ -30,6 +31,7 @@ KEPT_OTHERS: Final = 200
 _HEAD: Final = b'{"format":"mcp-gateway catalogue","version":1,"upstreams":{'
 _TAIL: Final = b"}}"
 _IDENTITY: Final = ("type", "command", "args", "cwd", "url")
+_API_IDENTITY: Final = ("document", "operations", "resources", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,17 @@ class _File(msgspec.Struct):
 
 
 def fingerprint(entry: Mapping[str, Any], key: bytes = b"") -> str:
-    """Hash of what makes a configured server that server: type, command, args, cwd, url. 32 hexadecimal digits.
+    """Hash of what makes a configured server that server: type, command, args, cwd, url, and of an HTTP API where its
+    document is and what of it counts. 32 hexadecimal digits.
 
     Environment and headers stay out, and so do rules: they are secrets, or change what is shown and not what is there.
     `args` and `url` may hold a secret too; with a `key` (at most 64 bytes) that is not stored beside the snapshot, the
     hash cannot even be used to test a guess.
     """
-    identity = jsonrpc.dumps([entry.get(name) for name in _IDENTITY])
-    return blake2b(identity, digest_size=16, key=key, person=b"mcpgw-snapshot").hexdigest()
+    identity = [entry.get(name) for name in _IDENTITY]
+    if api := as_object(entry.get("openapi")):
+        identity += [api.get(name) for name in _API_IDENTITY]
+    return blake2b(jsonrpc.dumps(identity), digest_size=16, key=key, person=b"mcpgw-snapshot").hexdigest()
 
 
 def known(stored: Mapping[str, Stored], name: str, fingerprint: str) -> Stored | None:
