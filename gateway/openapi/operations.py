@@ -275,9 +275,13 @@ def _server_url(node: Node, location: str) -> str:
 
 def _scheme(node: Node) -> SecurityScheme:
     text = {key: value for key, value in node.items() if isinstance(value, str)}
-    return SecurityScheme(
-        text.get("type", ""), text.get("in", ""), text.get("name", ""), text.get("scheme", "").lower()
-    )
+    kind, place, name = text.get("type", ""), text.get("in", ""), text.get("name", "")
+    scheme = text.get("scheme", "").lower()
+    if (place in ("header", "cookie") and not parameters.is_token(name)) or (
+        scheme and not parameters.is_token(scheme)
+    ):
+        kind = "unknown"
+    return SecurityScheme(kind, place, name, scheme)
 
 
 def _words(node: Node, otherwise: str) -> dict[str, str]:

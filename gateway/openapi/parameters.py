@@ -38,6 +38,7 @@ _CREDENTIAL: Final = re.compile(
 )
 _NO_CREDENTIAL: Final = re.compile(r"page|next|continu|sync|cursor|csrf|xsrf|idempot", re.IGNORECASE)
 
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TEMPLATE: Final = re.compile(r"\{([^{}]+)\}")
 
 
@@ -79,7 +80,14 @@ def arguments(
     return found
 
 
+def is_token(name: str) -> bool:
+    """Whether it can be the name of a header or of a cookie (RFC 9110, 5.6.2), and nothing else besides."""
+    return bool(_TOKEN.fullmatch(name))
+
+
 def _parameter(place: Place, node: Node, refs: Refs, taken: set[str]) -> Parameter:
+    if place in ("header", "cookie") and not is_token(node["name"].removesuffix("[]")):
+        raise OperationFault(f"has a {place} {node['name'][:60]!r}, which is no name for one")
     usual, styles = _STYLES[place]
     style = node.get("style", usual)
     if style not in styles:

@@ -239,7 +239,7 @@ class _Writer:
             out[key] = value
 
     def put_count(self, out: Schema, key: str, value: Any, *_: Any) -> None:
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int) and _is_number(value) and value >= 0:
             out[key] = value
 
     def put_flag(self, out: Schema, key: str, value: Any, *_: Any) -> None:
@@ -370,7 +370,7 @@ def clipped(text: str, limit: int) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def _is_regex(value: str) -> bool:

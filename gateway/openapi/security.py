@@ -19,6 +19,8 @@ class Proof:
 
 
 NO_PROOF: Final = Proof()
+KINDS: Final = frozenset({"apiKey", "http", "oauth2", "openIdConnect"})
+"""Security schemes that a key or a token satisfies."""
 
 
 def proof_of(operation: Operation, schemes: Mapping[str, SecurityScheme], credentials: Mapping[str, str]) -> Proof:
@@ -32,7 +34,7 @@ def proof_of(operation: Operation, schemes: Mapping[str, SecurityScheme], creden
         return NO_PROOF
     found: dict[str, dict[str, str]] = {"header": {}, "query": {}, "cookie": {}}
     for names in operation.security:
-        if all(name in credentials and name in schemes for name in names):
+        if all(name in credentials and name in schemes and schemes[name].kind in KINDS for name in names):
             written = [_written(schemes[name], credentials[name]) for name in names]
             if not any(name in found[place] for place, name, _ in written):
                 for place, name, value in written:

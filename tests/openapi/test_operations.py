@@ -10,6 +10,7 @@ from mcp_types import Tool
 from gateway.openapi.faults import DocumentFault
 from gateway.openapi.names import argument_name, matches, spellings, tool_names
 from gateway.openapi.operations import META
+from gateway.openapi.security import NO_PROOF, proof_of
 from tests.openapi.documents import Node, compiled, document, one, operation_of
 
 JSON = "application/json"
@@ -115,6 +116,16 @@ def test_headers_that_no_argument_sets(name: str) -> None:
 @pytest.mark.parametrize("name", ["X-Page-Token", "Idempotency-Key", "If-Match", "X-CSRF-Token", "X-Tokens-Left"])
 def test_headers_that_prove_nothing_are_arguments(name: str) -> None:
     assert operation_of(one({"parameters": [param(name, "header")]})).parameters
+
+
+@pytest.mark.parametrize("name", ["Host: evil", "X\r\nHost", "", "a b"])
+def test_a_name_that_is_none_is_no_header(name: str) -> None:
+    _, operations, left_out = compiled(one({"parameters": [param(name, "header")]}))
+    assert not operations
+    assert "which is no name for one" in left_out["get_things"]
+    schemes = {"key": {"type": "apiKey", "in": "header", "name": name}}
+    info, operations, _ = compiled(one({"security": [{"key": []}]}, components={"securitySchemes": schemes}))
+    assert proof_of(operations["get_things"], info.schemes, {"key": "v"}) == NO_PROOF
 
 
 def test_keys_in_query_and_cookie_are_the_configurations() -> None:

@@ -49,6 +49,7 @@ def ref(name: str) -> Node:
         ({"enum": [], "required": [], "allOf": [], "multipleOf": 0, "uniqueItems": "yes", "description": 5}, {}),
         ({"required": ["a", "a", 5]}, {"required": ["a"]}),
         ({"enum": ["a", "a", 1, True]}, {"enum": ["a", 1, True]}),
+        ({"minimum": float("inf"), "maximum": 10**400, "maxLength": 10**30, "default": float("nan")}, {}),
         ({"items": "string", "additionalProperties": "no", "anyOf": "x"}, {}),
         ({"properties": {"$ref": {"type": "string"}}}, {"properties": {"$ref": {"type": "string"}}}),
         (True, {}),

@@ -235,6 +235,8 @@ class ServerConfig(Model):
             raise ValueError(
                 "needs `url`, where the API is; or `openapi: {use_servers: true}`, if its document says so"
             )
+        if self.url and ("?" in self.url or "#" in self.url):
+            raise ValueError("has a `url` with a query; of an HTTP API that belongs into `openapi: {query: {…}}`")
         if self.auth.kind not in ("auto", "none") and _has_authorization(self.headers):
             raise ValueError("has both `auth` and an `Authorization` among its `headers`; keep one")
         return self

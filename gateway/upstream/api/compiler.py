@@ -2,17 +2,21 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 import anyio
 import msgspec
 
+import gateway
 from gateway.openapi.model import ApiInfo, Compiled, CompileOptions, LeftOut, Operation
 from gateway.pause import Pause
 
 SECONDS: Final = 60.0
 """How long a document may take."""
 _ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "SYSTEMROOT", "LD_LIBRARY_PATH")
+_HOME: Final = str(Path(gateway.__file__).parent.parent)
+"""Where this package is, so that it is this one that is found."""
 _MAX_WORDS: Final = 500
 
 
@@ -27,6 +31,7 @@ async def compile_apart(data: bytes, options: CompileOptions, seconds: float = S
         CompileFailed: it cannot be used.
     """
     environment = {name: value for name in _ENVIRONMENT if (value := os.environ.get(name)) is not None}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_HOME, environment.get("PYTHONPATH")]))
     try:
         with anyio.fail_after(seconds):
             done = await anyio.run_process(

@@ -120,6 +120,8 @@ class ApiSource:
                 say = log.warning if error.message != self._problem else log.debug
                 say("document not reloaded", upstream=self.upstream, reason=error.message)
                 self._problem = error.message
+            except Exception:
+                log.exception("document not reloaded", upstream=self.upstream)
 
     async def _read(self, *, is_conditional: bool) -> None:
         config, path = self._config, self._settings.path

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from gateway import __version__, egress, jsonrpc
-from gateway.errors import GatewayError, UpstreamError
+from gateway.errors import GatewayError, InternalError, UpstreamError
 from gateway.jsonrpc import Message, as_object
 from gateway.openapi.faults import ArgumentFault
 from gateway.openapi.files import FileContent, content_of, links
@@ -177,6 +177,10 @@ class ApiDispatcher(HttpDispatcher):
                 files[uri] = await self._file(uri, call)
         except ArgumentFault as fault:
             call.succeed(_refused(str(fault)))
+            return
+        except Exception as error:  # which must end this call, and no other
+            call.fail(InternalError())
+            self._peer.on_noise(f"a link to a file could not be read: {type(error).__name__}")
             return
         if not call.future.done():
             self._send(operation, arguments, call, files)
