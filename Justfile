@@ -81,7 +81,6 @@ bench-profile *arguments:
     uv run python -m tests.bench.profile "$@"
 
 # What a call costs in instructions, however busy the machine is (needs valgrind)
-[group('bench')]
 bench-instructions *arguments:
     uv run python -m tests.bench.instructions "$@"
 
