@@ -57,12 +57,12 @@ from gateway.instruments import tool_of, watch_gateway, watch_http
 from gateway.logins.document import published
 from gateway.logins.links import ConnectLinks
 from gateway.logins.logins import Logins
+from gateway.node_group import NodeGroup
 from gateway.pipeline import Pipeline
 from gateway.rest import fail, metrics_app, rest_app
 from gateway.server.agents import ConnectedAgent
 from gateway.server.drain import LAST_WORD_SECONDS, Drain
 from gateway.server.methods import Server
-from gateway.sharing import Sharing
 from gateway.signals import asked_to_stop
 from gateway.store import node, owners, pins, secret, session_file
 from gateway.store.conversations import Conversations
@@ -73,11 +73,11 @@ from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.calls import CallRecorder
 from gateway.telemetry.metrics import Metrics
 from gateway.timing import USUAL, Timing
-from gateway.together import Together
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.listing import Listing
 from gateway.upstream.manager import UpstreamManager
 from gateway.upstream.upstream import Upstream
+from gateway.worker_group import WorkerGroup
 
 if TYPE_CHECKING:
     from gateway.logins.connecting import Connecting
@@ -98,7 +98,7 @@ class Gateway:
     Args:
         only: the one agent there will ever be (stdio).
         reread: reads the configuration again; without it, it is not followed.
-        remembers: whether this is the gateway of that configuration, and not of a part of it for a moment: only then it
+        is_node: whether this is the gateway of that configuration, and not of a part of it for a moment: only then it
             remembers whose each URI is.
         worker: what it knows of its supervisor, if it is one of several (`serve --workers`).
         timing: how long things take that no setting changes; tests have less time.
@@ -110,7 +110,7 @@ class Gateway:
         only: ConnectedAgent | None = None,
         *,
         reread: Callable[[], Config] | None = None,
-        remembers: bool = True,
+        is_node: bool = True,
         worker: "Membership | None" = None,
         timing: Timing = USUAL,
     ) -> None:
@@ -118,7 +118,7 @@ class Gateway:
         self.current = Current(config)
         self._only = only
         self._timing = timing
-        self._remembers = remembers
+        self._is_node = is_node
         self._entry: Authenticators | None = None
         self._draining = False
         self._guardian = Guardian(timing.upstream)
@@ -127,25 +127,25 @@ class Gateway:
         )
         self.upstreams = self._manager.serving
         self._access_log = AccessLog()
-        self._audit = Auditing(config if remembers else None, has_stdout=only is None)
+        self._audit = Auditing(config if is_node else None, has_stdout=only is None)
         by_tool = self._tool_of if settings.metrics.tools else None
         self._requests = requests = CallRecorder(self._access_log.write, by_tool, self._audit.on_call)
         self._activity = requests.activity
         self.metrics = Metrics(
             lambda: [each.health() for each in list(self.upstreams.values())], requests, settings.environment
         )
-        self._together = Together(worker, self.current, self.upstreams, self.metrics, self._activity, self._load)
+        self._workers = WorkerGroup(worker, self.current, self.upstreams, self.metrics, self._activity, self._load)
         self._reloader = self._reloader_for(reread) if reread is not None else None
         self._refresher = SecretRefresher(self.current, self._reloader.reload) if self._reloader is not None else None
         self.policy = Policy(configured.rules(config))
         pin_file = settings.state_dir / pins.NAME
         self._pinning = Pinning(config.enabled, pin_file, self.metrics, self._audit.on_change, timing.catalogue)
         observe = self.metrics.limit_decided
-        self._sharing = sharing = Sharing(config, self.upstreams, self._pinning, observe, is_node=remembers)
-        self.store = sharing.store
-        sharing.watch(self.metrics)
+        self._nodes = nodes = NodeGroup(config, self.upstreams, self._pinning, observe, is_node=is_node)
+        self.store = nodes.store
+        nodes.watch(self.metrics)
         self._conversations = Conversations(self.store)
-        limiter = sharing.limiter or MemoryLimiter()
+        limiter = nodes.limiter or MemoryLimiter()
         self._limits = Limits(limiter, *configured.limits(config), self.metrics.limit_decided)
         self._owners = OwnersKeeper(settings.state_dir / owners.NAME, config.path, config.enabled, timing.catalogue)
         self.library = CatalogueViews(config.enabled, config.prefix, self._pinning, self._owners.owners)
@@ -156,7 +156,7 @@ class Gateway:
         self._elsewhere = ParkedElsewhere(self._conversations, self._parking.resume)
         self._places = SessionQuota(settings.max_sessions, settings.max_sessions_per_principal)
         self._snapshots = SnapshotWriter(
-            settings.state_dir / "catalogue.json", self.upstreams, sharing.snapshot, timing.catalogue
+            settings.state_dir / "catalogue.json", self.upstreams, nodes.snapshot, timing.catalogue
         )
         self.server = Server(
             settings,
@@ -178,10 +178,10 @@ class Gateway:
         watch_gateway(self.metrics, self._places, self._in_flight, self._parking, self.library)
         self.metrics.watch(families.AUDIT_TROUBLE, self._audit.trouble)
         server = self.server
-        self._is_traced = remembers and tracing.is_on(settings)
+        self._is_traced = is_node and tracing.is_on(settings)
         self.pipeline = Pipeline(
             calls=self._drain,
-            admission=Admission(self._in_flight, self._limits, self._lacks_scope, self._audit.check, sharing.slots),
+            admission=Admission(self._in_flight, self._limits, self._lacks_scope, self._audit.check, nodes.slots),
             requests=requests,
             own_methods=server.methods,
             targets=server.targets,
@@ -204,13 +204,13 @@ class Gateway:
         from gateway.logins.opening import open_vault
 
         settings = self.current.config.gateway
-        if (own := self._together.logins) is not None:
+        if (own := self._workers.logins) is not None:
             return open_vault(settings.model_copy(update=own))
-        return open_vault(settings, self._sharing.logins, self._state_keys)
+        return open_vault(settings, self._nodes.logins, self._state_keys)
 
     def _make_upstream(self, name: str, server: ServerConfig, listing: Listing | None) -> Upstream:
         tally, credentials = self.metrics.tally(name), self._logins.source(name, server)
-        only, host = self._only, self._together.host
+        only, host = self._only, self._workers.host
         upstream = Upstream(
             name,
             server,
@@ -224,7 +224,7 @@ class Gateway:
             self._timing.upstream,
             self._read_resource,
         )
-        upstream.peers = self._sharing.peers
+        upstream.peers = self._nodes.peers
         if self._refresher is not None:
             upstream.on_unauthorized = self._refresher.on_unauthorized
         return upstream
@@ -246,7 +246,7 @@ class Gateway:
         exporting = await self._start_tracing()
         try:
             async with anyio.create_task_group() as tg:
-                if await self._sharing.start(tg, lambda: self._judge_anew(tg)):
+                if await self._nodes.start(tg, lambda: self._judge_anew(tg)):
                     self._take_up_listings()
                 if self._reloader is not None:
                     await tg.start(self._reloader.run, self._manager.runs)
@@ -263,7 +263,7 @@ class Gateway:
                     tg.start_soon(self._elsewhere.run)
                 tg.start_soon(self._snapshots.run)
                 tg.start_soon(self._pinning.run, lambda: self._judge_anew(tg))
-                if self._remembers:
+                if self._is_node:
                     tg.start_soon(self._owners.run, self.server.reconsider)
                 yield tg
                 tg.cancel_scope.cancel()
@@ -274,7 +274,7 @@ class Gateway:
                     await exporting.aclose()
                 await self._guardian.aclose()
                 await self._pinning.save()
-                if self._remembers:
+                if self._is_node:
                     await self._owners.save()
                 await self._snapshots.aclose()
                 await self._audit.aclose()
@@ -363,7 +363,7 @@ class Gateway:
         self._entry = entry = await anyio.to_thread.run_sync(self._open_entry, on_revoked)
         bounds, metrics = bounds_of(settings), settings.metrics
         tls = await anyio.to_thread.run_sync(ServerTls, settings.tls) if settings.tls is not None else None
-        arrivals = self._together.arrivals
+        arrivals = self._workers.arrivals
         listener = HttpListener(
             settings.host, settings.port, bounds, waiting, tls, arrivals(0, tls), self._timing.front
         )
@@ -424,7 +424,7 @@ class Gateway:
             await tg.start(listener.serve, front, front.fail)
             if links.address is None and is_loopback(settings.host):
                 links.address = listener.url
-            await self._together.begin(tg)
+            await self._workers.begin(tg)
             on_listening(listener.url)
             await stop.wait()
             await self._leave(listener, sessions, sse)
@@ -459,7 +459,7 @@ class Gateway:
             loopback=loopback,
             on_revoked=on_revoked,
             observe=self.metrics.limit_decided,
-            registered=self._sharing.agents(),
+            registered=self._nodes.agents(),
             on_change=self._audit.on_change,
             on_accepted=self._logins.subjects.note,
         )
@@ -486,11 +486,11 @@ class Gateway:
             self.policy,
             self.metrics,
             entry.agents,
-            restart=self._together.restart,
+            restart=self._workers.restart,
             count=self._limits.count,
             is_draining=lambda: self._draining,
             lacks_scope=entry.lacks_scope,
-            changes=replace(self._audit.changes, on_log_level=self._together.tell_log_level),
+            changes=replace(self._audit.changes, on_log_level=self._workers.tell_log_level),
             activity=self._activity,
             load=self._load,
             connecting=connecting,
@@ -561,7 +561,7 @@ class Gateway:
         settings = self.current.config.gateway
         self._draining = True
         log.info("draining", drain_delay=settings.drain_delay)
-        self._together.leaving(settings.drain_delay + settings.drain_timeout)
+        self._workers.leaving(settings.drain_delay + settings.drain_timeout)
         await anyio.sleep(settings.drain_delay)
         latest = anyio.current_time() + settings.drain_timeout
         await listener.refuse()
@@ -571,7 +571,7 @@ class Gateway:
         sessions.shut()
         sse.shut()
         await listener.close(latest - anyio.current_time() + LAST_WORD_SECONDS)
-        await self._together.leave()
+        await self._workers.leave()
 
     async def _finish(self) -> None:
         """Let what is in flight finish, but for what waits for an agent or for news: that would wait for ever."""

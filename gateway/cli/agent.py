@@ -96,7 +96,7 @@ def _ignore(method: str, params: dict[str, Any] | None) -> None:
 @asynccontextmanager
 async def visiting(config: Config) -> "AsyncGenerator[Visit]":
     """Run the gateway for as long as the block takes. Upstreams that are not lazy start at once."""
-    gateway = Gateway(config, remembers=False)
+    gateway = Gateway(config, is_node=False)
     for upstream in gateway.upstreams.values():
         if not upstream.config.lazy or upstream.known is None:
             upstream.settled = anyio.Event()  # what the snapshot knows of it is not what we came for

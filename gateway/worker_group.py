@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.workers.membership import Membership
 
 
-class Together:
+class WorkerGroup:
     """
     Args:
         worker: what this one knows of its supervisor; None where there are no workers.

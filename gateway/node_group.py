@@ -22,7 +22,7 @@ from gateway.upstream.peers import Peers
 from gateway.upstream.upstream import Upstream
 
 
-class Sharing:
+class NodeGroup:
     """
     Args:
         is_node: whether this is a node of the gateway, and not there for a moment only.
