@@ -73,7 +73,7 @@ class _Document:
                 try:
                     operation = resources.with_resource(operation, self._options.upstream)
                 except OperationFault as fault:
-                    yield LeftOut(name, f"is no resource: {fault}")
+                    yield LeftOut(name, f"cannot be a resource: {fault}")
             yield operation
 
     def _operations(self) -> Iterator[tuple[str, str, str, Node, Node]]:

@@ -432,7 +432,7 @@ def test_resources_are_those_that_the_file_says() -> None:
         }
     )
     _, operations, left_out = compiled(found, upstream="My API", resources=("list", "read", "odd", "make"))
-    assert left_out == {"odd": "is no resource: it needs 'X' in its header, which a URI cannot carry"}
+    assert left_out == {"odd": "cannot be a resource: it needs 'X' in its header, which a URI cannot carry"}
     assert set(operations) == {"list", "read", "odd", "other", "make"}, "tools all the same"
     listed, read = operations["list"].resource, operations["read"].resource
     assert listed is not None

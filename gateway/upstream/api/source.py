@@ -149,7 +149,8 @@ class ApiSource:
             return
         if before is None or before.left_out != found.left_out:
             for each in found.left_out[:MAX_NAMED]:
-                log.warning("operation left out", upstream=self.upstream, operation=each.name, reason=each.reason)
+                what = "operation is no resource" if each.name in found.operations else "operation left out"
+                log.warning(what, upstream=self.upstream, operation=each.name, reason=each.reason)
             if len(found.left_out) > MAX_NAMED:
                 log.warning("operations left out", upstream=self.upstream, count=len(found.left_out))
         log.info(
@@ -157,7 +158,7 @@ class ApiSource:
             upstream=self.upstream,
             operations=found.info.operations,
             tools=len(found.tools),
-            left_out=len(found.left_out) or None,
+            left_out=sum(each.name not in found.operations for each in found.left_out) or None,
         )
         if before is not None:
             for tell in list(self._listeners.values()):
