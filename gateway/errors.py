@@ -139,6 +139,15 @@ class UnknownResource(GatewayError):
         super().__init__(f"Resource not found: {clipped(uri)}", data={"uri": clipped(uri, 2000)})
 
 
+class UnknownSkill(GatewayError):
+    """No upstream serves a skill of that URI (SEP-2640, in both eras)."""
+
+    code, outcome = protocol.INVALID_PARAMS, "unknown_skill"
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(f"No skill is served at {clipped(uri)}", data={"uri": clipped(uri, 2000)})
+
+
 class SessionNotFound(GatewayError):
     """No such session, or it is someone else's: the two must look the same."""
 

@@ -42,6 +42,11 @@ META_SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 META_RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
 """2025-11-25 only, whose tasks are not offered: an agent could name another's with it."""
 
+SKILLS: Final = "io.modelcontextprotocol/skills"
+"""The extension of SEP-2640."""
+TASKS: Final = "io.modelcontextprotocol/tasks"
+"""The extension of SEP-2663."""
+
 ENVELOPE_KEYS: Final = frozenset({META_VERSION, META_CLIENT_INFO, META_CLIENT_CAPABILITIES, META_LOG_LEVEL})
 """The `_meta` keys that describe the hop, not the request: each side of the gateway writes its own."""
 
@@ -69,6 +74,7 @@ LIST_METHODS: Final = {
     "resources/list": "resources",
     "resources/templates/list": "resourceTemplates",
     "prompts/list": "prompts",
+    "skills/list": "skills",
 }
 """Listing method → the key its items stand under."""
 

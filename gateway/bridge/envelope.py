@@ -9,14 +9,12 @@ from typing import Any, Final, cast
 
 from gateway import __version__
 from gateway.jsonrpc import Message, Meta
-from gateway.protocol import ENVELOPE_KEYS, INPUT_REQUIRED, META_RELATED_TASK, META_SERVER_INFO, Era
+from gateway.protocol import ENVELOPE_KEYS, INPUT_REQUIRED, LIST_METHODS, META_RELATED_TASK, META_SERVER_INFO, Era
 
 SERVER_INFO: Final[Mapping[str, Any]] = {"name": "mcp-gateway", "title": "MCP Gateway", "version": __version__}
 
 _OWN = ENVELOPE_KEYS | {"progressToken", META_RELATED_TASK}
-_CACHEABLE = frozenset(
-    {"tools/list", "resources/list", "resources/templates/list", "prompts/list", "resources/read", "server/discover"}
-)
+_CACHEABLE = frozenset({*LIST_METHODS, "resources/read", "skills/get", "server/discover"})
 
 
 def unwrap_params(params: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from gateway.catalogue.intake import encode
+from gateway.catalogue.skills import merged_settings
+from gateway.protocol import SKILLS
 
 MAX_INSTRUCTIONS: Final = 16 * 1024
 """Bytes (UTF-8) of instructions in all. They stand in every agent's context."""
@@ -15,7 +17,8 @@ def merged_capabilities(declared: Iterable[Mapping[str, Any]]) -> dict[str, Any]
     """The union of several `ServerCapabilities`, as far as the gateway can honour it.
 
     `listChanged` holds wherever there is a list, whatever the upstreams say: the catalogue changes as they come and go.
-    An extension (or experiment) is declared when all upstreams that have it agree on its settings.
+    An extension (or experiment) is declared when all upstreams that have it agree on its settings; skills, whatever
+    their settings.
     """
     all_declared = list(declared)
     merged: dict[str, Any] = {}
@@ -30,6 +33,9 @@ def merged_capabilities(declared: Iterable[Mapping[str, Any]]) -> dict[str, Any]
     for kind in ("extensions", "experimental"):
         if agreed := _agreed([_section(one, kind) for one in all_declared]):
             merged[kind] = agreed
+    if skills := [each[SKILLS] for one in all_declared if SKILLS in (each := _section(one, "extensions"))]:
+        merged["extensions"] = {**merged.get("extensions", {}), SKILLS: merged_settings(skills)}
+        merged.setdefault("resources", {"listChanged": True})  # which they consist of
     return merged
 
 

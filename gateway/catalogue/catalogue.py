@@ -41,6 +41,7 @@ class Catalogue:
     resources: tuple[Item, ...] = ()
     templates: tuple[Item, ...] = ()
     prompts: tuple[Item, ...] = ()
+    skills: tuple[Item, ...] = ()
     capabilities: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """`ServerCapabilities` that the upstreams together can honour."""
     instructions: str | None = None
@@ -50,14 +51,15 @@ class Catalogue:
     """Whether any upstream's lists are."""
     dropped: tuple[DroppedItem, ...] = ()
     fingerprints: Mapping[ChangeKind, str] = field(default_factory=dict[ChangeKind, str])
-    """Hash of each list as agents see it; templates count as resources. An empty list has none."""
+    """Hash of each list as agents see it; templates and skills count as resources. An empty list has none."""
 
     tool_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
     prompt_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
     resource_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
     template_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
+    skill_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
     links: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
-    """Public URI → owner, of the user interfaces that tools link to and nobody lists."""
+    """Public URI → owner, of the user interfaces that tools link to, and the files of skills, that nobody lists."""
     matchers: tuple[Template, ...] = field(default=(), repr=False)
     """Every template, most specific first."""
     listed_uris: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str], repr=False)
@@ -70,7 +72,7 @@ class Catalogue:
     @property
     def size(self) -> int:
         """How many items there are."""
-        return len(self.tools) + len(self.resources) + len(self.templates) + len(self.prompts)
+        return len(self.tools) + len(self.resources) + len(self.templates) + len(self.prompts) + len(self.skills)
 
     def tool(self, public: str) -> Owner | None:
         return self.tool_owners.get(public)

@@ -16,13 +16,14 @@ from gateway.upstream.listing import Item, Listing
 if TYPE_CHECKING:
     from gateway.config.models import ServerConfig
 
-Kind = Literal["tools", "resources", "templates", "prompts"]
+Kind = Literal["tools", "resources", "templates", "prompts", "skills"]
 
 KEYS: Final[Mapping[Kind, str]] = {
     "tools": "name",
     "resources": "uri",
     "templates": "uriTemplate",
     "prompts": "name",
+    "skills": "uri",
 }
 """Kind → what identifies an item of it."""
 

@@ -41,7 +41,7 @@ MAX_SIGHTS: Final = 4_096
 
 NOTHING: Final = Catalogue()
 
-_URIS: Final = {"resources", "templates"}
+_URIS: Final = {"resources", "templates", "skills"}
 
 LARGE: Final = 500
 """Items of a listing from which on it is worked on beside the event loop."""
@@ -382,7 +382,7 @@ class CatalogueViews:
 
 
 def _size(listing: Listing | None) -> int:
-    return 0 if listing is None else sum(map(len, (listing.tools, listing.resources, listing.prompts)))
+    return 0 if listing is None else sum(map(len, (listing.tools, listing.resources, listing.prompts, listing.skills)))
 
 
 def _all_of(verdict: PinVerdict) -> Listing:
@@ -395,6 +395,7 @@ def _all_of(verdict: PinVerdict) -> Listing:
         tools=tuple(chain.from_iterable(each.tools for each in listings)),
         resources=tuple(chain.from_iterable(each.resources for each in listings)),
         templates=tuple(chain.from_iterable(each.templates for each in listings)),
+        skills=tuple(chain.from_iterable(each.skills for each in listings)),
     )
 
 

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any, Final, Literal, Protocol
 
 from gateway import jsonrpc
+from gateway.catalogue import skills
 from gateway.catalogue.capabilities import MAX_INSTRUCTIONS, cut, merged_capabilities, merged_instructions
 from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner
 from gateway.catalogue.intake import KEYS, DroppedItem, Kind, ListedItem, UpstreamItems, admit
@@ -74,6 +75,7 @@ def merge(upstreams: Sequence[UpstreamItems], prefix: Prefix, ownership: Ownersh
         "resources": _publish_uris("resources", ordered, ownership, dropped),
         "templates": _publish_uris("templates", ordered, ownership, dropped),
         "prompts": _publish_names("prompts", ordered, prefix, dropped),
+        "skills": _publish_skills(ordered, ownership, dropped),
     }
     if prefix != "own":
         for some in published.values():
@@ -92,11 +94,15 @@ def merge(upstreams: Sequence[UpstreamItems], prefix: Prefix, ownership: Ownersh
         for tool in published["tools"]
         for link in interfaces(tool.entry.item)
     }
+    for one in published["skills"]:
+        for uri in skills.uris(one.entry.item):
+            links.setdefault(prefixed(one.prefix, uri), Owner(one.entry.upstream, uri, {}))
     return Catalogue(
         tools=tuple(_relinked(one, ownership) for one in published["tools"]),
         resources=items("resources"),
         templates=items("templates"),
         prompts=items("prompts"),
+        skills=tuple(skills.renamed(one.entry.item, one.prefix) for one in published["skills"]),
         capabilities=merged_capabilities(listing.capabilities for listing in listings),
         instructions=instructions_of(ordered, prefix),
         ttl_ms=min((listing.ttl_ms for listing in listings if listing.ttl_ms is not None), default=None),
@@ -107,6 +113,7 @@ def merge(upstreams: Sequence[UpstreamItems], prefix: Prefix, ownership: Ownersh
         prompt_owners={one.public: one.owner for one in published["prompts"]},
         resource_owners=resources,
         template_owners={one.public: one.owner for one in published["templates"]},
+        skill_owners={one.public: one.owner for one in published["skills"]},
         links={public: owner for public, owner in links.items() if public not in resources},
         matchers=tuple(sorted(templates, key=specificity)),
         listed_uris={(one.entry.upstream, one.entry.original): one.public for one in published["resources"]},
@@ -124,13 +131,22 @@ def owned(upstreams: Iterable[UpstreamItems]) -> Ownership:
 
 
 def claims(upstream: UpstreamItems) -> Claims:
-    """The URIs that an upstream can serve: what it lists, and the user interfaces of the tools it may offer."""
+    """The URIs that an upstream can serve: what it lists, the files of its skills, and the user interfaces of the tools
+    it may offer."""
     listing = upstream.listing
     tools = [tool for tool in listing.tools if upstream.rules.offers(str(as_object(tool).get("name")))]
     links = (link for tool in tools for link in interfaces(tool))
     return Claims.of(
-        chain(_strings(listing.resources, KEYS["resources"]), links), _strings(listing.templates, KEYS["templates"])
+        chain(_strings(listing.resources, KEYS["resources"]), links, _files(listing)),
+        _strings(listing.templates, KEYS["templates"]),
     )
+
+
+def _files(listing: Listing) -> Iterator[str]:
+    """Of skills that may be published."""
+    for skill in listing.skills:
+        if isinstance(skill.get("uri"), str) and skills.unfit(skill) is None:
+            yield from skills.uris(skill)
 
 
 def interfaces(tool: Item) -> set[str]:
@@ -171,6 +187,18 @@ def _publish_uris(
     for upstream in upstreams:
         for entry in admit(upstream, kind, dropped):
             prefix = ownership.prefix(kind, entry.upstream, entry.original)
+            published.append(_Published(prefixed(prefix, entry.original), entry, prefix))
+    return published
+
+
+def _publish_skills(
+    upstreams: Iterable[UpstreamItems], ownership: Ownership, dropped: list[DroppedItem]
+) -> list[_Published]:
+    published: list[_Published] = []
+    for upstream in upstreams:
+        for entry in admit(upstream, "skills", dropped):
+            prefixes = (ownership.prefix("resources", upstream.name, uri) for uri in skills.uris(entry.item))
+            prefix = next(filter(None, prefixes), "")
             published.append(_Published(prefixed(prefix, entry.original), entry, prefix))
     return published
 
@@ -221,7 +249,7 @@ def _fingerprints(published: dict[Kind, list[_Published]]) -> dict[ChangeKind, s
     digests: dict[ChangeKind, str] = {}
     parts: dict[ChangeKind, tuple[Kind, ...]] = {
         "tools": ("tools",),
-        "resources": ("resources", "templates"),
+        "resources": ("resources", "templates", "skills"),
         "prompts": ("prompts",),
     }
     for name, kinds in parts.items():

@@ -70,6 +70,7 @@ def public_names_of(catalogue: Catalogue) -> dict[tuple[Kind, str], str]:
         "prompts": catalogue.prompt_owners,
         "resources": catalogue.resource_owners,
         "templates": catalogue.template_owners,
+        "skills": catalogue.skill_owners,
     }
     return {(kind, owner.original): public for kind, some in owners.items() for public, owner in some.items()}
 
@@ -90,6 +91,7 @@ def join(parts: Iterable[Part], prefix: Prefix, ownership: Ownership) -> Catalog
         resources=_sorted([one.resources for one in catalogues], "resources"),
         templates=_sorted([one.templates for one in catalogues], "templates"),
         prompts=prompts,
+        skills=_sorted([one.skills for one in catalogues], "skills"),
         capabilities=merged_capabilities(listing.capabilities for listing in listings),
         instructions=instructions_of(ordered, prefix),
         ttl_ms=min((listing.ttl_ms for listing in listings if listing.ttl_ms is not None), default=None),
@@ -100,6 +102,7 @@ def join(parts: Iterable[Part], prefix: Prefix, ownership: Ownership) -> Catalog
         prompt_owners=prompt_owners,
         resource_owners=_united(one.resource_owners for one in catalogues),
         template_owners=_united(one.template_owners for one in catalogues),
+        skill_owners=_united(one.skill_owners for one in catalogues),
         links=_united(one.links for one in catalogues),
         matchers=matchers[0] if len(matchers) == 1 else tuple(sorted(chain.from_iterable(matchers), key=_rank)),
         listed_uris=_united(one.listed_uris for one in catalogues),

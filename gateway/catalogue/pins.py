@@ -1,8 +1,8 @@
 """How what an upstream offers differs from what was pinned of it, and what of it may then be published. Pure.
 
-Pinned is everything that agents and models act on: tools, prompts and resource templates with all their fields, and
-instructions. Which resources there are is data, not definition: one that was there at pinning is held to its
-definition, but that others come and go is no change.
+Pinned is everything that agents and models act on: tools, prompts, resource templates and the entries of skills with
+all their fields (digests of their files among them), and instructions. Which resources there are is data, not
+definition: one that was there at pinning is held to its definition, but that others come and go is no change.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -33,7 +33,7 @@ class Change:
     """A difference between an item and its pin that nobody has approved."""
 
     kind: str
-    """`tools`, `prompts`, `templates`, `resources` or `instructions`."""
+    """`tools`, `prompts`, `templates`, `resources`, `skills` or `instructions`."""
     name: str
     """The upstream's own name or URI."""
     what: What

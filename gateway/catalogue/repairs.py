@@ -7,6 +7,7 @@ The repairs are a closed list, `docs/protocol.md` has it; an item that needs any
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
+from gateway.catalogue import skills
 from gateway.upstream.listing import Item
 
 Check = Callable[[Any], bool]
@@ -22,12 +23,16 @@ def repaired(kind: str, item: Item, *, modern: bool) -> Item:
     """The item as it may be published; the same object if nothing had to be done. Its identity is looked after already.
 
     Args:
-        kind: `tools`, `resources`, `templates` or `prompts`.
+        kind: `tools`, `resources`, `templates`, `prompts` or `skills`, in which nothing is repaired.
         modern: whether it comes from an upstream of 2026-07-28 or later.
 
     Raises:
         Unfit: its meaning is not certain.
     """
+    if kind == "skills":
+        if reason := skills.unfit(item):
+            raise Unfit(reason)
+        return item
     changes: dict[str, Any] = {key: _DROP for key, value in item.items() if value is None and key in _OPTIONAL}
     _common(item, changes)
     if kind == "tools":

@@ -6,6 +6,7 @@ from dataclasses import replace
 from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner, fingerprint
 from gateway.catalogue.intake import Kind
 from gateway.catalogue.naming import prefixed
+from gateway.catalogue.skills import uris
 from gateway.upstream.listing import Item
 
 Shown = tuple[str, Owner]
@@ -24,11 +25,13 @@ def restrict(catalogue: Catalogue, admits: Admits) -> Catalogue:
     prompts = visible("prompts", catalogue.prompt_owners)
     resources = visible("resources", catalogue.resource_owners)
     templates = visible("templates", catalogue.template_owners)
+    skills = {public: owner for public, owner in catalogue.skill_owners.items() if _is_whole(owner, admits)}
     items: dict[Kind, tuple[Item, ...]] = {
         "tools": tuple(item for item in catalogue.tools if item["name"] in tools),
         "prompts": tuple(item for item in catalogue.prompts if item["name"] in prompts),
         "resources": tuple(item for item in catalogue.resources if item["uri"] in resources),
         "templates": tuple(item for item in catalogue.templates if item["uriTemplate"] in templates),
+        "skills": tuple(item for item in catalogue.skills if item["uri"] in skills),
     }
     return replace(
         catalogue,
@@ -37,6 +40,7 @@ def restrict(catalogue: Catalogue, admits: Admits) -> Catalogue:
         prompt_owners=prompts,
         resource_owners=resources,
         template_owners=templates,
+        skill_owners=skills,
         links=visible("resources", catalogue.links),
         matchers=tuple(
             template for template in catalogue.matchers if prefixed(template.prefix, template.original) in templates
@@ -49,6 +53,7 @@ def restrict(catalogue: Catalogue, admits: Admits) -> Catalogue:
                 "resources": [
                     *((item["uri"], resources[item["uri"]]) for item in items["resources"]),
                     *((item["uriTemplate"], templates[item["uriTemplate"]]) for item in items["templates"]),
+                    *((item["uri"], skills[item["uri"]]) for item in items["skills"]),
                 ],
                 "prompts": [(item["name"], prompts[item["name"]]) for item in items["prompts"]],
             },
@@ -57,11 +62,17 @@ def restrict(catalogue: Catalogue, admits: Admits) -> Catalogue:
     )
 
 
+def _is_whole(skill: Owner, admits: Admits) -> bool:
+    """Whether somebody may use a skill and every file of it: an entry that leaves one out, hosts refuse."""
+    files = (Owner(skill.upstream, uri, {}) for uri in uris(skill.item))
+    return admits("skills", skill) and all(admits("resources", file) for file in files)
+
+
 def _fingerprints(whole: Catalogue, seen: Mapping[ChangeKind, Sequence[Shown]]) -> dict[ChangeKind, str]:
     """As `merge` makes them. A list of which nothing is hidden keeps its own."""
     everything: dict[ChangeKind, int] = {
         "tools": len(whole.tools),
-        "resources": len(whole.resources) + len(whole.templates),
+        "resources": len(whole.resources) + len(whole.templates) + len(whole.skills),
         "prompts": len(whole.prompts),
     }
     return {

@@ -223,25 +223,29 @@ def _stored(entry: dict[str, Any]) -> Stored:
 
 
 def _listing(raw: dict[str, Any]) -> Listing:
+    unknown = [_of(str, kind) for kind in _of(list, raw.get("unknown", []))]
+    if "skills" not in raw:  # saved by a gateway that did not know them
+        unknown.append("skills")
     return Listing(
         tools=_items(raw.get("tools")),
         resources=_items(raw.get("resources")),
         templates=_items(raw.get("templates")),
         prompts=_items(raw.get("prompts")),
+        skills=_items(raw.get("skills", [])),
         capabilities=_of(dict, raw.get("capabilities")),
         server_info=_of(dict, raw.get("server_info")),
         instructions=_of(str | None, raw.get("instructions")),
         version=_of(str, raw.get("version")),
         ttl_ms=_of(int | None, raw.get("ttl_ms")),
         private=_of(bool, raw.get("private")),
-        unknown=tuple(_of(str, kind) for kind in _of(list, raw.get("unknown", []))),
+        unknown=tuple(unknown),
         variants={label: _variation(_of(dict, each)) for label, each in _of(dict, raw.get("variants", {})).items()},
         label=_of(str, raw.get("label", "")),
     )
 
 
 def _variation(raw: dict[str, Any]) -> dict[str, tuple[dict[str, Any], ...]]:
-    return {kind: _items(raw[kind]) for kind in ("tools", "resources", "templates", "prompts") if kind in raw}
+    return {kind: _items(raw[kind]) for kind in ("tools", "resources", "templates", "prompts", "skills") if kind in raw}
 
 
 def _items(value: object) -> tuple[dict[str, Any], ...]:

@@ -8,6 +8,7 @@ from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.intake import Kind, UpstreamItems
 from gateway.catalogue.merge import Prefix, merge
 from gateway.catalogue.pins import Change, PinVerdict
+from gateway.catalogue.skills import changed_files
 from gateway.catalogue.visibility import Names, Selection, View, lists_of
 from gateway.upstream.listing import Listing
 
@@ -40,7 +41,9 @@ class Withheld:
     def renew(self) -> None:
         """Go by the verdicts as they are now."""
         all_of_them = (each for name, verdict in self._verdicts.items() for each in verdicts_of(name, verdict))
-        self._blocked = {each: verdict.blocked for each, verdict in all_of_them if verdict.blocked}
+        self._blocked = {
+            each: {**_files(verdict.blocked), **verdict.blocked} for each, verdict in all_of_them if verdict.blocked
+        }
         self._catalogues.clear()
 
     def is_from(self, upstream: str, selection: Selection) -> bool:
@@ -70,6 +73,16 @@ class Withheld:
 def verdicts_of(name: str, verdict: PinVerdict) -> list[tuple[Names, PinVerdict]]:
     """That of an upstream's main lists, and of each of their variants."""
     return [((name, ""), verdict), *(((name, label), variant) for label, variant in verdict.variants.items())]
+
+
+def _files(blocked: Mapping[tuple[str, str], Change]) -> dict[tuple[str, str], Change]:
+    """The files that skills have other digests of than were approved, or of which they had none."""
+    return {
+        ("resources", uri): change
+        for (kind, _), change in blocked.items()
+        if kind == "skills"
+        for uri in changed_files(change.old, change.new)
+    }
 
 
 def _held_back(verdict: PinVerdict, label: str) -> Listing:

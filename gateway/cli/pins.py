@@ -41,9 +41,9 @@ def list_(config: "Config", as_json: bool) -> None:
     if as_json:
         print_json([shown(each) for each in compared])
         return
-    header = ("SERVER", "PIN", "TOOLS", "PROMPTS", "TEMPLATES", "RESOURCES", "SEEN LAST")
+    header = ("SERVER", "PIN", "TOOLS", "PROMPTS", "TEMPLATES", "RESOURCES", "SKILLS", "SEEN LAST")
     rows = [summed_up(each) for each in compared]
-    click.echo("\n".join(table(rows, header=header, styles=(bold,), right=(2, 3, 4, 5), limit=width(sys.stdout))))
+    click.echo("\n".join(table(rows, header=header, styles=(bold,), right=(2, 3, 4, 5, 6), limit=width(sys.stdout))))
 
 
 @command.command("diff")

@@ -137,7 +137,7 @@ class ServerInfo(BaseModel):
 class DefinitionChange(BaseModel):
     """Something that is not as it was pinned, and not approved."""
 
-    kind: str = Field(description="`tools`, `prompts`, `templates`, `resources` or `instructions`.", examples=["tools"])
+    kind: str = Field(description="`tools`, `prompts`, …, `skills` or `instructions`.", examples=["tools"])
     name: str = Field(description="The upstream's own name or URI of it.", examples=["now"])
     change: Literal["changed", "new", "removed"]
     blocked: bool = Field(description="Whether it is refused until somebody approves it.")

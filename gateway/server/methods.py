@@ -12,12 +12,14 @@ from gateway.access.policy import Grant, Policy, Rule
 from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.tasks import TaskHandles
 from gateway.call import Answerer, Call
+from gateway.catalogue import skills
 from gateway.catalogue.catalogue import Catalogue
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.merge import Prefix
 from gateway.catalogue.pages import page
 from gateway.catalogue.repairs import for_handshake
 from gateway.config.models import GatewaySettings, ServerConfig
+from gateway.errors import MethodNotFound
 from gateway.protocol import (
     CHANGE_NOTIFICATIONS,
     LIST_METHODS,
@@ -46,11 +48,15 @@ _LISTS = {
     "resources/list": ("resources", "uri"),
     "resources/templates/list": ("templates", "uriTemplate"),
     "prompts/list": ("prompts", "name"),
+    "skills/list": ("skills", "uri"),
 }
 """Method → the catalogue's field, and what identifies an item in it."""
 
-FORWARDED: Final = ("tools/call", "prompts/get", "resources/read", "completion/complete")
-"""MCP's own methods that upstreams answer."""
+FORWARDED: Final = (
+    *("tools/call", "prompts/get", "resources/read", "completion/complete"),
+    *("skills/get", "resources/directory/read"),
+)
+"""Methods that upstreams answer: MCP's own, and those of skills."""
 UNKNOWN_CAPABILITIES: Final[Mapping[str, Any]] = {
     **{kind: {"listChanged": True} for kind in CHANGE_NOTIFICATIONS},
     "completions": {},
@@ -259,6 +265,8 @@ class Server:
         if call.agent.view is not None:
             self._check_own(call, field)
         is_modern = call.agent.era is Era.MODERN
+        if field == "skills" and not skills.are_offered(self.lookup.catalogue(call).capabilities):
+            raise MethodNotFound(method)
         catalogue, cursor, size = self.lookup.catalogue(call), call.params.get("cursor"), self._settings.page_size
         name = method, is_modern, size, jsonrpc.dumps(cursor) if cursor is not None else None
         prepared = catalogue.pages.get(name)

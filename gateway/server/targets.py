@@ -27,6 +27,7 @@ from gateway.jsonrpc import as_object
 from gateway.server import param_headers
 from gateway.server.extensions import Extensions, family_of
 from gateway.server.lookup import Lookup
+from gateway.server.skills import SkillLookup
 from gateway.upstream.upstream import Upstream
 
 
@@ -61,11 +62,14 @@ class Targets:
         self._upstreams = upstreams
         self._extensions = extensions
         self._own = own
+        self._skills = SkillLookup(lookup, upstreams)
         self._find: dict[str, Callable[[Call], Awaitable[Target]]] = {
             "tools/call": self._tool,
             "prompts/get": self._prompt,
             "resources/read": self._resource,
             "completion/complete": self._completion,
+            "skills/get": self._skill,
+            "resources/directory/read": self._directory,
         }
 
     def find_now(self, call: Call) -> Target | None:
@@ -106,7 +110,11 @@ class Targets:
             self._extensions.publish(call, target.upstream, target.params, result)
         if call.method == "completion/complete" and target.kind == "resources" and target.owner is not None:
             result = self._permitted(call, target.owner, result)
-        if call.agent.view is None and target.upstream in self._lookup.shadows:
+        if call.method == "skills/get" and target.owner is not None:
+            self._skills.finish_skill(call, target.owner, result)
+        elif call.method == "resources/directory/read" and target.owner is not None:
+            self._skills.finish_directory(call, target.owner, result)
+        elif call.agent.view is None and target.upstream in self._lookup.shadows:
             self._relink(result, target.upstream)
         return result
 
@@ -148,6 +156,14 @@ class Targets:
     async def _resource(self, call: Call) -> Target:
         owner = await self._lookup.owner(call, string(call.params, "uri"))
         return Target(owner.upstream, {**call.params, "uri": owner.original}, "resources", owner)
+
+    async def _skill(self, call: Call) -> Target:
+        owner = await self._skills.skill(call)
+        return Target(owner.upstream, {**call.params, "uri": owner.original}, "skills", owner)
+
+    async def _directory(self, call: Call) -> Target:
+        owner = await self._skills.directory(call)
+        return Target(owner.upstream, {**call.params, "uri": owner.original}, None, owner)
 
     async def _completion(self, call: Call) -> Target:
         ref = as_object(call.params.get("ref"))

@@ -175,7 +175,7 @@ BREAKER_OPENINGS = Family(
 CATALOGUE_ITEMS = Family(
     "mcp_gateway_catalogue_items",
     "gauge",
-    "What an upstream lists: tools, resources, resource_templates, prompts.",
+    "What an upstream lists: tools, resources, resource_templates, prompts, skills.",
     labels=("upstream", "kind"),
 )
 CATALOGUE_TOKENS = Family(

@@ -8,7 +8,8 @@ import anyio
 
 from gateway import jsonrpc
 from gateway.errors import GatewayError, UpstreamError, UpstreamProtocolError
-from gateway.protocol import METHOD_NOT_FOUND
+from gateway.jsonrpc import as_object
+from gateway.protocol import METHOD_NOT_FOUND, SKILLS
 from gateway.upstream.listing import Item, Listing
 from gateway.upstream.session import Negotiated, UpstreamSession
 from gateway.upstream.timing import USUAL, UpstreamTiming
@@ -23,8 +24,12 @@ KINDS: Final = {
     "resources": ("resources/list", "resources", "resources"),
     "templates": ("resources/templates/list", "resourceTemplates", "resources"),
     "prompts": ("prompts/list", "prompts", "prompts"),
+    "skills": ("skills/list", "skills", SKILLS),
 }
-"""Field of `Listing` → the method that lists it, the key the items stand under, the capability it belongs to."""
+"""Field of `Listing` → the method that lists it, the key the items stand under, the capability or extension it belongs
+to."""
+_MAY_BE_MISSING: Final = ("templates", "skills")
+"""Lists that servers may not have although they declare what they belong to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +71,13 @@ async def fetch(
     failed: set[str] = set()
     for kind in kinds:
         method, key, capability = KINDS[kind]
-        if capability not in agreed.capabilities:
+        if capability not in agreed.capabilities | as_object(agreed.capabilities.get("extensions")):
             listing = _known(listing, kind, [])
             continue
         try:
             pages = await _pages(session, method, key, timeout, capabilities, timing.list_seconds)
         except GatewayError as error:
-            if kind == "templates" and isinstance(error, UpstreamError) and error.code == METHOD_NOT_FOUND:
+            if kind in _MAY_BE_MISSING and isinstance(error, UpstreamError) and error.code == METHOD_NOT_FOUND:
                 pages = _Pages()
             else:
                 problems.append(f"{method} failed: {error.message}")

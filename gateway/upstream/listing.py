@@ -1,14 +1,14 @@
-"""What one upstream offers: its four lists as it sent them, and what the era says about keeping them."""
+"""What one upstream offers: its lists as it sent them, and what the era says about keeping them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 Item = dict[str, Any]
-"""One tool, resource, resource template or prompt, exactly as the upstream sent it."""
+"""One tool, resource, resource template, prompt or skill, exactly as the upstream sent it."""
 
 Variation = Mapping[str, tuple[Item, ...]]
-"""Of the four lists, those that differ."""
+"""Of the lists, those that differ."""
 
 NO_EXPIRY: Final = None
 
@@ -21,6 +21,7 @@ class Listing:
     resources: tuple[Item, ...] = ()
     templates: tuple[Item, ...] = ()
     prompts: tuple[Item, ...] = ()
+    skills: tuple[Item, ...] = ()
     capabilities: dict[str, Any] = field(default_factory=dict[str, Any])
     """`ServerCapabilities` as declared."""
     server_info: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -28,11 +29,11 @@ class Listing:
     version: str = ""
     """The protocol revision negotiated."""
     ttl_ms: int | None = NO_EXPIRY
-    """Smallest `ttlMs` of the four lists (2026-07-28); None when the upstream gave none."""
+    """Smallest `ttlMs` of the lists (2026-07-28); None when the upstream gave none."""
     private: bool = False
     """Whether any list came with `cacheScope: private`."""
     unknown: tuple[str, ...] = ()
-    """Of the four lists, those that could not be fetched even once: that they are empty means nothing."""
+    """Of the lists, those that could not be fetched even once: that they are empty means nothing."""
     variants: Mapping[str, Variation] = field(default_factory=dict[str, Variation])
     """What it lists instead for clients that declare other capabilities, by `variants.label_of`; nothing where it is
     the same. What was filled or used last stands last."""

@@ -26,7 +26,11 @@ WINDOW_SECONDS: Final = 60.0
 _SLOTS: Final = 10
 
 WITHOUT_EFFECT: Final = frozenset(
-    {*LIST_METHODS, "resources/read", "prompts/get", "completion/complete", "ping", "server/discover"}
+    {
+        *LIST_METHODS,
+        *("resources/read", "prompts/get", "completion/complete", "ping", "server/discover"),
+        *("skills/get", "resources/directory/read"),
+    }
 )
 """Methods that change nothing at the upstream."""
 _OF_ROUNDS: Final = ("inputResponses", "requestState")

@@ -60,7 +60,10 @@ ASKABLE: Final[Mapping[str, Any]] = {
 }
 """What we declare where clients share a session by the owner's wish; what one of them lacks, it is not asked."""
 
-_KINDS: Final = {"tools": "tools", "resources": "resources", "resource_templates": "templates", "prompts": "prompts"}
+_KINDS: Final = {
+    **{kind: kind for kind in ("tools", "resources", "prompts", "skills")},
+    "resource_templates": "templates",
+}
 """What it lists → the field of its listing."""
 
 Isolation = Literal["shared", "identity", "session"]

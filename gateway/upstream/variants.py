@@ -22,7 +22,7 @@ MAX_LABELS: Final = 16
 MAX_LABEL: Final = 200
 """Characters; a longer label is a hash."""
 
-KEYS: Final = {"tools": "name", "resources": "uri", "templates": "uriTemplate", "prompts": "name"}
+KEYS: Final = {"tools": "name", "resources": "uri", "templates": "uriTemplate", "prompts": "name", "skills": "uri"}
 """List → what identifies an item of it."""
 _PARTS: Final = {"sampling": ("context", "tools"), "elicitation": ("form", "url"), "roots": ()}
 _EVERYBODYS: Final = frozenset({"io.modelcontextprotocol/ui"})

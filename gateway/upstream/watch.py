@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 log = structlog.stdlib.get_logger("gateway.upstream")
 
-LISTS_OF: Final = {"tools": ("tools",), "resources": ("resources", "templates"), "prompts": ("prompts",)}
-"""Capability → the lists that belong to it."""
+LISTS_OF: Final = {"tools": ("tools",), "resources": ("resources", "templates", "skills"), "prompts": ("prompts",)}
+"""Capability → the lists that belong to it. Skills have no notification of their own; they consist of resources."""
 ALL_LISTS: Final = tuple(kind for kinds in LISTS_OF.values() for kind in kinds)
 LISTEN_KEYS: Final = {
     "tools": "toolsListChanged",

@@ -202,12 +202,12 @@ def on_disk(folder: Path, write: Write) -> Path:
 def test_the_list_starts_nothing(invoke: Invoke, on_disk: Path) -> None:
     done = invoke("pins", "list")
     assert done.exit_code == 0
-    assert [line.split(maxsplit=6) for line in done.stdout.splitlines()] == [
-        ["SERVER", "PIN", "TOOLS", "PROMPTS", "TEMPLATES", "RESOURCES", "SEEN LAST"],
-        ["changed", "block", "2", "1", "-", "0", "4 changes, 1 suspicious text"],
-        ["same", "block", "2", "1", "-", "0", "as pinned"],
-        ["unseen", "off", "2", "1", "-", "0", "not seen yet"],
-        ["unpinned", "block", "-", "-", "-", "-", "not pinned yet"],
+    assert [line.split(maxsplit=7) for line in done.stdout.splitlines()] == [
+        ["SERVER", "PIN", "TOOLS", "PROMPTS", "TEMPLATES", "RESOURCES", "SKILLS", "SEEN LAST"],
+        ["changed", "block", "2", "1", "-", "0", "0", "4 changes, 1 suspicious text"],
+        ["same", "block", "2", "1", "-", "0", "0", "as pinned"],
+        ["unseen", "off", "2", "1", "-", "0", "0", "not seen yet"],
+        ["unpinned", "block", "-", "-", "-", "-", "-", "not pinned yet"],
     ]
     changed, same, *_ = json.loads(invoke("pins", "list", "--json").stdout)
     assert (changed["as_pinned"], same["as_pinned"]) == (False, True)

@@ -347,6 +347,10 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
         "https://modelcontextprotocol.io/seps/2663-tasks-extension#task-creation",
         "A task's handle leads back to the upstream that has it, for the principal it was given to.",
     ),
+    "extensions:skills": Requirement(
+        "https://modelcontextprotocol.io/seps/2640-skills-extension",
+        "The skills of all upstreams are listed together, each file byte for byte, and each leads to its own upstream.",
+    ),
     "extensions:apps": Requirement(
         "https://modelcontextprotocol.io/extensions/apps/overview",
         "A tool's link to its user interface resolves through the gateway, whoever else has one of that address.",

@@ -28,6 +28,8 @@ _CACHEABLE: Final = frozenset(
         "resources/templates/list",
         "resources/read",
         "prompts/list",
+        "skills/list",
+        "skills/get",
     }
 )
 

@@ -20,7 +20,13 @@ from gateway.store import pins as pin_file
 from gateway.store.pins import Pins
 from gateway.upstream.listing import Listing
 
-_NOUNS: Final = {"tools": "tool", "prompts": "prompt", "templates": "resource template", "resources": "resource"}
+_NOUNS: Final = {
+    "tools": "tool",
+    "prompts": "prompt",
+    "templates": "resource template",
+    "resources": "resource",
+    "skills": "skill",
+}
 _COLOURS: Final = {"- ": "red", "+ ": "green"}
 _INDENT: Final = " " * 4
 
