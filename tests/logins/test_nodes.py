@@ -145,7 +145,7 @@ async def test_an_old_token_is_renewed_once_for_all_nodes(tmp_path: Path, store:
 
 
 async def test_a_node_killed_while_it_renews_loses_no_login(tmp_path: Path, store: ValkeyServer) -> None:
-    async with team(tmp_path, store, reuse_interval=30) as here:
+    async with team(tmp_path, store, reuse_interval=600) as here:
         await here.log_in()
         await here.reach("ready")
         rotated, go = anyio.Event(), anyio.Event()
