@@ -93,5 +93,5 @@ class NodeGroup:
         unknown = {name: server for name, server in self._servers.items() if self._upstreams[name].known is None}
         if unknown:
             for name, listing in (await self.snapshot.load(unknown)).items():
-                self._upstreams[name].remember(listing)
+                self._upstreams[name].offer.remember(listing)
         return True

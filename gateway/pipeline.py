@@ -162,7 +162,8 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
     call.spoke = False
     call.lease = lease = upstream.lease_now(tenant) or await _queue(upstream, call, tenant, clock.timeout)
     try:
-        link = upstream.link_now(call.agent) or await upstream.link(call.agent, clock.began + clock.timeout)
+        links = upstream.links
+        link = links.link_now(call.agent) or await links.link(call.agent, clock.began + clock.timeout)
         if isinstance(link, PrivateLink):
             private, link = link, link.link
         upstream.retry_budget.requested(now())

@@ -77,7 +77,7 @@ class LoginRequests:
         Raises:
             LoginNeeded: it cannot be asked.
         """
-        credentials = upstream.credentials_of(call.agent)
+        credentials = upstream.links.credentials_of(call.agent)
         if patience and credentials is not None and await _is_there(credentials, patience):
             try:
                 return await send()
@@ -99,7 +99,7 @@ class LoginRequests:
             LoginNeeded: it cannot be asked, or its user did not agree.
             UrlElicitationRequired: it is to come back later.
         """
-        credentials = upstream.credentials_of(call.agent)
+        credentials = upstream.links.credentials_of(call.agent)
         if credentials is None or not can_be_asked(call.agent, needed):
             raise needed
         id, before = secrets.token_urlsafe(16), credentials.headers

@@ -105,7 +105,7 @@ class LogMessages:
 
 async def _set_level(upstream: Upstream, level: str | None) -> None:
     try:
-        await upstream.set_log_level(level)
+        await upstream.links.set_log_level(level)
     except GatewayError as error:
         log.warning("log level not set", upstream=upstream.name, reason=error.message)
 

@@ -102,13 +102,13 @@ class Lookup:
         if not varying:
             return ()
         names = sorted(varying) if viewer.view is None else [viewer.view]
-        labels = {name: upstream.label(viewer.agent) for name in names if (upstream := self._upstreams.get(name))}
+        labels = {name: upstream.offer.label(viewer.agent) for name in names if (upstream := self._upstreams.get(name))}
         return tuple((name, label) for name, label in labels.items() if label and label in varying.get(name, ()))
 
     def note(self, viewer: Viewer) -> None:
         """Somebody is there: if its upstreams may offer it something else, they are asked for that meanwhile."""
         for upstream in self.upstreams(viewer):
-            upstream.note(viewer.agent)
+            upstream.learning.note(viewer.agent)
 
     def sees(self, viewer: Viewer, upstream: str) -> bool:
         """Whether an upstream is there for somebody: they may use something of it, and see it in their view."""
@@ -145,7 +145,7 @@ class Lookup:
         for upstream in waiting:
             with anyio.move_on_after(self.startup_wait - upstream.age()):
                 await upstream.settled.wait()
-            upstream.expect_no_longer()
+            upstream.offer.expect_no_longer()
         return bool(waiting)
 
     def away(self, viewer: Viewer) -> list[Upstream]:

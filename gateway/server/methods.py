@@ -159,7 +159,7 @@ class Server:
             self.lookup.note(Opener(agent))
         elif method == "notifications/roots/list_changed":
             for upstream in list(self._upstreams.values()):
-                await upstream.tell(agent, method, params or None)
+                await upstream.links.tell(agent, method, params or None)
 
     async def has_view(self, view: str | None, grant: Grant) -> bool:
         """See `Lookup.has`."""

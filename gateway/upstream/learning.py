@@ -5,6 +5,7 @@ declare the same, one is. Where one connection serves all (modern era), a list i
 Nobody waits for any of it.
 """
 
+import time
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,10 +13,10 @@ import anyio
 import structlog
 
 from gateway.errors import GatewayError
-from gateway.protocol import CHANGE_NOTIFICATIONS
+from gateway.protocol import CHANGE_NOTIFICATIONS, Era
 from gateway.request import Agent
 from gateway.upstream.audience import Audience
-from gateway.upstream.variants import label_of, listing_for
+from gateway.upstream.variants import era_of, label_of, listing_for
 from gateway.upstream.watch import ALL_LISTS, LISTS_OF
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Learning:
         self._scopes: dict[str, tuple[str, anyio.CancelScope]] = {}
         """Label → the agent for whom it is being learnt, and what ends that."""
         self._asked: dict[str, Mapping[str, Any]] = {}
-        """Label → what a client of it declares, of those learnt of over the connection that serves all."""
+        """Label → what a client of it declares, of those learnt of over the connection that serves all. Their lists are
+        followed from then on."""
 
     def is_due(self, label: str) -> bool:
         """Whether to learn of a label now: it is not known, and nobody is about to."""
@@ -57,6 +59,21 @@ class Learning:
             and len(self._waiting) < MAX_WAITING
             and (tried is None or anyio.current_time() >= tried + self._upstream.timing.list_retry_seconds)
         )
+
+    def note(self, agent: Agent) -> None:
+        """Somebody is there for whom its lists may be others. If that is not known, it is found out meanwhile, by a
+        connection that serves such an agent anyway."""
+        upstream, offer = self._upstream, self._upstream.offer
+        known = offer.known
+        if known is None or upstream.links.main.session is None or upstream.tasks is None:
+            return
+        label = offer.own_label(agent)
+        if label is None:
+            return
+        if label in known.variants and (era_of(label) is Era.HANDSHAKE or label in self._asked):
+            offer.use(label)
+        elif self.is_due(label):
+            upstream.tasks.start_soon(self.learn, label, agent)
 
     async def learn(self, label: str, agent: Agent) -> None:
         """Learn what is listed for an agent. One label after the other."""
@@ -79,11 +96,41 @@ class Learning:
             self._tried_at.clear()
         self._tried_at[label] = began
         try:
-            seconds = await self._upstream.introduce(agent, label)
+            seconds = await self._introduce(agent, label)
             self._rests_until = anyio.current_time() + REST * seconds
         except GatewayError as error:
             log.debug("lists not learnt", upstream=self._upstream.name, clients=label, reason=error.message)
             self._rests_until = anyio.current_time() + REST * (anyio.current_time() - began)
+
+    async def _introduce(self, agent: Agent, label: str) -> float:
+        """Have an upstream that is up say what it lists for an agent. Returns how many seconds that took.
+
+        Raises:
+            GatewayError: it could not be found out.
+        """
+        upstream, offer, links = self._upstream, self._upstream.offer, self._upstream.links
+        began, session, agreed = time.monotonic(), links.main.session, links.agreed
+        if session is None or agreed is None or offer.own_label(agent) != label:
+            return 0.0
+        isolation = links.isolation(agent, agreed.era)
+        if isolation is None or isolation == "shared":
+            await self._over_main(session, agreed, label, agent.capabilities)
+            return time.monotonic() - began
+        if len(links.private.links) >= links.private.cap:
+            return 0.0  # calls come first
+        private = await links.own(agent, isolation, 0.0)
+        link = private.link
+        try:
+            link.wake()
+            with anyio.move_on_after(upstream.config.connect_timeout + upstream.config.timeout):
+                await upstream.until(lambda: offer.own_label(agent) != label or offer.has_variant(label))
+            took = time.monotonic() - began
+            await anyio.sleep(upstream.timing.variant_linger_seconds)
+            if not link.called:
+                link.rest("only its lists were wanted")
+            return took
+        finally:
+            private.release()
 
     def release(self, agent_id: str) -> None:
         """That agent has gone: nothing more is opened for it."""
@@ -91,7 +138,7 @@ class Learning:
             if whose == agent_id:
                 scope.cancel()
 
-    async def over_main(
+    async def _over_main(
         self, session: "UpstreamSession", agreed: "Negotiated", label: str, capabilities: Mapping[str, Any]
     ) -> None:
         """Ask for the lists of a client of that label by the connection that serves all."""
@@ -103,15 +150,10 @@ class Learning:
 
     async def again(self, session: "UpstreamSession", agreed: "Negotiated", kinds: Collection[str]) -> None:
         """Those lists have changed, or may have: so may they have for those who were asked for before."""
-        known = self._upstream.known
+        known = self._upstream.offer.known
         for label, capabilities in list(self._asked.items()):
             if known is not None and label in known.variants:
                 await self.fetch(session, agreed, label, kinds, capabilities)
-
-    def is_fresh(self, label: str) -> bool:
-        """Whether what is known of a label is followed since the upstream was made, where nobody's own connection
-        does that."""
-        return label in self._asked
 
     def claim(self, label: str, source: "OwnLists") -> bool:
         """Be the one that is asked for a label's lists. Returns whether it is."""
@@ -133,13 +175,13 @@ class Learning:
         from gateway.upstream.lister import fetch  # needs the SDK; see Link
 
         upstream = self._upstream
-        if upstream.known is None:
+        if upstream.offer.known is None:
             return False
-        before = listing_for(upstream.known, label)
+        before = listing_for(upstream.offer.known, label)
         timeout = upstream.config.timeout
         fetched = await fetch(session, agreed, timeout, before, kinds, capabilities, upstream.timing)
         if session.connection.closed is None and len(fetched.failed) < len(kinds):
-            await upstream.publish_variant(
+            await upstream.offer.publish_variant(
                 label, fetched.listing, [kind for kind in kinds if kind not in fetched.failed]
             )
         return not fetched.failed
@@ -157,7 +199,7 @@ class OwnLists:
     async def follow(self, session: "UpstreamSession", agreed: "Negotiated") -> None:
         """While the connection is up: keep what is known of its lists true."""
         label, timing = label_of(session.era, session.capabilities), self._upstream.timing
-        if label == self._upstream.main_label:
+        if label == self._upstream.offer.main_label:
             return
         self._stale = set(ALL_LISTS) if self._learning.claim(label, self) else set()
         try:

@@ -152,17 +152,17 @@ class Watch:
         assert session is not None
         assert self._agreed is not None
         fetched = await fetch(
-            session, self._agreed, upstream.config.timeout, upstream.known, kinds, timing=self._timing
+            session, self._agreed, upstream.config.timeout, upstream.offer.known, kinds, timing=self._timing
         )
         if session.connection.closed is not None:
             return  # what could not be fetched says nothing about the upstream
         self._fetched_at = time.monotonic()
         self._stale.update(fetched.failed)
         announced, self._announced_kinds = self._announced_kinds, set()
-        await upstream.publish(fetched.listing, fetched.problems, announced)
+        await upstream.offer.publish(fetched.listing, fetched.problems, announced)
         self._fetched.set()
         self._fetched = anyio.Event()
-        await upstream.relearn(session, self._agreed, kinds)
+        await upstream.learning.again(session, self._agreed, kinds)
 
     # --- Hearing ----------------------------------------------------------------------------------------------------
 
@@ -221,7 +221,19 @@ class Watch:
 
     # --- Subscriptions ----------------------------------------------------------------------------------------------
 
-    async def want(self, uris: Set[str], todo: set[str] | None, roots: Collection[str]) -> None:
+    async def want(self, uris: Set[str], todo: set[str] | None = None, roots: Collection[str] = ()) -> None:
+        """Be subscribed to exactly these resources, soon and after every reconnect.
+
+        Args:
+            uris: all that are wanted. May be a view of what is, so that whoever wants a few more need not copy them.
+            todo: those that are new or gone since; waits for them alone, and takes out what is done. None: all that
+                differ.
+            roots: the root principals on whose behalf there are more than before.
+
+        Raises:
+            UpstreamError: it refused one of them.
+            GatewayError: it could not be told of all of them.
+        """
         self._wanted = uris
         self._wanted_by = {*sorted({*self._wanted_by, *roots})[:SEVERAL]} if uris else set()
         if self._session is None or self._subscriptions is None:

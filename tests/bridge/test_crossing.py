@@ -221,7 +221,7 @@ async def test_an_upstream_that_dies_meanwhile_is_named(tmp_path: Path) -> None:
     async with gateway_of(tmp_path, {"pipe": child(EVERYTHING, "--era", "handshake")}) as gateway:
         ann = Somebody(gateway)
         asked = await ann.call("pipe__ask", asking("form"))
-        for link in gateway.upstreams["pipe"]._private.links:  # pyright: ignore[reportPrivateUsage] - as if it crashed
+        for link in gateway.upstreams["pipe"].links.private.links:
             link.drop(UpstreamLost("pipe", "it was killed"))
         with pytest.raises(UpstreamLost, match="'pipe'"):
             await retry(ann, asked, asking("form"))
@@ -370,7 +370,7 @@ async def test_a_cancelled_call_withdraws_its_question(house: Gateway) -> None:
                 await wait_until(lambda who=ann, n=n: len(who.asked) == n)
                 tg.cancel_scope.cancel()
         assert ann.session is not None
-        links = house.upstreams[upstream]._private.of(ann.session.id)  # pyright: ignore[reportPrivateUsage]
+        links = house.upstreams[upstream].links.private.of(ann.session.id)
         assert len(links) == (upstream != "new")
         for connection in [link.session.connection for link in links if link.session is not None]:
             await wait_until(lambda table=connection: not table._asked)  # pyright: ignore[reportPrivateUsage]
@@ -435,7 +435,7 @@ async def test_connections_of_ones_own_are_bounded_and_end_with_their_agent(tmp_
     servers = {"pipe": child(EVERYTHING, "--era", "handshake", max_sessions=2, timeout=1)}
     async with gateway_of(tmp_path, servers) as gateway:
         upstream = gateway.upstreams["pipe"]
-        links = upstream._private  # pyright: ignore[reportPrivateUsage]
+        links = upstream.links.private
         ann, bob, eve = (Somebody(gateway, HANDSHAKE, principal=name).open() for name in ("ann", "bob", "eve"))
         for who in (ann, bob, ann):
             await who.call("pipe__ask", asking())
@@ -454,7 +454,7 @@ async def test_what_a_modern_agent_left_idle_makes_room_and_ends(tmp_path: Path)
     timing = Timing(UpstreamTiming(private_idle_seconds=0.5))
     servers = {"pipe": child(EVERYTHING, "--era", "handshake", max_sessions=1, timeout=5)}
     async with gateway_of(tmp_path, servers, timing) as gateway:
-        links = gateway.upstreams["pipe"]._private  # pyright: ignore[reportPrivateUsage]
+        links = gateway.upstreams["pipe"].links.private
         ann, bob = Somebody(gateway), Somebody(gateway, principal="bob")
         asked = await ann.call("pipe__ask", asking("form"))
         with pytest.raises(UpstreamUnavailable, match="max_sessions"):

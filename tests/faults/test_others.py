@@ -91,8 +91,8 @@ async def _die(kept: Kept) -> int:
     """Kill it, wait for the next, and say who it was."""
     pid = await kept.pid()
     os.kill(pid, signal.SIGKILL)
-    session = kept.upstream._main.session  # pyright: ignore[reportPrivateUsage]
-    await wait_until(lambda: kept.upstream._main.session not in (None, session), DEADLINE)  # pyright: ignore[reportPrivateUsage]
+    session = kept.upstream.links.main.session
+    await wait_until(lambda: kept.upstream.links.main.session not in (None, session), DEADLINE)
     return pid
 
 

@@ -107,7 +107,7 @@ async def test_a_call_that_is_traced_says_so(guardian: Guardian, tmp_path: Path)
 
     async with api({"/a": say("ok")}, guardian, tmp_path) as (upstream, _):
         await call(upstream)
-        link = upstream.link_now(nobody())
+        link = upstream.links.link_now(nobody())
         assert link is not None
         assert link.session is not None
         dispatcher = link.session.connection

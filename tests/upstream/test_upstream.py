@@ -304,7 +304,7 @@ async def test_a_server_that_restarted_is_found_out_by_the_next_call(keep: Keep)
         async with anyio.create_task_group() as tg:
             tg.start_soon(kept.upstream.run)
             await kept.upstream.settled.wait()
-            session = kept.upstream._main.session  # pyright: ignore[reportPrivateUsage]
+            session = kept.upstream.links.main.session
             assert session is not None
             assert isinstance(session.connection, HttpDispatcher)
             idle = session.connection.pool._idle  # pyright: ignore[reportPrivateUsage]

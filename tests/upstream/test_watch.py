@@ -415,9 +415,9 @@ async def test_what_was_wanted_is_wanted_of_the_next_connection(era: str, keep: 
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
             await kept.upstream.want(frozenset({"a", "b", "c"}))
-            await kept.upstream.set_log_level("warning")
+            await kept.upstream.links.set_log_level("warning")
             mcp.heard.clear()
-            kept.upstream._main.drop(UpstreamError(1, "test"))  # pyright: ignore[reportPrivateUsage]
+            kept.upstream.links.main.drop(UpstreamError(1, "test"))
             if era == "handshake":
                 await wait_until(lambda: len(mcp.params_of("resources/subscribe")) == 3)
                 assert mcp.params_of("logging/setLevel") == [{"level": "warning"}]
@@ -432,7 +432,7 @@ async def test_what_was_wanted_while_it_was_away(keep: Keep) -> None:
     async with byte_server(mcp) as server:
         kept = keep(server.url)
         await kept.upstream.want(frozenset({"a"}))
-        await kept.upstream.set_log_level("error")
+        await kept.upstream.links.set_log_level("error")
         async with supervised(kept.upstream):
             await wait_until(lambda: mcp.params_of("resources/subscribe") == [{"uri": "a"}])
             assert mcp.params_of("logging/setLevel") == [{"level": "error"}]
@@ -684,7 +684,7 @@ async def test_a_doubt_is_resolved_by_asking(era: str, keep: Keep) -> None:
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
             before = len(mcp.heard)
-            kept.upstream._watch.suspect()  # pyright: ignore[reportPrivateUsage]
+            kept.upstream.watch.suspect()
             asked = "ping" if era == "handshake" else "server/discover"
             await wait_until(lambda: [m["method"] for m in mcp.heard[before:]] == [asked])
             assert kept.upstream.status.state is State.READY
@@ -699,7 +699,7 @@ async def test_one_that_is_slow_is_not_given_up(keep: Keep) -> None:
         kept = keep(server.url, timing=replace(BRISK, check_seconds=0.02))
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
-            kept.upstream._watch.suspect()  # pyright: ignore[reportPrivateUsage]
+            kept.upstream.watch.suspect()
             await wait_until(lambda: "notifications/cancelled" in mcp.methods())
             assert kept.upstream.status.state is State.READY
 
@@ -711,7 +711,7 @@ async def test_one_that_drops_the_question_is_given_up(keep: Keep) -> None:
         async with supervised(kept.upstream):
             await kept.upstream.settled.wait()
             mcp.on["ping"] = drop
-            kept.upstream._watch.suspect()  # pyright: ignore[reportPrivateUsage]
+            kept.upstream.watch.suspect()
             await wait_until(lambda: mcp.session == 2)
 
 
