@@ -17,6 +17,7 @@ from gateway.access.admission import Admission
 from gateway.access.limits import Limits
 from gateway.bridge.envelope import unwrap_params
 from gateway.bridge.forward import Bridge
+from gateway.bridge.login_requests import log_in
 from gateway.call import Answerer, Call
 from gateway.errors import CircuitOpen, GatewayError, UpstreamError, UpstreamLost, UpstreamTimeout
 from gateway.protocol import INPUT_REQUIRED, Era
@@ -125,16 +126,17 @@ class Pipeline:
         if not self._limits.count_upstream_now(call.principal, target.upstream, target.tool):
             await self._limits.count_upstream(call.principal, target.upstream, target.tool)
         upstream = self._targets.upstream(target)
+        send = log_in if target.is_login else attempt
         upstream.enter(call)  # from here on it is not let go, even if another takes its place
         try:
             if self._log_messages.raises_level(call):
                 await self._log_messages.take_up(upstream)
             if self._bridge.is_needed(call):
-                result = await self._bridge.carry(call, upstream, target.params, attempt)
+                result = await self._bridge.carry(call, upstream, target.params, send)
             else:
-                result = await attempt(upstream, call, target.params)
+                result = await send(upstream, call, target.params)
                 if result.get("resultType") == INPUT_REQUIRED:
-                    result = await self._bridge.on_result(call, upstream, target.params, result, attempt)
+                    result = await self._bridge.on_result(call, upstream, target.params, result, send)
         except UpstreamError as error:
             instead = self._bridge.on_error(call, upstream.name, error)
             if instead is None:

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 from gateway.bridge.elsewhere import ParkedElsewhere
 from gateway.bridge.envelope import is_input_required
-from gateway.bridge.login_requests import QUESTION, LoginRequests
+from gateway.bridge.login_requests import QUESTION, LoginRequests, log_in
 from gateway.bridge.parking import ParkedCall, Parking
 from gateway.bridge.questions import LiveAsker, check
 from gateway.bridge.rounds import answer_rounds
@@ -85,6 +85,7 @@ class Bridge:
                 return await self._parking.resume(content["call"], content.get("round"), call)
             if QUESTION in content:
                 params = self._logins.resumed(call, upstream, params, content[QUESTION])
+                attempt = log_in if content[QUESTION]["tool"] else attempt  # the server may have such a tool by now
                 patience = self._timing.login_patience_seconds
             else:
                 params = {**params, "requestState": content["state"]}
@@ -95,7 +96,8 @@ class Bridge:
                 raise
             failure = needed
         send = partial(self._carry_modern, call, upstream, params, attempt)
-        return await self._logins.go_on(call, upstream, params, failure, send, patience)
+        is_tool = attempt is log_in
+        return await self._logins.go_on(call, upstream, params, failure, send, patience, is_tool=is_tool)
 
     async def _carry_modern(
         self, call: Call, upstream: Upstream, params: dict[str, Any], attempt: Attempt

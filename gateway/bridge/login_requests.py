@@ -66,13 +66,22 @@ class LoginRequests:
         }
 
     async def go_on(
-        self, call: Call, upstream: Upstream, params: dict[str, Any], needed: LoginNeeded, send: Send, patience: float
+        self,
+        call: Call,
+        upstream: Upstream,
+        params: dict[str, Any],
+        needed: LoginNeeded,
+        send: Send,
+        patience: float,
+        *,
+        is_tool: bool,
     ) -> dict[str, Any]:
         """What a modern agent gets whose call met `needed`: the result, if the login is there in time, or the question.
 
         Args:
             send: sends the call once more.
             patience: seconds to wait; 0 for a call that has not asked before.
+            is_tool: whether it is a call of the gateway's own tool.
 
         Raises:
             LoginNeeded: it cannot be asked.
@@ -87,7 +96,8 @@ class LoginRequests:
             raise needed
         question = {"method": ASK, "params": {"mode": "url", "url": needed.link, "message": _words(needed)}}
         carried = {name: params[name] for name in ("inputResponses", "requestState") if name in params}
-        state = self._seal.seal({QUESTION: {"url": needed.link, "with": carried}}, call, upstream.name)
+        asked = {"url": needed.link, "with": carried, "tool": is_tool}
+        state = self._seal.seal({QUESTION: asked}, call, upstream.name)
         return {"resultType": INPUT_REQUIRED, "inputRequests": {QUESTION: question}, "requestState": state}
 
     # --- Agents of the handshake era ----------------------------------------------------------------------------------
@@ -136,6 +146,18 @@ class LoginRequests:
 
         timer = asyncio.get_running_loop().call_later(self._timing.lifetime_seconds, end)
         forget = credentials.follow(on_change)
+
+
+async def log_in(upstream: Upstream, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """What the tool `login` of an upstream does, which is the gateway's own: it is `pipeline.attempt` for such a call.
+
+    Raises:
+        LoginNeeded: somebody has to log in first.
+        GatewayError: the upstream cannot be reached.
+    """
+    await upstream.log_in(call.agent)
+    text = f"You are logged in to {upstream.name}. List the tools again: those of {upstream.name} are there now."
+    return {"content": [{"type": "text", "text": text}]}
 
 
 def can_be_asked(agent: Agent, needed: LoginNeeded) -> bool:

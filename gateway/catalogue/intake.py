@@ -11,7 +11,7 @@ from gateway import jsonrpc, sdk
 from gateway.catalogue.repairs import Unfit, repaired
 from gateway.protocol import MODERN_VERSIONS
 from gateway.spelling import offers
-from gateway.upstream.listing import Item, Listing
+from gateway.upstream.listing import Item, Listing, is_login_tool
 
 if TYPE_CHECKING:
     from gateway.config.models import ServerConfig
@@ -105,7 +105,7 @@ def admit(upstream: UpstreamItems, kind: Kind, dropped: list[DroppedItem]) -> li
                 DroppedItem(upstream.name, kind, f"#{position}", f"not an object with a string {KEYS[kind]!r}")
             )
             continue
-        if kind == "tools" and not upstream.rules.offers(name):
+        if kind == "tools" and not upstream.rules.offers(name) and not is_login_tool(name, cast("Item", item)):
             continue
         entry = "listed more than once" if name in entries else _entry(upstream, kind, name, cast("Item", item))
         if isinstance(entry, ListedItem):

@@ -209,7 +209,7 @@ class CatalogueViews:
         self._replaced = {}
         if self._take(name, self._judged(name, listing)):
             await checkpoint()
-            await in_steps(self._rebuild([name]), beside=size >= LARGE)
+            await in_steps(self._rebuild([name], is_addition=True), beside=size >= LARGE)
         return set(self._replaced)
 
     def reconsider(self) -> set[View]:
@@ -268,8 +268,12 @@ class CatalogueViews:
             self._verdicts[name] = verdict
         return True
 
-    def _rebuild(self, names: Collection[str]) -> Steps:
-        """Make anew what depends on these upstreams: in steps, of which only the last changes what anybody sees."""
+    def _rebuild(self, names: Collection[str], *, is_addition: bool = False) -> Steps:
+        """Make anew what depends on these upstreams: in steps, of which only the last changes what anybody sees.
+
+        Args:
+            is_addition: whether the rules are as they were, so that lists of one of many which are so, too, are kept.
+        """
         while True:
             generation = self._generation
             for name in names:
@@ -287,6 +291,10 @@ class CatalogueViews:
             for each, verdict in verdicts.items():
                 items = UpstreamItems(each[0], verdict.listing, self._rules[each[0]])
                 known = self._table.parts_of(each[0]).get(each)
+                is_kept = is_addition and known is not None and known[0].listing is verdict.listing
+                if each[1] and known is not None and is_kept and not ownership.differs(self._ownership, each[0]):
+                    own[each], merged[each] = known[0].catalogue, known[1].catalogue
+                    continue
                 if (made := self._prepared.find(each, items, self._prefix, ownership)) is not None:
                     own[each], merged[each] = made.own, made.merged
                     continue

@@ -16,6 +16,7 @@ from gateway.blocking import in_thread, within
 from gateway.catalogue import judging
 from gateway.catalogue import pins as decisions
 from gateway.catalogue.judging import Judged, Pinned
+from gateway.catalogue.own_pins import OwnPins
 from gateway.catalogue.pin_reports import Counters, Reports
 from gateway.catalogue.pins import PinVerdict
 from gateway.catalogue.timing import USUAL, CatalogueTiming
@@ -24,7 +25,7 @@ from gateway.errors import ConfigError
 from gateway.store import files
 from gateway.store import pins as pin_file
 from gateway.store.pins import Pins
-from gateway.upstream.listing import Listing
+from gateway.upstream.listing import Listing, LoginListing
 
 log = structlog.stdlib.get_logger("gateway.pins")
 
@@ -60,6 +61,7 @@ class Pinning:
         self._signature = files.signature(path)
         self._pins: dict[str, Pins] | None = None
         self._servers = servers
+        self._own = OwnPins()
         self._prepared: dict[str, Judged] = {}
         self._judged: dict[str, Judged] = {}
         """Upstream → what was said last, which holds as long as what it was said of does."""
@@ -86,6 +88,7 @@ class Pinning:
     def use(self, servers: Mapping[str, ServerConfig]) -> None:
         """Go by this configuration, which was checked, from the next listing on."""
         self._servers = servers
+        self._own.keep(servers)
         for kept in (self._prepared, self._judged):
             for name in kept.keys() - servers.keys():
                 del kept[name]
@@ -95,6 +98,10 @@ class Pinning:
         server, known = self._servers[upstream], self._pins
         if server.pin == "off" or known is None:
             return decisions.unjudged(listing)
+        if isinstance(listing, LoginListing):
+            verdict = self._own.judge(judging.pins_now(known, self._servers, upstream), server, upstream, listing)
+            self._reports.say(upstream, verdict)
+            return verdict
         judged = self._prepared.pop(upstream, None)
         if judged is None or judged.known is not known or not judged.is_of(listing, server):
             judged = self._last(upstream, listing, self._servers) or judging.judge(
@@ -117,7 +124,7 @@ class Pinning:
         """
         servers = self._servers if servers is None else servers
         known = self._pins
-        if servers[upstream].pin == "off" or known is None:
+        if servers[upstream].pin == "off" or known is None or isinstance(listing, LoginListing):
             return decisions.unjudged(listing)
         if (last := self._last(upstream, listing, servers)) is not None:
             return last.verdict

@@ -16,7 +16,7 @@ from gateway.catalogue.intake import KEYS, Kind, UpstreamItems, admit
 from gateway.catalogue.suspicious import Suspicion, scan
 from gateway.jsonrpc import as_object
 from gateway.store.pins import Definitions, Pins
-from gateway.upstream.listing import Listing
+from gateway.upstream.listing import Listing, LoginListing
 from gateway.upstream.variants import alone, listing_for, names_in
 
 INSTRUCTIONS: Final = "instructions"
@@ -69,6 +69,8 @@ class PinVerdict:
 
 def unjudged(listing: Listing) -> PinVerdict:
     """All of a listing may be published."""
+    if isinstance(listing, LoginListing):
+        return PinVerdict(listing, variants={label: PinVerdict(own) for label, own in listing.own.items()})
     different = [label for label, variation in listing.variants.items() if variation]
     variants = {label: PinVerdict(listing_for(listing, label)) for label in different}
     return PinVerdict(alone(listing), variants=variants)

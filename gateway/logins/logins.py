@@ -69,6 +69,10 @@ class Source:
     def is_personal(self) -> bool:
         return self._is_each and (self._shared.is_missing or not self._is_open)
 
+    @property
+    def has_own_lists(self) -> bool:
+        return self._shared.is_kept and self.is_personal
+
     def of(self, principal: Principal | None) -> Held:
         if principal is None or not self.is_personal:
             return self._shared

@@ -26,7 +26,7 @@ from gateway.server.agents import ConnectedAgent
 from gateway.server.lookup import Lookup, Opener, Viewer
 from gateway.server.telling import Telling
 from gateway.upstream.audience import Audience
-from gateway.upstream.listing import Listing
+from gateway.upstream.listing import Listing, LoginListing
 from gateway.upstream.upstream import Upstream
 
 REST: Final = 10
@@ -432,4 +432,6 @@ def _mute(method: str, params: dict[str, Any] | None) -> None: ...
 
 def _labels(listing: Listing | None) -> frozenset[str]:
     """For which clients a listing has something else."""
+    if isinstance(listing, LoginListing):
+        return frozenset(listing.own)
     return frozenset(label for label, variation in listing.variants.items() if variation) if listing else frozenset()

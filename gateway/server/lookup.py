@@ -11,11 +11,12 @@ from gateway.access.policy import Grant, Policy
 from gateway.bridge.links import relink
 from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.intake import Kind
-from gateway.catalogue.library import CatalogueViews
+from gateway.catalogue.library import NOTHING, CatalogueViews
 from gateway.catalogue.visibility import Selection
 from gateway.errors import DefinitionChanged, UnknownResource
 from gateway.protocol import Era
 from gateway.request import Agent, Principal
+from gateway.upstream.listing import LOGIN_TOOL, login_tool
 from gateway.upstream.upstream import Upstream
 
 T = TypeVar("T")
@@ -96,13 +97,15 @@ class Lookup:
         self._seen[id(principal), view] = principal, catalogue
         return catalogue
 
-    def selection(self, viewer: Viewer) -> Selection:
-        """Of which upstreams it sees other lists than most, for what it declares."""
+    def selection(
+        self, viewer: Viewer, label_of: Callable[[Upstream, Agent], str | None] = Upstream.label
+    ) -> Selection:
+        """Of which upstreams it sees other lists than most, for what it declares, or because they are its own."""
         varying = self._library.labels
         if not varying:
             return ()
         names = sorted(varying) if viewer.view is None else [viewer.view]
-        labels = {name: upstream.offer.label(viewer.agent) for name in names if (upstream := self._upstreams.get(name))}
+        labels = {name: label_of(upstream, viewer.agent) for name in names if (upstream := self._upstreams.get(name))}
         return tuple((name, label) for name, label in labels.items() if label and label in varying.get(name, ()))
 
     def note(self, viewer: Viewer) -> None:
@@ -131,9 +134,25 @@ class Lookup:
     async def settle(self, viewer: Viewer) -> bool:
         """While upstreams are starting for the first time, wait a little for what they offer: many agents list once.
         Returns whether there was anything to wait for."""
+        has_met = await self._meet(viewer)
         if all(upstream.settled.is_set() for upstream in self._upstreams.values()):
-            return False
-        return await self._wait(self.candidates(viewer))
+            return has_met
+        return await self._wait(self.candidates(viewer)) or has_met
+
+    async def _meet(self, viewer: Viewer) -> bool:
+        """Where each has lists of their own, have those of who looks, if they have a login there. Returns whether there
+        was anything to wait for."""
+        own = [each for each in self._upstreams.values() if each.has_own_lists and self.sees(viewer, each.name)]
+        waited = [False]
+
+        async def meet(upstream: Upstream) -> None:
+            waited.append(await upstream.meet(viewer.agent, self.startup_wait))
+
+        if own:
+            async with anyio.create_task_group() as tg:
+                for upstream in own:
+                    tg.start_soon(meet, upstream)
+        return any(waited)
 
     def _candidates(self, view: str | None, grant: Grant) -> list[Upstream]:
         return [
@@ -165,7 +184,25 @@ class Lookup:
         found = look_up(self.catalogue(viewer))
         if found is None and await self.settle(viewer):
             found = look_up(self.catalogue(viewer))
-        return look_up(self._held_back(viewer)) if found is None else found
+        if found is None:
+            found = look_up(self._held_back(viewer))
+        return look_up(self._before_logout(viewer)) if found is None else found
+
+    def _before_logout(self, viewer: Viewer) -> Catalogue:
+        """What somebody saw while they had logins of their own: whoever calls something of it is asked to log in."""
+        if not any(upstream.has_own_lists for upstream in self._upstreams.values()):
+            return NOTHING
+        return self._library.view(viewer.view, self.grant(viewer), self.selection(viewer, Upstream.last_label))
+
+    def login_tool(self, viewer: Viewer, name: str) -> Owner | None:
+        """The tool of the gateway's own, by its public name, by which somebody logs in to an upstream; it is there also
+        where it is not listed, because they have."""
+        for upstream in self.upstreams(viewer):
+            public = self._library.head(upstream.name) + LOGIN_TOOL
+            own = LOGIN_TOOL if viewer.view is not None else public
+            if name == own and upstream.logs_in and self.grant(viewer).admits(upstream.name, public):
+                return Owner(upstream.name, LOGIN_TOOL, login_tool(upstream.name))
+        return None
 
     def _held_back(self, viewer: Viewer) -> Catalogue:
         return self._library.held_back(viewer.view, self.grant(viewer), self.selection(viewer))

@@ -211,6 +211,10 @@ class Server:
         elif method == "notifications/elicitation/complete" and agent is not None and agent.era is Era.HANDSHAKE:
             agent.notify(method, params)
 
+    def on_sight(self) -> None:
+        with self._listening.through_change():
+            pass  # it has changed already; who saw what before is known
+
     def on_own_process(self, upstream: str, agent: Agent) -> None:
         self.session_facts.on_own_process(upstream, agent)
 

@@ -28,6 +28,7 @@ from gateway.server import param_headers
 from gateway.server.extensions import Extensions, family_of
 from gateway.server.lookup import Lookup
 from gateway.server.skills import SkillLookup
+from gateway.upstream.listing import LOGIN_TOOL, is_login_tool
 from gateway.upstream.upstream import Upstream
 
 
@@ -43,6 +44,8 @@ class Target:
     owner: Owner | None = None
     tool: str | None = None
     """The tool's own name, if it calls one."""
+    is_login: bool = False
+    """Whether it is the gateway's own tool by which somebody logs in to the upstream."""
 
 
 class Targets:
@@ -135,6 +138,7 @@ class Targets:
     async def _tool(self, call: Call) -> Target:
         name = _tool_name(call)
         owner = await self._lookup.find(call, lambda catalogue: catalogue.tool(name))
+        owner = owner or self._lookup.login_tool(call, name)
         if owner is None:
             raise self._missing(call, name) or UnknownTool(name)
         return self._target_of(call, owner)
@@ -142,6 +146,8 @@ class Targets:
     def _target_of(self, call: Call, owner: Owner) -> Target:
         call.headers = param_headers.of_call(owner, call.params, call.http_headers)
         target = Target(owner.upstream, {**call.params, "name": owner.original}, "tools", owner, owner.original)
+        if owner.original == LOGIN_TOOL:
+            target.is_login = is_login_tool(owner.original, owner.item)
         if "task" in call.params and not self._extensions.makes_tasks(call.agent, self.upstream(target)):
             del target.params["task"]  # nobody could ever ask for its result
         return target

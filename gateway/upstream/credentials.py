@@ -78,6 +78,11 @@ class CredentialSource(Protocol):
         """Whether each principal has its own, so that no two may share a connection."""
         ...
 
+    @property
+    def has_own_lists(self) -> bool:
+        """Whether only who has logged in for themselves is told what there is."""
+        ...
+
     def of(self, principal: Principal | None) -> Credentials | None:
         """
         Args:

@@ -64,6 +64,9 @@ class Learning:
         """Somebody is there for whom its lists may be others. If that is not known, it is found out meanwhile, by a
         connection that serves such an agent anyway."""
         upstream, offer = self._upstream, self._upstream.offer
+        if offer.own is not None and upstream.has_own_lists:
+            offer.own.note(agent)
+            return
         known = offer.known
         if known is None or upstream.links.main.session is None or upstream.tasks is None:
             return

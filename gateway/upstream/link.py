@@ -220,6 +220,11 @@ class Link:
         if self.session is not None:
             self._set(Status(State.DEGRADED, reason) if reason else Status(State.READY))
 
+    @property
+    def can_be_logged_in(self) -> bool:
+        """Whether somebody has to log in first, and there is a page to do so."""
+        return self._status.state is State.LOGIN_NEEDED and self._login is not None and self._login.link is not None
+
     def unavailable(self) -> UpstreamUnavailable:
         """Why nothing can be had of it now."""
         if self._status.state is State.LOGIN_NEEDED and self._login is not None:

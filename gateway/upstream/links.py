@@ -26,6 +26,7 @@ from gateway.upstream.guardian import Guardian
 from gateway.upstream.hearing import ConnectionHandler, ListenStream
 from gateway.upstream.learning import OwnLists
 from gateway.upstream.link import Link
+from gateway.upstream.personal import OwnSource
 from gateway.upstream.private import PrivateLink, PrivateLinks, declared
 from gateway.upstream.transport.stderr import StderrLog
 
@@ -89,6 +90,8 @@ class UpstreamLinks:
         self._with_own_process = set[str]()
         """Ids of sessions."""
         config, timing = upstream.config, upstream.timing
+        self.has_main = not self.has_own_lists
+        """Whether there is a connection that all share; where all are somebody's own, there is none."""
         shared = credentials.of(None) if credentials is not None else None
         self._connector = self._connector_for(
             self.declared, lambda: Audience(agent=only), self._main_era, shared, host=host
@@ -103,7 +106,7 @@ class UpstreamLinks:
             timing=timing,
         )
         """The one that all share."""
-        if shared is not None:
+        if shared is not None and self.has_main:
             self.main.on_end = shared.follow(self.main.on_login)
         self._given: Isolation | None = self._asked_for()
         """What the configuration says, if it does."""
@@ -154,6 +157,15 @@ class UpstreamLinks:
         """What the connection proves itself with that serves an agent."""
         return self._credentials.of(agent.opener) if self._credentials is not None else None
 
+    @property
+    def has_credentials(self) -> bool:
+        return self._credentials is not None
+
+    @property
+    def has_own_lists(self) -> bool:
+        """Whether only who has logged in for themselves is told what there is."""
+        return self._credentials is not None and self._credentials.has_own_lists
+
     def isolation(self, agent: Agent, era: Era) -> "Isolation | None":
         """What applies to a request of an upstream of that era; None is the main connection, too. A client of the
         handshake era that can be asked has a session of its own also where the upstream speaks both."""
@@ -191,7 +203,11 @@ class UpstreamLinks:
     def _own_era(self, agent: Agent) -> Era:
         """The era to try first on a connection of an agent's own. The modern one only where all speak it: the bridge
         takes the calls of modern agents to be made in the era of the main connection."""
-        return Era.HANDSHAKE if self.agreed is not None and self.agreed.era is Era.HANDSHAKE else agent.era
+        own = self._upstream.offer.own
+        spoken = own.era if own is not None and self.has_own_lists else None
+        if self.agreed is not None:
+            spoken = self.agreed.era
+        return Era.HANDSHAKE if spoken is Era.HANDSHAKE else agent.era
 
     def _main_era(self) -> Era:
         """The era that the main connection tries first: its one client's, if it has but one."""
@@ -254,10 +270,12 @@ class UpstreamLinks:
             watch.detach()
 
     async def _serve_private(
-        self, breaker: Breaker, era: Era, lists: OwnLists, session: "UpstreamSession", agreed: "Negotiated"
+        self, breaker: Breaker, era: Era, lists: OwnLists | OwnSource, session: "UpstreamSession", agreed: "Negotiated"
     ) -> None:
         """While a connection of one client's is up."""
         breaker.renewed()
+        if (own := self._upstream.offer.own) is not None and era is Era.MODERN:
+            own.era = agreed.era
         self.may_shake_hands &= agreed.era is era or era is Era.MODERN
         await self._send_log_level(session)
         self._upstream.pulse()
@@ -304,6 +322,8 @@ class UpstreamLinks:
     ) -> Link:
         upstream = self._upstream
         lists = OwnLists(upstream, upstream.learning)
+        if upstream.offer.own is not None and self._credentials is not None and self._credentials.is_personal:
+            lists = OwnSource(upstream, upstream.offer.own, principal.root_id if self.has_own_lists else "")
         credentials = self._credentials.of(principal) if self._credentials is not None else None
         connector = self._connector_for(lambda: capabilities, audience, lambda: era, credentials, lists)
         breaker = upstream.new_breaker(partial(upstream.reports.breaker, " for one client"))

@@ -12,6 +12,9 @@ Variation = Mapping[str, tuple[Item, ...]]
 
 NO_EXPIRY: Final = None
 
+LOGIN_TOOL: Final = "login"
+_MARK: Final = "mcp-gateway/login"
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -39,3 +42,28 @@ class Listing:
     the same. What was filled or used last stands last."""
     label: str = ""
     """That of the client of the main connection, whose lists these are."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginListing(Listing):
+    """What a server offers that wants a login: this to who has none, and to others what they see with theirs."""
+
+    own: Mapping[str, Listing] = field(default_factory=dict[str, Listing])
+    """By a label for each principal (`personal.label_of`)."""
+
+
+def login_tool(upstream: str) -> Item:
+    """The tool of the gateway's own by which an agent can ask for a login."""
+    return {
+        "name": LOGIN_TOOL,
+        "title": f"Log in to {upstream}",
+        "description": f"Asks the user to log in to the server {upstream!r}, which shows its other tools only to who "
+        "has. Call it when something of that server is needed; afterwards list the tools again.",
+        "inputSchema": {"type": "object", "properties": {}},
+        "_meta": {_MARK: True},
+    }
+
+
+def is_login_tool(name: str, item: Mapping[str, Any]) -> bool:
+    """Whether an upstream's tool is the gateway's own, by its own name."""
+    return name == LOGIN_TOOL and isinstance(meta := item.get("_meta"), dict) and _MARK in meta

@@ -26,6 +26,10 @@ class Observer(Protocol):
         """Another notification that belongs to no request, such as a log message."""
         ...
 
+    def on_sight(self) -> None:
+        """Who sees which lists is another matter by now: somebody has logged in, or out."""
+        ...
+
     def on_own_process(self, upstream: str, agent: Agent) -> None:
         """A session is about to get a process of its own.
 

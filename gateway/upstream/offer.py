@@ -14,6 +14,7 @@ from gateway.protocol import Era
 from gateway.request import Agent
 from gateway.upstream.links import UpstreamLinks
 from gateway.upstream.listing import Listing
+from gateway.upstream.personal import OwnListings
 from gateway.upstream.private import declared
 from gateway.upstream.variants import label_of, listing_for, rebased, used, varied
 
@@ -38,13 +39,26 @@ class Offer:
         self._withdrawn = False
         self._untold = False
         """Whether the observer has yet to hear what it offers."""
-        if listing is not None:
+        self.own = OwnListings(upstream) if links.has_credentials else None
+        """What it lists for each who has a login of their own, and how others get one."""
+        if self.listing is not None:
             self.settled.set()
 
     @property
     def listing(self) -> Listing | None:
         """What it offers now; None when nothing is known, or it has been away for longer than `grace`."""
+        if self.own is not None and (self._links.has_own_lists or self._offers_login()):
+            return self.own.listing
         return None if self._withdrawn else self.known
+
+    def _offers_login(self) -> bool:
+        """Whether all that can be had of it now is a login, for all."""
+        return (self.known is None or self._withdrawn) and self._links.main.can_be_logged_in
+
+    @property
+    def is_told(self) -> bool:
+        """Whether everybody has heard what it offers."""
+        return not (self.known is None or self._withdrawn or self._untold)
 
     def is_stale(self) -> bool:
         """Whether its lists have outlived the `ttlMs` they came with, and it would not have told us of a change."""
@@ -104,6 +118,11 @@ class Offer:
             self._lost_at = time.monotonic()
             self._upstream.tasks.start_soon(self._expire, self._lost_at)
 
+    def login_needed(self) -> None:
+        """What it offers now may be no more than a login."""
+        if self.settled.is_set():
+            self._tell_soon()
+
     def found(self) -> None:
         """It is back."""
         self._lost_at = None
@@ -130,6 +149,8 @@ class Offer:
     def label(self, agent: Agent) -> str | None:
         """Under which label stands what it lists for an agent, as far as is known; None where that is what it lists
         for all."""
+        if self.own is not None and self._links.has_own_lists:
+            return self.own.label(agent)
         label = self.own_label(agent)
         if label is not None and not self.has_variant(label) and self._known_era() is Era.MODERN:
             return label_of(Era.MODERN, declared(agent))  # perhaps it speaks no other

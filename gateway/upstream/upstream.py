@@ -1,8 +1,8 @@
 """One upstream: what is asked of it, and its life. What it offers is in `offer.py`; its connections, in `links.py`."""
 
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,7 @@ from gateway.upstream.learning import Learning
 from gateway.upstream.limiter import ConcurrencyLimiter, Lease
 from gateway.upstream.link import Link, State, Status
 from gateway.upstream.links import UpstreamLinks
-from gateway.upstream.listing import Listing
+from gateway.upstream.listing import Listing, LoginListing
 from gateway.upstream.observer import Observer
 from gateway.upstream.offer import Offer
 from gateway.upstream.permit import BreakerPermit
@@ -133,7 +133,17 @@ class Upstream:
 
     @property
     def status(self) -> Status:
-        return self.links.main.status
+        return self.links.main.status if self.links.has_main else Status(State.READY)
+
+    @property
+    def has_own_lists(self) -> bool:
+        """Whether only who has logged in for themselves is told what it offers."""
+        return self.links.has_own_lists
+
+    @property
+    def logs_in(self) -> bool:
+        """Whether somebody can log in there by a tool of the gateway's own."""
+        return isinstance(self.listing, LoginListing)
 
     @property
     def breaker(self) -> Breaker:
@@ -237,6 +247,11 @@ class Upstream:
         """
         if (agreed := self.links.agreed) is not None:
             return agreed.era
+        if (own := self.offer.own) is not None and self.has_own_lists and agent is not None:
+            if own.era is not None:
+                return own.era
+            async with self.own_session(agent, self.config.connect_timeout) as session:
+                return session.era
         tenant = agent.opener.root_id if agent is not None else ""
         return (await self._reach(tenant)).era
 
@@ -260,6 +275,52 @@ class Upstream:
         permit.passed()
         return session
 
+    # --- Logins (personal.py) ---------------------------------------------------------------------------------------
+
+    async def meet(self, agent: Agent, patience: float) -> bool:
+        """See `OwnListings.meet`."""
+        own = self.offer.own
+        return own is not None and self.has_own_lists and await own.meet(agent, patience)
+
+    def label(self, agent: Agent) -> str | None:
+        """See `Offer.label`."""
+        return self.offer.label(agent)
+
+    def last_label(self, agent: Agent) -> str | None:
+        """Under which label stands what somebody saw who had a login of their own."""
+        own = self.offer.own
+        return own.last_label(agent) if own is not None and self.has_own_lists else None
+
+    async def log_in(self, agent: Agent) -> None:
+        """Have a login, and know what it offers with that.
+
+        Raises:
+            LoginNeeded: somebody has to log in first.
+            GatewayError: it cannot be connected to.
+        """
+        credentials = self.links.credentials_of(agent)
+        if credentials is not None:
+            await credentials.prepare()
+        if self.has_own_lists:
+            await self.meet(agent, self.config.connect_timeout)
+        else:
+            await self._reach("")
+            with anyio.move_on_after(self.config.connect_timeout):
+                await self.until(lambda: self.offer.is_told)
+
+    @asynccontextmanager
+    async def own_session(self, agent: Agent, patience: float) -> "AsyncGenerator[UpstreamSession]":
+        """A session of an agent's own.
+
+        Raises:
+            GatewayError: there is none.
+        """
+        private = await self.links.own(agent, "identity", patience)
+        try:
+            yield await private.link.ready(patience)
+        finally:
+            private.release()
+
     # --- Life -------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -268,7 +329,8 @@ class Upstream:
             async with anyio.create_task_group() as self.tasks:
                 if self.api is not None:
                     self.tasks.start_soon(self.api.run)
-                self.tasks.start_soon(self.links.main.run)
+                if self.links.has_main:
+                    self.tasks.start_soon(self.links.main.run)
                 self.tasks.start_soon(self.links.private.run)
 
     def stop(self) -> None:
@@ -286,6 +348,9 @@ class Upstream:
     def restart(self) -> None:
         """Close the main connection and open it anew; with none, try now."""
         main = self.links.main
+        for link in self.links.private.links if not self.links.has_main else []:
+            if link.session is not None:
+                link.session.connection.restart()
         if main.session is not None:
             main.session.connection.restart()
         main.rest("it was restarted")
@@ -336,6 +401,8 @@ class Upstream:
             self.offer.withdraw()
         elif status.state in (State.BACKING_OFF, State.LOGIN_NEEDED):
             self.tally.failures += status.state is State.BACKING_OFF
+            if status.state is State.LOGIN_NEEDED:
+                self.offer.login_needed()
             self.offer.lost()
 
     def new_breaker(self, on_change: Callable[[Breaker], None]) -> Breaker:

@@ -426,6 +426,8 @@ class Hears:
         if method == "notifications/message":
             self.logged.append(params["data"])
 
+    def on_sight(self) -> None: ...
+
     def on_own_process(self, upstream: str, agent: Agent) -> None: ...
 
     @property

@@ -160,6 +160,8 @@ class AuthConfig(Model):
     """The one authorization server to log in at; another that the server's metadata names is refused."""
     callback_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port of `http://localhost:PORT/callback`, where `client_id` was registered with it; a free one when absent."""
+    show_before_login: bool = False
+    """Show who has not logged in yet the tools that are pinned of the server (`each`); their first call asks to."""
     client_credentials: ClientCredentials | None = None
     """The gateway's own credential, without any person."""
     token_exchange: TokenExchange | None = None
