@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -54,11 +54,12 @@ from gateway.frontend.stdio import serve_stdio
 from gateway.frontend.streamable import Streamable
 from gateway.frontend.tls import ServerTls
 from gateway.instruments import tool_of, watch_gateway, watch_http
-from gateway.logins.document import published
+from gateway.logins.document import LOOPBACK_PATH, published
 from gateway.logins.links import ConnectLinks
-from gateway.logins.logins import Logins
+from gateway.logins.logins import Logins, keeps_logins
 from gateway.node_group import NodeGroup
 from gateway.pipeline import Pipeline
+from gateway.request import ANONYMOUS, Principal
 from gateway.rest import fail, metrics_app, rest_app
 from gateway.server.agents import ConnectedAgent
 from gateway.server.drain import LAST_WORD_SECONDS, Drain
@@ -301,6 +302,8 @@ class Gateway:
         overload = Overload(math.inf, self.current.config.gateway.max_memory, self.metrics.limit_decided)
         introduced = anyio.Event()  # then it is known what the agent can be asked, which upstreams hear but once
         async with asked_to_stop() as stop, self.running(introduced) as tg:
+            if keeps_logins(self.current.config):
+                await self._serve_desk(tg)
             tg.start_soon(overload.run)
             server = self.server
             await serve_stdio(
@@ -474,9 +477,37 @@ class Gateway:
             lambda: self.current.config.enabled,
             lambda principal, server: self.policy.grant(principal).sees_upstream(server),
             self._record,
+            asks_key=self.current.config.gateway.auth.enabled,
         )
-        asks_key = self.current.config.gateway.auth.enabled
-        return connecting, ConnectPages(connecting, links, entry.authenticate, self._limits.count, asks_key=asks_key)
+        return connecting, ConnectPages(connecting, links, entry.authenticate, self._limits.count)
+
+    async def _serve_desk(self, tasks: TaskGroup) -> None:
+        """Serve the pages to log in on, on this machine alone."""
+        from gateway.rest.desk import DeskPages
+
+        links = self._logins.links = ConnectLinks(self._state_keys, None)
+        links.is_desk = True
+        listener = HttpListener("127.0.0.1", 0, bounds_of(self.current.config.gateway))
+        await tasks.start(listener.serve, DeskPages(lambda: self._build_desk_pages(links)), fail)
+        links.address = listener.url
+
+    def _build_desk_pages(self, links: ConnectLinks) -> "ConnectPages":
+        from gateway.logins.connecting import Connecting
+        from gateway.rest.connect import ConnectPages
+
+        async def somebody(headers: Mapping[str, str], address: str) -> Principal:
+            return ANONYMOUS
+
+        connecting = Connecting(
+            self._logins,
+            self.store,
+            lambda: self.current.config.enabled,
+            lambda principal, server: True,
+            self._record,
+            callback=LOOPBACK_PATH,
+            asks_key=False,
+        )
+        return ConnectPages(connecting, links, somebody, self._limits.count)
 
     def _build_rest(self, entry: Authenticators, connecting: "Connecting") -> Rest:
         return rest_app(

@@ -73,6 +73,8 @@ class Connecting:
         servers: those configured now.
         may_use: whether somebody may use anything of a server.
         record: told of logins that were made and ended, as `(what, principal, upstream=…)`.
+        callback: the path that browsers come back to.
+        asks_key: whether principals show who they are. If not, only a link that the gateway made is good for anything.
     """
 
     def __init__(
@@ -82,7 +84,12 @@ class Connecting:
         servers: Callable[[], Mapping[str, ServerConfig]],
         may_use: Callable[[Principal, str], bool],
         record: Callable[..., None],
+        *,
+        callback: str = CALLBACK_PATH,
+        asks_key: bool = True,
     ) -> None:
+        self.callback = callback
+        self.asks_key = asks_key
         self._logins = logins
         self._store = store
         self._servers = servers
@@ -101,6 +108,8 @@ class Connecting:
         links = self._logins.links
         if links is None or links.address is None:
             raise CannotConnect("This gateway has no address to come back to: set `gateway.public_url`.", 404)
+        if not mark and not self.asks_key:
+            raise CannotConnect("Open the link that the gateway gives, with all that stands in it.", 403)
         if mark and not links.is_for(mark, name, principal, scope):
             raise CannotConnect(
                 "This link was made for somebody else, or was changed on the way. Nobody was logged in. If a stranger "
@@ -111,7 +120,7 @@ class Connecting:
         owner = principal.owner or principal.id
         scopes = scope.split() if mark else []
         try:
-            back = f"{links.address}{CALLBACK_PATH}"
+            back = f"{links.address}{self.callback}"
             begun = await self._logins.flow.begin(key, owner, server.auth, back, scopes=scopes)
         except AuthFailure as failure:
             raise _cannot(failure) from None

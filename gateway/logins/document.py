@@ -14,7 +14,8 @@ DOCUMENT_PATH: Final = "/client-metadata.json"
 WEB_DOCUMENT_PATH: Final = "/client-metadata-web.json"
 """Where it publishes who its own pages are."""
 CALLBACK_PATH: Final = "/oauth/callback"
-LOOPBACK: Final = ("http://127.0.0.1/callback", "http://localhost/callback")
+LOOPBACK_PATH: Final = "/callback"
+LOOPBACK: Final = (f"http://127.0.0.1{LOOPBACK_PATH}", f"http://localhost{LOOPBACK_PATH}")
 """Where the CLI listens, on any port."""
 
 

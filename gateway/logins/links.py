@@ -29,6 +29,8 @@ class ConnectLinks:
         raw = [key.encode() if isinstance(key, str) else key for key in keys]
         self._keys = [hmac.digest(b"mcp-gateway connect", key, "sha256") for key in raw]
         self.address = address
+        self.is_desk = False
+        """Whether that is an address for the while, which no authorization server knows beforehand."""
 
     def to(self, server: str, principal: Principal | None = None, scopes: Collection[str] = ()) -> str | None:
         """Where a principal logs in; None if the gateway cannot be reached in a browser.

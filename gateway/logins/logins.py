@@ -279,7 +279,9 @@ class Logins:
     def _needed(self, name: str, server: ServerConfig, principal: Principal | None, failure: NoLogin) -> LoginNeeded:
         """What to tell who has to wait until somebody has logged in."""
         is_each, link = self.is_each(server), None
-        if self.links is not None and (is_each or not self._settings.auth.enabled):
+        if self.links is None or (self.links.is_desk and server.auth.callback_port is not None):
+            pass  # there is no address, or another is agreed upon
+        elif is_each or not self._settings.auth.enabled:
             link = self.links.to(name, principal if is_each else ANONYMOUS, failure.scopes)
         if is_each and (link is not None or server.auth_kind != "auto"):
             return LoginNeeded(name, str(failure), link=link, scopes=failure.scopes, otherwise=NO_PAGE)

@@ -19,7 +19,6 @@ from gateway.frontend.http_request import HttpRequest
 from gateway.harmless import clipped, harmless
 from gateway.logins import page
 from gateway.logins.connecting import CannotConnect, Connecting
-from gateway.logins.document import CALLBACK_PATH
 from gateway.logins.flow import PENDING_SECONDS
 from gateway.logins.links import CONNECT_PATH, FOR, SCOPE, ConnectLinks
 from gateway.request import Principal
@@ -38,7 +37,6 @@ class ConnectPages:
     """
     Args:
         authenticate: who sent a request, by its headers and the address it came from; raises `GatewayError`.
-        asks_key: whether anybody has to show who they are.
         count: counts what somebody does against their limit; raises `RateLimited`.
     """
 
@@ -48,14 +46,11 @@ class ConnectPages:
         links: ConnectLinks,
         authenticate: Callable[[Mapping[str, str], str], Awaitable[Principal]],
         count: Callable[[Principal], Awaitable[object]],
-        *,
-        asks_key: bool,
     ) -> None:
         self._connecting = connecting
         self._links = links
         self._authenticate = authenticate
         self._count = count
-        self._asks_key = asks_key
 
     @property
     def _is_secure(self) -> bool:
@@ -72,7 +67,9 @@ class ConnectPages:
 
     def serves(self, path: str) -> bool:
         """Whether it has that page."""
-        return path == CALLBACK_PATH or (path.startswith(CONNECT_PATH) and "/" not in path[len(CONNECT_PATH) :])
+        return path == self._connecting.callback or (
+            path.startswith(CONNECT_PATH) and "/" not in path[len(CONNECT_PATH) :]
+        )
 
     async def __call__(self, request: HttpRequest, address: str) -> None:
         """
@@ -92,7 +89,7 @@ class ConnectPages:
 
     async def _serve(self, request: HttpRequest, address: str) -> None:
         method, path = request.method, request.path.rstrip("/")
-        if path == CALLBACK_PATH:
+        if path == self._connecting.callback:
             if method != "GET":  # HEAD must not end a login
                 raise _NoSuchMethod("GET")
             await self._finish(request)
@@ -118,13 +115,13 @@ class ConnectPages:
             fields.append(("set-cookie", f"{self._prefix}-form={cookie}{self._attributes}"))
         host = urlsplit(self._links.address or "").netloc
         text = f"You are about to let the gateway at {host} use {name!r} in your name."
-        if self._asks_key:
+        if self._connecting.asks_key:
             text += " First show that it is you."
         body = page.form(
             f"Log in to {_shown(name)}",
             text,
             self._links.form_token(cookie),
-            asks_key=self._asks_key,
+            asks_key=self._connecting.asks_key,
             wrong=wrong,
         )
         _reply(request, status, body, page.FORM_HEADERS, fields)
@@ -133,7 +130,7 @@ class ConnectPages:
         """Who posted the form goes on to where they log in, if they have shown who they are."""
         form = await _posted(request)
         cookie = self._cookie(request, "form")
-        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin" or not self._is_own(request):
             raise CannotConnect("Another page has sent you here. Nothing was done.", 403)
         if len(cookie) < _COOKIE_CHARACTERS or not self._links.is_form_token(form.get("token", ""), cookie):
             self._ask(request, name, 403, "The page was too old, or its cookie is missing. Try again.")
@@ -164,6 +161,11 @@ class ConnectPages:
         _reply(request, 200, body, page.HEADERS, [gone])
 
     # --- Inside -------------------------------------------------------------------------------------------------------
+
+    def _is_own(self, request: HttpRequest) -> bool:
+        """Whether a form comes from a page of this address, as far as the browser says."""
+        origin, host = request.headers.get("origin"), request.headers.get("host", "")
+        return origin in (None, self._links.address, *(f"{scheme}://{host}" for scheme in ("http", "https")))
 
     def _cookie(self, request: HttpRequest, name: str) -> str:
         try:

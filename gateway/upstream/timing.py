@@ -36,7 +36,7 @@ class UpstreamTiming:
     # --- What it offers (watch.py, lister.py, learning.py, listen.py) -----------------------------------------------
 
     own_lists_seconds: float = 30.0
-    """How long the lists of somebody's own connection are taken to be true if nothing is heard of them (personal.py)."""
+    """How long lists of somebody's own are taken to be true if nothing is heard of them (personal.py)."""
     debounce_seconds: float = 0.05
     """Changes that come in a burst are fetched once."""
     list_retry_seconds: float = 30.0

@@ -42,7 +42,7 @@ class House:
     async def listing(self, who: str, tool: dict[str, Any]) -> dict[str, Any]:
         """What somebody is listed once that has changed, and was fetched."""
         self.instead[f"{who} {tool['name']}"] = tool
-        own = self.gateway.upstreams["up"]._own  # pyright: ignore[reportPrivateUsage]
+        own = self.gateway.upstreams["up"].offer.own
         assert own is not None
         known = own._known[who]  # pyright: ignore[reportPrivateUsage]
         learnt, known.fetched_at = known.learnt, float("-inf")
