@@ -13,8 +13,9 @@ Upstreams know `gateway.upstream.credentials` and nothing of this. What is here,
   - `person`: a login that somebody made (the refresh token of it).
 - `flow`: a login from its beginning to its end, in two halves between which somebody was in a browser: `begin` gives a
   link, `complete` takes what came back. The CLI drives it with a loopback listener, `connecting` for principals in a
-  browser (`links` to the pages of `rest.connect`). *Place for the rest of the team's part:* the elicitation of a call
-  that met `LoginNeeded` (`errors`; caught in `pipeline`), the tool `SERVER__login`.
+  browser (`links` to the pages of `rest.connect`).
+  What a call does that meets `LoginNeeded` is in `bridge.login_requests`; the tool `SERVER__login` and the lists of
+  each are in `upstream.personal`.
 - `vault`: what must outlive a restart, sealed.
 - `discovery`, `challenge`, `registration`, `token_request`: the protocol, over `web`, by which alone anything goes out.
 """
