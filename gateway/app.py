@@ -34,6 +34,7 @@ from gateway.catalogue.keeper import SnapshotWriter, fingerprint
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.owners_keeper import OwnersKeeper
 from gateway.catalogue.pinning import Pinning
+from gateway.catalogue.shapes import shapes_of
 from gateway.config.models import Config, GatewaySettings, ServerConfig
 from gateway.config.models.settings import is_loopback
 from gateway.config.reload import Current, Reloader
@@ -138,7 +139,7 @@ class Gateway:
         self._workers = WorkerGroup(worker, self.current, self.upstreams, self.metrics, self._activity, self._load)
         self._reloader = self._reloader_for(reread) if reread is not None else None
         self._refresher = SecretRefresher(self.current, self._reloader.reload) if self._reloader is not None else None
-        self.policy = Policy(configured.rules(config))
+        self.policy = Policy(configured.rules(config), configured.profiles(config))
         pin_file = settings.state_dir / pins.NAME
         self._pinning = Pinning(config.enabled, pin_file, self.metrics, self._audit.on_change, timing.catalogue)
         observe = self.metrics.limit_decided
@@ -149,7 +150,9 @@ class Gateway:
         limiter = nodes.limiter or MemoryLimiter()
         self._limits = Limits(limiter, *configured.limits(config), self.metrics.limit_decided)
         self._owners = OwnersKeeper(settings.state_dir / owners.NAME, config.path, config.enabled, timing.catalogue)
-        self.library = CatalogueViews(config.enabled, config.prefix, self._pinning, self._owners.owners)
+        self.library = CatalogueViews(
+            config.enabled, config.prefix, self._pinning, self._owners.owners, shapes_of(config)
+        )
         self._state_keys = keys = settings.state_keys or [secret.load(settings.state_dir / "state.key")]
         self._logins = Logins(config, self._open_vault, self._record)
         seal = StateSeal(keys, timing=timing.bridge)
@@ -176,7 +179,7 @@ class Gateway:
         self._drain = Drain()
         cap, cap_each = settings.max_requests, settings.max_requests_per_principal
         self._in_flight = InFlight(cap, cap_each, self.metrics.limit_decided)
-        watch_gateway(self.metrics, self._places, self._in_flight, self._parking, self.library)
+        watch_gateway(self.metrics, self._places, self._in_flight, self._parking, self.library, self.policy)
         self.metrics.watch(families.AUDIT_TROUBLE, self._audit.trouble)
         server = self.server
         self._is_traced = is_node and tracing.is_on(settings)
@@ -407,6 +410,7 @@ class Gateway:
                 authenticate=entry.authenticate,
                 policy=self.policy,
                 has_view=server.has_view,
+                has_view_now=self.library.has,
                 streamable=streamable,
                 sse=sse,
                 rest=rest,
@@ -576,7 +580,8 @@ class Gateway:
 
     def _inform_server(self) -> None:
         config = self.current.config
-        self.server.configure(config.gateway, configured.rules(config), config.prefix)
+        rules, profiles = configured.rules(config), configured.profiles(config)
+        self.server.configure(config.gateway, rules, profiles, shapes_of(config), config.prefix)
         self._snapshots.mark_outdated()
 
     def _judge_anew(self, tasks: TaskGroup) -> None:

@@ -1,22 +1,33 @@
 """What the metrics show of the gateway as a whole, and who knows each number."""
 
 from functools import partial
+from typing import Final
 
 from gateway.access.in_flight import InFlight
 from gateway.access.places import SessionQuota
+from gateway.access.policy import Policy
 from gateway.bridge.parking import Parking
 from gateway.call import Call
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.pin_reports import findings
-from gateway.catalogue.weights import CatalogueWeights, tools_of
+from gateway.catalogue.weights import CatalogueWeights, shaped_tools_of, tools_of
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.listener import HttpListener
+from gateway.request import Principal
 from gateway.telemetry import families, logs
 from gateway.telemetry.metrics import Metrics
 
+SOMEBODY: Final = Principal("nobody")
+"""Whom no rule concerns but those for everybody."""
+
 
 def watch_gateway(
-    metrics: Metrics, places: SessionQuota, in_flight: InFlight, parking: Parking, library: CatalogueViews
+    metrics: Metrics,
+    places: SessionQuota,
+    in_flight: InFlight,
+    parking: Parking,
+    library: CatalogueViews,
+    policy: Policy,
 ) -> None:
     """What there is behind every front."""
     watch, weights = metrics.watch, CatalogueWeights()
@@ -24,7 +35,8 @@ def watch_gateway(
     watch(families.REQUESTS_IN_FLIGHT, lambda: in_flight.total)
     watch(families.PARKED, lambda: parking.parked)
     watch(families.PIN_FINDINGS, lambda: partial(findings, library.verdicts()))
-    watch(families.CATALOGUE_TOKENS, lambda: partial(weights.of, tools_of(library)))
+    grant = partial(policy.grant, SOMEBODY)
+    watch(families.CATALOGUE_TOKENS, lambda: partial(weights.of, tools_of(library), shaped_tools_of(library, grant)))
     watch(families.LOG_LINES_DROPPED, logs.lines_dropped)
 
 

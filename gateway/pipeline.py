@@ -24,7 +24,7 @@ from gateway.protocol import INPUT_REQUIRED, Era
 from gateway.server.drain import Drain
 from gateway.server.log_messages import LogMessages
 from gateway.server.lookup import Lookup
-from gateway.server.targets import Targets
+from gateway.server.targets import AnsweredTarget, ConfirmedTarget, Targets
 from gateway.telemetry.calls import CallRecorder
 from gateway.upstream import retry
 from gateway.upstream.limiter import Lease
@@ -119,6 +119,8 @@ class Pipeline:
         """
         # Policy: of what its principal may not use, there is none in the catalogue in which it is looked for.
         target = self._targets.find_now(call) or await self._targets.find(call)
+        if isinstance(target, AnsweredTarget):
+            return target.result
         call.upstream = target.upstream
         if target.kind is not None and target.owner is not None:
             self._lookup.check(call, target.kind, target.owner)  # pins: its definition is the one that was approved
@@ -131,7 +133,9 @@ class Pipeline:
         try:
             if self._log_messages.raises_level(call):
                 await self._log_messages.take_up(upstream)
-            if self._bridge.is_needed(call):
+            if isinstance(target, ConfirmedTarget):
+                result = await self._bridge.confirm(call, upstream, target.params, target.question, send)
+            elif self._bridge.is_needed(call):
                 result = await self._bridge.carry(call, upstream, target.params, send)
             else:
                 result = await send(upstream, call, target.params)

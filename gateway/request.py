@@ -35,6 +35,8 @@ class Principal:
     """For an agent: the id of the principal that it descends from."""
     groups_cut: bool = False
     """Whether it may be in groups besides `groups`, which its token did not name or which were too many."""
+    profiles: frozenset[str] | None = None
+    """The profiles it may use, and nothing besides; None means that none limits it."""
     ancestors: tuple[tuple[str, int | None], ...] = field(default=(), compare=False)
     """For an agent: whom its requests are counted for as well, as `(id, requests a minute)`: its root, and the agents
     between that and itself. The limits are those of now."""

@@ -97,6 +97,7 @@ class AgentJwt:
             "exp": session.expires,
             "grant": {
                 "upstreams": None if session.upstreams is None else sorted(session.upstreams),
+                "profiles": None if session.profiles is None else sorted(session.profiles),
                 "scopes": sorted(session.scopes),
                 "rpm": session.rate_limit_rpm,
                 "owner": session.owner,
@@ -157,6 +158,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
         owner=grant["owner"],
         scopes=frozenset(grant["scopes"]),
         upstreams=None if grant["upstreams"] is None else frozenset(grant["upstreams"]),
+        profiles=None if grant.get("profiles") is None else frozenset(grant["profiles"]),
         groups=frozenset(grant["groups"]),
         groups_cut=bool(grant.get("groups_cut", False)),
         agent_name=grant["agent"]["name"],

@@ -139,12 +139,14 @@ class AgentTokens:
         agent_version: str,
         requested_upstreams: Collection[str] = (),
         requested_scopes: Collection[str] = (),
+        requested_profiles: Collection[str] = (),
     ) -> tuple[str, AgentSession]:
         """Give an agent a part of the principal's grant; wishes for more are cut down to what it has.
 
         Args:
             requested_upstreams: empty for all of the principal's.
             requested_scopes: empty for all of the principal's but `admin`.
+            requested_profiles: empty for all of the principal's; no limit if it has none.
 
         Returns:
             The token, which is shown this once, and what is kept.
@@ -155,7 +157,7 @@ class AgentTokens:
             Unauthenticated: the principal was revoked meanwhile, or its credential is about to expire.
         """
         _check(agent_name, agent_version)
-        granted = share(principal, requested_upstreams, requested_scopes)
+        granted = share(principal, requested_upstreams, requested_scopes, requested_profiles)
         session = await self._session(principal, agent_name, agent_version, granted)
         token = self._jwt.sign(session, principal)
         if len(token) > MAX_TOKEN:
@@ -189,6 +191,7 @@ class AgentTokens:
             rate_limit_rpm=principal.rate_limit_rpm,
             created=int(now),
             expires=int(expires),
+            profiles=granted.profiles,
         )
 
     async def _follow(self) -> None:

@@ -227,6 +227,7 @@ def principal_of(entry: KeyEntry) -> Principal:
         owner=entry.owner,
         scopes=entry.scopes,
         upstreams=entry.upstreams,
+        profiles=entry.profiles,
         rate_limit_rpm=entry.rate_limit_rpm,
         key=hashlib.blake2b(str(entry.hash).encode(), digest_size=16).hexdigest(),
     )

@@ -2,8 +2,9 @@
 
 from gateway.access.limits import UpstreamLimits
 from gateway.access.policy import Rule
+from gateway.access.profiles import Globs, Profile
 from gateway.access.rate_limit import Limit
-from gateway.config.models import Config, ServerConfig
+from gateway.config.models import Config, NameRules, ServerConfig, UriRules
 
 
 def rules(config: Config) -> list[Rule]:
@@ -11,6 +12,18 @@ def rules(config: Config) -> list[Rule]:
     return [
         Rule(tuple(r.who), None if r.allow is None else tuple(r.allow), tuple(r.deny)) for r in config.gateway.policy
     ]
+
+
+def profiles(config: Config) -> dict[str, Profile]:
+    """What each profile has, by name."""
+    return {
+        name: Profile(name, tuple(given.servers), _globs(given.tools), _globs(given.prompts), _globs(given.resources))
+        for name, given in config.profiles.items()
+    }
+
+
+def _globs(given: NameRules | UriRules) -> Globs:
+    return Globs(tuple(given.allow), tuple(given.deny))
 
 
 def limits(config: Config) -> tuple[Limit, dict[str, UpstreamLimits]]:

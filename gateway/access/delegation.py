@@ -14,12 +14,20 @@ class Share:
     upstreams: frozenset[str] | None
     """None means all, empty means none."""
     scopes: frozenset[str]
+    profiles: frozenset[str] | None = None
+    """None means that none limits it, empty means none is left."""
 
 
-def share(principal: Principal, upstreams: Collection[str], scopes: Collection[str]) -> Share:
+def share(
+    principal: Principal, upstreams: Collection[str], scopes: Collection[str], profiles: Collection[str] = ()
+) -> Share:
     """What of the wishes the principal has. An empty wish means all it has, short of `admin`, which must be named."""
     wished = frozenset(scopes) or principal.scopes - {ADMIN}
-    return Share(narrow(principal.upstreams, frozenset(upstreams) or None), principal.scopes & wished)
+    return Share(
+        narrow(principal.upstreams, frozenset(upstreams) or None),
+        principal.scopes & wished,
+        narrow(principal.profiles, frozenset(profiles) or None),
+    )
 
 
 def within(principal: Principal, bound: Principal) -> Principal:
@@ -29,6 +37,8 @@ def within(principal: Principal, bound: Principal) -> Principal:
         left["scopes"] = principal.scopes & bound.scopes
     if bound.upstreams is not None and principal.upstreams != bound.upstreams:
         left["upstreams"] = narrow(principal.upstreams, bound.upstreams)
+    if bound.profiles is not None and principal.profiles != bound.profiles:
+        left["profiles"] = narrow(principal.profiles, bound.profiles)
     return replace(principal, **left) if left else principal
 
 
@@ -44,7 +54,7 @@ def covers(one: Principal, other: Principal) -> bool:
 
 
 def narrow(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
-    """The upstreams in both; None stands for all."""
+    """The names in both; None stands for all."""
     if one is None or other is None:
         return other if one is None else one
     return one & other

@@ -23,6 +23,7 @@ def create(
     upstreams: Collection[str] = (),
     rate_limit_rpm: int | None = None,
     scopes: Collection[str] = (),
+    profiles: Collection[str] = (),
 ) -> tuple[str, KeyEntry]:
     """Add a new key to the file, which need not exist.
 
@@ -30,6 +31,7 @@ def create(
         upstreams: those it may use; empty for all.
         rate_limit_rpm: requests a minute; None for the gateway's default, -1 for no limit.
         scopes: empty for read and write.
+        profiles: those it is to see, and nothing besides; empty for no such limit.
 
     Returns:
         The key, which is not kept, and its entry.
@@ -41,7 +43,7 @@ def create(
     key, id = key_hashes.mint()
     raw: Raw = {"id": id, "key_hash": str(KeyHash(key_hashes.sha256(key))), "owner": owner}
     raw |= {"allowed_upstreams": sorted(set(upstreams)), "rate_limit_rpm": rate_limit_rpm}
-    raw |= {"scopes": sorted(set(scopes) or DEFAULT_SCOPES)}
+    raw |= {"scopes": sorted(set(scopes) or DEFAULT_SCOPES), "profiles": sorted(set(profiles)) or None}
     written = _write(file, [*file.raw, {name: value for name, value in raw.items() if value is not None}])
     return key, written.entries[-1]
 

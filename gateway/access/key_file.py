@@ -1,7 +1,7 @@
 """`api_keys.json`: what it may say. Reading blocks, and takes its time where keys stand in it as they are.
 
-The file is a JSON list of `{key | key_hash, id?, owner, allowed_upstreams?, rate_limit_rpm?, scopes?}`. Messages name
-the file, the entry's index from 0, and the field; they never repeat a key.
+The file is a JSON list of `{key | key_hash, id?, owner, allowed_upstreams?, profiles?, rate_limit_rpm?, scopes?}`.
+Messages name the file, the entry's index from 0, and the field; they never repeat a key.
 """
 
 import json
@@ -39,6 +39,8 @@ class KeyEntry:
     hash: KeyHash
     upstreams: frozenset[str] | None = None
     """None means all."""
+    profiles: frozenset[str] | None = None
+    """None means that none limits it."""
     scopes: frozenset[str] = DEFAULT_SCOPES
     rate_limit_rpm: int | None = None
     """Requests a minute; None means the gateway's default, -1 no limit."""
@@ -134,6 +136,7 @@ def _entry(raw: Raw, ids: Mapping[tuple[bytes, str], str]) -> KeyEntry:
         owner=owner,
         hash=hash,
         upstreams=frozenset(raw.get("allowed_upstreams") or ()) or None,
+        profiles=frozenset(raw["profiles"]) if raw.get("profiles") is not None else None,
         scopes=frozenset(raw.get("scopes") or DEFAULT_SCOPES),
         rate_limit_rpm=raw.get("rate_limit_rpm"),
         is_plain=key is not None,
@@ -212,6 +215,13 @@ def _upstreams(value: object) -> str:
     return 'must be a list of upstreams such as ["github"]; leave it out for all'
 
 
+def _profiles(value: object) -> str:
+    names = sequence(value)
+    if names and all(isinstance(name, str) and name for name in names):
+        return ""
+    return 'must be a list of profiles such as ["support"]; leave it out for a key that none limits'
+
+
 def _rpm(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and (value > 0 or value == -1):
         return ""
@@ -237,6 +247,7 @@ _CHECKS: Final[Mapping[str, Callable[[object], str]]] = {
     "id": _id,
     "owner": _owner,
     "allowed_upstreams": _upstreams,
+    "profiles": _profiles,
     "rate_limit_rpm": _rpm,
     "scopes": _scopes,
 }

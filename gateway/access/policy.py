@@ -9,11 +9,15 @@ text an identity provider makes up can be taken for something else.
 """
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
+from glob import escape
 from typing import Final
 
+from gateway.access.profiles import ALL, Profile
 from gateway.access.spellings import glob_forms, may_match_uris, normal_form, spellings
+from gateway.catalogue.intake import Kind
 from gateway.request import Principal
 
 EVERYBODY: Final = "*"
@@ -78,31 +82,50 @@ class Grant:
     """Those that concern its name as an agent: what the others allow, these must allow too."""
     doubtful_rules: tuple[tuple[int, Rule], ...] = ()
     """Those that may concern it, for not all its groups are known: they take away, and give nothing."""
+    profiles: tuple[Profile, ...] | None = None
+    """It sees what any of these has; None: no profile limits it."""
 
     @property
     def _is_ruled(self) -> bool:
-        return bool(self._all_rules)
+        return bool(self._all_rules) or self.profiles is not None
 
     @property
     def unrestricted(self) -> bool:
         return self.upstreams is None and not self._is_ruled
 
     @property
+    def is_shut(self) -> bool:
+        """Whether its credential is for other profiles than there are, or than the one that it looks at."""
+        return self.profiles == ()
+
+    @property
     def within(self) -> Hashable:
         """What decides which items of an upstream may be used; None: whoever sees the upstream sees all."""
-        return (self.rules, self.agent_rules, self.doubtful_rules) if self._is_ruled else None
+        return (self.rules, self.agent_rules, self.doubtful_rules, self.profiles) if self._is_ruled else None
 
     def sees_upstream(self, upstream: str) -> bool:
-        return self.upstreams is None or upstream in self.upstreams
+        if self.upstreams is not None and upstream not in self.upstreams:
+            return False
+        return self.profiles is None or any(profile.has_server(upstream) for profile in self.profiles)
 
     def sees_all_of(self, upstream: str) -> bool:
         """Whether nothing that the upstream offers is hidden, whatever it may come to offer."""
         return self.sees_upstream(upstream) and not self._is_ruled
 
-    def explain(self, upstream: str, public: str) -> PolicyVerdict:
-        """Whether the item of that public name or URI may be used, and why."""
-        if not self.sees_upstream(upstream):
+    def explain(self, upstream: str, public: str, kind: Kind | None = None, own: str = "") -> PolicyVerdict:
+        """Whether the item of that public name or URI may be used, and why.
+
+        Args:
+            kind: what it is, as far as that is known.
+            own: its URI as the upstream knows it.
+        """
+        if self.upstreams is not None and upstream not in self.upstreams:
             return PolicyVerdict(False, f"its credential does not include upstream {upstream!r}")
+        if self.profiles is not None:
+            names = (public, own) if own and kind in ("resources", "templates") else (public,)
+            if not any(profile.admits(kind, upstream, names) for profile in self.profiles):
+                those = ", ".join(profile.name for profile in self.profiles)
+                return PolicyVerdict(False, f"no profile of its credential has it ({those})" if those else NO_PROFILE)
         verdict = _decide(self.rules, public)
         if verdict.allowed and self.doubtful_rules:
             verdict = self._decide_in_doubt(public, verdict)
@@ -119,8 +142,8 @@ class Grant:
                 return PolicyVerdict(False, f"{doubt.reason}, and not all groups of the token are known")
         return verdict
 
-    def admits(self, upstream: str, public: str) -> bool:
-        return self.explain(upstream, public).allowed
+    def admits(self, upstream: str, public: str, kind: Kind | None = None, own: str = "") -> bool:
+        return self.explain(upstream, public, kind, own).allowed
 
     def admits_uri(self, upstream: str, own: str, public: Sequence[str], *, is_listed: bool) -> bool:
         """Whether an upstream's URI may be used, by all names that it has.
@@ -132,6 +155,13 @@ class Grant:
             own: as the upstream knows it.
             public: as agents do; by the first it must be allowed, and none may be denied.
         """
+        if self.profiles is not None:
+            bare = replace(self, profiles=None)
+            return any(
+                _of_uris(profile).admits_uri(upstream, own, public, is_listed=is_listed)
+                for profile in self.profiles
+                if profile.has_server(upstream)
+            ) and bare.admits_uri(upstream, own, public, is_listed=is_listed)
         if not self.admits(upstream, public[0]) or any(self.denies(each) for each in (own, *public)):
             return False
         if is_listed or not self._is_about_uris:
@@ -156,6 +186,13 @@ class Grant:
         return any(may_match_uris(glob) for _, rule in self._all_rules for glob in (*rule.deny, *(rule.allow or ())))
 
 
+@lru_cache(maxsize=256)
+def _of_uris(profile: Profile) -> Grant:
+    """What a profile says of URIs, as a rule: any other spelling of what it hides is hidden too."""
+    globs = profile.resources
+    return Grant(rules=((1, Rule((EVERYBODY,), None if globs.allow == ALL else globs.allow, globs.deny)),))
+
+
 def _decide(rules: Sequence[tuple[int, Rule]], public: str) -> PolicyVerdict:
     for number, rule in rules:
         for glob in rule.deny:
@@ -173,32 +210,63 @@ def _decide(rules: Sequence[tuple[int, Rule]], public: str) -> PolicyVerdict:
 
 
 MAX_REMEMBERED: Final = 4096
+NO_PROFILE: Final = "its credential is for profiles that there are not"
 
 
 class Policy:
-    """The rules of the configuration."""
+    """The rules of the configuration, and its profiles."""
 
-    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+    def __init__(self, rules: Sequence[Rule] = (), profiles: Mapping[str, Profile] | None = None) -> None:
         self._grants: dict[Principal, Grant] = {}
+        self._through: dict[tuple[Principal, str], Grant] = {}
         self.revision = 0
         """Another number after each change of the rules."""
-        self.use(rules)
+        self.use(rules, profiles)
 
-    def use(self, rules: Sequence[Rule]) -> None:
+    def use(self, rules: Sequence[Rule], profiles: Mapping[str, Profile] | None = None) -> None:
         """From now on these are the rules. Grants given before keep to those they were made of."""
         self._rules = tuple(enumerate(rules, 1))
+        self._profiles = dict(profiles or {})
         self._grants.clear()
+        self._through.clear()
         self.revision += 1
 
-    def grant(self, principal: Principal) -> Grant:
-        """What a principal may see. Remembered: it is asked for several times a request."""
+    def grant(self, principal: Principal, view: str | None = None) -> Grant:
+        """What a principal may see, in a view. Remembered: it is asked for several times a request."""
+        if view is not None and view in self._profiles:
+            return self._grant_through(principal, view)
         grant = self._grants.get(principal)
         if grant is None:
             rules = tuple(each for each in self._rules if each[1].concerns(principal))
             agent_rules = tuple(each for each in self._rules if each not in rules and each[1].concerns_agent(principal))
             doubtful = tuple(each for each in self._rules if each not in rules and each[1].may_concern(principal))
-            grant = Grant(principal.upstreams, rules, agent_rules, doubtful)
+            upstreams, profiles = self._limits_of(principal)
+            grant = Grant(upstreams, rules, agent_rules, doubtful, profiles)
             if len(self._grants) >= MAX_REMEMBERED:
                 self._grants.clear()
             self._grants[principal] = grant
         return grant
+
+    def _grant_through(self, principal: Principal, name: str) -> Grant:
+        """What it sees of a profile; nothing, if its credential is for others."""
+        grant = self._through.get((principal, name))
+        if grant is None:
+            whole = self.grant(principal)
+            profile = self._profiles[name]
+            mine = whole.profiles is None or profile in whole.profiles
+            grant = replace(whole, profiles=(profile,) if mine else ())
+            if len(self._through) >= MAX_REMEMBERED:
+                self._through.clear()
+            self._through[principal, name] = grant
+        return grant
+
+    def _limits_of(self, principal: Principal) -> tuple[frozenset[str] | None, tuple[Profile, ...] | None]:
+        """The upstreams and the profiles that its credential is for."""
+        upstreams, profiles = principal.upstreams, self._profiles
+        if principal.method == "oauth" and upstreams is not None and not upstreams.isdisjoint(profiles):
+            # A token that was issued for `/mcp/NAME` names a profile where others name an upstream.
+            others = tuple(Profile(name, (escape(name),)) for name in sorted(upstreams - profiles.keys()))
+            return None, (*(profiles[name] for name in profiles if name in upstreams), *others)
+        if principal.profiles is None:
+            return upstreams, None
+        return upstreams, tuple(profile for name, profile in profiles.items() if name in principal.profiles)

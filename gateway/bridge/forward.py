@@ -29,6 +29,9 @@ _OF_RETRIES: Final = frozenset({"inputResponses", "requestState"})
 """Parameters that the handshake era does not know."""
 
 
+ASK_USER: Final = "elicitation/create"
+
+
 class Bridge:
     """The four combinations of eras.
 
@@ -89,6 +92,8 @@ class Bridge:
                 patience = self._timing.login_patience_seconds
             else:
                 params = {**params, "requestState": content["state"]}
+                if content["state"] is None:  # see `confirm`
+                    del params["requestState"]
         try:
             return await self._carry_modern(call, upstream, params, attempt)
         except LoginNeeded as needed:
@@ -123,6 +128,54 @@ class Bridge:
             failure = needed
         return await self._logins.ask_live(call, upstream, failure, partial(attempt, upstream, call, params))
 
+    async def confirm(
+        self, call: Call, upstream: Upstream, params: dict[str, Any], question: dict[str, Any], attempt: Attempt
+    ) -> dict[str, Any]:
+        """The result of a call about which the agent's user is asked first; what came of it if they say no.
+
+        Args:
+            question: parameters of `elicitation/create`.
+
+        Raises:
+            GatewayError: the upstream's own error, or why there is no answer.
+        """
+        agent = call.agent
+        if agent.era is Era.MODERN and params.get("requestState") is not None:
+            return await self.carry(call, upstream, params, attempt)  # they were asked, or there would be no such state
+        try:
+            check(agent, ASK_USER, question)
+        except AgentCannot as error:
+            return _refusal(f"Not called: its user has to agree, and {error.reason}. Call it by its own name instead.")
+        if agent.era is Era.HANDSHAKE:
+            call.client_requester = LiveAsker(call)
+            try:
+                answer = await call.put_question(ASK_USER, question)
+            finally:
+                call.client_requester = None
+            return _unless_refused(answer) or await self.carry(call, upstream, params, attempt)
+        bare = {name: value for name, value in params.items() if name not in _OF_RETRIES}
+
+        async def run(parked: ParkedCall) -> dict[str, Any]:
+            if (refusal := _unless_refused(await parked.put_question(ASK_USER, question))) is not None:
+                return refusal
+            try:
+                with upstream.engaged():
+                    sent = await attempt(upstream, parked, bare)
+            except LoginNeeded as needed:
+                failure = needed
+            else:
+                return self._agreed(call, upstream, await self.on_result(parked, upstream, bare, sent, attempt))
+            send = partial(self._carry_modern, call, upstream, bare, attempt)
+            return await self._logins.go_on(parked, upstream, bare, failure, send, 0.0)
+
+        return await self._parking.start(call, upstream.name, run)
+
+    def _agreed(self, call: Call, upstream: Upstream, result: dict[str, Any]) -> dict[str, Any]:
+        """The result of what was agreed to: what comes back for it is not asked again, whatever the upstream asks."""
+        if is_input_required(result) and result.get("requestState") is None:
+            result["requestState"] = self._seal.seal({"state": None}, call, upstream.name)
+        return result
+
     async def on_result(
         self, call: Call, upstream: Upstream, params: dict[str, Any], result: dict[str, Any], attempt: Attempt
     ) -> dict[str, Any]:
@@ -151,6 +204,17 @@ class Bridge:
         if call.agent.era is Era.MODERN and error.code == URL_ELICITATION_REQUIRED:
             return _url_questions(call, upstream, error)  # the modern era has no such error; it was made a result
         return error.result if isinstance(error, ApiUnable) else None
+
+
+def _refusal(text: str) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": text}], "isError": True}
+
+
+def _unless_refused(answer: dict[str, Any]) -> dict[str, Any] | None:
+    """What the agent is told instead, if its user did not agree."""
+    if answer.get("action") == "accept":
+        return None
+    return _refusal("Not called: the user did not agree to it.")
 
 
 def _check_questions(call: Call, upstream: str, result: dict[str, Any]) -> None:

@@ -52,6 +52,11 @@ class Catalogue:
     dropped: tuple[DroppedItem, ...] = ()
     fingerprints: Mapping[ChangeKind, str] = field(default_factory=dict[ChangeKind, str])
     """Hash of each list as agents see it; templates and skills count as resources. An empty list has none."""
+    searched: tuple[Item, ...] = ()
+    """All tools, where agents search them instead of being shown them all; `tools` are then those that are listed."""
+    discovery: Literal["list", "search", "search-only"] = "list"
+    confirms: bool = False
+    """Whether somebody is asked before `call_tool` calls a tool that may change something."""
 
     tool_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
     prompt_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
@@ -66,13 +71,14 @@ class Catalogue:
     """`(upstream, own URI)` → public URI, of the listed resources."""
     ownership: Ownership = field(default=NOBODYS, compare=False, repr=False)
     pages: dict[Hashable, Any] = field(default_factory=dict[Hashable, Any], init=False, compare=False, repr=False)
-    """Pages of lists as they are sent, once somebody has asked for them. Not given to `__init__`, so that `replace`
-    makes new ones: what is made of a catalogue shows other things."""
+    """Pages of lists as they are sent, once somebody has asked for them, and the index of `searched`. Not given to
+    `__init__`, so that `replace` makes new ones: what is made of a catalogue shows other things."""
 
     @property
     def size(self) -> int:
         """How many items there are."""
-        return len(self.tools) + len(self.resources) + len(self.templates) + len(self.prompts) + len(self.skills)
+        tools = self.searched or self.tools
+        return len(tools) + len(self.resources) + len(self.templates) + len(self.prompts) + len(self.skills)
 
     def tool(self, public: str) -> Owner | None:
         return self.tool_owners.get(public)

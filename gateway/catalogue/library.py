@@ -1,6 +1,8 @@
 """The catalogue of every view, as each principal sees it; one update costs what it changed.
 
-A view is the merged catalogue under public names, or one upstream's own at `/mcp/{upstream}`. What an upstream
+A view is the merged catalogue under public names, a profile of it at `/mcp/{profile}`, or one upstream's own at
+`/mcp/{upstream}`. What a profile leaves of the catalogue is a matter of who looks (`Visibility`); its shape is put on
+what is left. What an upstream
 contributes to either is made when it lists anew (`parts`), once for all who see the same of it; a merged catalogue is
 put together from that when somebody asks for it. Where an upstream offers something else to clients that declare more,
 or less, each such variant is a part of its own.
@@ -28,6 +30,7 @@ from gateway.catalogue.part_table import PartTable
 from gateway.catalogue.parts import Part, public_names_of
 from gateway.catalogue.pins import Change, PinVerdict
 from gateway.catalogue.prepared import Prepared
+from gateway.catalogue.shapes import ViewShape
 from gateway.catalogue.steps import Steps, at_once, in_steps
 from gateway.catalogue.visibility import Names, Selection, View, Visibility, lists_of
 from gateway.catalogue.withheld import Withheld, verdicts_of
@@ -56,6 +59,7 @@ class CatalogueViews:
         prefix: how names are made in the merged view.
         judge: decides what of an upstream's listing may be published; by default, all.
         owners: remembers whose each URI was.
+        shapes: of each profile by its name, and with None of the merged catalogue if it has one.
     """
 
     def __init__(
@@ -64,7 +68,9 @@ class CatalogueViews:
         prefix: Prefix,
         judge: Judge | None = None,
         owners: Owners | None = None,
+        shapes: Mapping[View, ViewShape] | None = None,
     ) -> None:
+        self._shapes: Mapping[View, ViewShape] = shapes or {}
         self._rules = {name: CompiledToolRules.of(server) for name, server in servers.items()}
         self._prefix: Prefix = prefix
         self._judge = judge or Lenient()
@@ -99,7 +105,22 @@ class CatalogueViews:
 
     def has(self, view: View, sight: Visibility) -> bool:
         """Whether there is such a view for somebody of that sight."""
+        if view is not None and view in self._shapes:
+            return not sight.is_shut
         return view is None or self.sees(view, sight)
+
+    @property
+    def shaped(self) -> Collection[View]:
+        """The profiles, and None if the merged catalogue has a shape."""
+        return self._shapes.keys()
+
+    def is_own(self, view: View) -> bool:
+        """Whether a view shows an upstream by its own names, and not the merged catalogue or some of it."""
+        return view is not None and view not in self._shapes
+
+    def covers(self, view: View, upstream: str) -> bool:
+        """Whether an upstream is in a view, as far as that says so itself; what of it, is a matter of who looks."""
+        return view == upstream or not self.is_own(view)
 
     def sees(self, upstream: str, sight: Visibility) -> bool:
         """Whether an upstream is there for somebody of that sight: one of which it may use nothing is not."""
@@ -121,15 +142,21 @@ class CatalogueViews:
 
     def view(self, view: View, sight: Visibility, selection: Selection = ()) -> Catalogue:
         """The catalogue of somebody of that sight; an empty one where there is no such view, or no longer."""
-        if view is None:
-            return self._latest(sight) if not selection else self._join(self._parts(sight, selection))
+        if not self.is_own(view):
+            shape = self._shapes.get(view)
+            if selection or shape is not None:
+                return self._join(self._parts(sight, selection), shape)
+            return self._latest(sight)
+        assert view is not None
         part = self._table.own_part(view, selection)
         return self._restricted(part, sight).catalogue if part is not None and self.sees(view, sight) else NOTHING
 
     def whole(self, view: View, selection: Selection = ()) -> Catalogue:
         """The view of somebody who may see everything."""
-        if view is None:
-            return self._join(tuple(self._table.merged_parts(selection)))
+        if not self.is_own(view):
+            shape = self._shapes.get(view) if view is not None else None
+            return self._join(tuple(self._table.merged_parts(selection)), shape)
+        assert view is not None
         part = self._table.own_part(view, selection)
         return part.catalogue if part is not None else NOTHING
 
@@ -161,7 +188,7 @@ class CatalogueViews:
     def held_back(self, view: View, sight: Visibility, selection: Selection = ()) -> Catalogue:
         """What is not published because it is blocked and new, under the names it would have. Only for who sees
         everything: to others it might never be shown."""
-        return self._withheld.catalogue(view, selection, self._prefix) if sight.unrestricted else NOTHING
+        return self._withheld.catalogue(self.base(view), selection, self._prefix) if sight.unrestricted else NOTHING
 
     def withholds(self, upstream: str, uri: str, selection: Selection = ()) -> bool:
         """Whether all that stands for an unlisted URI of an upstream's are templates that are blocked."""
@@ -175,10 +202,14 @@ class CatalogueViews:
         """What the names of all its tools and prompts begin with in the merged catalogue."""
         return public_prefix(upstream) + SEPARATOR if self._prefix != "none" else ""
 
+    def base(self, view: View) -> View:
+        """The view that it is made of."""
+        return view if self.is_own(view) else None
+
     def changes(self, view: View, sight: Visibility, selection: Selection = ()) -> set[ChangeKind]:
         """Which lists the last `update` changed for somebody."""
         kinds = set[ChangeKind]()
-        for (name, label), (before, after) in self._replaced.get(view, {}).items():
+        for (name, label), (before, after) in self._replaced.get(self.base(view), {}).items():
             if (name, label) != lists_of(name, selection):
                 continue
             old, new = (
@@ -233,11 +264,16 @@ class CatalogueViews:
                 await self._prepared.make(name, verdict, rules, prefix, self._ownership)
 
     def configure(
-        self, servers: Mapping[str, ServerConfig], prefix: Prefix, listings: Iterable[tuple[str, Listing | None]]
+        self,
+        servers: Mapping[str, ServerConfig],
+        prefix: Prefix,
+        listings: Iterable[tuple[str, Listing | None]],
+        shapes: Mapping[View, ViewShape] | None = None,
     ) -> None:
         """Hold these servers and no others, by these rules. To see what that changed for somebody, compare views."""
         before, self._rules = self._rules, {name: CompiledToolRules.of(server) for name, server in servers.items()}
         self._prefix = prefix
+        self._shapes = shapes or {}
         self.owners.use(servers)
         for name in before.keys() - self._rules.keys():
             self._take(name, None)
@@ -359,8 +395,8 @@ class CatalogueViews:
         self._latest_of[id(sight)] = sight, catalogue
         return catalogue
 
-    def _join(self, parts: tuple[Part, ...]) -> Catalogue:
-        return self._joined.of(parts, self._prefix, self._ownership) if parts else NOTHING
+    def _join(self, parts: tuple[Part, ...], shape: ViewShape | None = None) -> Catalogue:
+        return self._joined.of(parts, self._prefix, self._ownership, shape) if parts or shape is not None else NOTHING
 
     def _parts(self, sight: Visibility, selection: Selection) -> tuple[Part, ...]:
         """What the merged catalogue consists of for somebody."""
@@ -378,7 +414,8 @@ class CatalogueViews:
             return part
 
         def admits(kind: Kind, owner: Owner) -> bool:
-            if not sight.admits(owner.upstream, part.public.get((kind, owner.original), owner.original)):
+            public = part.public.get((kind, owner.original), owner.original)
+            if not sight.admits(owner.upstream, public, kind, owner.original):
                 return False
             # That an earlier upstream has the same URI takes none away from a rule that denies it.
             return kind in ("tools", "prompts") or not sight.denies(owner.original)

@@ -3,8 +3,10 @@
 from collections.abc import Hashable
 from typing import Protocol
 
+from gateway.catalogue.intake import Kind
+
 View = str | None
-"""An upstream's name, or None for the merged catalogue."""
+"""An upstream's name, a profile's, or None for the merged catalogue."""
 
 Selection = tuple[tuple[str, str], ...]
 """`(upstream, label)` of each variant that a client sees instead of the upstream's main lists."""
@@ -20,6 +22,11 @@ class Visibility(Protocol):
     def unrestricted(self) -> bool: ...
 
     @property
+    def is_shut(self) -> bool:
+        """Whether its credential is for other profiles than there are, or than the one that it looks at."""
+        ...
+
+    @property
     def within(self) -> Hashable:
         """What decides which items of an upstream it sees; None: nothing does. Equal ones see the same of each."""
         ...
@@ -28,8 +35,12 @@ class Visibility(Protocol):
         """Whether the credential includes the upstream; what of it may be used is another matter."""
         ...
 
-    def admits(self, upstream: str, public: str) -> bool:
-        """Whether the item of that public name (tools, prompts) or URI (resources, templates) may be used."""
+    def admits(self, upstream: str, public: str, kind: Kind | None = None, own: str = "") -> bool:
+        """Whether the item of that public name (tools, prompts) or URI (resources, templates) may be used.
+
+        Args:
+            own: its URI as the upstream knows it.
+        """
         ...
 
     def denies(self, public: str) -> bool:

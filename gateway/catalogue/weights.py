@@ -1,10 +1,11 @@
 """What the lists of each view cost a model that is shown them, in tokens. An estimate: models count differently."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from gateway import jsonrpc
 from gateway.catalogue.library import CatalogueViews
+from gateway.catalogue.visibility import View, Visibility
 from gateway.upstream.listing import Item
 
 BYTES_A_TOKEN: Final = 4
@@ -20,17 +21,29 @@ class CatalogueWeights:
     def __init__(self) -> None:
         self._weighed: dict[tuple[str, bool], tuple[Tools, float]] = {}
         """(upstream, whether in the merged view) → its tools there, and what they weigh."""
+        self._shaped: dict[str, tuple[Tools, float]] = {}
+        """Path → the same, of a view in a shape of its own."""
 
-    def of(self, views: Mapping[str, tuple[Tools, Tools]]) -> dict[tuple[str], float]:
+    def of(self, views: Mapping[str, tuple[Tools, Tools]], shaped: Mapping[str, Tools]) -> dict[tuple[str], float]:
         """Tokens by view (its path). Takes long where there are many tools: call it beside the event loop.
 
         Args:
             views: by upstream, its tools in its own view, and those it contributes to the merged one.
+            shaped: by path, the tools that are listed in views which show the merged one otherwise.
         """
+        for gone in [path for path in self._shaped if path not in shaped]:
+            del self._shaped[gone]
         for gone in [key for key in self._weighed if key[0] not in views]:
             del self._weighed[gone]
         tokens = {("/mcp",): sum(self._weight(name, True, merged) for name, (_, merged) in views.items())}
-        return tokens | {(f"/mcp/{name}",): self._weight(name, False, own) for name, (own, _) in views.items()}
+        tokens |= {(f"/mcp/{name}",): self._weight(name, False, own) for name, (own, _) in views.items()}
+        return tokens | {(path,): self._weight_of(path, tools) for path, tools in shaped.items()}
+
+    def _weight_of(self, path: str, tools: Tools) -> float:
+        known = self._shaped.get(path)
+        if known is None or known[0] is not tools:
+            known = self._shaped[path] = tools, sum(map(tokens_of, tools))
+        return known[1]
 
     def _weight(self, name: str, is_merged: bool, tools: Tools) -> float:
         known = self._weighed.get((name, is_merged))
@@ -42,9 +55,25 @@ class CatalogueWeights:
 
 def tokens_of(tool: Item) -> float:
     """What one tool costs."""
-    return len(jsonrpc.dumps({key: tool[key] for key in SHOWN if key in tool})) / BYTES_A_TOKEN
+    return len(shown_bytes(tool)) / BYTES_A_TOKEN
+
+
+def shown_bytes(tool: Item) -> bytes:
+    """What of a tool clients put before their models, as JSON."""
+    return jsonrpc.dumps({key: tool[key] for key in SHOWN if key in tool})
 
 
 def tools_of(library: CatalogueViews) -> dict[str, tuple[Tools, Tools]]:
     """What there is to weigh. On the event loop."""
     return {name: (own.tools, merged.tools) for name, own, merged in library.contributions()}
+
+
+def shaped_tools_of(library: CatalogueViews, sight_of: Callable[[View], Visibility]) -> dict[str, Tools]:
+    """The tools that profiles list, and the merged view if it does not list all, by path. On the event loop.
+
+    Args:
+        sight_of: what somebody sees of a view whom nothing limits.
+    """
+    return {
+        "/mcp" if view is None else f"/mcp/{view}": library.view(view, sight_of(view)).tools for view in library.shaped
+    }

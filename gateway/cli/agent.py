@@ -21,16 +21,20 @@ from gateway.server.agents import ConnectedAgent
 
 
 class Visit:
-    """One agent of the handshake era, whose results the gateway leaves as they are, at a gateway that runs."""
+    """One agent of the handshake era, whose results the gateway leaves as they are, at a gateway that runs.
 
-    def __init__(self, gateway: Gateway) -> None:
+    Args:
+        view: the profile that it sees.
+    """
+
+    def __init__(self, gateway: Gateway, view: str | None = None) -> None:
         self.gateway = gateway
         self.contacts: dict[str, ServerContact] = {}
         """How the first contact with each upstream went, as far as `meet` waited for it."""
         self._notify: Notify = _ignore
         self._agent = ConnectedAgent(
             ANONYMOUS,
-            None,
+            view,
             HANDSHAKE_VERSIONS[-1],
             info={"name": "mcp-gateway"},
             outlet=lambda method, params: self._notify(method, params),
@@ -40,7 +44,8 @@ class Visit:
     @property
     def catalogue(self) -> Catalogue:
         """What the agent sees: the same as one on stdio."""
-        return self.gateway.library.view(None, self.gateway.policy.grant(ANONYMOUS))
+        view = self._agent.view
+        return self.gateway.library.view(view, self.gateway.policy.grant(ANONYMOUS, view))
 
     @property
     def failed(self) -> dict[str, ServerContact]:
@@ -76,7 +81,8 @@ class Visit:
         return jsonrpc.opened(await self.gateway.handle(call))
 
     async def tools(self) -> list[dict[str, Any]]:
-        """All pages of `tools/list`, without the tools of upstreams that do not work: those vanish soon."""
+        """All pages of `tools/list`, without the tools of upstreams that do not work: those vanish soon. Where tools
+        are searched, the gateway's own two are among them."""
         tools: list[dict[str, Any]] = []
         cursor: dict[str, Any] = {}
         while True:
@@ -86,7 +92,7 @@ class Visit:
                 break
             cursor = {"cursor": page["nextCursor"]}
         owners, failed = self.catalogue.tool_owners, self.failed
-        return [tool for tool in tools if owners[tool["name"]].upstream not in failed]
+        return [tool for tool in tools if tool["name"] not in owners or owners[tool["name"]].upstream not in failed]
 
 
 def _ignore(method: str, params: dict[str, Any] | None) -> None:
@@ -94,14 +100,14 @@ def _ignore(method: str, params: dict[str, Any] | None) -> None:
 
 
 @asynccontextmanager
-async def visiting(config: Config) -> "AsyncGenerator[Visit]":
+async def visiting(config: Config, view: str | None = None) -> "AsyncGenerator[Visit]":
     """Run the gateway for as long as the block takes. Upstreams that are not lazy start at once."""
     gateway = Gateway(config, is_node=False)
     for upstream in gateway.upstreams.values():
         if not upstream.config.lazy or upstream.known is None:
             upstream.settled = anyio.Event()  # what the snapshot knows of it is not what we came for
     async with gateway.running():
-        yield Visit(gateway)
+        yield Visit(gateway, view)
 
 
 def awake(config: Config, names: Collection[str]) -> Config:

@@ -4,14 +4,18 @@ import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
-from gateway.cli.common import Exit, config_option, fail
+from gateway.cli.common import Exit, check_profile, config_option, fail
 from gateway.cli.importer.client_forms import command_of
 from gateway.cli.importer.clients import CLIENTS, McpClient
 from gateway.cli.ui.terminal import bold, dim
 from gateway.errors import ConfigError
+
+UNESCAPED = "/:@!$&'()*+,;="
+"""What the gateway wants unescaped in a path."""
 
 if TYPE_CHECKING:
     from gateway.config.reading.locate import Found
@@ -24,9 +28,10 @@ NAME = "gateway"
 @click.argument("client", metavar="CLIENT", type=click.Choice(list(CLIENTS)))
 @click.option("--http", is_flag=True, help="An entry that reaches a running gateway instead of starting one.")
 @click.option("--url", metavar="URL", help="Where that gateway is; by default where `serve` listens. Implies --http.")
+@click.option("--profile", metavar="NAME", help="For a client that is to see this profile of the configuration only.")
 @click.option("--name", default=NAME, show_default=True, help="What the client is to call it.")
 @config_option
-def command(client: str, http: bool, url: str | None, name: str, path: Path | None) -> None:
+def command(client: str, http: bool, url: str | None, profile: str | None, name: str, path: Path | None) -> None:
     """Print what to put into a client's configuration.
 
     CLIENT is one of claude-desktop, claude-code, cursor, vscode, gemini, codex, opencode, copilot, windsurf, zed,
@@ -43,7 +48,9 @@ def command(client: str, http: bool, url: str | None, name: str, path: Path | No
         )
     try:
         found = find_config(path)
-        entry = _remote(chosen, url, found) if http or url else _stdio(chosen, found)
+        if profile is not None:
+            _check(profile, found)
+        entry = _remote(chosen, url, profile, found) if http or url else _stdio(chosen, profile, found)
     except ConfigError as error:
         fail(error.message, Exit.USAGE)
     click.echo(chosen.text(chosen.snippet(name, entry)))
@@ -52,13 +59,20 @@ def command(client: str, http: bool, url: str | None, name: str, path: Path | No
         _warn(command_of(entry), found)
 
 
-def _stdio(client: McpClient, found: "Found") -> dict[str, Any]:
+def _check(profile: str, found: "Found") -> None:
+    from gateway.config.reading.loader import load
+
+    check_profile(load(found.path, strict=False, ask="none"), profile)
+
+
+def _stdio(client: McpClient, profile: str | None, found: "Found") -> dict[str, Any]:
     from gateway.cli.command_line import own_command
 
-    return client.stdio([*own_command(sys.argv[0]), "stdio", "-c", os.path.abspath(found.path)])
+    only = ("--profile", profile) if profile is not None else ()
+    return client.stdio([*own_command(sys.argv[0]), "stdio", "-c", os.path.abspath(found.path), *only])
 
 
-def _remote(client: McpClient, url: str | None, found: "Found") -> dict[str, Any]:
+def _remote(client: McpClient, url: str | None, profile: str | None, found: "Found") -> dict[str, Any]:
     from gateway.config.reading.loader import load
 
     settings = load(found.path, strict=False, ask="settings").gateway  # what the servers lack is not our concern here
@@ -68,6 +82,8 @@ def _remote(client: McpClient, url: str | None, found: "Found") -> dict[str, Any
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
         scheme = "https" if settings.tls is not None else "http"
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}/mcp"
+    if profile is not None:
+        url = f"{url.rstrip('/')}/{quote(profile, safe=UNESCAPED)}"
     auth = settings.auth
     has_keys = auth.enabled and (auth.api_keys_file is not None or auth.oauth is None)
     return client.remote(url, {"Authorization": "Bearer YOUR_KEY"} if has_keys else {})

@@ -135,6 +135,19 @@ def check_names(config: "Config", servers: Collection[str]) -> None:
             fail(f"server {name!r} is disabled in {config.path}", Exit.USAGE)
 
 
+profile_option = click.option("--profile", metavar="NAME", help="Only what this profile of the configuration shows.")
+
+
+def check_profile(config: "Config", name: str | None) -> None:
+    """Exit, saying why, unless there is such a profile or none is named."""
+    from gateway.config.reading.problems import closest
+
+    if name is not None and name not in config.profiles:
+        meant = closest(name, config.profiles)
+        hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(config.profiles) or 'none'}"
+        fail(f"no profile {name!r} in {config.path}; {hint}", Exit.USAGE)
+
+
 def configure_logs(config: "Config", *, at_least: str | None = None) -> None:
     """As `telemetry.logs.configure_for`."""
     from gateway.telemetry.logs import configure_for

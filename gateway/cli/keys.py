@@ -73,11 +73,21 @@ def _configured(path: Path | None) -> Path:
     multiple=True,
     help="May do this; repeatable. Default: read and write.",
 )
-def create(file: Path, owner: str, upstreams: tuple[str, ...], rpm: int | None, scopes: tuple[str, ...]) -> None:
+@click.option(
+    "--profile", "profiles", metavar="NAME", multiple=True, help="Sees this profile and nothing besides; repeatable."
+)
+def create(
+    file: Path,
+    owner: str,
+    upstreams: tuple[str, ...],
+    rpm: int | None,
+    scopes: tuple[str, ...],
+    profiles: tuple[str, ...],
+) -> None:
     """Make a key and print it, this once: the file gets a hash of it."""
     from gateway.access import key_edit
 
-    key, entry = key_edit.create(file, owner, upstreams, rpm, scopes)
+    key, entry = key_edit.create(file, owner, upstreams, rpm, scopes, profiles)
     click.echo(key)
     click.echo(f"Key {bold(entry.id)} of {entry.owner} is in {file}: {_may(entry)}.", err=True)
     click.echo(dim("It is not shown again. Clients send it as the header X-Api-Key."), err=True)
@@ -185,7 +195,8 @@ def _scopes(entry: "KeyEntry") -> str:
 
 
 def _upstreams(entry: "KeyEntry") -> str:
-    return "all upstreams" if entry.upstreams is None else " ".join(sorted(entry.upstreams))
+    names = "all upstreams" if entry.upstreams is None else " ".join(sorted(entry.upstreams))
+    return names if entry.profiles is None else f"{names}, profiles {' '.join(sorted(entry.profiles))}"
 
 
 def _limit(entry: "KeyEntry") -> str:
@@ -201,6 +212,7 @@ def _as_json(entry: "KeyEntry") -> dict[str, Any]:
         "id": entry.id,
         "owner": entry.owner,
         "allowed_upstreams": sorted(entry.upstreams or ()),
+        "profiles": None if entry.profiles is None else sorted(entry.profiles),
         "rate_limit_rpm": entry.rate_limit_rpm,
         "scopes": sorted(entry.scopes),
         "kept_as": _kept(entry),

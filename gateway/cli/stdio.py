@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.common import configure_logs, file_argument, or_fail, reader, reading_options, run
+from gateway.cli.common import (
+    check_profile,
+    configure_logs,
+    file_argument,
+    or_fail,
+    profile_option,
+    reader,
+    reading_options,
+    run,
+)
 
 if TYPE_CHECKING:
     from gateway.config.models import Config
@@ -13,28 +22,37 @@ if TYPE_CHECKING:
 
 @click.command("stdio")
 @file_argument
+@profile_option
 @reading_options
-def command(file: Path | None, path: Path | None, log_level: str | None, log_format: str | None, strict: bool) -> None:
+def command(
+    file: Path | None,
+    path: Path | None,
+    log_level: str | None,
+    log_format: str | None,
+    strict: bool,
+    profile: str | None,
+) -> None:
     """Serve one agent on stdin and stdout. Logs go to stderr.
 
     Clients start this in whatever folder is open. What lies in that folder counts only when it is named, with -c or
     GATEWAY_CONFIG: else the configuration is $XDG_CONFIG_HOME/mcp-gateway/servers.yaml.
     """
-    serve(file or path, {"log_level": log_level, "log_format": log_format}, strict)
+    serve(file or path, {"log_level": log_level, "log_format": log_format}, strict, profile)
 
 
-def serve(path: Path | None, overrides: dict[str, str | None], strict: bool) -> None:
+def serve(path: Path | None, overrides: dict[str, str | None], strict: bool, profile: str | None = None) -> None:
     """Until the agent leaves or a signal ends us."""
     from gateway.app import Gateway
     from gateway.frontend.stdio import stdio_agent
 
     read = or_fail(lambda: reader(path, overrides, strict=strict, here=False))
     config = or_fail(read)
+    check_profile(config, profile)
     configure_logs(config)
     _tell(config, named=path is not None)
 
     async def until_end() -> None:
-        await Gateway(config, stdio_agent(), reread=read).stdio()
+        await Gateway(config, stdio_agent(profile), reread=read).stdio()
 
     run(until_end)
 

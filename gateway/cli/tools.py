@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.common import Exit, check_names, json_option, run_once, with_config
+from gateway.cli.common import (
+    Exit,
+    check_names,
+    check_profile,
+    fail,
+    json_option,
+    profile_option,
+    run_once,
+    with_config,
+)
 from gateway.cli.ui.terminal import bold, columns, dim, first_line, harmless, plural, print_json, table, width, wrapped
 
 if TYPE_CHECKING:
@@ -14,34 +23,56 @@ if TYPE_CHECKING:
     from gateway.config.models import Config
 
 
+OURS = "(gateway)"
+"""Whose the tools are that search the others."""
+
+
 @click.command("tools")
 @click.argument("servers", metavar="[SERVER]...", nargs=-1)
 @click.option("--server", "more", metavar="NAME", multiple=True, help="Only this server's; may be repeated.")
+@profile_option
+@click.option("--tokens", is_flag=True, help="What the tools of each view cost: of /mcp, the profiles and the servers.")
 @json_option
 @with_config
-def command(config: "Config", servers: tuple[str, ...], more: tuple[str, ...], as_json: bool) -> None:
+def command(
+    config: "Config",
+    servers: tuple[str, ...],
+    more: tuple[str, ...],
+    profile: str | None,
+    tokens: bool,
+    as_json: bool,
+) -> None:
     """List what agents see: starts the configured servers, or those named, and asks the gateway as an agent would.
 
     Exits with 1 when a server could not be reached or listed, or something of it is blocked.
     """
     servers += more
     check_names(config, servers)
-    sys.exit(run_once(_list, config, servers, as_json))
+    check_profile(config, profile)
+    if tokens and (servers or profile):
+        fail("--tokens is about all views; leave --profile and the servers away", Exit.USAGE)
+    sys.exit(run_once(_list, config, servers, profile, tokens, as_json))
 
 
-async def _list(config: "Config", servers: tuple[str, ...], as_json: bool) -> Exit:
+async def _list(
+    config: "Config", servers: tuple[str, ...], profile: str | None, as_tokens: bool, as_json: bool
+) -> Exit:
     from gateway.cli.agent import awake, visiting
     from gateway.cli.doctor.last_words import StderrTail
 
     last_words = StderrTail()
     redact = last_words.listen(config, at_least="error")
     wanted = servers or tuple(config.enabled)
-    async with visiting(awake(config, wanted) if servers else config) as visit:
+    async with visiting(awake(config, wanted) if servers else config, profile) as visit:
         await visit.meet()
         tools = await visit.tools()
         owners = {name: owner.upstream for name, owner in visit.catalogue.tool_owners.items()}
-        tools = [tool for tool in tools if owners[tool["name"]] in wanted]
-        if as_json:
+        tools = [tool for tool in tools if owners.get(tool["name"], OURS) in (OURS, *wanted)]
+        if as_tokens:
+            from gateway.cli import tokens as views
+
+            views.show(_views(visit, config), as_json=as_json)
+        elif as_json:
             print_json(tools)
         else:
             _print_table(tools, owners)
@@ -51,6 +82,17 @@ async def _list(config: "Config", servers: tuple[str, ...], as_json: bool) -> Ex
         return Exit.FOUND if visit.failed or blocked else Exit.FINE
 
 
+def _views(visit: "Visit", config: "Config") -> list[tuple[str, Any]]:
+    """Each view, and the tools that it lists."""
+    from gateway.request import ANONYMOUS
+
+    library, grant = visit.gateway.library, visit.gateway.policy.grant
+    names = [None, *config.profiles, *config.enabled]
+    return [
+        ("/mcp" if name is None else f"/mcp/{name}", library.view(name, grant(ANONYMOUS, name)).tools) for name in names
+    ]
+
+
 # --- What works ---------------------------------------------------------------------------------------------------
 
 
@@ -58,6 +100,7 @@ def _print_table(tools: list[dict[str, Any]], owners: dict[str, str]) -> None:
     if not tools:
         click.echo("No tools.")
         return
+    owners = {tool["name"]: OURS for tool in tools} | owners
     rows = [(tool["name"], owners[tool["name"]], summary(tool)) for tool in tools]
     lines = table(rows, header=("TOOL", "SERVER", "DESCRIPTION"), styles=(bold, None, None), limit=width(sys.stdout))
     click.echo("\n".join(lines))

@@ -69,7 +69,8 @@ class HttpFront:
         recognise: who sent a request, by its headers, the address it came from, the view that it asks for, and what was
             recognised by the same before; None if that takes longer.
         authenticate: the same, by headers, address, and the view that it asks for.
-        has_view: whether there is such a view for somebody.
+        has_view: whether there is such a view for somebody, waiting for servers that have just started.
+        has_view_now: the same without waiting; False may become True.
         rest: answers whatever is not MCP.
         fail_rest: answers for it where it raised an error.
         resource_metadata: the document at the well-known address plus this suffix, or None (RFC 9728).
@@ -86,6 +87,7 @@ class HttpFront:
         authenticate: Callable[[Mapping[str, str], str, str | None], Awaitable[Principal]],
         policy: Policy,
         has_view: Callable[[str | None, Grant], Awaitable[bool]],
+        has_view_now: Callable[[str | None, Grant], bool],
         streamable: Streamable,
         sse: LegacySse,
         rest: Rest,
@@ -105,6 +107,7 @@ class HttpFront:
         self._route_of = self._route
         self._policy = policy
         self._has_view = has_view
+        self._has_view_now = has_view_now
         self._mcp: Endpoints = {"POST": streamable.post, "GET": streamable.get, "DELETE": streamable.delete}
         self._legacy: Mapping[str, Endpoints] = {"/sse": {"GET": sse.get}, "/messages": {"POST": sse.post}}
         self._rest = rest
@@ -174,14 +177,17 @@ class HttpFront:
     def _admit(self, request: HttpRequest, route: "_Route", principal: Principal) -> Work | None:
         request.user = principal
         request.belongs_to(principal)
-        http = Http(request, principal, route.view, request.headers)
-        if route.view is not None:
-            return self._serve_view(http, route, route.view)
+        view = route.view
+        if view is None and principal.profiles is not None and len(principal.profiles) == 1:
+            (view,) = principal.profiles  # who sees one profile and nothing besides need not say so
+        http = Http(request, principal, view, request.headers)
+        if view is not None and not self._has_view_now(view, self._policy.grant(principal, view)):
+            return self._serve_view(http, route, view)
         return _serve(http, route)
 
     async def _serve_view(self, http: Http, route: "_Route", view: str) -> None:
-        if not await self._has_view(view, self._policy.grant(http.principal)):
-            raise NotFound(f"No upstream named {view!r} here.")
+        if not await self._has_view(view, self._policy.grant(http.principal, view)):
+            raise NotFound(f"No server or profile named {view!r} here.")
         if (work := _serve(http, route)) is not None:
             await work
 

@@ -32,9 +32,13 @@ log = structlog.stdlib.get_logger("gateway.frontend")
 CHUNK: Final = 64 * 1024
 
 
-def stdio_agent() -> ConnectedAgent:
-    """The one agent, before it has said anything."""
-    return ConnectedAgent(ANONYMOUS, None, HANDSHAKE_VERSIONS[-1])
+def stdio_agent(view: str | None = None) -> ConnectedAgent:
+    """The one agent, before it has said anything.
+
+    Args:
+        view: the profile that it sees.
+    """
+    return ConnectedAgent(ANONYMOUS, view, HANDSHAKE_VERSIONS[-1])
 
 
 async def serve_stdio(

@@ -27,9 +27,16 @@ def agent_routes(agents: AgentTokens, count: Count, changes: Changes) -> APIRout
         """The token is good for what was asked for, as far as you have it yourself, and ends with your credential."""
         changes.check()
         token, session = await agents.register(
-            caller, wish.agent_name, wish.agent_version, wish.requested_upstreams, wish.requested_scopes
+            caller,
+            wish.agent_name,
+            wish.agent_version,
+            wish.requested_upstreams,
+            wish.requested_scopes,
+            wish.requested_profiles,
         )
         some = {"scopes": sorted(session.scopes), "upstreams": sorted(session.upstreams or ())}
+        if session.profiles is not None:
+            some["profiles"] = sorted(session.profiles)
         changes.on_change("agent_registered", caller, agent=session.id, agent_name=session.agent_name, **some)
         return Registered(token=token, session=_shown(session))
 
@@ -65,6 +72,7 @@ def _shown(session: Session) -> RegisteredAgent:
         registered_by=session.ancestors[-1],
         scopes=sorted(session.scopes),
         upstreams=None if session.upstreams is None else sorted(session.upstreams),
+        profiles=None if session.profiles is None else sorted(session.profiles),
         rate_limit_rpm=session.rate_limit_rpm,
         created_at=datetime.fromtimestamp(session.created, UTC),
         expires_at=datetime.fromtimestamp(session.expires, UTC),

@@ -97,6 +97,9 @@ class Registration(BaseModel):
     requested_scopes: list[Scope] = Field(
         default=[], max_length=16, description="What it wants to do. Empty: all that you may do, short of `admin`."
     )
+    requested_profiles: list[Word] = Field(
+        default=[], max_length=64, description="The profiles it is to see, and nothing besides. Empty: what you see."
+    )
 
 
 class RegisteredAgent(BaseModel):
@@ -109,6 +112,9 @@ class RegisteredAgent(BaseModel):
     registered_by: str = Field(description="The principal that registered it.", examples=["key:3f9c21aa"])
     scopes: list[str] = Field(description="What it may do.", examples=[["read", "write"]])
     upstreams: list[str] | None = Field(description="What it may use; null is everything, empty is nothing.")
+    profiles: list[str] | None = Field(
+        default=None, description="The profiles it sees, and nothing besides; null is no limit."
+    )
     rate_limit_rpm: int | None = Field(description="Requests a minute; null is the gateway's default, -1 no limit.")
     created_at: datetime
     expires_at: datetime

@@ -256,9 +256,10 @@ class Listening:
             self._look_again(before)
             affected = set[str | None]()
         changes: dict[Hashable, set[str]] = {}
+        library = self._library
         for key in cast("set[tuple[str | None, Grant, Selection]]", self._subscriptions.keys()):
             view, grant, selection = key
-            changes[key] = set(self._library.changes(view, grant, selection)) if view in affected else set()
+            changes[key] = set(library.changes(view, grant, selection)) if library.base(view) in affected else set()
             if view == upstream.name and grant.unrestricted:
                 changes[key].update(announced)
         pause = Pause()
@@ -352,7 +353,7 @@ class Listening:
     def _leads_to(self, listener: Subscriber, uri: str) -> Resource | None:
         """What a URI stands for now; None if for nothing that the listener may have, or it has left."""
         viewer = self._viewers.get(listener)
-        if viewer is None or viewer.view is not None:
+        if viewer is None or self._lookup.is_own(viewer.view):
             return None
         with suppress(UnknownResource, DefinitionChanged):
             owner = self._lookup.owner_now(viewer, uri)

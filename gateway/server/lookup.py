@@ -79,7 +79,11 @@ class Lookup:
         self.startup_wait = startup_wait
 
     def grant(self, viewer: Viewer) -> Grant:
-        return self._policy.grant(viewer.principal)
+        return self._policy.grant(viewer.principal, viewer.view)
+
+    def is_own(self, view: str | None) -> bool:
+        """See `CatalogueViews.is_own`."""
+        return self._library.is_own(view)
 
     def catalogue(self, viewer: Viewer) -> Catalogue:
         """Who comes again brings the same principal, and unless something has changed sees what they saw. What was seen
@@ -104,7 +108,8 @@ class Lookup:
         varying = self._library.labels
         if not varying:
             return ()
-        names = sorted(varying) if viewer.view is None else [viewer.view]
+        view = self._library.base(viewer.view)
+        names = sorted(varying) if view is None else [view]
         labels = {name: label_of(upstream, viewer.agent) for name in names if (upstream := self._upstreams.get(name))}
         return tuple((name, label) for name, label in labels.items() if label and label in varying.get(name, ()))
 
@@ -115,7 +120,7 @@ class Lookup:
 
     def sees(self, viewer: Viewer, upstream: str) -> bool:
         """Whether an upstream is there for somebody: they may use something of it, and see it in their view."""
-        return viewer.view in (None, upstream) and self._library.sees(upstream, self.grant(viewer))
+        return self._library.covers(viewer.view, upstream) and self._library.sees(upstream, self.grant(viewer))
 
     def upstreams(self, viewer: Viewer) -> list[Upstream]:
         return [upstream for name, upstream in self._upstreams.items() if self.sees(viewer, name)]
@@ -156,7 +161,9 @@ class Lookup:
 
     def _candidates(self, view: str | None, grant: Grant) -> list[Upstream]:
         return [
-            upstream for name, upstream in self._upstreams.items() if view in (None, name) and grant.sees_upstream(name)
+            upstream
+            for name, upstream in self._upstreams.items()
+            if self._library.covers(view, name) and grant.sees_upstream(name)
         ]
 
     async def _wait(self, upstreams: list[Upstream]) -> bool:
@@ -174,7 +181,7 @@ class Lookup:
     def away_owner(self, viewer: Viewer, name: str) -> Upstream | None:
         """The upstream that is away and whose tool or prompt a name must be, if it is any's."""
         for upstream in self.away(viewer):
-            if viewer.view is not None or name.startswith(self._library.head(upstream.name)):
+            if self.is_own(viewer.view) or name.startswith(self._library.head(upstream.name)):
                 return upstream
         return None
 
@@ -231,8 +238,8 @@ class Lookup:
     def _permitted(self, viewer: Viewer, uri: str, owner: Owner | None, is_listed: bool) -> Owner:
         if owner is not None and is_listed:
             return owner
-        if owner is None and viewer.view is not None:
-            owner = Owner(viewer.view, uri, {})
+        if owner is None and (view := self._library.base(viewer.view)) is not None:
+            owner = Owner(view, uri, {})
         if (
             owner is None
             or not self.admits_uri(viewer, owner.upstream, owner.original)
@@ -265,7 +272,7 @@ class Lookup:
         grant = self.grant(viewer)
         if grant.unrestricted:
             return True
-        catalogue = self._library.whole(None, () if viewer.view is not None else self.selection(viewer))
+        catalogue = self._library.whole(None, () if self.is_own(viewer.view) else self.selection(viewer))
         is_listed = (upstream, own) in catalogue.listed_uris
         return grant.admits_uri(upstream, own, catalogue.public_uris(upstream, own), is_listed=is_listed)
 

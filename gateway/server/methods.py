@@ -9,6 +9,7 @@ import msgspec
 from gateway import jsonrpc
 from gateway.access.places import SessionQuota
 from gateway.access.policy import Grant, Policy, Rule
+from gateway.access.profiles import Profile
 from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.tasks import TaskHandles
 from gateway.call import Answerer, Call
@@ -18,6 +19,8 @@ from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.merge import Prefix
 from gateway.catalogue.pages import page
 from gateway.catalogue.repairs import for_handshake
+from gateway.catalogue.shapes import ViewShape
+from gateway.catalogue.visibility import View
 from gateway.config.models import GatewaySettings, ServerConfig
 from gateway.errors import MethodNotFound
 from gateway.protocol import (
@@ -35,6 +38,7 @@ from gateway.server.lookup import Lookup, Opener, Viewer
 from gateway.server.recently import Recently
 from gateway.server.session_facts import SessionFacts
 from gateway.server.targets import Targets
+from gateway.server.tool_search import ToolSearch
 from gateway.upstream.audience import Audience
 from gateway.upstream.upstream import Upstream
 
@@ -90,9 +94,10 @@ class Server:
         self._notify_listing = on_listing
         self._recently = Recently(lambda: library.revision)
         self.lookup = Lookup(policy, library, upstreams, settings.startup_wait)
+        self.tool_search = ToolSearch(self.lookup, library)
         self._listening = Listening(self.lookup, library, upstreams, places)
         self.log_messages = LogMessages(upstreams, self.lookup.sees)
-        self.session_facts = SessionFacts(self.lookup, self._listening, self.log_messages)
+        self.session_facts = SessionFacts(self.lookup, self._listening, self.log_messages, self.tool_search)
         everywhere: dict[str, Answerer] = dict.fromkeys(LIST_METHODS, self._list)
         self.methods: dict[Era, dict[str, Answerer]] = {
             Era.HANDSHAKE: everywhere
@@ -110,11 +115,13 @@ class Server:
         """What is answered here, and not by an upstream."""
         methods = frozenset(QUESTIONS).union(FORWARDED, *self.methods.values())
         own = frozenset(family_of(method) for method in methods) | {"notifications"}
-        self.targets = Targets(self.lookup, upstreams, Extensions(self.lookup, tasks), own)
+        self.targets = Targets(self.lookup, upstreams, Extensions(self.lookup, tasks), own, self.tool_search)
 
     async def run(self) -> None:
-        """See `Listening.run`."""
-        await self._listening.run()
+        """See `Listening.run` and `ToolSearch.run`."""
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(self.tool_search.run)
+            await self._listening.run()
 
     def dress(self, call: Call, result: dict[str, Any]) -> None:
         """Give a result what its agent's era requires. Changes it in place."""
@@ -150,6 +157,7 @@ class Server:
         for upstream in self._upstreams.values():
             upstream.release(agent.id)
         self.session_facts.close(agent)
+        self.tool_search.close(agent)
         await self._listening.close(agent)
         await self.log_messages.close(agent)
 
@@ -175,15 +183,24 @@ class Server:
         """Make beside the event loop what `configure` will need."""
         await self._library.prepare(servers, prefix, [(each.name, each.listing) for each in self._upstreams.values()])
 
-    def configure(self, settings: GatewaySettings, rules: Sequence[Rule], prefix: Prefix) -> None:
-        """Take up other settings, rules and upstreams, and tell everybody which of the lists they see have changed."""
+    def configure(
+        self,
+        settings: GatewaySettings,
+        rules: Sequence[Rule],
+        profiles: Mapping[str, Profile],
+        shapes: Mapping[View, ViewShape],
+        prefix: Prefix,
+    ) -> None:
+        """Take up other settings, rules, profiles and upstreams, and tell everybody which of the lists they see have
+        changed."""
         servers = {name: upstream.config for name, upstream in self._upstreams.items()}
         listings = [(name, upstream.listing) for name, upstream in self._upstreams.items()]
         with self._listening.through_change():
             self._settings = settings
             self.lookup.startup_wait = settings.startup_wait
-            self._policy.use(rules)
-            self._library.configure(servers, prefix, listings)
+            self._policy.use(rules, profiles)
+            self._library.configure(servers, prefix, listings, shapes)
+        self.tool_search.changed()
 
     def reconsider(self) -> None:
         """Somebody approved that URIs become another server's: tell everybody which lists have changed."""
@@ -199,6 +216,7 @@ class Server:
 
     async def on_listing(self, upstream: Upstream, announced: Collection[str]) -> None:
         await self._listening.on_listing(upstream, announced)
+        self.tool_search.changed()
         self._notify_listing(upstream)
 
     def on_resource_updated(self, upstream: str, uri: str, audience: Audience) -> None:
@@ -275,7 +293,8 @@ class Server:
         name = method, is_modern, size, jsonrpc.dumps(cursor) if cursor is not None else None
         prepared = catalogue.pages.get(name)
         if prepared is None:
-            served, after = page(getattr(catalogue, field), cursor, size, key, is_sorted=call.view is None)
+            is_sorted = not self._library.is_own(call.view)
+            served, after = page(getattr(catalogue, field), cursor, size, key, is_sorted=is_sorted)
             if field == "tools" and not is_modern:
                 served = [for_handshake(tool) for tool in served]
             prepared = msgspec.Raw(jsonrpc.dumps(served)), after
@@ -286,6 +305,9 @@ class Server:
             if not waited:
                 self._recently.keep(call, hints)
         result: dict[str, Any] = {LIST_METHODS[method]: prepared[0]}
+        if catalogue.searched and field == "tools" and (found := self.tool_search.found(call, catalogue)):
+            whole = sorted([*map(for_handshake, catalogue.tools), *found], key=lambda tool: tool["name"])
+            return {"tools": whole}
         if prepared[1] is not None:
             result["nextCursor"] = prepared[1]
         if is_modern:
@@ -307,7 +329,7 @@ class Server:
         known = [upstream.known for upstream in self.lookup.candidates(viewer)]
         hinted = all(listing is not None and listing.ttl_ms is not None for listing in known)
         ttl = catalogue.ttl_ms if hinted and catalogue.ttl_ms is not None else 0
-        varies = any(viewer.view in (None, name) for name in self._library.labels)  # by what clients declare
+        varies = any(self._library.covers(viewer.view, name) for name in self._library.labels)  # by what is declared
         return {"ttlMs": ttl, "cacheScope": "private" if catalogue.private or varies else "public"}
 
     async def _freshen(self, viewer: Viewer) -> None:

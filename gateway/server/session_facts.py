@@ -1,5 +1,5 @@
 """What changes in a handshake-era session after its id was sealed, noted for when the session is made anew: which
-resources it is subscribed to, its log level, and which servers run a process for it alone."""
+resources it is subscribed to, its log level, which tools it has found, and which servers run a process for it alone."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
@@ -12,6 +12,7 @@ from gateway.server.agents import ConnectedAgent
 from gateway.server.listening import Listening
 from gateway.server.log_messages import LogMessages
 from gateway.server.lookup import Lookup, Opener
+from gateway.server.tool_search import ToolSearch
 
 LEVEL: Final = "level"
 RESOURCE: Final = "resource "
@@ -31,9 +32,13 @@ async def _nowhere(agent: ConnectedAgent, changes: Mapping[str, str | None]) -> 
 class SessionFacts:
     """Answers the requests that change a session, and restores what they changed."""
 
-    def __init__(self, lookup: Lookup, listening: Listening, log_messages: LogMessages) -> None:
+    def __init__(
+        self, lookup: Lookup, listening: Listening, log_messages: LogMessages, tool_search: ToolSearch
+    ) -> None:
         self.note: Note = _nowhere
         self.note_soon: Callable[[ConnectedAgent, Mapping[str, str | None]], None] = lambda agent, changes: None
+        self._tool_search = tool_search
+        tool_search.note = lambda agent, changes: self.note_soon(agent, changes)
         self.node = ""
         """This one, as others know it."""
         self._processes: dict[str, set[str]] = {}
@@ -56,6 +61,7 @@ class SessionFacts:
     async def restore(self, agent: ConnectedAgent, facts: Mapping[str, str]) -> None:
         """A session was made anew. What it may have missed meanwhile, it is told to look at again."""
         opener = Opener(agent)
+        self._tool_search.restore(agent, facts)
         self._lookup.note(opener)
         for kind in CHANGE_NOTIFICATIONS:
             if kind in self._lookup.catalogue(opener).capabilities:
@@ -69,6 +75,7 @@ class SessionFacts:
 
     async def apply(self, agent: ConnectedAgent, changes: Mapping[str, str | None]) -> None:
         """These facts changed at another node."""
+        self._tool_search.restore(agent, changes)
         if (level := changes.get(LEVEL)) in LOG_LEVELS:
             agent.log_level = level
             await self._share_levels()

@@ -116,7 +116,7 @@ class SkillLookup:
 
     def _unlisted(self, call: Call, uri: str, offering: Collection[str]) -> Owner | None:
         view = call.agent.view
-        if view is not None:
+        if view is not None and self._lookup.is_own(view):
             return Owner(view, uri, {})
         owner = self._lookup.catalogue(call).unlisted(uri)
         if owner is None and len(offering) == 1:

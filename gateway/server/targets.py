@@ -13,6 +13,7 @@ from gateway.call import Call, string
 from gateway.catalogue.catalogue import Owner
 from gateway.catalogue.completion import permitted
 from gateway.catalogue.intake import Kind
+from gateway.catalogue.shapes import FIND_TOOLS
 from gateway.errors import (
     InvalidParams,
     MethodNotFound,
@@ -28,6 +29,7 @@ from gateway.server import param_headers
 from gateway.server.extensions import Extensions, family_of
 from gateway.server.lookup import Lookup
 from gateway.server.skills import SkillLookup
+from gateway.server.tool_search import ToolSearch, is_ours
 from gateway.upstream.listing import LOGIN_TOOL, is_login_tool
 from gateway.upstream.upstream import Upstream
 
@@ -48,6 +50,21 @@ class Target:
     """Whether it is the gateway's own tool by which somebody logs in to the upstream."""
 
 
+@dataclass(slots=True)
+class ConfirmedTarget(Target):
+    """Where a call goes if the agent's user says so."""
+
+    question: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    """What the user is asked."""
+
+
+@dataclass(slots=True)
+class AnsweredTarget(Target):
+    """No upstream's: the gateway has answered it."""
+
+    result: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
+
+
 class Targets:
     """
     Args:
@@ -60,7 +77,9 @@ class Targets:
         upstreams: Mapping[str, Upstream],
         extensions: Extensions,
         own: frozenset[str],
+        search: ToolSearch,
     ) -> None:
+        self._search = search
         self._lookup = lookup
         self._upstreams = upstreams
         self._extensions = extensions
@@ -117,7 +136,7 @@ class Targets:
             self._skills.finish_skill(call, target.owner, result)
         elif call.method == "resources/directory/read" and target.owner is not None:
             self._skills.finish_directory(call, target.owner, result)
-        elif call.agent.view is None and target.upstream in self._lookup.shadows:
+        elif target.upstream in self._lookup.shadows and not self._lookup.is_own(call.agent.view):
             self._relink(result, target.upstream)
         return result
 
@@ -137,11 +156,26 @@ class Targets:
 
     async def _tool(self, call: Call) -> Target:
         name = _tool_name(call)
+        if not is_ours(name, self._lookup.catalogue(call)):
+            return self._target_of(call, await self._owner_of_tool(call, name))
+        if name == FIND_TOOLS:
+            return AnsweredTarget("", call.params, result=await self._search.find(call))
+        owner = await self._owner_of_tool(call, self._search.unwrap(call))
+        target, question = self._target_of(call, owner), self._search.question(call, owner)
+        if question is None or target.is_login:
+            return target
+        return ConfirmedTarget(target.upstream, target.params, target.kind, owner, target.tool, question=question)
+
+    async def _owner_of_tool(self, call: Call, name: str) -> Owner:
+        """
+        Raises:
+            UnknownTool, UpstreamUnavailable: it is not there.
+        """
         owner = await self._lookup.find(call, lambda catalogue: catalogue.tool(name))
         owner = owner or self._lookup.login_tool(call, name)
         if owner is None:
             raise self._missing(call, name) or UnknownTool(name)
-        return self._target_of(call, owner)
+        return owner
 
     def _target_of(self, call: Call, owner: Owner) -> Target:
         call.headers = param_headers.of_call(owner, call.params, call.http_headers)

@@ -32,6 +32,8 @@ class AgentSession:
     """Seconds since 1970."""
     expires: int
     """Seconds since 1970."""
+    profiles: frozenset[str] | None = None
+    """The profiles it may use; None means that none limits it."""
 
     @property
     def principal_id(self) -> str:
@@ -138,10 +140,22 @@ class MemoryAgentStore:
 def as_json(session: AgentSession) -> dict[str, Any]:
     """As it is written down."""
     upstreams = None if session.upstreams is None else sorted(session.upstreams)
-    return asdict(session) | {"scopes": sorted(session.scopes), "upstreams": upstreams}
+    written = asdict(session) | {"scopes": sorted(session.scopes), "upstreams": upstreams}
+    if session.profiles is None:
+        del written["profiles"]  # which versions before there were any could not read
+    else:
+        written["profiles"] = sorted(session.profiles)
+    return written
 
 
-def from_json(*, upstreams: list[str] | None, scopes: list[str], ancestors: list[str], **rest: Any) -> AgentSession:
+def from_json(
+    *,
+    upstreams: list[str] | None,
+    scopes: list[str],
+    ancestors: list[str],
+    profiles: list[str] | None = None,
+    **rest: Any,
+) -> AgentSession:
     """What `as_json` made.
 
     Raises:
@@ -151,6 +165,7 @@ def from_json(*, upstreams: list[str] | None, scopes: list[str], ancestors: list
         upstreams=None if upstreams is None else frozenset(upstreams),
         scopes=frozenset(scopes),
         ancestors=tuple(ancestors),
+        profiles=None if profiles is None else frozenset(profiles),
         **rest,
     )
     if not ancestors or not isinstance(session.id, str) or not isinstance(session.expires, int):  # pyright: ignore[reportUnnecessaryIsInstance]

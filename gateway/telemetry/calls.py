@@ -6,7 +6,7 @@ written together; of arguments and results they say nothing.
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -76,6 +76,8 @@ class CallRecorder(Collector):
         """(upstream, tool) → how its calls went."""
         self._counts: dict[tuple[str, str, str], int] = {}
         """(method, upstream, outcome) → how many."""
+        self._views: dict[tuple[str, str], int] = {}
+        """(view, outcome) → how many; not of the merged view."""
         self._exemplars: dict[tuple[str, str], dict[int, Exemplar]] = {}
         """(method, upstream) → by bucket, a call that was traced."""
         self._cells: dict[tuple[str, str], list[float]] = {}
@@ -108,6 +110,9 @@ class CallRecorder(Collector):
             self._count_tool(call, self._tool_of, seconds)
         agent, http = call.agent, call.http
         client = agent.info.get("name")
+        if agent.view is not None:
+            seen = agent.view, call.outcome
+            self._views[seen] = self._views.get(seen, 0) + 1
         self._write(
             time.time(),
             line := AccessLine(
@@ -172,7 +177,9 @@ class CallRecorder(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """See `prometheus_client`; may be called from another thread."""
-        yield families.REQUESTS.of(dict(self._counts))
+        counts, views = dict(self._counts), dict(self._views)
+        yield families.REQUESTS.of(dict(counts))
+        yield families.VIEW_REQUESTS.of(_by_path(counts, views))
         duration, tokens = families.REQUEST_DURATION, dict[families.Labels, float]()
         seconds = duration.metric()
         for key, cell in list(self._cells.items()):
@@ -208,6 +215,19 @@ class _Tool:
 def _ms(seconds: float) -> float:
     """Milliseconds with two decimals. `round` takes three times as long."""
     return int(seconds * 100_000 + 0.5) / 100
+
+
+def _by_path(
+    counts: Mapping[tuple[str, str, str], int], views: Mapping[tuple[str, str], int]
+) -> dict[families.Labels, float]:
+    """Path and outcome → how many; what no other view was asked, the merged one was."""
+    merged: dict[str, int] = {}
+    for (_, _, outcome), many in counts.items():
+        merged[outcome] = merged.get(outcome, 0) + many
+    for (_, outcome), many in views.items():
+        merged[outcome] = merged.get(outcome, 0) - many
+    paths: dict[families.Labels, float] = {("/mcp", outcome): many for outcome, many in merged.items() if many > 0}
+    return paths | {(f"/mcp/{view}", outcome): many for (view, outcome), many in views.items()}
 
 
 def _short(text: object, limit: int) -> str | None:

@@ -87,6 +87,12 @@ _WORKERS: Final = "with `serve --workers`"
 _TRACING: Final = "with tracing"
 
 REQUESTS = Family("mcp_gateway_requests", "counter", "MCP requests answered.", labels=("method", "upstream", "outcome"))
+VIEW_REQUESTS = Family(
+    "mcp_gateway_view_requests",
+    "counter",
+    "The same by view: `/mcp`, one server's own, or a profile.",
+    labels=("view", "outcome"),
+)
 REQUEST_DURATION = Family(
     "mcp_gateway_request_duration_seconds",
     "histogram",
@@ -182,7 +188,7 @@ CATALOGUE_TOKENS = Family(
     "mcp_gateway_catalogue_tokens",
     "gauge",
     "Tokens that a view's tools (name, description, input schema) cost a model: a quarter of their bytes, as an"
-    " estimate. `/mcp` is the merged view.",
+    " estimate. `/mcp` is the merged view; one that is searched lists few.",
     labels=("view",),
     unit="tokens",
 )

@@ -53,7 +53,12 @@ class Register:
 
     async def __call__(self, principal: Principal, *upstreams: str, **more: Any) -> tuple[Principal, AgentSession]:
         token, session = await self.tokens.register(
-            principal, more.get("name", "agent"), "1.0", upstreams, more.get("scopes", ())
+            principal,
+            more.get("name", "agent"),
+            "1.0",
+            upstreams,
+            more.get("scopes", ()),
+            more.get("profiles", ()),
         )
         return await self.tokens.authenticate(token), session
 
@@ -162,7 +167,8 @@ WISH = st.tuples(st.lists(NAMES, max_size=3), st.lists(st.sampled_from([*sorted(
 
 def has_no_more(one: Principal | AgentSession, other: Principal) -> bool:
     """Whether all of `one`'s grant is in `other`'s."""
-    fewer = other.upstreams is None or (one.upstreams is not None and one.upstreams <= other.upstreams)
+    pairs = (one.upstreams, other.upstreams), (one.profiles, other.profiles)
+    fewer = all(most is None or (some is not None and some <= most) for some, most in pairs)
     return one.scopes <= other.scopes and fewer
 
 
@@ -183,6 +189,35 @@ def test_no_agent_has_more_than_who_registered_it(
             parent = agent
 
     anyio.run(chain)
+
+
+@settings(deadline=None)
+@given(UPSTREAMS, st.lists(st.lists(NAMES, max_size=3), min_size=1, max_size=4))
+def test_no_agent_has_more_profiles_than_who_registered_it(
+    profiles: frozenset[str] | None, wishes: list[list[str]]
+) -> None:
+    async def chain() -> None:
+        register = Register(make())
+        parent = Principal("key:root", "api_key", "alice", profiles=profiles)
+        for wished in wishes:
+            agent, session = await register(parent, profiles=wished)
+            assert (
+                agent.profiles == session.profiles == (frozenset(wished) or None) if parent.profiles is None else True
+            )
+            assert has_no_more(agent, parent)
+            assert has_no_more(session, parent)
+            parent = agent
+
+    anyio.run(chain)
+
+
+@given(UPSTREAMS, UPSTREAMS)
+def test_an_agent_loses_the_profiles_that_its_key_loses(
+    mine: frozenset[str] | None, now: frozenset[str] | None
+) -> None:
+    left = within(Principal("agent:1", profiles=mine), Principal("k", profiles=now))
+    assert has_no_more(left, Principal("agent:1", profiles=mine))
+    assert has_no_more(left, Principal("k", profiles=now))
 
 
 @given(SOME_SCOPES, UPSTREAMS, SOME_SCOPES, UPSTREAMS)

@@ -57,6 +57,7 @@ async def test_from_creation_to_revocation(invoke: Invoke, tmp_path: Path) -> No
         "id": id,
         "owner": "alice",
         "allowed_upstreams": [],
+        "profiles": None,
         "rate_limit_rpm": None,
         "scopes": ["read", "write"],
         "kept_as": "sha256",
@@ -152,3 +153,18 @@ def test_state_makes_a_key_that_a_gateway_takes(invoke: Invoke) -> None:
     assert first.exit_code == 0
     assert first.stdout != second.stdout
     assert GatewaySettings(state_keys=[first.stdout.removesuffix("\n")], store="redis://localhost").store
+
+
+@pytest.mark.anyio
+async def test_a_key_is_bound_to_profiles(invoke: Invoke, tmp_path: Path) -> None:
+    done = invoke("create", *FILE, "--owner", "bots", "--profile", "support", "--profile", "sales")
+    assert "profiles sales support" in done.stderr
+    keys = ApiKeys(tmp_path / "keys.json", environment="production", loopback=False)
+    assert (await keys.authenticate(done.stdout.strip())).profiles == {"support", "sales"}
+    (listed,) = json.loads(invoke("list", *FILE, "--json").stdout)
+    assert listed["profiles"] == ["sales", "support"]
+    for wrong in ("[]", '"support"', "[1]"):
+        (tmp_path / "keys.json").write_text(f'[{{"key": "cAnArY", "owner": "bob", "id": "bees", "profiles": {wrong}}}]')
+        refused = invoke("list", *FILE)
+        assert refused.exit_code == 2
+        assert "[0].profiles: must be a list of profiles" in refused.stderr

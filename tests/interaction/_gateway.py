@@ -24,10 +24,11 @@ def child(module: str, *args: str, **more: Any) -> Entry:
 
 
 def config_file(folder: Path, servers: Mapping[str, Entry], **settings: Any) -> Path:
-    """Write a configuration, and return its path."""
+    """Write a configuration, and return its path. `profiles` among the settings are what stands beside `servers`."""
     path = folder / "servers.json"
     settings = {"state_dir": str(folder / "state"), **settings}
-    path.write_text(json.dumps({"gateway": settings, "servers": dict(servers)}))
+    profiles = {"profiles": settings.pop("profiles")} if "profiles" in settings else {}
+    path.write_text(json.dumps({"gateway": settings, "servers": dict(servers), **profiles}))
     return path
 
 

@@ -52,6 +52,7 @@ async def test_a_token_opens_what_it_was_given_for(home: House) -> None:
         "registered_by": "key:carol",
         "scopes": ["read"],
         "upstreams": None,
+        "profiles": None,
         "rate_limit_rpm": None,
     }
     token = {"x-agent-token": registered["token"]}

@@ -20,6 +20,7 @@ from gateway.config.models.access import (
 from gateway.config.models.auth import AuthConfig
 from gateway.config.models.fields import Model
 from gateway.config.models.openapi import OpenApiConfig
+from gateway.config.models.profiles import NameRules, ProfileConfig, UriRules
 from gateway.config.models.server import BreakerConfig, OutOfOrder, ServerConfig, ToolRules, Transport
 from gateway.config.models.settings import GatewaySettings
 
@@ -29,9 +30,11 @@ __all__ = [
     "BreakerConfig",
     "Config",
     "GatewaySettings",
+    "NameRules",
     "OAuthSettings",
     "OpenApiConfig",
     "OutOfOrder",
+    "ProfileConfig",
     "RateLimitSettings",
     "RuleSettings",
     "ServerConfig",
@@ -39,6 +42,7 @@ __all__ = [
     "ToolRules",
     "Transport",
     "UpstreamRateLimit",
+    "UriRules",
 ]
 
 
@@ -49,6 +53,8 @@ class Config(Model):
     """The gateway's own settings."""
     servers: dict[str, ServerConfig] = Field(default={})
     """Name → server, in the order of the file; disabled ones too."""
+    profiles: dict[str, ProfileConfig] = Field(default={})
+    """Name → profile. No server has the name of one."""
     path: Path
     """The file, absolute."""
     files: list[Path] = Field(default=[])

@@ -18,7 +18,8 @@ from gateway.config.models.access import (
     TlsSettings,
     TracingSettings,
 )
-from gateway.config.models.fields import Count, FilePath, Line, Model, home
+from gateway.config.models.fields import Count, FilePath, Line, Model, Text, home
+from gateway.config.models.profiles import Discovery
 from gateway.config.models.quantities import Duration, PositiveDuration, Size
 from gateway.config.models.telemetry import AccessLogSettings, AuditSettings
 
@@ -87,6 +88,13 @@ class GatewaySettings(Model):
     """Whether `/readyz` and `/metrics` name upstreams to who gives no key. Without authentication they always do."""
     prefix: Literal["upstream", "none"] = "upstream"
     """`upstream` publishes names as `server__name`; `none` leaves them as they are, with one enabled server only."""
+    discovery: Discovery = "list"
+    """How agents at `/mcp` get to know tools: `list` lists all. `search` lists the `pinned` ones, `find_tools` and
+    `call_tool`; what a session finds joins its list, unless it is `search-only`."""
+    pinned: list[Text] = Field(default=[])
+    """Globs of the tools that are listed there all the same."""
+    confirm: bool = False
+    """Whether `call_tool` asks the agent's user there before it calls a tool that is not marked as read-only."""
     page_size: Count = 1000
     """Items on one page of a listing."""
     startup_wait: Duration = 5.0

@@ -56,7 +56,7 @@ FOREIGN: Final = frozenset(
 )
 """Keys of a server entry that mean something to some client and nothing to a gateway."""
 
-_SILENT_ROOTS: Final = frozenset({*ROOTS, "gateway", "$schema"})
+_SILENT_ROOTS: Final = frozenset({*ROOTS, "gateway", "profiles", "$schema"})
 _YES: Final = frozenset({"true", "yes", "on", "1", "t", "y"})
 _NO: Final = frozenset({"false", "no", "off", "0", "f", "n"})
 

@@ -12,11 +12,11 @@ from typing import Any, Final, Literal
 from pydantic import ValidationError
 
 from gateway.config import redact
-from gateway.config.models import Config, OutOfOrder, ServerConfig
+from gateway.config.models import Config, OutOfOrder, ProfileConfig, ServerConfig
 from gateway.config.models.fields import settle
 from gateway.config.models.openapi import is_url
 from gateway.config.models.settings import state_home
-from gateway.config.reading import advice, auth_words, entries, envfile, layers
+from gateway.config.reading import advice, auth_words, entries, envfile, layers, profiles
 from gateway.config.reading.entries import ServerEntry
 from gateway.config.reading.expand import Expander, UnreadVariable, Unset
 from gateway.config.reading.layers import Layer
@@ -104,6 +104,7 @@ class _Loading:
         if second:
             found += entries.find(second, self._problems, self._warnings)
         servers = self._servers(found)
+        views = self._profiles(document, found)
         self._check_prefix(found, stack)
         self._problems.raise_if_any()
 
@@ -113,6 +114,7 @@ class _Loading:
         return Config(
             gateway=gateway,
             servers=servers,
+            profiles=views,
             path=path.absolute(),
             files=self.files,
             warnings=self._warnings,
@@ -176,6 +178,23 @@ class _Loading:
             what = f"ignored; settings belong into {document.name}"
             self._warnings.append(line_at(second, (layers.ROOT,), layers.ROOT, what))
         return second
+
+    # --- Profiles -------------------------------------------------------------------------------------------------
+
+    def _profiles(self, document: ConfigDocument, found: list[ServerEntry]) -> dict[str, ProfileConfig]:
+        written = document.written((profiles.ROOT,)) if mapping(document.data) is not None else None
+        block = mapping(written)
+        if written is None:
+            return {}
+        if block is None:
+            what = "must be a mapping of names to profiles"
+            self._problems.add(document, (profiles.ROOT,), profiles.ROOT, what)
+            return {}
+        before = len(self._expander.faults)
+        expanded = self._expander.expand(block, (profiles.ROOT,), None)
+        for fault in self._expander.faults[before:]:
+            self._problems.add(document, fault.place, dotted(fault.place), fault.what)
+        return profiles.read(document, _without_unset(expanded), found, self._problems)
 
     # --- Servers --------------------------------------------------------------------------------------------------
 

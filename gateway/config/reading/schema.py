@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from gateway.config import models
-from gateway.config.models import access, auth, openapi, server, settings, telemetry
+from gateway.config.models import access, auth, openapi, profiles, server, settings, telemetry
 from gateway.config.reading import entries
 from gateway.config.reading.source import Place
 
@@ -27,7 +27,11 @@ _NOISE: Final = frozenset({"title", "format"})
 
 def json_schema() -> Schema:
     """The schema of a whole file."""
-    definitions: Schema = {"GatewaySettings": _of(models.GatewaySettings), "ServerConfig": _server()}
+    definitions: Schema = {
+        "GatewaySettings": _of(models.GatewaySettings),
+        "ServerConfig": _server(),
+        "ProfileConfig": _profile(),
+    }
     for definition in list(definitions.values()):
         definitions |= definition.pop("$defs", {})
     definitions["NamedServer"] = _named(definitions["ServerConfig"])
@@ -45,6 +49,11 @@ def json_schema() -> Schema:
         "properties": {
             "gateway": {"$ref": "#/definitions/GatewaySettings"},
             "servers": servers,
+            "profiles": {
+                "description": "Views of some of the servers' tools, by name; each is served at /mcp/NAME.",
+                "type": ["object", "null"],
+                "additionalProperties": {"$ref": "#/definitions/ProfileConfig"},
+            },
             "mcpServers": {**servers, "description": "Other clients' name for `servers`."},
         },
         "items": {"$ref": "#/definitions/NamedServer"},
@@ -92,6 +101,16 @@ def _server() -> Schema:
         properties[key] = {"description": "Another client's setting; ignored, with a warning."}
     ways_in = ("command", "url", "openapi", "httpUrl", "serverUrl", "disabled", "enabled")
     schema["anyOf"] = [{"required": [key]} for key in ways_in]
+    return schema
+
+
+def _profile() -> Schema:
+    schema = _of(models.ProfileConfig)
+    properties: Schema = schema["properties"]
+    for name in ("tools", "prompts", "resources"):
+        rules = properties[name]
+        allow = schema["$defs"]["UriRules"]["properties"]["allow"]
+        properties[name] = {"description": rules.pop("description"), "anyOf": [rules, allow]}
     return schema
 
 
@@ -150,6 +169,7 @@ def _described(schema: Schema) -> Schema:
         **_strings_below(settings),
         **_strings_below(access),
         **_strings_below(telemetry),
+        **_strings_below(profiles),
     }
     for title, part in {**schema.get("$defs", {}), schema["title"]: schema}.items():
         for name, description in documented[title].items():

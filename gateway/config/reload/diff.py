@@ -9,8 +9,8 @@ from gateway.config.models.fields import Model
 
 LIVE_SETTINGS: Final = frozenset(
     {
-        *("debug", "drain_delay", "drain_timeout", "log_format", "log_level", "page_size", "policy", "prefix"),
-        *("public_names", "rate_limit", "startup_wait", "upstream_config_file"),
+        *("confirm", "debug", "discovery", "drain_delay", "drain_timeout", "log_format", "log_level", "page_size"),
+        *("pinned", "policy", "prefix", "public_names", "rate_limit", "startup_wait", "upstream_config_file"),
     }
 )
 """Settings of `gateway:` that a reload applies. Whatever else changes there needs a restart."""
@@ -37,6 +37,8 @@ class Diff:
     """Servers that get a new connection."""
     adjusted: tuple[str, ...] = ()
     """Servers that keep theirs."""
+    profiles: tuple[str, ...] = ()
+    """Profiles that are new, gone or others."""
     settings: tuple[str, ...] = ()
     """Settings that change now, dotted."""
     needs_restart: tuple[str, ...] = ()
@@ -45,7 +47,7 @@ class Diff:
     @property
     def changes(self) -> dict[str, tuple[str, ...]]:
         """What changes now, by kind; empty when nothing does."""
-        kinds = ("added", "removed", "replaced", "adjusted", "settings")
+        kinds = ("added", "removed", "replaced", "adjusted", "profiles", "settings")
         return {kind: names for kind in kinds if (names := getattr(self, kind))}
 
 
@@ -63,6 +65,9 @@ def diff(old: Config, new: Config) -> Diff:
         removed=tuple(name for name in before if name not in after),
         replaced=tuple(replaced),
         adjusted=tuple(name for name in changed if name not in replaced),
+        profiles=tuple(
+            name for name in {**old.profiles, **new.profiles} if old.profiles.get(name) != new.profiles.get(name)
+        ),
         settings=tuple(place for place, live in settings.items() if live),
         needs_restart=tuple(place for place, live in settings.items() if not live),
     )
