@@ -166,7 +166,7 @@ class Bridge:
             else:
                 return self._agreed(call, upstream, await self.on_result(parked, upstream, bare, sent, attempt))
             send = partial(self._carry_modern, call, upstream, bare, attempt)
-            return await self._logins.go_on(parked, upstream, bare, failure, send, 0.0)
+            return await self._logins.go_on(parked, upstream, bare, failure, send, 0.0, is_tool=False)
 
         return await self._parking.start(call, upstream.name, run)
 
