@@ -23,6 +23,7 @@ from mcp import Client, MCPError
 from mcp.client.session import ClientRequestContext
 from mcp.client.streamable_http import streamable_http_client
 
+from gateway.jsonrpc import as_object
 from tests.conformance import login
 from tests.interaction._gateway import PATIENT, config_file
 from tests.support import STARTUP_SECONDS, command, free_port, listens, wait_until
@@ -112,8 +113,9 @@ def _value(schema: Mapping[str, Any]) -> Any:
 
 
 async def _elicit(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
-    content = _object(params.requested_schema) if isinstance(params, types.ElicitRequestFormParams) else None
-    return types.ElicitResult(action="accept", content=content)
+    if not isinstance(params, types.ElicitRequestFormParams):
+        return types.ElicitResult(action="decline")  # a page to log in on: the command does that
+    return types.ElicitResult(action="accept", content=_object(params.requested_schema))
 
 
 async def _sample(context: ClientRequestContext, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
@@ -148,7 +150,7 @@ async def through(url: str, era: str) -> None:
                         await use(agent)
                     return
                 except* MCPError as errors:
-                    words = " ".join(str(error) for error in leaves(errors))
+                    words = " ".join(said(error) for error in leaves(errors))
             if not logins or not await login.log_in(there.config, words):
                 raise SystemExit(f"it did not work: {words}")
             logins -= 1
@@ -166,6 +168,12 @@ def leaves(group: BaseExceptionGroup[MCPError]) -> Iterator[MCPError]:
             yield from leaves(error)
         else:
             yield error
+
+
+def said(error: MCPError) -> str:
+    """Its message, and the command that it names beside a link."""
+    command = as_object(error.error.data).get("command")
+    return f"{error} `{command}`" if command else str(error)
 
 
 def wants_login() -> bool:

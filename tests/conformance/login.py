@@ -148,16 +148,25 @@ async def settled(base: str, upstream: str) -> tuple[str, str]:
     return found["state"], str(found["reason"])
 
 
+def wanted_command(words: str) -> list[str]:
+    """The command that is named, or one that does what the page at a link does: with the scopes in it."""
+    if found := re.search(r"`mcp-gateway (login [^`]+)`", words):
+        return found[1].split()
+    if found := re.search(r"https?://[^\s?]+/connect/(\w+)\??([^\s,]*)", words):
+        scopes = " ".join(parse_qs(found[2]).get("scope", [])).split()
+        return ["login", found[1], *(word for scope in scopes for word in ("--scope", scope))]
+    return []
+
+
 async def log_in(config: Path, words: str) -> bool:
-    """Do what a state or an error asks for (`run …`), as somebody at a terminal would. Returns whether it went well."""
-    found = re.search(r"`mcp-gateway (login [^`]+)`", words)
-    if found is None:
+    """Do what a state or an error asks for, as somebody at a terminal would. Returns whether it went well."""
+    arguments = wanted_command(words)
+    if not arguments:
         return False
-    code, said = await _login(config, found[1].split())
+    code, said = await _login(config, arguments)
     if code and "log out first" in said:
-        server = found[1].split()[1]
-        await anyio.run_process(command("gateway", "logout", server, "-c", str(config)), check=False)
-        code, said = await _login(config, found[1].split())
+        await anyio.run_process(command("gateway", "logout", arguments[1], "-c", str(config)), check=False)
+        code, said = await _login(config, arguments)
     print(said, file=sys.stderr)
     return code == 0
 
