@@ -101,6 +101,15 @@ class HeaderMismatch(GatewayError):
     code, status, outcome = protocol.HEADER_MISMATCH, 400, "malformed"
 
 
+class MissingClientCapability(GatewayError):
+    """The client did not declare what its request needs (2026-07-28, basic/index)."""
+
+    code, status, outcome = protocol.MISSING_CAPABILITY, 400, "missing_capability"
+
+    def __init__(self, missing: dict[str, Any]) -> None:
+        super().__init__("Missing required client capability", data={"requiredCapabilities": missing})
+
+
 class UnsupportedVersion(GatewayError):
     """The client speaks a revision this gateway does not."""
 

@@ -60,6 +60,7 @@ RESOURCE_NOT_FOUND: Final = -32002
 URL_ELICITATION_REQUIRED: Final = -32042
 """Handshake era only (2025-11-25); 2026-07-28 asks with `input_required` instead."""
 HEADER_MISMATCH: Final = -32020
+MISSING_CAPABILITY: Final = -32021
 UNSUPPORTED_VERSION: Final = -32022
 REQUEST_CANCELLED: Final = -32800
 """What ends the HTTP stream of a cancelled handshake-era request; clients have stopped listening by then."""

@@ -122,7 +122,7 @@ class Grant:
         if self.upstreams is not None and upstream not in self.upstreams:
             return PolicyVerdict(False, f"its credential does not include upstream {upstream!r}")
         if self.profiles is not None:
-            names = (public, own) if own and kind in ("resources", "templates") else (public,)
+            names = (public, own) if own and kind not in ("tools", "prompts", None) else (public,)
             if not any(profile.admits(kind, upstream, names) for profile in self.profiles):
                 those = ", ".join(profile.name for profile in self.profiles)
                 return PolicyVerdict(False, f"no profile of its credential has it ({those})" if those else NO_PROFILE)

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from gateway import jsonrpc
 from gateway.errors import UnknownTask
 
-EXTENSION: Final = "io.modelcontextprotocol/tasks"
+METHODS: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
+"""All there are; those of 2025-11-25 (`tasks/list`, `tasks/result`) are no more."""
 FAMILY: Final = "tasks"
 """What the methods that concern tasks begin with, in any era."""
 

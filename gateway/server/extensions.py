@@ -3,13 +3,15 @@
 from collections.abc import Set
 from typing import Any
 
-from gateway.bridge.tasks import EXTENSION as TASKS
-from gateway.bridge.tasks import FAMILY, TaskHandles
+from gateway import sdk
+from gateway.bridge.tasks import FAMILY, METHODS, TaskHandles
 from gateway.call import Call, string
-from gateway.errors import MethodNotFound, UnknownTask
+from gateway.errors import HeaderMismatch, MethodNotFound, UnknownTask
 from gateway.jsonrpc import as_object
+from gateway.protocol import TASKS, Era
 from gateway.request import Agent
 from gateway.server.lookup import Lookup
+from gateway.server.task_news import require_tasks
 from gateway.upstream.upstream import Upstream
 
 
@@ -26,6 +28,7 @@ class Extensions:
         Raises:
             MethodNotFound: no upstream can be meant, or more than one.
             UnknownTask: there is no such task.
+            MissingClientCapability, HeaderMismatch: the request is not one of a client of tasks.
         """
         if family_of(call.method) == FAMILY:
             return await self._task(call)
@@ -43,8 +46,10 @@ class Extensions:
 
     async def _task(self, call: Call) -> tuple[str, dict[str, Any]]:
         """Whatever it is, it is about one task, by a handle that its principal was given; there is no list of them."""
-        if call.method == "tasks/list" or not await self._offering(call, {TASKS}):
+        if call.method not in METHODS or not await self._offering(call, {TASKS}):
             raise MethodNotFound(call.method)
+        require_tasks(call)
+        _check_name(call)
         public = string(call.params, "taskId")
         name, handle = self._tasks.open(public, call.principal.id)
         if name not in {upstream.name for upstream in self._lookup.upstreams(call)}:
@@ -66,6 +71,21 @@ class Extensions:
             return [upstream for upstream in self._lookup.upstreams(call) if extensions & _offered(upstream).keys()]
 
         return now() or (now() if await self._lookup.settle(call) else [])
+
+
+def _check_name(call: Call) -> None:
+    """
+    Raises:
+        HeaderMismatch: `Mcp-Name` says another task than the request (SEP-2663).
+    """
+    name = (call.http_headers or {}).get("mcp-name") if call.agent.era is Era.MODERN else None
+    if name is None:
+        return
+    sdk.load()
+    from mcp.shared.inbound import decode_header_value
+
+    if decode_header_value(name) != call.params.get("taskId"):
+        raise HeaderMismatch("Mcp-Name header does not match taskId")
 
 
 def family_of(method: str) -> str:

@@ -13,6 +13,7 @@ from gateway.access.expiry import until_expiry
 from gateway.access.places import SessionQuota
 from gateway.access.policy import Grant
 from gateway.bridge.subscriptions import Resource, Subscriber, Subscriptions, by_upstream, requested
+from gateway.bridge.tasks import TaskHandles
 from gateway.call import Call, string
 from gateway.catalogue.catalogue import Catalogue, changed
 from gateway.catalogue.library import CatalogueViews
@@ -24,6 +25,7 @@ from gateway.protocol import CHANGE_NOTIFICATIONS, META_SUBSCRIPTION_ID
 from gateway.request import Agent, Notify, Principal
 from gateway.server.agents import ConnectedAgent
 from gateway.server.lookup import Lookup, Opener, Viewer
+from gateway.server.task_news import TaskNews
 from gateway.server.telling import Telling
 from gateway.upstream.audience import Audience
 from gateway.upstream.listing import Listing, LoginListing
@@ -40,12 +42,18 @@ class Listening:
     """All listeners. Handles `resources/subscribe`, `resources/unsubscribe` and `subscriptions/listen`."""
 
     def __init__(
-        self, lookup: Lookup, library: CatalogueViews, upstreams: Mapping[str, Upstream], places: SessionQuota
+        self,
+        lookup: Lookup,
+        library: CatalogueViews,
+        upstreams: Mapping[str, Upstream],
+        places: SessionQuota,
+        handles: TaskHandles,
     ) -> None:
         self._lookup = lookup
         self._library = library
         self._upstreams = upstreams
         self._places = places
+        self._tasks = TaskNews(lookup, upstreams, handles)
         self._subscriptions = Subscriptions()
         self._large = anyio.Lock()
         """What filters of very many resources share: one of them at a time takes a step."""
@@ -161,6 +169,7 @@ class Listening:
         pause = Pause(turn=self._large)
         await pause.if_due()  # who sends a filter may send many
         wanted, asked = requested(request.params)
+        handles = self._tasks.requested(request, wanted)
         kinds = [kind for kind in CHANGE_NOTIFICATIONS if wanted.get(f"{kind}ListChanged") is True]
         request.params.clear()  # whatever else it holds would be kept as long as the stream
         del wanted
@@ -186,13 +195,17 @@ class Listening:
             async with anyio.create_task_group() as tg:
                 for upstream, uris in by_upstream(listener.resources.values()).items():
                     tg.start_soon(self._take_up, listener, upstream, uris)
-            honoured: dict[str, Any] = {f"{kind}ListChanged": True for kind in kinds}
-            if listener.resources:
-                honoured["resourceSubscriptions"] = list(listener.resources)
-            notify("notifications/subscriptions/acknowledged", {"notifications": honoured})
-            listener.notify = notify
-            if not self._is_over:
-                await ended.wait()
+            async with self._tasks.heard(request, handles) as tasks:
+                honoured: dict[str, Any] = {f"{kind}ListChanged": True for kind in kinds}
+                if listener.resources:
+                    honoured["resourceSubscriptions"] = list(listener.resources)
+                if tasks.agreed:
+                    honoured["taskIds"] = tasks.agreed
+                notify("notifications/subscriptions/acknowledged", {"notifications": honoured})
+                listener.notify = notify
+                tasks.deliver_to(notify)
+                if not self._is_over:
+                    await ended.wait()
         finally:
             self._streams.discard(stream)
             await self._leave(listener)

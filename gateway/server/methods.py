@@ -95,7 +95,7 @@ class Server:
         self._recently = Recently(lambda: library.revision)
         self.lookup = Lookup(policy, library, upstreams, settings.startup_wait)
         self.tool_search = ToolSearch(self.lookup, library)
-        self._listening = Listening(self.lookup, library, upstreams, places)
+        self._listening = Listening(self.lookup, library, upstreams, places, tasks)
         self.log_messages = LogMessages(upstreams, self.lookup.sees)
         self.session_facts = SessionFacts(self.lookup, self._listening, self.log_messages, self.tool_search)
         everywhere: dict[str, Answerer] = dict.fromkeys(LIST_METHODS, self._list)

@@ -11,9 +11,9 @@ from anyio.abc import TaskGroup
 
 from gateway.call import Call
 from gateway.config.models import OutOfOrder, ServerConfig
-from gateway.errors import GatewayError, UpstreamUnavailable
+from gateway.errors import GatewayError, MethodNotFound, UpstreamUnavailable
 from gateway.protocol import CHANGE_NOTIFICATIONS, Era
-from gateway.request import Agent
+from gateway.request import Agent, Notify
 from gateway.telemetry.cells import Tally
 from gateway.telemetry.health import Health
 from gateway.upstream.audience import Audience
@@ -230,14 +230,34 @@ class Upstream:
         if link is self.links.main:
             self.watch.suspect()
 
-    async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def ask(
+        self, method: str, params: dict[str, Any], capabilities: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """The raw result of a request of the gateway's own.
+
+        Args:
+            capabilities: what its client can do (modern only); default: what the session declared.
 
         Raises:
             GatewayError: the upstream's own error, or why there is no answer.
         """
         options: CallOptions = {"timeout": self.config.timeout}
-        return await (await self._reach("")).forward(method, params, options)
+        return await (await self._reach("")).forward(method, params, options, capabilities=capabilities)
+
+    async def listen(self, wanted: dict[str, Any], on_notification: Notify, call: Call) -> None:
+        """A listen stream on behalf of one of an agent's, until it ends.
+
+        Raises:
+            MethodNotFound: the upstream knows no such streams.
+            GatewayError: it refuses it, or is away.
+        """
+        session = await self._reach("")
+        if session.era is not Era.MODERN:
+            raise MethodNotFound("subscriptions/listen")
+        session.connection.audience.used_by(call.principal.root_id)
+        options: CallOptions = {"on_notification": on_notification}
+        params = {"notifications": wanted}
+        await session.forward("subscriptions/listen", params, options, capabilities=call.agent.capabilities)
 
     async def era(self, agent: Agent | None = None) -> Era:
         """The era it speaks, which has to be found out first, for that agent, if it never was connected.

@@ -11,6 +11,7 @@ from anyio.lowlevel import checkpoint
 
 from gateway.access.places import SessionQuota
 from gateway.access.policy import Grant, Policy, Rule
+from gateway.bridge.tasks import TaskHandles
 from gateway.call import Call
 from gateway.catalogue.library import CatalogueViews
 from gateway.config.models import ServerConfig
@@ -38,7 +39,7 @@ async def test_what_is_new_counts_at_once_and_what_changes_has_a_share_of_the_ti
     servers = {name: SimpleNamespace(name=name, listing=offering("first")) for name in ("one", "two", "three")}
     upstreams = {name: cast(Upstream, server) for name, server in servers.items()}
     library = CatalogueViews(dict.fromkeys(upstreams, ServerConfig(command="x")), "upstream")
-    listens = Listening(cast(Lookup, None), library, upstreams, cast(SessionQuota, None))
+    listens = Listening(cast(Lookup, None), library, upstreams, cast(SessionQuota, None), TaskHandles(["key"]))
 
     def tools() -> list[str]:
         return [tool["name"] for tool in library.view(None, Grant()).tools]
@@ -90,7 +91,8 @@ class House:
         self.library = CatalogueViews(self.servers, "upstream")
         self.library.update((name, up.listing) for name, up in self.ups.items())
         self.lookup = Lookup(self.policy, self.library, self.upstreams, 0)
-        self.listening = Listening(self.lookup, self.library, self.upstreams, SessionQuota(1_000, 1_000))
+        quota = SessionQuota(1_000, 1_000)
+        self.listening = Listening(self.lookup, self.library, self.upstreams, quota, TaskHandles(["key"]))
 
     def agent(self, heard: list[Any]) -> ConnectedAgent:
         def hear(method: str, params: dict[str, Any] | None) -> None:

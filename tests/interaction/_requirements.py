@@ -347,6 +347,10 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
         "https://modelcontextprotocol.io/seps/2663-tasks-extension#task-creation",
         "A task's handle leads back to the upstream that has it, for the principal it was given to.",
     ),
+    "extensions:task-news": Requirement(
+        "https://modelcontextprotocol.io/seps/2663-tasks-extension#task-status-notifications",
+        "Who listens to tasks of its own hears whenever their status changes, and nobody hears of another's.",
+    ),
     "extensions:skills": Requirement(
         "https://modelcontextprotocol.io/seps/2640-skills-extension",
         "The skills of all upstreams are listed together, each file byte for byte, and each leads to its own upstream.",

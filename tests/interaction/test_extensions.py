@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.interaction._gateway import PATIENT, child, http_gateway
-from tests.interaction._http import HttpChannel, open_session
+from tests.interaction._http import HttpChannel, open_session, post
 from tests.interaction._requirements import requirement
-from tests.interaction._wire import Answer, Message, Wire
+from tests.interaction._wire import Answer, Message, Wire, request
 from tests.servers.extended import PAGE, TASKS, UI, UNHEARD_OF
 
 EXTENDED = "tests.servers.extended"
@@ -87,23 +87,34 @@ def test_who_does_not_know_tasks_gets_none(base: str) -> None:
 
 
 @requirement("extensions:tasks")
-@pytest.mark.parametrize("method", ["tasks/result", "tasks/forget", "Tasks/get"])
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
 def test_whatever_concerns_a_task_needs_the_handle_that_was_given(base: str, method: str) -> None:
     handle = start(base, "one")["taskId"]
     for forged in ("1", "2", handle[:-1]):
         assert ask(base, method, {"taskId": forged}, TASKS).error["code"] == -32602
         assert ask(base, method, {"taskId": forged}, TASKS, UNHEARD_OF, view="/one").error["code"] == -32602
     assert ask(base, method, {}, TASKS, UNHEARD_OF, view="/one").error["code"] == -32602
+    unknowing = ask(base, method, {"taskId": handle}, UNHEARD_OF).error
+    assert (unknowing["code"], unknowing["data"]["requiredCapabilities"]) == (-32021, {"extensions": {TASKS: {}}})
     assert ask(base, method, {"taskId": handle}, UNHEARD_OF, view="/plain").error["code"] == -32601
-    if method == "tasks/result":
-        result = ask(base, method, {"taskId": handle}, TASKS).result
-        assert result["content"][0]["text"].startswith("of ")
 
 
 @requirement("extensions:tasks")
 @pytest.mark.parametrize("view", ["", "/one"])
-def test_there_is_no_list_of_tasks(base: str, view: str) -> None:
-    assert ask(base, "tasks/list", {}, TASKS, UNHEARD_OF, view=view).error["code"] == -32601
+@pytest.mark.parametrize("method", ["tasks/list", "tasks/result", "tasks/forget", "Tasks/get"])
+def test_there_is_no_list_of_tasks_and_no_other_way_to_them(base: str, view: str, method: str) -> None:
+    handle = start(base, "one")["taskId"]
+    assert ask(base, method, {"taskId": handle}, TASKS, UNHEARD_OF, view=view).error["code"] == -32601
+
+
+@requirement("extensions:tasks")
+def test_a_header_that_names_another_task_is_refused(base: str) -> None:
+    handle, other = start(base, "one")["taskId"], start(base, "one")["taskId"]
+    declared: Message = {"_meta": {CAPABILITIES: {"extensions": {TASKS: {}}}}}
+    asked = request("tasks/get", {"taskId": handle} | declared, modern=True)
+    assert post(f"{base}/mcp", asked, {"Mcp-Name": handle})[1]["result"]["taskId"] == handle
+    status, refused = post(f"{base}/mcp", asked, {"Mcp-Name": other})
+    assert (status, refused["error"]["code"]) == (400, -32020)
 
 
 @requirement("extensions:tasks")

@@ -173,3 +173,24 @@ def test_a_principal_has_the_skills_of_which_it_may_read_every_file(tmp_path: Pa
 
 def _shape(answer: Answer) -> tuple[int, str]:
     return answer.error["code"], answer.error["message"].partition("skill://")[0]
+
+
+@requirement("extensions:skills")
+def test_a_profile_has_the_skills_that_its_rules_for_resources_leave(tmp_path: Path) -> None:
+    servers = {name: child(SKILLED, "--name", name) for name in ("one", "two")}
+    profiles: Message = {
+        "few": {"servers": ["two"], "resources": {"deny": ["*skill://daily/*"]}},
+        "none": {"resources": []},
+    }
+    with http_gateway(tmp_path, servers, profiles=profiles, **PATIENT) as gateway:
+        few = wire(f"{gateway.base}/mcp/few")
+        uris = {skill["uri"] for skill in few.listed("skills/list", "skills")}
+        assert uris == {f"two+{REFUNDS}/SKILL.md", "skill://two-only/SKILL.md"}
+        for uri in uris:
+            skill = few.ask("skills/get", {"uri": uri}).result["skill"]
+            check_files(few, skill)
+        for uri in ("two+skill://daily/SKILL.md", "skill://daily/SKILL.md", "skill://one-only/SKILL.md"):
+            assert few.ask("skills/get", {"uri": uri}).error["code"] == -32602
+        assert (
+            wire(f"{gateway.base}/mcp/none").ask("skills/get", {"uri": "skill://two-only/SKILL.md"}).error["code"] < 0
+        )

@@ -1,0 +1,161 @@
+"""Tasks (SEP-2663) at real servers of them: news of their status on listen streams, and nobody else's business."""
+
+import json
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.interaction._gateway import PATIENT, http_gateway
+from tests.interaction._http import HttpChannel, messages, posted
+from tests.interaction._requirements import requirement
+from tests.interaction._wire import Answer, Message, Wire, request
+from tests.servers.tasked import TASKS
+from tests.support import http_server
+
+TASKED = "tests.servers.tasked"
+CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
+TAG = "io.modelcontextprotocol/subscriptionId"
+KEYS = {"alice": "key-of-alice-0123456789abcdef", "bob": "key-of-bob-0123456789abcdef"}
+LONG = {"seconds": 300, "label": "secret"}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    folder = tmp_path_factory.mktemp("tasked")
+    keys = folder / "keys.json"
+    entries = [{"key": key, "owner": owner, "scopes": ["read", "write"]} for owner, key in KEYS.items()]
+    keys.write_text(json.dumps(entries))
+    auth = {"enabled": True, "api_keys_file": str(keys)}
+    with ExitStack() as stack:
+        urls = {name: stack.enter_context(http_server(TASKED, "--name", name)) for name in ("one", "two")}
+        servers = {name: {"type": "http", "url": url} for name, url in urls.items()}
+        limits = {"default_rpm": 100_000, "burst_allowance": 1_000}
+        yield stack.enter_context(http_gateway(folder, servers, auth=auth, rate_limit=limits, **PATIENT)).base
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A modern one with the key of somebody."""
+
+    base: str
+    who: str
+    view: str = ""
+    extensions: tuple[str, ...] = (TASKS,)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"X-Api-Key": KEYS[self.who]}
+
+    @property
+    def envelope(self) -> Message:
+        return {"_meta": {CAPABILITIES: {"elicitation": {}, "extensions": {name: {} for name in self.extensions}}}}
+
+    def ask(self, method: str, **params: Any) -> Answer:
+        channel = HttpChannel(f"{self.base}/mcp{self.view}", self.headers)
+        return Wire(channel, modern=True).ask(method, params | self.envelope)
+
+    def start(self, tool: str, **arguments: Any) -> str:
+        task = self.ask("tools/call", name=tool, arguments=arguments).result
+        assert task["resultType"] == "task"
+        return task["taskId"]
+
+    @contextmanager
+    def listening(self, *handles: Any) -> Generator[Iterator[Message]]:
+        params = {"notifications": {"taskIds": list(handles)}} | self.envelope
+        asked = request("subscriptions/listen", params, modern=True, id="mine")
+        with posted(f"{self.base}/mcp{self.view}", asked, self.headers) as response:
+            yield messages(response)
+
+
+def acknowledged(stream: Iterator[Message]) -> list[str]:
+    first = next(stream)
+    assert first["method"] == "notifications/subscriptions/acknowledged"
+    return first["params"]["notifications"].get("taskIds", [])
+
+
+def news(stream: Iterator[Message]) -> Message:
+    said = next(stream)
+    assert (said["method"], said["params"]["_meta"][TAG]) == ("notifications/tasks", "mine")
+    return said["params"]
+
+
+@requirement("extensions:task-news")
+def test_who_listens_hears_what_becomes_of_a_task(base: str) -> None:
+    alice = Agent(base, "alice")
+    task = alice.start("one__confirm_delete")
+    with alice.listening(task) as stream:
+        assert acknowledged(stream) == [task]
+        asked = news(stream)
+        assert (asked["taskId"], asked["status"], [*asked["inputRequests"]]) == (task, "input_required", ["confirm"])
+        answers = {"confirm": {"action": "accept", "content": {"confirm": "yes"}}}
+        assert alice.ask("tasks/update", taskId=task, inputResponses=answers).result["resultType"] == "complete"
+        done = news(stream)
+        assert (done["taskId"], done["status"]) == (task, "completed")
+        got = alice.ask("tasks/get", taskId=task).result
+        assert {key: done[key] for key in done if key != "_meta"} == {
+            key: got[key] for key in got if key not in ("_meta", "resultType")
+        }
+
+
+@requirement("extensions:task-news")
+def test_one_stream_hears_of_tasks_at_several_servers(base: str) -> None:
+    alice = Agent(base, "alice")
+    tasks = [alice.start("one__slow_compute", **LONG), alice.start("two__slow_compute", **LONG)]
+    with alice.listening(*tasks, tasks[0]) as stream:
+        assert acknowledged(stream) == tasks
+        assert {news(stream)["taskId"], news(stream)["taskId"]} == {*tasks}
+        for task in tasks:
+            alice.ask("tasks/cancel", taskId=task)
+            said = news(stream)
+            assert (said["taskId"], said["status"]) == (task, "cancelled")
+    with Agent(base, "alice", "/one").listening(*tasks) as stream:
+        assert acknowledged(stream) == tasks[:1]
+
+
+@requirement("extensions:task-news")
+def test_nobody_hears_of_anothers_task(base: str) -> None:
+    alice, bob = Agent(base, "alice"), Agent(base, "bob")
+    hers, his = alice.start("one__slow_compute", **LONG), bob.start("one__slow_compute", **LONG)
+    guesses = [str(number) for number in range(1, 20)]
+    with bob.listening(hers, *guesses, his[:-1], "", his) as stream:
+        assert acknowledged(stream) == [his]
+        assert news(stream)["taskId"] == his
+        alice.ask("tasks/cancel", taskId=hers)
+        bob.ask("tasks/cancel", taskId=his)
+        said = news(stream)
+        assert (said["taskId"], said["status"]) == (his, "cancelled")
+    with bob.listening(hers) as stream:
+        assert acknowledged(stream) == []
+
+
+@requirement("extensions:tasks")
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
+@pytest.mark.parametrize("view", ["", "/one"])
+def test_anothers_task_is_as_one_that_never_was(base: str, method: str, view: str) -> None:
+    alice, bob = Agent(base, "alice", view), Agent(base, "bob", view)
+    hers = alice.start("slow_compute" if view else "one__slow_compute", **LONG)
+    his = bob.start("slow_compute" if view else "one__slow_compute", **LONG)
+    assert hers != his
+    flipped = his[:-2] + ("A" if his[-2] != "A" else "B") + his[-1]
+    for forged in (hers, flipped, *map(str, range(1, 10)), "task-", hers + hers):
+        refused = bob.ask(method, taskId=forged, inputResponses={}).error
+        assert refused == {"code": -32602, "message": f"Unknown task: {forged[:200]}"}
+    assert alice.ask("tasks/get", taskId=hers).result["status"] == "working"
+
+
+@requirement("extensions:task-news")
+def test_a_client_that_knows_no_tasks_hears_of_none(base: str) -> None:
+    task = Agent(base, "alice").start("one__slow_compute", **LONG)
+    with Agent(base, "alice", extensions=()).listening(task) as stream:
+        refused = next(stream)["error"]
+    assert (refused["code"], refused["data"]["requiredCapabilities"]) == (-32021, {"extensions": {TASKS: {}}})
+
+
+@requirement("extensions:task-news")
+@pytest.mark.parametrize("handles", ["task-1", [1], {}, [["x"]], ["x" * 5_000], ["x"] * 1_000])
+def test_what_is_no_list_of_tasks_is_refused(base: str, handles: Any) -> None:
+    answer = Agent(base, "alice").ask("subscriptions/listen", notifications={"taskIds": handles})
+    assert answer.error["code"] == -32602
