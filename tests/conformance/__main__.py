@@ -3,8 +3,9 @@
     scripts/conformance [--client] [--revision REVISION] [--upstream NAME | --agent ERA] [--out FOLDER]
 
 The suite plays the client: of `tests.servers.everything`, and of a gateway with the same server behind it, by each
-transport, at `/mcp/{upstream}`. Likewise `tests.servers.highlevel`, which is for 2025-11-25 only. With `--client` it
-plays the server: for the SDK's own client, and for a gateway with such a client before it.
+transport, at `/mcp/{upstream}`. Likewise `tests.servers.highlevel`, which is for 2025-11-25 only, and for extensions
+`tests.servers.skilled` and `tests.servers.tasked`. With `--client` it plays the server: for the SDK's own client, and
+for a gateway with such a client before it.
 
 Exit code: 0 if nothing differs but what is known to, 1 if something does, 75 if the suite is not to be had.
 """
@@ -31,8 +32,26 @@ from tests.support import command, http_server
 DESCRIPTION: Final = "The official suite, without the gateway and through it, compared check by check."
 EVERYTHING: Final = "tests.servers.everything"
 HIGHLEVEL: Final = "tests.servers.highlevel"
-UPSTREAMS: Final = ("stdio", "sse", "http", "http-handshake", "highlevel", "highlevel-stdio")
+SKILLED: Final = "tests.servers.skilled"
+TASKED: Final = "tests.servers.tasked"
+SERVERS: Final = {"highlevel": HIGHLEVEL, "skills": SKILLED, "tasks": TASKED}
+"""What names of upstreams begin with → the server behind it; it is `EVERYTHING` behind all others."""
+UPSTREAMS: Final = (
+    *("stdio", "sse", "http", "http-handshake", "highlevel", "highlevel-stdio"),
+    *("skills", "skills-stdio", "tasks", "tasks-stdio"),
+)
 """What is behind the gateway. The servers know both eras but for one; over SSE the gateway asks for the older."""
+SPOKEN: Final = {HIGHLEVEL: REVISIONS[:1], TASKED: REVISIONS[1:]}
+"""The revisions of servers that are not for all."""
+SCENARIOS: Final = {
+    SKILLED: ("sep-2640-skills-enumeration", "sep-2640-skills-manifest", "sep-2640-skills-directory"),
+    TASKED: (
+        *("tasks-capability-negotiation", "tasks-dispatch-and-envelope", "tasks-lifecycle", "tasks-mrtr-composition"),
+        *("tasks-mrtr-input", "tasks-request-headers", "tasks-request-state-removal", "tasks-required-task-error"),
+        *("tasks-status-notifications", "tasks-wire-fields"),
+    ),
+}
+"""What is played with servers of an extension. With all others, what the revision requires."""
 AGENTS: Final = ("handshake", "modern")
 """Who is before the gateway while it is a client."""
 LEFT_OUT: Final = {
@@ -79,18 +98,19 @@ def compare_servers(suite: Suite, revisions: Collection[str], upstreams: Collect
     with serving(upstreams, out / "gateway") as (urls, gateway):
         for revision in revisions:
             for server, url in urls.items():
-                behind = [name for name in upstreams if is_of(name, server)]
-                if server == HIGHLEVEL and revision != REVISIONS[0]:
-                    continue  # it cannot ask in the way of another
-                direct = suite.check_server(url, revision, out / revision / f"direct-{server}")
-                for upstream in behind:
-                    through = suite.check_server(f"{gateway}/mcp/{upstream}", revision, out / revision / upstream)
+                if revision not in SPOKEN.get(server, REVISIONS):
+                    continue
+                scenarios = SCENARIOS.get(server, ())
+                direct = suite.check_server(url, revision, out / revision / f"direct-{server}", scenarios)
+                for upstream in [name for name in upstreams if server_of(name) == server]:
+                    there = f"{gateway}/mcp/{upstream}"
+                    through = suite.check_server(there, revision, out / revision / upstream, scenarios)
                     report.add(revision, upstream, direct, servers_differ(direct, through))
     return report.is_good
 
 
-def is_of(upstream: str, server: str) -> bool:
-    return upstream.startswith("highlevel") == (server == HIGHLEVEL)
+def server_of(upstream: str) -> str:
+    return SERVERS.get(upstream.partition("-")[0], EVERYTHING)
 
 
 @contextmanager
@@ -98,7 +118,7 @@ def serving(upstreams: Collection[str], folder: Path) -> Generator[tuple[dict[st
     """The URLs of the servers themselves, and of a gateway before one of each kind."""
     folder.mkdir(parents=True)
     with ExitStack() as stack:
-        servers = [server for server in (EVERYTHING, HIGHLEVEL) if any(is_of(name, server) for name in upstreams)]
+        servers = dict.fromkeys(map(server_of, upstreams))
         direct = {server: stack.enter_context(http_server(server)) for server in servers}
         entries = {name: entry(name, stack) for name in upstreams}
         yield direct, stack.enter_context(http_gateway(folder, entries)).base
@@ -107,18 +127,14 @@ def serving(upstreams: Collection[str], folder: Path) -> Generator[tuple[dict[st
 def entry(name: str, stack: ExitStack) -> Entry:
     """What the gateway's configuration says of an upstream, which is started if the gateway does not do that."""
     match name:
-        case "stdio":
-            return child(EVERYTHING)
-        case "highlevel":
-            return {"type": "http", "url": stack.enter_context(http_server(HIGHLEVEL))}
-        case "highlevel-stdio":
-            return child(HIGHLEVEL)
+        case "stdio" | "highlevel-stdio" | "skills-stdio" | "tasks-stdio":
+            return child(server_of(name))
         case "sse":
             return {"type": "sse", "url": stack.enter_context(http_server(EVERYTHING, transport="sse", path="/sse"))}
         case "http-handshake":
             return {"type": "http", "url": stack.enter_context(http_server(EVERYTHING, "--era", "handshake"))}
         case _:
-            return {"type": "http", "url": stack.enter_context(http_server(EVERYTHING))}
+            return {"type": "http", "url": stack.enter_context(http_server(server_of(name)))}
 
 
 def compare_clients(

@@ -52,9 +52,16 @@ class Suite:
     node: Path
     home: Path
 
-    def check_server(self, url: str, revision: str, out: Path) -> Results:
-        """Run all that a revision requires of servers. What the suite writes goes to `out`, which must not exist."""
-        return self._run(out, "server", "--url", url, "--requirements", revision)
+    def check_server(self, url: str, revision: str, out: Path, scenarios: Sequence[str] = ()) -> Results:
+        """Run all that a revision requires of servers, or these scenarios, which belong to extensions and so to no
+        revision. What the suite writes goes to `out`, which must not exist."""
+        if not scenarios:
+            return self._run(out, "server", "--url", url, "--requirements", revision)
+        results: Results = {}
+        for name in scenarios:
+            arguments = ("--url", url, "--scenario", name, "--spec-version", revision, "--force")
+            results |= self._run(out / name, "server", *arguments)
+        return results
 
     def check_client(self, command: Sequence[str], scenario: str, revision: str, out: Path) -> Checks:
         """Run one scenario with a client, which is started with the URL of the suite's server as its last argument."""
