@@ -288,6 +288,7 @@ class Each:
     """Whose proof is whose."""
 
     is_personal = True
+    has_own_lists = False
 
     def of(self, principal: Principal | None) -> Credentials:
         return Own(principal.id if principal is not None else "")
