@@ -4,14 +4,20 @@ import json
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
+from tests.faults.proxy import proxy
 from tests.interaction._gateway import PATIENT, http_gateway
 from tests.interaction._http import HttpChannel, messages, posted
 from tests.interaction._requirements import requirement
 from tests.interaction._wire import Answer, Message, Wire, request
+from tests.servers.peers import SECONDS
 from tests.servers.tasked import TASKS
 from tests.support import http_server
 
@@ -129,6 +135,29 @@ def test_nobody_hears_of_anothers_task(base: str) -> None:
         assert (said["taskId"], said["status"]) == (his, "cancelled")
     with bob.listening(hers) as stream:
         assert acknowledged(stream) == []
+
+
+@requirement("extensions:task-news")
+@pytest.mark.anyio
+async def test_what_became_of_a_task_while_its_server_was_away_is_told(tmp_path: Path) -> None:
+    """By a server that tells of changes alone."""
+    in_thread = partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
+    with http_server(TASKED, "--quiet") as url:
+        async with proxy(url) as between:
+            server = {"type": "http", "url": between.url, "breaker": {"cooldown": "1s"}}
+            with http_gateway(tmp_path, {"one": server}, **PATIENT) as gateway:
+                alice = Agent(gateway.base, "alice")
+                task = await in_thread(lambda: alice.start("one__slow_compute", **LONG))
+                with ExitStack() as stack:
+                    stream = await in_thread(lambda: stack.enter_context(alice.listening(task)))
+                    assert await in_thread(acknowledged, stream) == [task]
+                    await between.become("refuse")
+                    there = Wire(HttpChannel(url, {"Mcp-Name": "1"}), modern=True)
+                    await in_thread(lambda: there.ask("tasks/cancel", {"taskId": "1"} | alice.envelope).result)
+                    await between.become("none")
+                    with anyio.fail_after(SECONDS):  # a stream says all the time that it is there
+                        said = await in_thread(news, stream)
+                    assert (said["taskId"], said["status"]) == (task, "cancelled")
 
 
 @requirement("extensions:tasks")

@@ -1,9 +1,10 @@
 """A hand-written server of tasks (SEP-2663): what the conformance suite asks for, and notifications of their status.
 
-    python -m tests.servers.tasked [--transport stdio|http] [--port N] [--name NAME]
+    python -m tests.servers.tasked [--transport stdio|http] [--port N] [--name NAME] [--quiet]
 
 Handles count from 1, so that two such servers have the same ones. Over HTTP, `subscriptions/listen` tells of tasks, and
-of any whose handle is guessed: to keep them apart is left to whoever stands before it.
+of any whose handle is guessed: to keep them apart is left to whoever stands before it. With `--quiet` it tells of
+changes alone, and not of what is when a stream begins.
 """
 
 import argparse
@@ -69,8 +70,9 @@ class Task:
 
 
 class Tasked:
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, quiet: bool) -> None:
         self.name = name
+        self._quiet = quiet
         self.tasks: dict[str, Task] = {}
 
     def call(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +135,8 @@ class Tasked:
     async def news(self, message: Message, connected: Callable[[], bool]) -> AsyncIterator[bytes]:
         """A listen stream: what it is for, and then each task whenever its status changes."""
         wanted: dict[str, Any] = message["params"]["notifications"]
-        known = {handle: "" for handle in wanted.get("taskIds", ()) if handle in self.tasks}
+        handles = [handle for handle in wanted.get("taskIds", ()) if handle in self.tasks]
+        known = {handle: self.tasks[handle].shown()["status"] if self._quiet else "" for handle in handles}
         yield _frame(message, "notifications/subscriptions/acknowledged", {"notifications": {"taskIds": list(known)}})
         while connected():
             for handle, before in known.items():
@@ -197,8 +200,9 @@ def main() -> None:
     parser.add_argument("--transport", choices=("stdio", "http"), default="stdio")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--name", default="tasked")
+    parser.add_argument("--quiet", action="store_true")
     args = parser.parse_args()
-    tasked = Tasked(args.name)
+    tasked = Tasked(args.name, args.quiet)
     service = tasked.service()
     if args.transport == "http":
         asyncio.run(HttpServer(service, intercept=_intercept(tasked)).serve(args.port))
