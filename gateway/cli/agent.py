@@ -105,7 +105,7 @@ async def visiting(config: Config, view: str | None = None) -> "AsyncGenerator[V
     gateway = Gateway(config, is_node=False)
     for upstream in gateway.upstreams.values():
         if not upstream.config.lazy or upstream.known is None:
-            upstream.settled = upstream.offer.settled = anyio.Event()  # we came for more than the snapshot knows
+            upstream.expect_again()  # we came for more than the snapshot knows
     async with gateway.running():
         yield Visit(gateway, view)
 

@@ -81,7 +81,7 @@ class MemoryStore:
 
     @property
     def nodes(self) -> int:
-        return len(self._memory.stores)
+        return max(1, len(self._memory.stores))  # this one, also when it is about to end
 
     is_quick = True
 

@@ -353,6 +353,10 @@ class Upstream:
                     self.tasks.start_soon(self.links.main.run)
                 self.tasks.start_soon(self.links.private.run)
 
+    def expect_again(self) -> None:
+        """What is known of what it offers does not count: it has not settled until it has spoken, or failed, anew."""
+        self.settled = self.offer.settled = anyio.Event()
+
     def stop(self) -> None:
         """Disconnect for good: `run` ends, and what is in flight fails."""
         self._life.cancel()

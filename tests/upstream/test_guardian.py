@@ -190,7 +190,7 @@ async def test_orphans_come_to_the_gateway_and_are_reaped(tmp_path: Path) -> Non
     with kept(tmp_path, "own") as (gateway, pids):
         daemons = [pids[3], pids[7]]
         for pid in daemons:
-            assert parent_of(pid) == gateway
+            await wait_until(lambda: parent_of(pid) == gateway, DEADLINE)  # noqa: B023 - awaited here
             os.kill(pid, 9)
         await wait_until(lambda: [parent_of(pid) for pid in daemons] == [None, None], DEADLINE)
         assert zombies(gateway) == 0

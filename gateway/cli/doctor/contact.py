@@ -32,7 +32,7 @@ async def contact(upstream: Upstream) -> ServerContact:
     result = await _attempt(upstream, started)
     may_try = upstream.config.type == "stdio" and upstream.status.state is not State.OUT_OF_ORDER
     if not result.works and may_try and result.seconds < min(SECOND_CHANCE_SECONDS, upstream.config.connect_timeout):
-        upstream.settled = anyio.Event()
+        upstream.expect_again()
         upstream.wake()
         started = anyio.current_time()
         result = await _attempt(upstream, started)
