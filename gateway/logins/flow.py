@@ -18,8 +18,9 @@ import msgspec
 
 from gateway.config.models.auth import AuthConfig
 from gateway.harmless import clipped, harmless
-from gateway.logins import discovery, registration, token_request
+from gateway.logins import discovery, kept_client, registration, token_request
 from gateway.logins.challenge import MAX_SCOPES, Wanted, wanted
+from gateway.logins.client_origin import REFUSED, current, explained, origin_of
 from gateway.logins.discovery import AuthorizationServer, Resource
 from gateway.logins.document import is_page
 from gateway.logins.failures import Denied, Distrusted, Unreachable
@@ -157,7 +158,12 @@ class Flow:
         Raises:
             AuthFailure: it did not end well; nothing was changed.
         """
-        code = _code(pending, query)
+        try:
+            code = _code(pending, query)
+        except Denied as denial:
+            if origin_of(pending.registered, auth) == "registered":
+                raise  # a browser's word is not enough to register anew
+            raise explained(denial, pending.registered, pending.server, auth) from None
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -168,8 +174,13 @@ class Flow:
             form["resource"] = pending.resource
         asked = " ".join(pending.asked)
         web = web_for(pending.url, auth)
-        client = pending.registered.client
-        granted = await token_request.request(web, pending.token_endpoint, pending.issuer, form, client, asked)
+        client = current(pending.registered, auth).client
+        try:
+            granted = await token_request.request(web, pending.token_endpoint, pending.issuer, form, client, asked)
+        except Denied as denial:
+            if denial.code in REFUSED:
+                await kept_client.forget(self._vault, pending.issuer, pending.redirect_uri, pending.registered)
+            raise explained(denial, pending.registered, pending.server, auth) from None
         login = Login(
             principal=pending.principal,
             owner=pending.owner,
@@ -180,6 +191,7 @@ class Flow:
             token_endpoint=pending.token_endpoint,
             revocation_endpoint=pending.revocation_endpoint,
             registered=pending.registered,
+            redirect_uri=pending.redirect_uri,
             asked=pending.asked,
             made=time.time(),
         ).with_tokens(granted.tokens, granted.refresh)
@@ -195,13 +207,10 @@ class Flow:
             return known
         if not is_page(redirect_uri):
             return await registration.register(web, server, redirect_uri, asked)  # with a port that is free this time
-        name = hashlib.sha256(f"{server.issuer}\0{redirect_uri}".encode()).hexdigest()[:32]
-        async with self._vault.turn(name):
-            kept = await self._vault.client(name)
-            if kept is None:
-                kept = await registration.register(web, server, redirect_uri, asked)
-                await self._vault.put_client(name, kept)
-        return kept
+        try:
+            return await kept_client.kept(self._vault, web, server, redirect_uri, asked)
+        except TimeoutError:
+            raise Unreachable("somebody else has been registering the gateway there for too long") from None
 
 
 def web_for(url: str, auth: AuthConfig) -> Web:
@@ -289,7 +298,7 @@ async def revoke(login: Login, auth: AuthConfig) -> bool:
     if login.revocation_endpoint is None or not token:
         return False
     form, headers = {"token": token, "token_type_hint": hint}, {"content-type": "application/x-www-form-urlencoded"}
-    login.registered.client.prove(form, headers, login.revocation_endpoint, login.issuer)
+    current(login.registered, auth).client.prove(form, headers, login.revocation_endpoint, login.issuer)
     web = web_for(login.url, auth)
     try:
         answer = await web.post(login.revocation_endpoint, urlencode(form).encode(), headers)

@@ -15,8 +15,9 @@ import structlog
 
 from gateway.config.models.auth import AuthConfig
 from gateway.errors import StoreUnavailable
-from gateway.logins import flow, token_request
+from gateway.logins import flow, kept_client, token_request
 from gateway.logins.challenge import wanted
+from gateway.logins.client_origin import REFUSED, UNPROVEN, current, explained, origin_of
 from gateway.logins.failures import Denied, NoLogin, Unreachable
 from gateway.logins.grants import Tokens
 from gateway.logins.record import Login, LoginKey
@@ -25,9 +26,11 @@ from gateway.logins.vault import Vault
 
 log = structlog.stdlib.get_logger("gateway.logins")
 
-LOST: "frozenset[str]" = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})
+LOST: "frozenset[str]" = REFUSED | {"invalid_grant"}
 """What an authorization server says of a refresh token that is good no more."""
 _CUT_OFF = "; an earlier renewal was cut off before its answer was kept, and a refresh token may be good only once"
+MISTAKEN_SECONDS = 60.0
+"""How long a client that is wrong in the file is not shown again."""
 FRESH_SECONDS = 30.0
 """A token that is refused so soon after it was renewed will not be better the next time."""
 
@@ -45,6 +48,8 @@ class PersonGrant:
         self._auth = auth
         self._is_wanted = is_wanted
         self._fresh: tuple[str, float] = ("", 0.0)
+        self._mistaken: tuple[Denied, float] | None = None
+        """What the authorization server said of the client in the file, and when."""
         self._unkept: tuple[Login, Login] | None = None
         """A login before and after it was renewed, if that could not be written yet."""
 
@@ -134,13 +139,22 @@ class PersonGrant:
             raise NoLogin("the server refuses the token that was given for it a moment ago")
         if login.refresh is None:
             raise await self._lose(login, login.ending or "the login has ended")
+        if self._mistaken is not None and now < self._mistaken[1] + MISTAKEN_SECONDS:
+            raise Denied(str(self._mistaken[0]), self._mistaken[0].code)
         begun = login.renewed_since(now)
         await self._vault.put(begun)
         try:
             granted = await self._ask(begun, login.refresh)
-        except Denied as denial:
+        except Denied as refusal:
+            denial = explained(refusal, login.registered, login.server, self._auth)
             if denial.code not in LOST:
                 raise
+            if denial.code in UNPROVEN and origin_of(login.registered, self._auth) == "file":
+                self._mistaken = denial, now
+                await self._vault.put(login)  # it is as good as before, once the file is right
+                raise denial from None
+            if denial.code in REFUSED:
+                await kept_client.forget(self._vault, login.issuer, login.redirect_uri, login.registered)
             reason = f"the login has ended: {denial}{_CUT_OFF if login.renewing else ''}"
             if is_refused or not tokens.is_good(now):
                 raise await self._lose(begun, reason) from None
@@ -154,7 +168,7 @@ class PersonGrant:
         if login.resource:
             form["resource"] = login.resource
         web = flow.web_for(login.url, self._auth)
-        client, before = login.registered.client, " ".join(login.scopes)
+        client, before = current(login.registered, self._auth).client, " ".join(login.scopes)
         return await token_request.request(web, login.token_endpoint, login.issuer, form, client, before)
 
     async def _keep(self, before: Login, granted: Granted) -> Tokens:

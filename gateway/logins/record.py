@@ -36,6 +36,8 @@ class RegisteredClient(msgspec.Struct, frozen=True):
     id: str
     secret: str | None = None
     method: SecretMethod = "none"
+    looked: float = 0.0
+    """When it was last seen to whether it is still known there, in seconds since 1970; of one that is kept."""
 
     def __repr__(self) -> str:
         return f"Registered({self.id!r})"
@@ -59,6 +61,8 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     token_endpoint: str
     revocation_endpoint: str | None = None
     registered: RegisteredClient
+    redirect_uri: str = ""
+    """Where the browser came back to, which is what it was registered for."""
     access: str = ""
     """Empty if there is none any more."""
     expires: float | None = None

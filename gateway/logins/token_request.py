@@ -65,7 +65,7 @@ async def request(
     began = time.time()
     answer = await web.post(endpoint, urlencode(fields).encode(), headers)
     content = answer.json()
-    if answer.status not in (200, 201):
+    if answer.status not in (200, 201) or (content and "error" in content and "access_token" not in content):
         secret = getattr(client, "secret", None)
         raise refusal(answer.status, content, [*(fields.get(name) for name in SECRETS), secret])
     if content is None:

@@ -45,6 +45,7 @@ class Vault(Protocol):
         ...
 
     async def put_client(self, name: str, client: RegisteredClient) -> None: ...
+    async def drop_client(self, name: str) -> None: ...
 
     def turn(self, name: str) -> AbstractAsyncContextManager[None]:
         """Be the only one, in whichever process, who changes what is kept under that name.
@@ -89,6 +90,9 @@ class FileVault:
 
     async def put_client(self, name: str, client: RegisteredClient) -> None:
         await in_thread(self._write, f"{name}.client", client)
+
+    async def drop_client(self, name: str) -> None:
+        await in_thread((self._folder / f"{name}.client").unlink, True)
 
     @asynccontextmanager
     async def turn(self, name: str) -> AsyncGenerator[None]:

@@ -42,6 +42,9 @@ class StoreVault:
     async def put_client(self, name: str, client: RegisteredClient) -> None:
         await self._table.put({f"{name}.client": msgspec.json.encode(client)})
 
+    async def drop_client(self, name: str) -> None:
+        await self._table.remove([f"{name}.client"])
+
     def turn(self, name: str) -> AbstractAsyncContextManager[None]:
         return turn(self._store, f"{TABLE}:{name}", TURN_SECONDS)
 

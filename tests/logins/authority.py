@@ -46,6 +46,8 @@ class Authority:
     refresh: set[str] = field(default_factory=set[str])
     """Refresh tokens that are good."""
     registered: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    forgotten: set[str] = field(default_factory=set[str])
+    """Clients (`client_id`) that the token endpoint does not know any more."""
     revoked: list[str] = field(default_factory=list[str])
     _numbers: Any = field(default_factory=lambda: count(1))
 
@@ -101,6 +103,8 @@ class Authority:
             pair = b64decode(got.headers["authorization"].removeprefix("Basic ")).decode()
             form["client"] = unquote(pair)
         self.forms.append(form)
+        if form.get("client_id") in self.forgotten:
+            return "401 Unauthorized", {"error": "invalid_client", "error_description": "no such client"}
         match form["grant_type"]:
             case "authorization_code":
                 digest = hashlib.sha256(form["code_verifier"].encode()).digest()
