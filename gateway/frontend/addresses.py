@@ -1,13 +1,26 @@
 """Addresses to listen on: taken first, and listened on once somebody is there to serve whoever comes."""
 
+import ctypes
 import socket
+import struct
 import sys
+from contextlib import suppress
 from typing import Final
 
 from gateway.errors import ConfigError
 
 BACKLOG: Final = 2048
 """Connections that wait to be accepted."""
+
+_SO_ATTACH_FILTER: Final = 26
+_NO_SYN: Final = struct.pack(
+    "HBBI" * 4,  # of a segment that comes in: load its flags; with SYN among them drop it, else take all of it
+    *(0x30, 0, 0, 13),
+    *(0x45, 0, 1, 0x02),
+    *(0x06, 0, 0, 0),
+    *(0x06, 0, 0, 0xFFFFFFFF),
+)
+"""A classic packet filter, linux/filter.h."""
 
 
 def take(host: str, port: int) -> socket.socket:
@@ -37,6 +50,18 @@ def listen(taken: socket.socket, host: str) -> None:
         taken.listen(BACKLOG)
     except OSError as error:
         raise _unavailable(host, taken.getsockname()[1], error) from None
+
+
+def shut(listening: socket.socket) -> None:
+    """Let nobody come any more, before it is closed: whoever came between the last that was accepted and the closing
+    would be reset. Who tries it meanwhile is asked to try again by TCP, in a second, when somebody else may be there.
+    What is on its way already still arrives. Does nothing but on Linux."""
+    if sys.platform != "linux":
+        return
+    program = ctypes.create_string_buffer(_NO_SYN)
+    with suppress(OSError):
+        filter = struct.pack("HP", 4, ctypes.addressof(program))
+        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter)
 
 
 def url_of(taken: socket.socket, host: str, *, tls: bool) -> str:

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import anyio.lowlevel
 
-from gateway.frontend.addresses import BACKLOG, listen, take, url_of
+from gateway.frontend.addresses import BACKLOG, listen, shut, take, url_of
 from gateway.frontend.connection import AgentConnection
 from gateway.frontend.connections import Connections
 from gateway.frontend.tls import ServerTls, TlsServer
@@ -68,6 +68,7 @@ class OwnAddress:
             )
 
     async def refuse(self) -> None:
+        shut(self.socket)
         await self._accept_those_who_wait()
         await self.aclose()
 

@@ -306,6 +306,11 @@ class AgentConnection(asyncio.Protocol):
     def is_writable(self) -> bool:
         return not self._write_paused
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no request has come yet."""
+        return not self._heads
+
     def finish(self) -> None:
         """Close when what is here has been answered."""
         self._ending = True

@@ -96,6 +96,11 @@ class Connections:
         """Whether one that is not open yet cannot be, either."""
         return len(self) >= self.bounds.connections
 
+    @property
+    def has_new(self) -> bool:
+        """Whether there are any on which no request has come yet."""
+        return bool(self.handshakes) or any(each.is_new for each in self.open)
+
     def shake_hands(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what opens a connection."""
         task = self.loop.create_task(work)

@@ -102,8 +102,12 @@ class HttpListener:
         """Wait until nothing can be on its way any more, then close idle connections; the others close when they have
         been answered. So no request begins after this, but those whose headers have arrived."""
         assert self._connections is not None
-        quiet_at = (self._refused_at or anyio.current_time()) + self._timing.last_request_seconds
+        refused_at = self._refused_at or anyio.current_time()
+        quiet_at = refused_at + self._timing.last_request_seconds
         while len(self._connections) and anyio.current_time() < quiet_at:  # noqa: ASYNC110 - there is no event
+            await anyio.sleep(_LOOK_SECONDS)
+        quiet_at = refused_at + self._timing.first_request_seconds
+        while self._connections.has_new and anyio.current_time() < quiet_at:  # noqa: ASYNC110 - there is no event
             await anyio.sleep(_LOOK_SECONDS)
         self._connections.finish()
 

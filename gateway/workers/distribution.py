@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from gateway.frontend.addresses import listen
+from gateway.frontend.addresses import listen, shut
 from gateway.frontend.handed import REFUSAL, REPORT
 
 MAX_UNTAKEN: Final = 32
@@ -174,6 +174,7 @@ class Distribution:
         self._pause()
         for number, (taken, _) in enumerate(self._addresses):
             with suppress(OSError):
+                shut(taken)
                 while (connection := _accepted(taken)) is not None:
                     self._waiting.append((number, connection))
         while self._waiting and recipient in self._recipients:

@@ -1,6 +1,8 @@
 """The end of a socket: nobody new, a last answer for those who are there, and then it is closed."""
 
+import errno
 import socket
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Final
@@ -11,6 +13,7 @@ import pytest
 
 from gateway.config.models import GatewaySettings
 from gateway.errors import ConfigError
+from gateway.frontend.addresses import listen, shut, take
 from gateway.frontend.arrivals import OwnAddress
 from gateway.frontend.connections import bounds_of
 from gateway.frontend.http_request import HttpRequest
@@ -99,6 +102,36 @@ async def test_after_that_no_request_begins() -> None:
             await listener.close_idle()
             with suppress(ConnectionError):
                 assert await caller.ask() == b""
+
+
+async def test_who_has_just_connected_may_say_what_for() -> None:
+    with ExitStack() as until:
+        timing = FrontTiming(last_request_seconds=0.0, first_request_seconds=3600.0)
+        async with serving(timing) as listener, anyio.create_task_group() as tg:
+            idle, new = Caller(listener.url, until), Caller(listener.url, until)
+            await idle.ask()
+            await listener.refuse()
+            tg.start_soon(listener.close_idle)
+            await anyio.sleep(0.1)
+            assert b"connection: close" in await new.ask()
+            assert await idle.at_end()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can")
+def test_an_address_that_is_about_to_be_closed_lets_nobody_come_and_keeps_who_has() -> None:
+    with ExitStack() as until:
+        taken = until.enter_context(take("127.0.0.1", 0))
+        listen(taken, "127.0.0.1")
+        first, second = (until.enter_context(socket.socket()) for _ in range(2))
+        first.connect(taken.getsockname())
+        shut(taken)
+        second.setblocking(False)
+        assert second.connect_ex(taken.getsockname()) == errno.EINPROGRESS
+        accepted = until.enter_context(taken.accept()[0])
+        with pytest.raises(BlockingIOError):
+            taken.accept()
+        first.sendall(b"x")
+        assert accepted.recv(1) == b"x"
 
 
 async def test_what_waits_to_be_accepted_is_answered() -> None:
