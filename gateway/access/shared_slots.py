@@ -33,7 +33,8 @@ WAIT_SECONDS: Final = 0.08
 SWEEP_SECONDS: Final = 0.25
 """How often slots that nobody uses are given back, and those in use kept."""
 SWEEP_PATIENCE: Final = 5.0
-HELD_SECONDS: Final = 3.0
+HELD_SECONDS: Final = 10.0
+"""Longer than it takes to give up a connection to the store and make another, on a busy machine too."""
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +106,7 @@ class SharedSlots:
                     return
                 account = self._accounts[call.principal.root_id]
                 most = self._free() + account.granted
-                if await self._ask(account, account.used + 1 - self._free(), WAIT_SECONDS):
+                if await self._ask(account, 1, WAIT_SECONDS):
                     most = self._free() + account.granted
                 elif (share := self._cap // self._store.nodes) > most:
                     most = share
@@ -156,16 +157,20 @@ class SharedSlots:
     async def _refresh(self, account: _Account) -> None:
         if account.asking:
             return  # which says what is needed by now; two answers to different questions could contradict each other
-        needed = max(0, account.used - self._free())
-        account.granted = min(account.granted, needed)  # from here on, the rest is for others to take
-        await self._ask(account, needed, SWEEP_PATIENCE)
+        account.granted = min(account.granted, self._in_use(account))  # from here on, the rest is for others to take
+        await self._ask(account, 0, SWEEP_PATIENCE)
 
-    async def _ask(self, account: _Account, needed: int, patience: float) -> bool:
-        """Have so many slots, and a few more if somebody waits for one and there are plenty. False if nobody knows."""
+    def _in_use(self, account: _Account) -> int:
+        """Of slots that have to be asked for."""
+        return max(0, account.used - self._free())
+
+    async def _ask(self, account: _Account, more: int, patience: float) -> bool:
+        """Keep the slots that are in use and have so many more, if they are to be had; and a few in advance if somebody
+        waits for one and there are plenty. False if nobody knows."""
         account.asking += 1
-        spare = min(SPARE, self._cap // SPARE) if needed > account.granted else 0
+        spare = min(SPARE, self._cap // SPARE) if more else 0
         pool = self._cap - self._free() * self._store.nodes
-        arguments = self._store.node, needed, spare, pool, round(HELD_SECONDS * 1000)
+        arguments = self._store.node, self._in_use(account), more, spare, pool, round(HELD_SECONDS * 1000)
         try:
             account.granted = await self._store.do(SLOTS, [account.name], arguments, patience=patience)
         except StoreUnavailable as error:
@@ -177,12 +182,12 @@ class SharedSlots:
 
 
 def _slots(memory: Memory, keys: Sequence[str], arguments: Sequence[Any]) -> int:
-    node, needed, spare, pool, held = arguments
+    node, used, more, spare, pool, held = arguments
     now = memory.now()
     nodes = {name: each for name, each in memory.get(keys[0], {}).items() if each[1] > now and name != node}
     left = max(0, pool - sum(count for count, _ in nodes.values()))
-    granted = min(needed, left)
-    granted += min(spare, (left - granted) // 4)
+    granted = max(used, min(used + more, left))
+    granted += max(0, min(spare, (left - granted) // 4))
     if granted:
         nodes[node] = granted, now + held / 1000
     memory.set(keys[0], nodes, held / 1000)
@@ -192,7 +197,8 @@ def _slots(memory: Memory, keys: Sequence[str], arguments: Sequence[Any]) -> int
 SLOTS: Final = Script(
     "slots",
     """
-local node, needed, spare, pool = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local node, used, more = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local spare, pool, held = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local left = pool
@@ -206,11 +212,11 @@ for at = 1, #all, 2 do
   end
 end
 left = math.max(0, left)
-local granted = math.min(needed, left)
-granted = granted + math.min(spare, math.floor((left - granted) / 4))
+local granted = math.max(used, math.min(used + more, left))
+granted = granted + math.max(0, math.min(spare, math.floor((left - granted) / 4)))
 if granted > 0 then
-  redis.call('HSET', KEYS[1], node, string.format('%d %d', granted, now + ARGV[5]))
-  redis.call('PEXPIRE', KEYS[1], ARGV[5])
+  redis.call('HSET', KEYS[1], node, string.format('%d %d', granted, now + held))
+  redis.call('PEXPIRE', KEYS[1], held)
 else
   redis.call('HDEL', KEYS[1], node)
 end
@@ -218,5 +224,6 @@ return granted
 """,
     _slots,
 )
-"""Keys: who has how many. Arguments: a node, how many it needs, how many more it would like, how many there are, and
-for how many milliseconds it has them. Returns how many it has."""
+"""Keys: who has how many. Arguments: a node, how many it uses, how many more it needs, how many it would like in advance,
+how many there are, and for how many milliseconds it has them. Returns how many it has: never fewer than it uses, however
+many that are, for what is not counted would be given to others."""

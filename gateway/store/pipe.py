@@ -27,6 +27,8 @@ RECONNECT_SECONDS: Final = 0.25
 """Between attempts to connect."""
 ANSWER_SECONDS: Final = 2.0
 """After which a connection that does not answer is given up for another."""
+HELD_UP_SECONDS: Final = 1.0
+"""Between two looks, after which it was this process that was held up: answers may be there, and not be read yet."""
 MAX_WAITING: Final = 20_000
 """Commands that may wait for their answers."""
 MAX_WAITING_BYTES: Final = 128 * 2**20
@@ -76,6 +78,7 @@ class Pipe:
         self._wake = asyncio.Event()
         self._scope = anyio.CancelScope()
         self._said = ""
+        self._looked_at = self._awake_since = time.monotonic()
 
     @property
     def is_connected(self) -> bool:
@@ -98,7 +101,10 @@ class Pipe:
 
     def look(self, now: float) -> None:
         """Called a few times a second: notices what is not answered."""
-        waited = now - self._asked[0].at if self._asked else 0.0
+        if now - self._looked_at > HELD_UP_SECONDS:
+            self._awake_since = now
+        self._looked_at = now
+        waited = now - max(self._asked[0].at, self._awake_since) if self._asked else 0.0
         if waited > ANSWER_SECONDS:
             self._contact.failed(f"it has not answered for {waited:.0f} s")
             self._scope.cancel()

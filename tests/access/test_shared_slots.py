@@ -170,10 +170,19 @@ async def test_without_the_store_each_node_goes_by_its_share() -> None:
 async def test_slots_of_a_node_that_is_gone_are_free_again() -> None:
     now = 0.0
     memory = MemoryStore(Memory(lambda: now))
-    assert await memory.do(SLOTS, ["s"], ["gone", 10, 0, 10, 3000]) == 10
-    assert await memory.do(SLOTS, ["s"], ["there", 10, 0, 10, 3000]) == 0
+    assert await memory.do(SLOTS, ["s"], ["gone", 0, 10, 0, 10, 3000]) == 10
+    assert await memory.do(SLOTS, ["s"], ["there", 0, 10, 0, 10, 3000]) == 0
     now = 3.1
-    assert await memory.do(SLOTS, ["s"], ["there", 10, 0, 10, 3000]) == 10
+    assert await memory.do(SLOTS, ["s"], ["there", 0, 10, 0, 10, 3000]) == 10
+
+
+async def test_what_is_in_use_is_counted_however_many_there_are_to_have() -> None:
+    """How many there are depends on how many nodes there are, of which two may have different ideas."""
+    memory = MemoryStore()
+    assert await memory.do(SLOTS, ["s"], ["one", 0, 6, 0, 10, 3000]) == 6
+    assert await memory.do(SLOTS, ["s"], ["other", 0, 4, 0, 10, 3000]) == 4
+    assert await memory.do(SLOTS, ["s"], ["one", 6, 1, 8, 8, 3000]) == 6
+    assert await memory.do(SLOTS, ["s"], ["other", 4, 1, 8, 10, 3000]) == 4
 
 
 async def test_both_forms_of_the_script_say_the_same(server: ValkeyServer) -> None:
@@ -182,7 +191,7 @@ async def test_both_forms_of_the_script_say_the_same(server: ValkeyServer) -> No
     async with anyio.create_task_group() as tg:
         await tg.start(valkey.run)
         for _ in range(200):
-            arguments = [chance.choice("abc"), chance.randrange(12), chance.choice([0, 8]), 20, 60_000]
+            arguments = [chance.choice("abc"), chance.randrange(12), chance.randrange(2), chance.choice([0, 8]), 20, 60_000]
             assert await memory.do(SLOTS, ["same"], arguments) == await valkey.do(SLOTS, ["same"], arguments)
         tg.cancel_scope.cancel()
 

@@ -96,7 +96,8 @@ async def test_it_opens_fails_fast_and_lets_one_probe_through(keep: Keep) -> Non
                 probed.append(await outcome(kept, "slow"))
 
             tg.start_soon(probe)
-            await wait_until(lambda: kept.upstream.breaker.state is HALF_OPEN)
+            await wait_until(lambda: mcp.methods().count("tools/call") == 6)
+            assert kept.upstream.breaker.state is HALF_OPEN
             assert [await outcome(kept, "a") for _ in range(5)] == ["CircuitOpen"] * 5
             assert mcp.methods().count("tools/call") == 6
             go_on.set()
