@@ -191,7 +191,14 @@ async def test_both_forms_of_the_script_say_the_same(server: ValkeyServer) -> No
     async with anyio.create_task_group() as tg:
         await tg.start(valkey.run)
         for _ in range(200):
-            arguments = [chance.choice("abc"), chance.randrange(12), chance.randrange(2), chance.choice([0, 8]), 20, 60_000]
+            arguments = [
+                chance.choice("abc"),
+                chance.randrange(12),
+                chance.randrange(2),
+                chance.choice([0, 8]),
+                20,
+                60_000,
+            ]
             assert await memory.do(SLOTS, ["same"], arguments) == await valkey.do(SLOTS, ["same"], arguments)
         tg.cancel_scope.cancel()
 
