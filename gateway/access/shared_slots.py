@@ -224,6 +224,6 @@ return granted
 """,
     _slots,
 )
-"""Keys: who has how many. Arguments: a node, how many it uses, how many more it needs, how many it would like in advance,
-how many there are, and for how many milliseconds it has them. Returns how many it has: never fewer than it uses, however
-many that are, for what is not counted would be given to others."""
+"""Keys: who has how many. Arguments: a node, how many it uses, how many more it needs, how many it would like in
+advance, how many there are, and for how many milliseconds it has them. Returns how many it has: never fewer than it
+uses, however many that are, for what is not counted would be given to others."""
