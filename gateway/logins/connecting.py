@@ -65,6 +65,8 @@ class Connection:
     server: str
     login: Login | None
     link: str | None
+    counts: bool = True
+    """Whether it is that login which is used, and not one for all."""
 
 
 class Connecting:
@@ -170,9 +172,10 @@ class Connecting:
         found: list[Connection] = []
         links = self._logins.links
         for name, server in self._servers().items():
-            if self._is_own(name, server) and self._may_use(principal, name):
+            if self._logins.logs_in(server, principal) and self._may_use(principal, name):
                 login = await self._logins.vault.get(LoginKey(principal.root_id, name, server.url or ""))
-                found.append(Connection(name, login, links.to(name, principal) if links is not None else None))
+                link, source = links.to(name, principal) if links is not None else None, self._logins.source_of(name)
+                found.append(Connection(name, login, link, source is not None and source.is_personal))
         return found
 
     async def end(self, name: str, principal: Principal) -> bool | None:

@@ -168,6 +168,10 @@ class Logins:
             return server.auth.login in ("each", "auto")
         return server.auth.has_logins_otherwise
 
+    def logs_in(self, server: ServerConfig, principal: Principal) -> bool:
+        """Whether that is so for this one: who comes with a token that is exchanged need not."""
+        return self.is_each(server) and not (server.auth.has_logins_otherwise and principal.method == "oauth")
+
     async def changed(self, name: str) -> None:
         """Somebody has logged in to a server here, or out."""
         source = self._sources.get(name)

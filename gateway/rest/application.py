@@ -85,8 +85,12 @@ def application(
     own_metrics = metrics if current.config.gateway.metrics.host is None else None
     app.include_router(health_routes(current, upstreams, library, policy, is_draining, own_metrics))
     app.include_router(agent_routes(agents, count, changes))
-    app.include_router(upstream_routes(current, upstreams, library, policy, redact, restart, count, changes))
-    app.include_router(status_routes(current, upstreams, library, policy, redact, activity, load, is_draining))
+    app.include_router(
+        upstream_routes(current, upstreams, library, policy, redact, restart, count, changes, connecting)
+    )
+    app.include_router(
+        status_routes(current, upstreams, library, policy, redact, activity, load, is_draining, connecting)
+    )
     if connecting is not None:
         app.include_router(connection_routes(connecting, redact, count))
     app.include_router(info_routes(current, redact))

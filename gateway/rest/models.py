@@ -189,8 +189,13 @@ class UpstreamInfo(BaseModel):
     )
     required: bool = Field(description="Whether the gateway is ready only while this upstream is.")
     lazy: bool = Field(description="Whether it is started only when something of it is called.")
-    state: State
+    state: State = Field(
+        description="Of a server that each logs in to for themselves, how it is for you: `login needed` until you have."
+    )
     reason: str | None = Field(description="Why it is in that state.")
+    connect: str | None = Field(
+        description="Where you have to log in for yourself, in a browser; null if you need not."
+    )
     next_try: float | None = Field(description="Seconds until the next attempt to connect.", examples=[3.5])
     successor: str | None = Field(
         description="The state of its successor, which takes over as soon as it is ready; null when there is none."

@@ -9,9 +9,11 @@ from gateway import __version__
 from gateway.access.policy import Policy
 from gateway.catalogue.library import CatalogueViews
 from gateway.config.reload import Current
+from gateway.logins.connecting import Connecting
 from gateway.request import ADMIN, Principal
 from gateway.rest.caller import PRIVATE, Reader, failures
 from gateway.rest.masking import Redact
+from gateway.rest.own_logins import OwnState, own_states
 from gateway.rest.status_models import CallerStatus, Numbers, StatusReport, TargetStatus, UpstreamStatus
 from gateway.telemetry.activity import Activity, ActivityReport, Sum
 from gateway.telemetry.elsewhere import Elsewhere
@@ -32,6 +34,7 @@ def status_routes(
     activity: Activity,
     load: Callable[[], tuple[int, int]],
     is_draining: Callable[[], bool],
+    connecting: Connecting | None = None,
 ) -> APIRouter:
     """
     Args:
@@ -41,15 +44,22 @@ def status_routes(
     started = time.monotonic()
 
     def describe(
-        name: str, upstream: Upstream, seen: ActivityReport, elsewhere: Sequence[Elsewhere], *, all: bool
+        name: str,
+        upstream: Upstream,
+        own: OwnState | None,
+        seen: ActivityReport,
+        elsewhere: Sequence[Elsewhere],
+        *,
+        all: bool,
     ) -> UpstreamStatus:
-        status, health = upstream.status, upstream.health()
+        status, health = own.status if own is not None else upstream.status, upstream.health()
         in_flight, queued = zip(*(each.upstreams.get(name, (0, 0)) for each in (Elsewhere(), *elsewhere)), strict=True)
         return UpstreamStatus(
             **_numbers(seen.by_upstream.get(name, Sum()), seen),
             name=name,
             state=status.state,
             reason=redact(status.reason)[:LONGEST_SHOWN] or None,
+            connect=own.connect if own is not None else None,
             breaker=upstream.breaker.state,
             in_flight=upstream.in_flight() + sum(in_flight),
             queued=health.queued + sum(queued) if all else None,
@@ -68,6 +78,7 @@ def status_routes(
 
         elsewhere = await activity.gather() if activity.gather is not None else ()
         seen = activity.read(now, sees, [slice for each in elsewhere for slice in each.slices])
+        own = await own_states(connecting, upstreams, caller)
         sessions, in_flight = load()
         sessions += sum(each.sessions for each in elsewhere)
         in_flight += sum(each.in_flight for each in elsewhere)
@@ -85,7 +96,7 @@ def status_routes(
             sessions=sessions if all else None,
             in_flight=in_flight if all else None,
             upstreams=[
-                describe(name, upstream, seen, elsewhere, all=all)
+                describe(name, upstream, own.get(name), seen, elsewhere, all=all)
                 for name, upstream in upstreams.items()
                 if library.sees(name, grant)
             ],

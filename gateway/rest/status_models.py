@@ -36,6 +36,9 @@ class UpstreamStatus(TrafficReport):
     name: str = Field(examples=["time"])
     state: State
     reason: str | None = Field(description="Why it is in that state.")
+    connect: str | None = Field(
+        default=None, description="Where you have to log in for yourself, in a browser; null if you need not."
+    )
     breaker: BreakerState
     in_flight: int = Field(description="Requests that await its answer.")
     queued: int | None = Field(description="Requests that wait for a place; null without the scope `admin`.")

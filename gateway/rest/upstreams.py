@@ -12,6 +12,7 @@ from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.pins import PinVerdict
 from gateway.config.reload import Current
 from gateway.errors import NotFound, tenths_up
+from gateway.logins.connecting import Connecting
 from gateway.protocol import Era
 from gateway.request import ADMIN, Principal
 from gateway.rest.caller import PRIVATE, Admin, Count, Reader, counted, failures
@@ -28,6 +29,7 @@ from gateway.rest.models import (
     UpstreamInfo,
     Upstreams,
 )
+from gateway.rest.own_logins import OwnState, own_states
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.link import TROUBLED, Status
 from gateway.upstream.upstream import Upstream
@@ -53,6 +55,7 @@ def upstream_routes(
     restart: Callable[[Upstream], None],
     count: Count,
     changes: Changes,
+    connecting: Connecting | None = None,
 ) -> APIRouter:
     router = APIRouter(prefix="/upstreams", tags=["Upstreams"], **PRIVATE)
 
@@ -62,9 +65,11 @@ def upstream_routes(
             raise NotFound("There is no such upstream.")
         return upstream
 
-    def describe(upstream: Upstream, caller: Principal) -> UpstreamInfo:
-        offered = library.view(upstream.name, policy.grant(caller))
-        config, status = upstream.config, upstream.status
+    def describe(upstream: Upstream, caller: Principal, own: OwnState | None) -> UpstreamInfo:
+        label = upstream.own_label(caller.root_id)
+        selection = ((upstream.name, label),) if label and label in library.labels.get(upstream.name, ()) else ()
+        offered = library.view(upstream.name, policy.grant(caller), selection)
+        config, status = upstream.config, own.status if own is not None else upstream.status
         version = _version(upstream)
         reason = redact(status.reason) or None
         return UpstreamInfo(
@@ -77,6 +82,7 @@ def upstream_routes(
             lazy=config.lazy,
             state=status.state,
             reason=reason,
+            connect=own.connect if own is not None else None,
             next_try=_seconds_until(status.next_try),
             successor=redact(_described(upstream.successor.status)) if upstream.successor is not None else None,
             last_error=reason if status.state in TROUBLED else None,
@@ -108,11 +114,15 @@ def upstream_routes(
         """Those that you may use, and how they are."""
         grant = policy.grant(caller)
         seen = [upstream for name, upstream in upstreams.items() if library.sees(name, grant)]
-        return Upstreams(upstreams=[describe(upstream, caller) for upstream in seen], configuration=reloads(caller))
+        own = await own_states(connecting, upstreams, caller)
+        found = [describe(upstream, caller, own.get(upstream.name)) for upstream in seen]
+        return Upstreams(upstreams=found, configuration=reloads(caller))
 
     @router.get("/{name}", summary="One upstream", responses=failures(403, 404))
     async def one_upstream(name: Name, caller: Reader) -> UpstreamInfo:
-        return describe(find(name, caller), caller)
+        upstream = find(name, caller)
+        own = await own_states(connecting, {name: upstream}, caller)
+        return describe(upstream, caller, own.get(name))
 
     @router.post(
         "/{name}/restart",

@@ -79,15 +79,17 @@ class OwnListings:
 
     def label(self, agent: Agent) -> str | None:
         """Under which label stands what an agent sees; None for who has no login."""
-        known = self._known.get(agent.opener.root_id)
-        if known is None or known.listing is None or not known.credentials.headers:
-            return None
-        return label_of(agent.opener.root_id)
+        return self.label_for(agent.opener.root_id)
 
     def last_label(self, agent: Agent) -> str | None:
         """The same with a login or without: what it saw last."""
         known = self._known.get(agent.opener.root_id)
         return label_of(agent.opener.root_id) if known is not None and known.listing is not None else None
+
+    def label_for(self, root: str) -> str | None:
+        """As `label`, for a principal (the id of its root)."""
+        known = self._known.get(root)
+        return label_of(root) if known is not None and known.listing is not None and known.credentials.headers else None
 
     def of(self, root: str) -> Listing | None:
         """What a principal (the id of its root) saw last."""

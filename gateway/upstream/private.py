@@ -156,6 +156,10 @@ class PrivateLinks:
         """The connections that belong to that agent alone."""
         return [private.link for key, some in self._links.items() if key[0] == agent_id for private in some]
 
+    def of_tenant(self, root: str) -> list[Link]:
+        """Those of a root principal (its id)."""
+        return [private.link for some in self._links.values() for private in some if private.tenant == root]
+
     def release(self, agent_id: str) -> None:
         """That agent has gone: close what was its own."""
         for key in [key for key in self._links if key[0] == agent_id]:

@@ -23,7 +23,7 @@ from gateway.upstream.credentials import CredentialSource
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.learning import Learning
 from gateway.upstream.limiter import ConcurrencyLimiter, Lease
-from gateway.upstream.link import Link, State, Status
+from gateway.upstream.link import TROUBLED, Link, State, Status
 from gateway.upstream.links import UpstreamLinks
 from gateway.upstream.listing import Listing, LoginListing
 from gateway.upstream.observer import Observer
@@ -134,6 +134,16 @@ class Upstream:
     @property
     def status(self) -> Status:
         return self.links.main.status if self.links.has_main else Status(State.READY)
+
+    def own_status(self, root: str) -> Status:
+        """How it is for a principal (the id of its root) that has a login of their own there."""
+        own = [link.status for link in self.links.private.of_tenant(root) if link.status.state in TROUBLED]
+        return own[-1] if own else Status(State.READY)
+
+    def own_label(self, root: str) -> str | None:
+        """Under which label stands what it lists for a principal that has a login of their own there."""
+        own = self.offer.own
+        return own.label_for(root) if own is not None and self.has_own_lists else None
 
     @property
     def has_own_lists(self) -> bool:

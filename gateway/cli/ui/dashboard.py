@@ -30,10 +30,10 @@ LONGEST: Final = 60
 
 
 def is_troubled(status: Status) -> bool:
-    """Whether something is not as it should be."""
+    """Whether something is not as it should be. That whoever asks has not logged in is nothing of the kind."""
     upstreams = status["upstreams"]
     return status["configuration"] == "refused" or any(
-        each["state"] in TROUBLED or each["breaker"] != "closed" for each in upstreams
+        (each["state"] in TROUBLED and not each.get("connect")) or each["breaker"] != "closed" for each in upstreams
     )
 
 
@@ -54,6 +54,7 @@ def dashboard(
         each = max(2, (room - shown) // 2)
         upstreams, calls, callers = upstreams[:shown], calls[:each], callers[:each]
     parts: list[RenderableType] = [_head(status, url, history), _upstreams(upstreams)]
+    parts += [_login(each) for each in upstreams if each.get("connect")]
     if calls:
         parts.append(_calls(sorted(calls, key=lambda call: -call["p95_ms"])))
     if callers:
@@ -108,6 +109,15 @@ def _upstreams(upstreams: Sequence[Status]) -> Table:
             Text(_clean(each["name"]), "bold"), state, *_numbers(each), Text(busy, "" if busy != "0" else "dim")
         )
     return table
+
+
+def _login(upstream: Status) -> RenderableType:
+    """On lines of its own, whole: it is there to be opened."""
+    text = Text.assemble(
+        "Log in to ", (_clean(upstream["name"]), "bold"), ": ", (harmless(upstream["connect"]), "cyan")
+    )
+    text.no_wrap, text.overflow = False, "fold"
+    return text
 
 
 def _calls(calls: Sequence[Status]) -> Table:
