@@ -195,6 +195,7 @@ class Gateway:
             bridge=Bridge(seal, self._parking, self._elsewhere if settings.store is not None else None, timing.bridge),
             dress=server.dress,
         )
+        server.tasks.forward = self.pipeline.forward
         self.handle = self.pipeline.serve
 
     def _record(self, what: str, *args: Any, **fields: Any) -> None:
@@ -442,6 +443,7 @@ class Gateway:
         ids = SessionIds(self._state_keys, store.now if shared else time.time)
         file = settings.state_dir / session_file.NAME
         records = SharedSessionRecords(store) if shared else SessionFile(file)
+        self.server.tasks.list.records = records
         here = node.of(store) if shared else node.identify(settings.state_dir)
         idle, lifetime = settings.session_idle_timeout, settings.session_lifetime
         front = self._timing.front

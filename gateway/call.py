@@ -13,9 +13,11 @@ from gateway import request_id
 from gateway.errors import GatewayError, InvalidParams, RequestCancelled
 from gateway.jsonrpc import RequestId, as_object
 from gateway.protocol import Era
-from gateway.request import Agent, Ask, Notify, Principal, wants
+from gateway.request import Agent, Ask, Notify, Principal, as_agent_knows, wants
 
 NO_HEADERS: Final[Mapping[str, str]] = {}
+LASTING: Final = "lasting-"
+"""What progress tokens begin with that are good for longer than their request."""
 
 
 class ClientRequester(Protocol):
@@ -131,6 +133,7 @@ class Call:
         "http_headers",
         "id",
         "is_cancelled",
+        "lasting_token",
         "lease",
         "logged",
         "method",
@@ -190,6 +193,8 @@ class Call:
         """How large its upstream's answer was."""
         self.counted = False
         """Whether it counts against the limits on requests in flight."""
+        self.lasting_token: str | None = None
+        """The progress token that its upstream gets, if progress goes on once it has been answered (a task)."""
         self.client_requester: ClientRequester | None = None
         """Answers what the upstream asks; None if nobody can."""
         self.spoke = False
@@ -250,6 +255,8 @@ class Call:
         """The upstream says something on behalf of the call: progress and wanted log messages go to the agent. Nothing
         else belongs to a request in either era; what does not, must not look as if it did."""
         self.spoken()
+        if params is not None and "_meta" in params:
+            params = as_agent_knows(self.agent, self.upstream, params)
         if method == "notifications/progress":
             token = self.progress_token
             if token is not None:

@@ -148,6 +148,8 @@ class Pipeline:
             result = instead
         finally:
             upstream.leave(call)
+        if "task" in target.params:
+            await self._targets.keep_task(call, target, result)
         return self._targets.finish(call, target, result)
 
 
@@ -167,6 +169,8 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
     failure: GatewayError | None = None
     call.spoke = False
     call.lease = lease = upstream.lease_now(tenant) or await _queue(upstream, call, tenant, clock.timeout)
+    if call.method == "tasks/result":
+        lease.pause()  # it waits for a task, and must not keep the place of who would end that
     try:
         links = upstream.links
         link = links.link_now(call.agent) or await links.link(call.agent, clock.began + clock.timeout)

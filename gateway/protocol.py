@@ -15,6 +15,9 @@ HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-
 MODERN_VERSIONS: Final = ("2026-07-28",)
 """Revisions in which every request carries its own envelope, oldest first."""
 
+TASKS_VERSION: Final = "2025-11-25"
+"""The one revision that has tasks itself; in later ones they are an extension, and others."""
+
 DEFAULT_VERSION: Final = "2025-03-26"
 """What an HTTP request without `MCP-Protocol-Version` speaks (2025-11-25, basic/transports)."""
 
@@ -40,7 +43,7 @@ META_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 META_SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 META_SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 META_RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
-"""2025-11-25 only, whose tasks are not offered: an agent could name another's with it."""
+"""2025-11-25 only. An agent could name another's with it: what one says here is not passed on."""
 
 SKILLS: Final = "io.modelcontextprotocol/skills"
 """The extension of SEP-2640."""
@@ -69,6 +72,9 @@ LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", 
 """Least severe first (RFC 5424)."""
 
 CANCELLED: Final = "notifications/cancelled"
+PROGRESS: Final = "notifications/progress"
+TASK_STATUS: Final = "notifications/tasks/status"
+"""Of `TASKS_VERSION`."""
 
 LIST_METHODS: Final = {
     "tools/list": "tools",

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
-from gateway.protocol import LOG_LEVELS, Era
+from gateway.jsonrpc import as_object
+from gateway.protocol import LOG_LEVELS, META_RELATED_TASK, Era
 
 READ, WRITE, ADMIN = "read", "write", "admin"
 SCOPES = frozenset({READ, WRITE, ADMIN})
@@ -113,6 +114,11 @@ class Agent(Protocol):
         ...
 
     @property
+    def tasks(self) -> Mapping[tuple[str, str], str] | None:
+        """Tasks of 2025-11-25 that it has named, if any: `(upstream, its own handle)` → the handle it has."""
+        ...
+
+    @property
     def lasting(self) -> bool:
         """Whether it is a connection or session, whose end we learn of; a modern request over HTTP is gone with it."""
         ...
@@ -139,6 +145,34 @@ def is_askable(agent: Agent) -> bool:
     """Whether a server may ask it anything."""
     declared = agent.capabilities
     return bool(declared) and any(declared.get(capability) is not None for capability in QUESTIONS.values())
+
+
+def related_task(message: Mapping[str, Any]) -> str | None:
+    """The handle of the task that a message says it belongs to (2025-11-25)."""
+    handle = as_object(as_object(message.get("_meta")).get(META_RELATED_TASK)).get("taskId")
+    return handle if isinstance(handle, str) else None
+
+
+def related_to(message: Mapping[str, Any], handle: str | None) -> dict[str, Any]:
+    """The message, which says that it belongs to that task; None: to none."""
+    meta = {name: value for name, value in as_object(message.get("_meta")).items() if name != META_RELATED_TASK}
+    if handle is not None:
+        meta[META_RELATED_TASK] = {"taskId": handle}
+    rest = {name: value for name, value in message.items() if name != "_meta"}
+    return {**rest, "_meta": meta} if meta else rest
+
+
+def known_as(agent: Agent, upstream: str | None, own: str | None) -> str | None:
+    """The handle that an agent has of an upstream's task, if it has named it."""
+    return agent.tasks.get((upstream or "", own or "")) if agent.tasks is not None else None
+
+
+def as_agent_knows(agent: Agent, upstream: str | None, message: dict[str, Any]) -> dict[str, Any]:
+    """What an upstream says, with the agent's handle of the task it belongs to; without any if the agent has named no
+    such task."""
+    if META_RELATED_TASK not in as_object(message.get("_meta")):
+        return message
+    return related_to(message, known_as(agent, upstream, related_task(message)))
 
 
 Notify = Callable[[str, dict[str, Any] | None], None]

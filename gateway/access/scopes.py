@@ -9,7 +9,7 @@ SCOPES: Final = {
     **dict.fromkeys(("initialize", "ping")),
     **dict.fromkeys(("server/discover", "completion/complete", "prompts/get", "logging/setLevel", "tasks/get"), READ),
     **dict.fromkeys(("resources/read", "resources/subscribe", "resources/unsubscribe", "subscriptions/listen"), READ),
-    **dict.fromkeys(("skills/get", "resources/directory/read"), READ),
+    **dict.fromkeys(("skills/get", "resources/directory/read", "tasks/result", "tasks/list"), READ),
     **dict.fromkeys((*LIST_METHODS, "roots/list"), READ),
 }
 """Method → the scope it needs; every other may do something, and needs `write`."""

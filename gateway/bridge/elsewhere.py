@@ -5,7 +5,7 @@ let in, and its `requestState` opened, where it arrived.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -38,6 +38,7 @@ class _Agent:
     info: dict[str, Any]
     log_level: str | None
     lasting: bool = False
+    tasks: Mapping[tuple[str, str], str] | None = None
     era: Era = field(init=False)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from gateway.call import Call
 from gateway.errors import AgentCannot
 from gateway.jsonrpc import as_object
 from gateway.protocol import META_RELATED_TASK, Era
-from gateway.request import QUESTIONS, Agent
+from gateway.request import QUESTIONS, Agent, known_as, related_task, related_to
 
 
 def check(agent: Agent, method: str, params: Mapping[str, Any]) -> None:
@@ -52,10 +52,16 @@ class LiveAsker:
             AgentError: the agent's own error.
             AgentCannot, AgentGone: there is no answer.
         """
-        check(self._request.agent, method, params or {})
-        if self._request.ask is None:
+        request, agent = self._request, self._request.agent
+        check(agent, method, params or {})
+        if request.ask is None:
             raise AgentCannot("it sent its request without a session")
-        return await self._request.ask(method, outgoing(method, params, Era.HANDSHAKE))
+        question = outgoing(method, params, Era.HANDSHAKE)
+        own = related_task(params or {})
+        if public := known_as(agent, request.upstream, own):
+            question = related_to(question, public)
+        answer = await request.ask(method, question)
+        return related_to(answer, own) if META_RELATED_TASK in as_object(answer.get("_meta")) else answer
 
 
 def _needed(method: str, params: Mapping[str, Any]) -> dict[str, Any] | None:

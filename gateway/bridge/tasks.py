@@ -1,4 +1,5 @@
-"""Task handles (the extension `io.modelcontextprotocol/tasks`): sealed with their owner, so that they find back to it.
+"""Task handles (of the extension `io.modelcontextprotocol/tasks`, and of 2025-11-25): sealed with their owner, so that
+they find back to it.
 
 A client may keep a handle for days and come back after a restart, or at another node, so nothing is remembered here:
 the public handle is the upstream and its own handle, sealed for one principal. The same handle is sealed the same way
@@ -17,7 +18,9 @@ from gateway import jsonrpc
 from gateway.errors import UnknownTask
 
 METHODS: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
-"""All there are; those of 2025-11-25 (`tasks/list`, `tasks/result`) are no more."""
+"""All that the extension has."""
+HANDSHAKE_METHODS: Final = frozenset({"tasks/get", "tasks/result", "tasks/cancel"})
+"""Those of 2025-11-25 that name a task. (`tasks/list` names none.)"""
 FAMILY: Final = "tasks"
 """What the methods that concern tasks begin with, in any era."""
 

@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 from gateway.catalogue.intake import encode
 from gateway.catalogue.skills import merged_settings
 from gateway.protocol import SKILLS
+from gateway.upstream.listing import Listing, declares_tasks, offers_tasks
 
 MAX_INSTRUCTIONS: Final = 16 * 1024
 """Bytes (UTF-8) of instructions in all. They stand in every agent's context."""
@@ -13,10 +14,19 @@ MAX_INSTRUCTIONS: Final = 16 * 1024
 _ELLIPSIS: Final = "…"
 
 
+def declared_by(listing: Listing) -> Mapping[str, Any]:
+    """The `ServerCapabilities` of an upstream; `tasks` only where that is something that can be used."""
+    capabilities = listing.capabilities
+    if "tasks" not in capabilities or offers_tasks(listing):
+        return capabilities
+    return {name: value for name, value in capabilities.items() if name != "tasks"}
+
+
 def merged_capabilities(declared: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The union of several `ServerCapabilities`, as far as the gateway can honour it.
 
     `listChanged` holds wherever there is a list, whatever the upstreams say: the catalogue changes as they come and go.
+    `tasks` are for agents of 2025-11-25 alone; the gateway lists them itself.
     An extension (or experiment) is declared when all upstreams that have it agree on its settings; skills, whatever
     their settings.
     """
@@ -30,6 +40,10 @@ def merged_capabilities(declared: Iterable[Mapping[str, Any]]) -> dict[str, Any]
     for kind in ("completions", "logging"):
         if any(_is_declared(one, kind) for one in all_declared):
             merged[kind] = {}
+    if tasks := [_section(one, "tasks") for one in all_declared if declares_tasks(one)]:
+        merged["tasks"] = {"list": {}, "requests": {"tools": {"call": {}}}}
+        if any(_is_declared(each, "cancel") for each in tasks):
+            merged["tasks"]["cancel"] = {}
     for kind in ("extensions", "experimental"):
         if agreed := _agreed([_section(one, kind) for one in all_declared]):
             merged[kind] = agreed

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 from gateway import jsonrpc, sdk
-from gateway.catalogue.repairs import Unfit, repaired
+from gateway.catalogue.repairs import Unfit, repaired, without_task_support
 from gateway.protocol import MODERN_VERSIONS
 from gateway.spelling import offers
-from gateway.upstream.listing import Item, Listing, is_login_tool
+from gateway.upstream.listing import Item, Listing, is_login_tool, offers_tasks
 
 if TYPE_CHECKING:
     from gateway.config.models import ServerConfig
@@ -136,6 +136,8 @@ def _entry(upstream: UpstreamItems, kind: Kind, name: str, raw: Item) -> ListedI
         item = repaired(kind, raw, modern=upstream.listing.version in MODERN_VERSIONS)
     except Unfit as unfit:
         return str(unfit)
+    if kind == "tools" and "execution" in item and not offers_tasks(upstream.listing):
+        item = without_task_support(item)
     if kind == "tools" and name in upstream.rules.describe:
         item = {**item, "description": upstream.rules.describe[name]}
     encoded = encode(item)

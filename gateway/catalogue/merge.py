@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Protocol
 
 from gateway import jsonrpc
 from gateway.catalogue import skills
-from gateway.catalogue.capabilities import MAX_INSTRUCTIONS, cut, merged_capabilities, merged_instructions
+from gateway.catalogue.capabilities import MAX_INSTRUCTIONS, cut, declared_by, merged_capabilities, merged_instructions
 from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner
 from gateway.catalogue.intake import KEYS, DroppedItem, Kind, ListedItem, UpstreamItems, admit
 from gateway.catalogue.naming import (
@@ -103,7 +103,7 @@ def merge(upstreams: Sequence[UpstreamItems], prefix: Prefix, ownership: Ownersh
         templates=items("templates"),
         prompts=items("prompts"),
         skills=tuple(skills.renamed(one.entry.item, one.prefix) for one in published["skills"]),
-        capabilities=merged_capabilities(listing.capabilities for listing in listings),
+        capabilities=merged_capabilities(declared_by(listing) for listing in listings),
         instructions=instructions_of(ordered, prefix),
         ttl_ms=min((listing.ttl_ms for listing in listings if listing.ttl_ms is not None), default=None),
         private=any(listing.private for listing in listings),

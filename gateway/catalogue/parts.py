@@ -6,7 +6,7 @@ from hashlib import blake2b
 from itertools import chain, pairwise
 from typing import Any, Final, TypeVar
 
-from gateway.catalogue.capabilities import merged_capabilities
+from gateway.catalogue.capabilities import declared_by, merged_capabilities
 from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner
 from gateway.catalogue.intake import KEYS, Kind
 from gateway.catalogue.merge import Prefix, instructions_of
@@ -92,7 +92,7 @@ def join(parts: Iterable[Part], prefix: Prefix, ownership: Ownership) -> Catalog
         templates=_sorted([one.templates for one in catalogues], "templates"),
         prompts=prompts,
         skills=_sorted([one.skills for one in catalogues], "skills"),
-        capabilities=merged_capabilities(listing.capabilities for listing in listings),
+        capabilities=merged_capabilities(declared_by(listing) for listing in listings),
         instructions=instructions_of(ordered, prefix),
         ttl_ms=min((listing.ttl_ms for listing in listings if listing.ttl_ms is not None), default=None),
         private=any(one.private for one in catalogues),

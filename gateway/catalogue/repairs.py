@@ -60,6 +60,16 @@ def for_handshake(tool: Item) -> Item:
     return _changed(tool, {"outputSchema": _DROP if ours is None else ours})
 
 
+def without_task_support(tool: Item) -> Item:
+    """A tool of an upstream that offers no tasks, whatever the tool says: clients would go by what it says, since other
+    upstreams offer them. The same object if nothing had to be done."""
+    execution = tool.get("execution")
+    if not isinstance(execution, dict) or "taskSupport" not in execution:
+        return tool
+    rest = _without(cast("Item", execution), {"taskSupport"})
+    return _changed(tool, {"execution": rest or _DROP})
+
+
 # --- Kinds --------------------------------------------------------------------------------------------------------
 
 

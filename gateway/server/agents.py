@@ -54,6 +54,7 @@ class ConnectedAgent:
     """Where notifications go that belong to no request."""
     inquiry: Ask | None = None
     """Where questions go that belong to no request."""
+    tasks: Mapping[tuple[str, str], str] | None = None
     lasting: bool = True
     era: Era = field(init=False)
     _id: str = ""

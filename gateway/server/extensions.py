@@ -4,23 +4,26 @@ from collections.abc import Set
 from typing import Any
 
 from gateway import sdk
-from gateway.bridge.tasks import FAMILY, METHODS, TaskHandles
+from gateway.bridge.tasks import FAMILY, HANDSHAKE_METHODS, METHODS, TaskHandles
 from gateway.call import Call, string
 from gateway.errors import HeaderMismatch, MethodNotFound, UnknownTask
 from gateway.jsonrpc import as_object
 from gateway.protocol import TASKS, Era
 from gateway.request import Agent
+from gateway.server.handshake_tasks import HandshakeTasks, makes_tasks, takes_tasks
 from gateway.server.lookup import Lookup
 from gateway.server.task_news import require_tasks
+from gateway.upstream.listing import offers_tasks
 from gateway.upstream.upstream import Upstream
 
 
 class Extensions:
     """Finds who is meant by every method that is none of MCP's own."""
 
-    def __init__(self, lookup: Lookup, tasks: TaskHandles) -> None:
+    def __init__(self, lookup: Lookup, tasks: TaskHandles, handshake_tasks: HandshakeTasks) -> None:
         self._lookup = lookup
         self._tasks = tasks
+        self._handshake_tasks = handshake_tasks
 
     async def find(self, call: Call) -> tuple[str, dict[str, Any]]:
         """Which upstream is meant by a method that is none of MCP's own, and the parameters for it.
@@ -42,22 +45,33 @@ class Extensions:
 
     def makes_tasks(self, agent: Agent, upstream: Upstream) -> bool:
         """Whether what the agent asks of the upstream may become a task."""
-        return TASKS in _extensions(agent.capabilities) and TASKS in _offered(upstream)
+        return (TASKS in _extensions(agent.capabilities) and TASKS in _offered(upstream)) or makes_tasks(
+            agent, upstream
+        )
 
     async def _task(self, call: Call) -> tuple[str, dict[str, Any]]:
-        """Whatever it is, it is about one task, by a handle that its principal was given; there is no list of them."""
-        if call.method not in METHODS or not await self._offering(call, {TASKS}):
-            raise MethodNotFound(call.method)
-        require_tasks(call)
+        """Whatever it is, it is about one task, by a handle that its principal was given."""
+        is_old = takes_tasks(call.agent) and call.method in HANDSHAKE_METHODS
+        is_old = is_old and await self._handshake_tasks.are_offered(call)
+        if not is_old:
+            if call.method not in METHODS or not await self._offering(call, {TASKS}):
+                raise MethodNotFound(call.method)
+            require_tasks(call)
         _check_name(call)
         public = string(call.params, "taskId")
         name, handle = self._tasks.open(public, call.principal.id)
-        if name not in {upstream.name for upstream in self._lookup.upstreams(call)}:
+        upstream = next((each for each in self._lookup.upstreams(call) if each.name == name), None)
+        if upstream is None or not (is_old if offers_tasks(upstream.known) else _knows_tasks(call)):
             raise UnknownTask(public)
+        if is_old and offers_tasks(upstream.known):
+            self._handshake_tasks.name(call, name, handle, public)
         return name, {**call.params, "taskId": handle}
 
     def publish(self, call: Call, upstream: str, params: dict[str, Any], result: dict[str, Any]) -> None:
         """Put the public handle of a task into a result. Changes it in place."""
+        if call.method == "tasks/result":
+            self._handshake_tasks.finish(call, upstream, result)
+            return
         handle = result.get("taskId")
         if family_of(call.method) == FAMILY and handle is not None and handle == params.get("taskId"):
             result["taskId"] = call.params["taskId"]  # to the letter, also where a key sealed it that seals no longer
@@ -91,6 +105,10 @@ def _check_name(call: Call) -> None:
 def family_of(method: str) -> str:
     """The methods that belong together: `tools` of `tools/call`."""
     return method.partition("/")[0].strip().casefold()
+
+
+def _knows_tasks(call: Call) -> bool:
+    return TASKS in _extensions(call.agent.capabilities)
 
 
 def _offered(upstream: Upstream) -> dict[str, Any]:

@@ -27,11 +27,14 @@ from gateway.protocol import (
     CHANGE_NOTIFICATIONS,
     LIST_METHODS,
     MODERN_VERSIONS,
+    PROGRESS,
+    TASK_STATUS,
     Era,
 )
 from gateway.request import ANONYMOUS, QUESTIONS, Agent
 from gateway.server.agents import ConnectedAgent, introduce
 from gateway.server.extensions import Extensions, family_of
+from gateway.server.handshake_tasks import HandshakeTasks, takes_tasks
 from gateway.server.listening import Listening
 from gateway.server.log_messages import LogMessages
 from gateway.server.lookup import Lookup, Opener, Viewer
@@ -65,6 +68,7 @@ UNKNOWN_CAPABILITIES: Final[Mapping[str, Any]] = {
     **{kind: {"listChanged": True} for kind in CHANGE_NOTIFICATIONS},
     "completions": {},
     "logging": {},
+    "tasks": {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}},
 }
 """What an upstream of which nothing is known yet may turn out to have."""
 
@@ -96,6 +100,7 @@ class Server:
         self.lookup = Lookup(policy, library, upstreams, settings.startup_wait)
         self.tool_search = ToolSearch(self.lookup, library)
         self._listening = Listening(self.lookup, library, upstreams, places, tasks)
+        self.tasks = HandshakeTasks(self.lookup, tasks)
         self.log_messages = LogMessages(upstreams, self.lookup.sees)
         self.session_facts = SessionFacts(self.lookup, self._listening, self.log_messages, self.tool_search)
         everywhere: dict[str, Answerer] = dict.fromkeys(LIST_METHODS, self._list)
@@ -115,7 +120,8 @@ class Server:
         """What is answered here, and not by an upstream."""
         methods = frozenset(QUESTIONS).union(FORWARDED, *self.methods.values())
         own = frozenset(family_of(method) for method in methods) | {"notifications"}
-        self.targets = Targets(self.lookup, upstreams, Extensions(self.lookup, tasks), own, self.tool_search)
+        extensions = Extensions(self.lookup, tasks, self.tasks)
+        self.targets = Targets(self.lookup, upstreams, extensions, own, self.tool_search, self.tasks)
 
     async def run(self) -> None:
         """See `Listening.run` and `ToolSearch.run`."""
@@ -158,6 +164,7 @@ class Server:
             upstream.release(agent.id)
         self.session_facts.close(agent)
         self.tool_search.close(agent)
+        self.tasks.close(agent)
         await self._listening.close(agent)
         await self.log_messages.close(agent)
 
@@ -226,6 +233,11 @@ class Server:
         agent = audience.agent
         if method == "notifications/message":
             self.log_messages.on_log(upstream, params, audience)
+        elif method == PROGRESS:
+            self.tasks.on_progress(upstream, params)
+        elif method == TASK_STATUS:
+            if upstream in self._upstreams:
+                self.tasks.on_status(self._upstreams[upstream], params, audience)
         elif method == "notifications/elicitation/complete" and agent is not None and agent.era is Era.HANDSHAKE:
             agent.notify(method, params)
 
@@ -262,6 +274,8 @@ class Server:
             # One of them has yet to say what it offers. What is not declared now could never be offered later.
             capabilities = {**UNKNOWN_CAPABILITIES, **capabilities}
             capabilities["resources"] = {**capabilities["resources"], "subscribe": True}
+        if not takes_tasks(viewer.agent):
+            capabilities.pop("tasks", None)
         offer: dict[str, Any] = {"capabilities": capabilities}
         parts = [catalogue.instructions, _absence(self.lookup.away(viewer))]
         if instructions := "\n\n".join(filter(None, parts)):

@@ -27,6 +27,7 @@ from gateway.errors import (
 from gateway.jsonrpc import as_object
 from gateway.server import param_headers
 from gateway.server.extensions import Extensions, family_of
+from gateway.server.handshake_tasks import HandshakeTasks, makes_tasks
 from gateway.server.lookup import Lookup
 from gateway.server.skills import SkillLookup
 from gateway.server.tool_search import ToolSearch, is_ours
@@ -78,8 +79,10 @@ class Targets:
         extensions: Extensions,
         own: frozenset[str],
         search: ToolSearch,
+        tasks: HandshakeTasks,
     ) -> None:
         self._search = search
+        self._tasks = tasks
         self._lookup = lookup
         self._upstreams = upstreams
         self._extensions = extensions
@@ -92,6 +95,7 @@ class Targets:
             "completion/complete": self._completion,
             "skills/get": self._skill,
             "resources/directory/read": self._directory,
+            "tasks/list": self._task_list,
         }
 
     def find_now(self, call: Call) -> Target | None:
@@ -125,6 +129,11 @@ class Targets:
         if upstream is None:
             raise UpstreamUnavailable(target.upstream, "gone", "it was taken out of the configuration")
         return upstream
+
+    async def keep_task(self, call: Call, target: Target, result: dict[str, Any]) -> None:
+        """See `HandshakeTasks.keep`."""
+        if makes_tasks(call.agent, self.upstream(target)):
+            await self._tasks.keep(call, target.upstream, result)
 
     def finish(self, call: Call, target: Target, result: dict[str, Any]) -> dict[str, Any]:
         """An upstream's result as the agent is to have it; changed in place, as a rule."""
@@ -182,9 +191,16 @@ class Targets:
         target = Target(owner.upstream, {**call.params, "name": owner.original}, "tools", owner, owner.original)
         if owner.original == LOGIN_TOOL:
             target.is_login = is_login_tool(owner.original, owner.item)
-        if "task" in call.params and not self._extensions.makes_tasks(call.agent, self.upstream(target)):
-            del target.params["task"]  # nobody could ever ask for its result
+        if "task" in call.params:
+            upstream = self.upstream(target)
+            if not self._extensions.makes_tasks(call.agent, upstream):
+                del target.params["task"]  # nobody could ever ask for its result
+            elif makes_tasks(call.agent, upstream):
+                self._tasks.begin(call, owner.upstream)
         return target
+
+    async def _task_list(self, call: Call) -> Target:
+        return AnsweredTarget("", call.params, result=await self._tasks.listed(call))
 
     async def _prompt(self, call: Call) -> Target:
         name = string(call.params, "name")

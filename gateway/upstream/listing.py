@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from gateway.jsonrpc import as_object
+from gateway.protocol import TASKS_VERSION
+
 Item = dict[str, Any]
 """One tool, resource, resource template, prompt or skill, exactly as the upstream sent it."""
 
@@ -50,6 +53,17 @@ class LoginListing(Listing):
 
     own: Mapping[str, Listing] = field(default_factory=dict[str, Listing])
     """By a label for each principal (`personal.label_of`)."""
+
+
+def offers_tasks(listing: Listing | None) -> bool:
+    """Whether calls of an upstream's tools can be made tasks of 2025-11-25."""
+    return listing is not None and listing.version == TASKS_VERSION and declares_tasks(listing.capabilities)
+
+
+def declares_tasks(capabilities: Mapping[str, Any]) -> bool:
+    """Whether capabilities of that revision say so."""
+    requests = as_object(as_object(capabilities.get("tasks")).get("requests"))
+    return isinstance(as_object(requests.get("tools")).get("call"), dict)
 
 
 def login_tool(upstream: str) -> Item:

@@ -206,6 +206,8 @@ class Upstream:
 
     def timeout(self, call: Call, params: Mapping[str, Any]) -> float:
         """Seconds it has for a call, without progress."""
+        if call.method == "tasks/result":
+            return self.config.max_timeout  # it comes when the task is over
         tool = params.get("name") if call.method == "tools/call" else None
         return self.config.timeout_of(tool if isinstance(tool, str) else None)
 

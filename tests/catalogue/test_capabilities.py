@@ -29,7 +29,9 @@ CASES: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     # not objects: not declared
     ([{"tools": None, "prompts": True, "extensions": [], "logging": 1}], {}),
     # what the gateway cannot honour
-    ([{"tasks": {"list": {}}}], {}),
+    ([{"tasks": {"list": {}}}, {"tasks": {"requests": {"tools": {"call": True}}}}], {}),
+    # the gateway lists them itself
+    ([{"tasks": {"requests": {"tools": {"call": {}}}}}], {"tasks": {"list": {}, "requests": {"tools": {"call": {}}}}}),
     ([{"extensions": {"e": {"v": 1}}}, {"extensions": {"f": {}}}], {"extensions": {"e": {"v": 1}, "f": {}}}),
     ([{"extensions": {"e": {"v": 1}}}, {"extensions": {"e": {"v": 1}}}], {"extensions": {"e": {"v": 1}}}),
     ([{"extensions": {"e": {"v": 1}}}, {"extensions": {"e": {"v": True}}}], {}),

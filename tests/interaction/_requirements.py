@@ -351,6 +351,31 @@ REQUIREMENTS: Final[dict[str, Requirement]] = {
         "https://modelcontextprotocol.io/seps/2663-tasks-extension#task-status-notifications",
         "Who listens to tasks of its own hears whenever their status changes, and nobody hears of another's.",
     ),
+    "tasks:call": _handshake(
+        "basic/utilities/tasks#creating-tasks",
+        "A call that asks for it becomes a task, whose result is fetched later and is what the call's would have been.",
+    ),
+    "tasks:cancel": _handshake("basic/utilities/tasks#task-cancellation", "A task is cancelled once, and stays so."),
+    "tasks:isolation": _handshake(
+        "basic/utilities/tasks#task-isolation-and-access-control",
+        "A task is its principal's: it is listed to nobody else, and to everybody else as one that never was.",
+    ),
+    "tasks:input": _handshake(
+        "basic/utilities/tasks#input-required-status",
+        "What a task asks is asked where its result is fetched, with the handle that the agent knows.",
+    ),
+    "tasks:news": _handshake(
+        "basic/utilities/tasks#task-notifications", "News of a task go to its principal's sessions, and to nobody else."
+    ),
+    "tasks:progress": _handshake(
+        "basic/utilities/tasks#task-progress-notifications",
+        "The progress token of a call that became a task is good for as long as the task.",
+    ),
+    "tasks:offered": _handshake(
+        "basic/utilities/tasks#capability-negotiation",
+        "Tasks are offered to agents whose revision has them, at upstreams that offer them; elsewhere a call is none.",
+    ),
+    "tasks:lasting": _ours("eras", "A task is there after a restart, and at every node."),
     "extensions:skills": Requirement(
         "https://modelcontextprotocol.io/seps/2640-skills-extension",
         "The skills of all upstreams are listed together, each file byte for byte, and each leads to its own upstream.",

@@ -17,6 +17,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from gateway import jsonrpc
+from gateway.call import LASTING
 from gateway.errors import (
     AgentGone,
     GatewayError,
@@ -28,7 +29,7 @@ from gateway.errors import (
 )
 from gateway.harmless import LONGEST_SECRET
 from gateway.jsonrpc import Message, RequestId, as_object
-from gateway.protocol import INTERNAL_ERROR, INVALID_REQUEST, META_SUBSCRIPTION_ID, Era
+from gateway.protocol import INTERNAL_ERROR, INVALID_REQUEST, META_SUBSCRIPTION_ID, PROGRESS, TASK_STATUS, Era
 from gateway.upstream.audience import Audience
 from gateway.upstream.transport.deadlines import Deadlines
 from gateway.upstream.transport.pending import HungUp, Peer, Pending, QuestionTarget
@@ -130,7 +131,8 @@ class CallTable(ABC):
         if pending.tenant:
             self.audience.used_by(pending.tenant)
         if call.progress_token is not None:
-            params = {**params, "_meta": {**as_object(params.get("_meta")), "progressToken": pending.id}}
+            token = call.lasting_token or pending.id
+            params = {**params, "_meta": {**as_object(params.get("_meta")), "progressToken": token}}
         self._begin(pending, params, timeout, max_timeout, spent)
         return pending
 
@@ -319,7 +321,7 @@ class CallTable(ABC):
             if jsonrpc.is_id(id) and id in self._asked:
                 self._asked[id].cancel()
             return
-        call = via or self._owner(method, params or {})
+        call = None if _is_of_task(method, params) else via or self._owner(method, params or {})
         if call is None and method == "notifications/message":
             call = self._only_call()
         if call is not None and method == "notifications/progress":
@@ -404,6 +406,14 @@ class CallTable(ABC):
         """Run `work` beside the connection; it is cancelled when the connection closes."""
         if self._tasks is not None and self.closed is None:
             self._tasks.start_soon(work, *args)
+
+
+def _is_of_task(method: str, params: dict[str, Any] | None) -> bool:
+    """Whether it is news of a task (2025-11-25), which may come on the stream of any request and belongs to none."""
+    if method == PROGRESS:
+        token = (params or {}).get("progressToken")
+        return isinstance(token, str) and token.startswith(LASTING)
+    return method == TASK_STATUS
 
 
 async def _ask(call: Pending, target: QuestionTarget, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
