@@ -237,6 +237,10 @@ class Subscriptions:
         """The resources that upstream is to be subscribed to: a view, which changes with what is wanted."""
         return self._of(upstream).listeners.keys()
 
+    def listeners(self, upstream: str, own: str) -> Collection[Subscriber]:
+        """Who subscribed to a resource."""
+        return self._of(upstream).listeners.get(own, {}).keys()
+
     def _check_counts(self, root: str, more: int) -> None:
         if more and self._total + more > MAX_OF_ALL:
             raise TooManySubscriptions(MAX_OF_ALL)

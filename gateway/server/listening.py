@@ -70,6 +70,10 @@ class Listening:
         """Who has yet to be told what has changed, and what they saw before that."""
         self._to_follow: dict[Subscriber, None] = {}
         """Those of whose URIs it has yet to be seen whether they are another server's now."""
+        self._is_personal: dict[str, bool] = {}
+        """Upstream → whether each principal subscribed there by a connection of their own, when that was seen last."""
+        self._to_restore: dict[str, None] = {}
+        """Those of which that is another by now."""
 
     async def run(self) -> None:
         """Do in short steps what is for very many, until cancelled."""
@@ -80,6 +84,10 @@ class Listening:
                 self._due = anyio.Event()
                 await self._tell(tg)
                 await self._follow(tg)
+                for name in list(self._to_restore):
+                    if (upstream := self._upstreams.get(name)) is not None:
+                        tg.start_soon(self.restore_subscriptions, upstream)
+                self._to_restore.clear()
 
     # --- Sessions ---------------------------------------------------------------------------------------------------
 
@@ -254,6 +262,10 @@ class Listening:
     async def _take_in(self, upstream: Upstream, announced: Collection[str]) -> None:
         if self._upstreams.get(upstream.name) is not upstream:
             return  # it does not serve yet, or not any more
+        is_personal = upstream.own_subscriptions is not None
+        if self._is_personal.setdefault(upstream.name, is_personal) is not is_personal:
+            self._to_restore[upstream.name] = None  # somebody made, or ended, a login for all
+            self._due.set()
         await self._library.examine(upstream.name, upstream.listing)
         if self._upstreams.get(upstream.name) is not upstream:
             return
@@ -386,7 +398,14 @@ class Listening:
         """One begins to serve, perhaps in another's place: what was wanted of that is asked of it, and who wanted it is
         told to look again."""
         wanted = self._subscriptions.wanted(upstream.name)
+        was_personal = self._is_personal.get(upstream.name, False)
+        self._is_personal[upstream.name] = upstream.own_subscriptions is not None
         with suppress(GatewayError):
+            if (own := upstream.own_subscriptions) is not None:
+                await own.reconcile({uri: self._wanting(upstream.name, uri) for uri in list(wanted)})
+                return  # each is told by a connection of their own
+            if was_personal and upstream.offer.own is not None:
+                upstream.offer.own.subscriptions.clear()
             await upstream.want(wanted, None, {viewer.principal.root_id for viewer in self._viewers.values()})
         pause = Pause()
         for uri in list(wanted):
@@ -432,8 +451,20 @@ class Listening:
         viewer = self._viewers.get(listener) if listener is not None else None
         roots = () if viewer is None else (viewer.principal.root_id,)
         for name, todo in changes.items():
-            if (upstream := self._upstreams.get(name)) is not None:  # it may have been removed
+            upstream = self._upstreams.get(name)
+            if upstream is None:  # it was removed
+                continue
+            if (own := upstream.own_subscriptions) is None:
                 await upstream.want(self._subscriptions.wanted(name), todo, roots)
+            elif viewer is not None:
+                await own.more(viewer.agent, todo)
+            else:
+                await own.reconcile({uri: self._wanting(name, uri) for uri in todo})
+
+    def _wanting(self, upstream: str, own: str) -> dict[str, Agent]:
+        """Which principals want to hear of a resource, and an agent of each."""
+        viewers = [self._viewers.get(each) for each in self._subscriptions.listeners(upstream, own)]
+        return {viewer.agent.opener.id: viewer.agent for viewer in viewers if viewer is not None}
 
     async def _give_up(self, resources: Mapping[str, set[str]]) -> None:
         """Nobody waits for these any more; whether an upstream takes note of it is its own affair."""

@@ -143,15 +143,21 @@ class UpstreamLinks:
             self._with_own_process.add(agent.id)
         return await self.own(agent, isolation, max(0.0, until - anyio.current_time()))
 
-    async def own(self, agent: Agent, isolation: Literal["identity", "session"], patience: float) -> PrivateLink:
+    async def own(
+        self, agent: Agent, isolation: Literal["identity", "session"], patience: float, *, is_call: bool = True
+    ) -> PrivateLink:
         """One of an agent's own, for a request; waits at most so many seconds for one that is in use.
+
+        Args:
+            is_call: see `PrivateLinks.acquire`.
 
         Raises:
             UpstreamUnavailable: too many have one.
         """
         # Where it does not show on whose behalf the upstream asks, nobody else may be at work beside it.
         alone = self._connector.is_one_channel and is_askable(agent)
-        return await self.private.acquire(agent, isolation, patience, era=self._own_era(agent), alone=alone)
+        era = self._own_era(agent)
+        return await self.private.acquire(agent, isolation, patience, era=era, alone=alone, is_call=is_call)
 
     def credentials_of(self, agent: Agent) -> Credentials | None:
         """What the connection proves itself with that serves an agent."""

@@ -20,6 +20,7 @@ from gateway.request import Agent
 from gateway.upstream.audience import Audience
 from gateway.upstream.credentials import Credentials
 from gateway.upstream.listing import Listing, LoginListing, login_tool
+from gateway.upstream.own_subscriptions import OwnSubscriptions
 from gateway.upstream.watch import ALL_LISTS
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class OwnListings:
         self._upstream = upstream
         self._known: dict[str, _Known] = {}
         """By the id of the root."""
+        self.subscriptions = OwnSubscriptions(upstream)
         self.era: Era | None = None
         """What the server speaks with who tries the modern era first; None until somebody was connected."""
         self.listing = LoginListing(

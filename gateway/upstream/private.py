@@ -44,6 +44,16 @@ class PrivateLink:
     on_release: Callable[[], None]
     used_at: float = field(default_factory=time.monotonic)
     users: int = 0
+    holders: int = 0
+    """Who wants it to stay though nobody uses it."""
+
+    def hold(self) -> None:
+        """It is not to be closed for being idle. It still makes room for others."""
+        self.holders += 1
+
+    def let_go(self) -> None:
+        self.holders -= 1
+        self.used_at = time.monotonic()
 
     def release(self) -> None:
         """One request over it has ended."""
@@ -53,7 +63,7 @@ class PrivateLink:
 
     def is_idle(self, timing: UpstreamTiming) -> bool:
         patience = timing.lasting_idle_seconds if self.lasting else timing.private_idle_seconds
-        return self.users == 0 and time.monotonic() - self.used_at >= patience
+        return self.users == 0 and not self.holders and time.monotonic() - self.used_at >= patience
 
 
 class PrivateLinks:
@@ -78,7 +88,14 @@ class PrivateLinks:
         return [private.link for some in self._links.values() for private in some]
 
     async def acquire(
-        self, agent: Agent, isolation: Literal["identity", "session"], patience: float, *, era: Era, alone: bool
+        self,
+        agent: Agent,
+        isolation: Literal["identity", "session"],
+        patience: float,
+        *,
+        era: Era,
+        alone: bool,
+        is_call: bool = True,
     ) -> PrivateLink:
         """A connection for one request.
 
@@ -86,6 +103,7 @@ class PrivateLinks:
             patience: seconds to wait at most for a connection that is in use, when no more may be made.
             era: the one to try first.
             alone: whether an agent that consists of a single request (modern, over HTTP) must not share it meanwhile.
+            is_call: whether those that others hold, and nobody uses, make room for it.
 
         Raises:
             UpstreamUnavailable: too many have one.
@@ -96,7 +114,7 @@ class PrivateLinks:
         alone = alone and not lasting
         owner = partial(Audience, agent=agent) if lasting else partial(Audience, principal=agent.opener.id)
         make = partial(self._make, capabilities, owner, era, agent.opener)
-        take = partial(self._take, key, make, agent.opener.root_id, lasting=lasting, alone=alone)
+        take = partial(self._take, key, make, agent.opener.root_id, lasting=lasting, alone=alone, is_call=is_call)
         private = await self._obtain(key, take, patience)
         private.users += 1
         return private
@@ -106,11 +124,11 @@ class PrivateLinks:
         self._freed = anyio.Event()
 
     def _take(
-        self, key: Key, make: Callable[[], Link], tenant: str, *, lasting: bool, alone: bool
+        self, key: Key, make: Callable[[], Link], tenant: str, *, lasting: bool, alone: bool, is_call: bool
     ) -> PrivateLink | None:
         some = self._links.setdefault(key, [])
         private = next((private for private in some if not alone or private.users == 0), None)
-        if private is None and self._tasks is not None and self._has_room(tenant):
+        if private is None and self._tasks is not None and self._has_room(tenant, is_call=is_call):
             private = PrivateLink(make(), lasting, tenant, self._on_release)
             some.append(private)
             self._tasks.start_soon(private.link.run)
@@ -128,7 +146,7 @@ class PrivateLinks:
             reason = f"its client has as many of the {self.cap} connections that max_sessions allows as one may have"
         raise UpstreamUnavailable(self._upstream, "busy", reason)
 
-    def _has_room(self, tenant: str) -> bool:
+    def _has_room(self, tenant: str, *, is_call: bool) -> bool:
         """Makes room, if need be, by closing what an identity has left unused for longest; it would have gone soon, and
         must not keep others out meanwhile. Tenants share what there is fairly (`fair.py`)."""
         links = [(key, private) for key, some in self._links.items() for private in some]
@@ -137,13 +155,14 @@ class PrivateLinks:
             return True
         is_anybodys = has_room(tenant, own, len(links) - 1, self.cap)
         unused = [
-            (private.tenant != tenant, private.used_at, key, private)
+            (private.tenant != tenant, private.holders > 0, private.used_at, key, private)
             for key, private in links
             if private.users == 0 and not private.lasting and (is_anybodys or private.tenant == tenant)
+            if is_call or not private.holders
         ]
         if not unused:
             return False
-        *_, key, private = min(unused, key=lambda one: one[:2])
+        *_, key, private = min(unused, key=lambda one: one[:3])
         self._links[key].remove(private)
         private.link.stop()
         return True

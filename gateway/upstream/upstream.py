@@ -36,6 +36,7 @@ from gateway.upstream.watch import Watch
 
 if TYPE_CHECKING:
     from gateway.upstream.api.source import ApiSource
+    from gateway.upstream.own_subscriptions import OwnSubscriptions
     from gateway.upstream.peers import Peers
     from gateway.upstream.session import Negotiated, UpstreamSession
     from gateway.upstream.transport.api import ReadResource
@@ -139,6 +140,12 @@ class Upstream:
         """How it is for a principal (the id of its root) that has a login of their own there."""
         own = [link.status for link in self.links.private.of_tenant(root) if link.status.state in TROUBLED]
         return own[-1] if own else Status(State.READY)
+
+    @property
+    def own_subscriptions(self) -> "OwnSubscriptions | None":
+        """How each principal is subscribed who has a login of their own; None where all share a connection."""
+        own = self.offer.own
+        return own.subscriptions if own is not None and self.has_own_lists else None
 
     def own_label(self, root: str) -> str | None:
         """Under which label stands what it lists for a principal that has a login of their own there."""
@@ -364,6 +371,8 @@ class Upstream:
                 if self.links.has_main:
                     self.tasks.start_soon(self.links.main.run)
                 self.tasks.start_soon(self.links.private.run)
+                if self.offer.own is not None:
+                    self.offer.own.subscriptions.start()
 
     def expect_again(self) -> None:
         """What is known of what it offers does not count: it has not settled until it has spoken, or failed, anew."""
@@ -382,11 +391,13 @@ class Upstream:
         self.links.private.cap = config.max_sessions
 
     def restart(self) -> None:
-        """Close the main connection and open it anew; with none, try now."""
+        """Close the main connection and open it anew; with none, try now. Where all are somebody's own, each is opened
+        anew when it is needed."""
         main = self.links.main
         for link in self.links.private.links if not self.links.has_main else []:
             if link.session is not None:
                 link.session.connection.restart()
+            link.rest("it was restarted")
         if main.session is not None:
             main.session.connection.restart()
         main.rest("it was restarted")

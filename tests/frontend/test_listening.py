@@ -36,7 +36,10 @@ async def test_what_is_new_counts_at_once_and_what_changes_has_a_share_of_the_ti
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(listening, "REST", 1e9)
-    servers = {name: SimpleNamespace(name=name, listing=offering("first")) for name in ("one", "two", "three")}
+    servers = {
+        name: SimpleNamespace(name=name, own_subscriptions=None, listing=offering("first"))
+        for name in ("one", "two", "three")
+    }
     upstreams = {name: cast(Upstream, server) for name, server in servers.items()}
     library = CatalogueViews(dict.fromkeys(upstreams, ServerConfig(command="x")), "upstream")
     listens = Listening(cast(Lookup, None), library, upstreams, cast(SessionQuota, None), TaskHandles(["key"]))
@@ -69,6 +72,8 @@ class Up:
         self.refused: set[str] = set()
         self.settled = anyio.Event()
         self.settled.set()
+
+    own_subscriptions = None
 
     def label(self, agent: Agent) -> None: ...
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import anyio.to_thread
 import pytest
 from valkey import Valkey
 
-from tests.interaction._http import post
+from tests.interaction._http import messages, post, posted
 from tests.interaction._wire import request
 from tests.logins.authority import authority
 from tests.logins.team import Team, team_of
+from tests.logins.test_subscribed import UPDATED, URI, Rooms
 from tests.servers.wire import encode
 from tests.store.nodes import gateways
 from tests.store.servers import ValkeyServer, valkey
@@ -124,3 +126,48 @@ async def test_two_people_at_two_nodes_have_nothing_of_each_others(store: Valkey
                 assert secret not in everything
             sent = {got.target.partition("?")[0] for got in wire.got if "canary-" in f"{got.headers}"}
             assert sent == {"/mcp"}
+
+
+async def test_each_hears_of_their_own_at_whichever_node(store: ValkeyServer, tmp_path: Path) -> None:
+    """What each listens to at a node is asked for by that node, with their login."""
+    rooms = Rooms("modern")
+    async with authority(mcp=rooms) as (server, _):
+        tokens: dict[str, str] = {}
+
+        def whose(token: str) -> str:
+            return tokens.get(token, "nobody")
+
+        rooms.whose = whose
+        servers = {"up": {"url": server.url, "auth": "each"}}
+        with gateways(tmp_path, servers, store.url, KEYS, public_url=PUBLIC) as doors, ExitStack() as open_streams:
+            one, two = (team_of(door.base, tmp_path, KEYS) for door in doors)
+            heard: dict[str, Any] = {}
+            for who, node in (("ann", one), ("bob", two)):
+                before = set(server.good)
+                async with node:
+                    assert (await (await node.browser()).log_in(server, node.link(), node.keys[who])).status_code == 200
+                tokens |= dict.fromkeys(server.good - before, who)
+            for who in ("ann", "bob"):
+
+                async def is_there(who: str = who) -> bool:
+                    headers = {"X-Api-Key": two.keys[who]}
+                    _, answer = await anyio.to_thread.run_sync(
+                        post, f"{two.base}/mcp", request("resources/list"), headers
+                    )
+                    return URI in json.dumps(answer)
+
+                await wait_until(is_there, 30)
+                asked = request(
+                    "subscriptions/listen", {"notifications": {"resourceSubscriptions": [URI]}}, modern=True
+                )
+                headers = {"X-Api-Key": two.keys[who]}
+                stream = posted(f"{two.base}/mcp", asked, headers)
+                heard[who] = messages(await anyio.to_thread.run_sync(open_streams.enter_context, stream))
+                first = await anyio.to_thread.run_sync(next, heard[who])
+                assert first["params"]["notifications"] == {"resourceSubscriptions": [URI]}
+            for who in ("bob", "ann"):  # had either heard of the other's, it would be told twice
+                for number in range(2):
+                    await rooms.update(who, f"{URI}/{who}/{number}")
+                    said = await anyio.to_thread.run_sync(next, heard[who])
+                    assert (said["method"], said["params"]["uri"]) == (UPDATED, f"{URI}/{who}/{number}")
+            assert "nobody" not in rooms.of or rooms.asked("nobody") == []
