@@ -13,6 +13,7 @@ from gateway.catalogue.intake import DroppedItem
 from gateway.catalogue.naming import prefixed
 from gateway.catalogue.ownership import Ownership
 from gateway.catalogue.templates import Template, matching
+from gateway.dialects.dialect import SchemaDialect
 from gateway.upstream.listing import Item
 
 ChangeKind = Literal["tools", "resources", "prompts"]
@@ -57,6 +58,8 @@ class Catalogue:
     discovery: Literal["list", "search", "search-only"] = "list"
     confirms: bool = False
     """Whether somebody is asked before `call_tool` calls a tool that may change something."""
+    dialect: SchemaDialect | None = None
+    """Of which model's API the input schemas are that agents see; `tools` and `searched` have the upstreams' own."""
 
     tool_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
     prompt_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)

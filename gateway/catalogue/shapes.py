@@ -14,6 +14,7 @@ from gateway import jsonrpc
 from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner
 from gateway.catalogue.intake import KEYS, Kind
 from gateway.catalogue.naming import unused
+from gateway.dialects.dialect import DIALECTS, SchemaDialect
 from gateway.upstream.listing import Item
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class ViewShape:
     pinned: tuple[str, ...] = ()
     """Globs over the names here."""
     confirm: bool = False
+    dialect: SchemaDialect | None = None
 
     @classmethod
     def of(cls, profile: "ProfileConfig") -> "ViewShape":
@@ -90,6 +92,7 @@ class ViewShape:
             profile.discovery,
             tuple(profile.pinned),
             profile.confirm,
+            DIALECTS[profile.schema_] if profile.schema_ is not None else None,
         )
 
     @classmethod
@@ -117,6 +120,7 @@ class ViewShape:
             prompt_owners=prompt_owners,
             instructions=catalogue.instructions if self.instructions is None else self.instructions,
             fingerprints=self._fingerprints(catalogue),
+            dialect=self.dialect,
         )
         return self._searched(shown) if self.searches else shown
 
@@ -171,7 +175,8 @@ class ViewShape:
             found.setdefault("tools", "")
         digests: dict[ChangeKind, str] = {}
         for kind, before in found.items():
-            search = [self.discovery, sorted(self.pinned)] if kind == "tools" else []
+            dialect = self.dialect.name if self.dialect is not None else None
+            search = [self.discovery, sorted(self.pinned), dialect] if kind == "tools" else []
             shape = jsonrpc.dumps([before, self.names.get(kind, {}), self.words.get(kind, {}), search])
             digests[kind] = blake2b(shape, digest_size=16).hexdigest()
         return digests

@@ -44,7 +44,10 @@ class Visit:
     @property
     def catalogue(self) -> Catalogue:
         """What the agent sees: the same as one on stdio."""
-        view = self._agent.view
+        return self.catalogue_of(self._agent.view)
+
+    def catalogue_of(self, view: str | None) -> Catalogue:
+        """What an agent would see at another view."""
         return self.gateway.library.view(view, self.gateway.policy.grant(ANONYMOUS, view))
 
     @property

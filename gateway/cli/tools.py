@@ -32,6 +32,7 @@ OURS = "(gateway)"
 @click.option("--server", "more", metavar="NAME", multiple=True, help="Only this server's; may be repeated.")
 @profile_option
 @click.option("--tokens", is_flag=True, help="What the tools of each view cost: of /mcp, the profiles and the servers.")
+@click.option("--explain", is_flag=True, help="What profiles with `schema` change in the tools' input schemas.")
 @json_option
 @with_config
 def command(
@@ -40,6 +41,7 @@ def command(
     more: tuple[str, ...],
     profile: str | None,
     tokens: bool,
+    explain: bool,
     as_json: bool,
 ) -> None:
     """List what agents see: starts the configured servers, or those named, and asks the gateway as an agent would.
@@ -51,11 +53,22 @@ def command(
     check_profile(config, profile)
     if tokens and (servers or profile):
         fail("--tokens is about all views; leave --profile and the servers away", Exit.USAGE)
-    sys.exit(run_once(_list, config, servers, profile, tokens, as_json))
+    explained: list[str] = []
+    if explain:
+        explained = [profile] if profile is not None else list(config.profiles)
+        explained = [name for name in explained if config.profiles[name].schema_ is not None]
+        if tokens or not explained:
+            fail("--explain is about profiles that have a `schema`, and shows nothing else", Exit.USAGE)
+    sys.exit(run_once(_list, config, servers, profile, tokens, as_json, explained))
 
 
 async def _list(
-    config: "Config", servers: tuple[str, ...], profile: str | None, as_tokens: bool, as_json: bool
+    config: "Config",
+    servers: tuple[str, ...],
+    profile: str | None,
+    as_tokens: bool,
+    as_json: bool,
+    explained: list[str],
 ) -> Exit:
     from gateway.cli.agent import awake, visiting
     from gateway.cli.doctor.last_words import StderrTail
@@ -68,7 +81,11 @@ async def _list(
         tools = await visit.tools()
         owners = {name: owner.upstream for name, owner in visit.catalogue.tool_owners.items()}
         tools = [tool for tool in tools if owners.get(tool["name"], OURS) in (OURS, *wanted)]
-        if as_tokens:
+        if explained:
+            from gateway.cli import explain
+
+            explain.show({name: visit.catalogue_of(name) for name in explained}, as_json=as_json)
+        elif as_tokens:
             from gateway.cli import tokens as views
 
             views.show(_views(visit, config), as_json=as_json)
@@ -84,12 +101,12 @@ async def _list(
 
 def _views(visit: "Visit", config: "Config") -> list[tuple[str, Any]]:
     """Each view, and the tools that it lists."""
-    from gateway.request import ANONYMOUS
+    from gateway.catalogue.adapted import all_shown
 
-    library, grant = visit.gateway.library, visit.gateway.policy.grant
-    names = [None, *config.profiles, *config.enabled]
+    catalogues = {name: visit.catalogue_of(name) for name in (None, *config.profiles, *config.enabled)}
     return [
-        ("/mcp" if name is None else f"/mcp/{name}", library.view(name, grant(ANONYMOUS, name)).tools) for name in names
+        ("/mcp" if name is None else f"/mcp/{name}", all_shown(catalogue, catalogue.tools))
+        for name, catalogue in catalogues.items()
     ]
 
 

@@ -13,7 +13,7 @@ from gateway.access.profiles import Profile
 from gateway.bridge.envelope import SERVER_INFO, dress_result
 from gateway.bridge.tasks import TaskHandles
 from gateway.call import Answerer, Call
-from gateway.catalogue import skills
+from gateway.catalogue import adapted, skills
 from gateway.catalogue.catalogue import Catalogue
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.merge import Prefix
@@ -309,6 +309,8 @@ class Server:
         if prepared is None:
             is_sorted = not self._library.is_own(call.view)
             served, after = page(getattr(catalogue, field), cursor, size, key, is_sorted=is_sorted)
+            if field == "tools" and catalogue.dialect is not None:
+                served = await adapted.shown_in_steps(catalogue, served)
             if field == "tools" and not is_modern:
                 served = [for_handshake(tool) for tool in served]
             prepared = msgspec.Raw(jsonrpc.dumps(served)), after
@@ -320,7 +322,8 @@ class Server:
                 self._recently.keep(call, hints)
         result: dict[str, Any] = {LIST_METHODS[method]: prepared[0]}
         if catalogue.searched and field == "tools" and (found := self.tool_search.found(call, catalogue)):
-            whole = sorted([*map(for_handshake, catalogue.tools), *found], key=lambda tool: tool["name"])
+            listed = adapted.all_shown(catalogue, catalogue.tools)
+            whole = sorted([*map(for_handshake, listed), *found], key=lambda tool: tool["name"])
             return {"tools": whole}
         if prepared[1] is not None:
             result["nextCursor"] = prepared[1]

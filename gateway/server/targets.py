@@ -10,7 +10,8 @@ import msgspec
 from gateway import jsonrpc
 from gateway.bridge.tasks import FAMILY
 from gateway.call import Call, string
-from gateway.catalogue.catalogue import Owner
+from gateway.catalogue import adapted
+from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.completion import permitted
 from gateway.catalogue.intake import Kind
 from gateway.catalogue.shapes import FIND_TOOLS
@@ -102,8 +103,13 @@ class Targets:
         """The target of a `tools/call`, unless it has to be looked for."""
         if call.method != "tools/call":
             return None
-        owner = self._lookup.catalogue(call).tool(_tool_name(call))
-        return self._target_of(call, owner) if owner is not None else None
+        catalogue = self._lookup.catalogue(call)
+        owner = catalogue.tool(_tool_name(call))
+        if owner is None:
+            return None
+        if catalogue.dialect is not None and (refused := _restored(call, catalogue)) is not None:
+            return refused
+        return self._target_of(call, owner)
 
     async def find(self, call: Call) -> Target:
         """
@@ -164,12 +170,17 @@ class Targets:
     # --- By method ----------------------------------------------------------------------------------------------------
 
     async def _tool(self, call: Call) -> Target:
-        name = _tool_name(call)
-        if not is_ours(name, self._lookup.catalogue(call)):
-            return self._target_of(call, await self._owner_of_tool(call, name))
+        name, catalogue = _tool_name(call), self._lookup.catalogue(call)
+        if not is_ours(name, catalogue):
+            owner = await self._owner_of_tool(call, name)
+            return _restored(call, self._lookup.catalogue(call)) or self._target_of(call, owner)
+        if (refused := _restored(call, catalogue)) is not None:
+            return refused
         if name == FIND_TOOLS:
             return AnsweredTarget("", call.params, result=await self._search.find(call))
         owner = await self._owner_of_tool(call, self._search.unwrap(call))
+        if (refused := _restored(call, self._lookup.catalogue(call))) is not None:
+            return refused
         target, question = self._target_of(call, owner), self._search.question(call, owner)
         if question is None or target.is_login:
             return target
@@ -260,3 +271,18 @@ def _tool_name(call: Call) -> str:
     if arguments is not None and not isinstance(arguments, dict | msgspec.Raw):
         raise InvalidParams("arguments must be an object")
     return name if isinstance(name, str) else string(params, "name")
+
+
+def _restored(call: Call, catalogue: Catalogue) -> AnsweredTarget | None:
+    """Make the arguments of a call into those that the tool's own schema asks for, where agents see another. What is
+    wrong with them is a result, and no error: so a model sees it, and can try again."""
+    if catalogue.dialect is None:
+        return None
+    try:
+        call.params = adapted.restore(catalogue, call.params["name"], call.params)
+    except InvalidParams as error:
+        text = {"type": "text", "text": error.message}
+        return AnsweredTarget("", call.params, result={"content": [text], "isError": True})
+    if catalogue.dialect.keywords is not None:
+        call.http_headers = None  # no schema that the agent saw says what to mirror
+    return None

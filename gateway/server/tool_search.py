@@ -12,6 +12,7 @@ import anyio
 from gateway import jsonrpc
 from gateway.access.policy import Grant
 from gateway.call import Call, string
+from gateway.catalogue import adapted
 from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.naming import SEPARATOR, public_prefix
@@ -92,8 +93,9 @@ class ToolSearch:
         self._remember((call.view, self._lookup.grant(call), self._lookup.selection(call)))
         names = (await self._index(catalogue)).search(wish, limit)
         tools = {tool["name"]: tool for tool in catalogue.searched}
-        found = [{key: tools[name][key] for key in _SHOWN if key in tools[name]} for name in names]
-        self._keep(call.agent, catalogue, names)
+        shown = await adapted.shown_in_steps(catalogue, (tools[name] for name in names))
+        found = [{key: tool[key] for key in _SHOWN if key in tool} for tool in shown]
+        self._keep(call.agent, catalogue, [tool["name"] for tool in shown])
         text = jsonrpc.dumps({"tools": found}).decode() if found else "No tool fits that. Try other words."
         return {"content": [{"type": "text", "text": text}], "isError": False}
 
@@ -191,9 +193,8 @@ class ToolSearch:
         if not names:
             return []
         listed = {tool["name"] for tool in catalogue.tools}
-        return [
-            for_handshake(tool) for tool in catalogue.searched if tool["name"] in names and tool["name"] not in listed
-        ]
+        tools = [tool for tool in catalogue.searched if tool["name"] in names and tool["name"] not in listed]
+        return [for_handshake(tool) for tool in adapted.all_shown(catalogue, tools)]
 
 
 def is_ours(name: object, catalogue: Catalogue) -> bool:

@@ -27,6 +27,11 @@ KEPT: Final = ("name", "title", "description", "annotations")
 
 
 def collect(name: str, server: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is kept of the tools of one server."""
+    return [kept(tool) for tool in listed(name, server)]
+
+
+def listed(name: str, server: dict[str, Any]) -> list[dict[str, Any]]:
     """The tools of one server, under their own names."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "servers.yaml"
@@ -42,7 +47,7 @@ def collect(name: str, server: dict[str, Any]) -> list[dict[str, Any]]:
         tools = []
     if not tools:
         print(f"{name}: {done.stderr[-300:]}", file=sys.stderr)
-    return [kept(tool) for tool in tools]
+    return tools
 
 
 def kept(tool: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from gateway.config.models.fields import Model, Text
 
 Discovery = Literal["list", "search", "search-only"]
+DialectName = Literal["gemini", "openai", "openai-strict", "anthropic"]
 
 _PUBLIC_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -75,6 +76,9 @@ class ProfileConfig(Model):
     """Globs of the tools that are listed all the same, by the profile's own names."""
     confirm: bool = False
     """Whether `call_tool` asks the agent's user before it calls a tool that is not marked as read-only."""
+    schema_: DialectName | None = Field(default=None, alias="schema")
+    """Whose model's API the input schemas of tools are made for: what it refuses is said in another way, and arguments
+    are made into what the server's own schema asks for."""
     instructions: Text | None = None
     """What agents are told, instead of what the servers say of themselves."""
 

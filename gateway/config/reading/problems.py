@@ -130,7 +130,8 @@ def explain(error: ErrorDetails, model: type[BaseModel], written: Any, aliases: 
     kind = error["type"]
     if kind == "extra_forbidden":
         parent = _model_at(model, error["loc"][:-1])
-        known = {*parent.model_fields, *(aliases if parent is model else ())}
+        names = (field.alias or name for name, field in parent.model_fields.items())
+        known = {*names, *(aliases if parent is model else ())}
         return unknown(str(error["loc"][-1]), known)
     words = _WORDS.get(kind)
     if words is None:

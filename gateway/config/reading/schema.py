@@ -173,7 +173,7 @@ def _described(schema: Schema) -> Schema:
     }
     for title, part in {**schema.get("$defs", {}), schema["title"]: schema}.items():
         for name, description in documented[title].items():
-            part["properties"][name]["description"] = description
+            part["properties"][name.rstrip("_")]["description"] = description
     return schema
 
 
