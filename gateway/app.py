@@ -68,6 +68,7 @@ from gateway.server.methods import Server
 from gateway.signals import asked_to_stop
 from gateway.store import node, owners, pins, secret, session_file
 from gateway.store.conversations import Conversations
+from gateway.store.results import KeptResults
 from gateway.store.session_file import SessionFile
 from gateway.store.shared_sessions import SharedSessionRecords
 from gateway.telemetry import families, logs, tracing
@@ -170,6 +171,7 @@ class Gateway:
             TaskHandles(keys),
             lambda upstream: self._snapshots.mark_outdated(),
             self._places,
+            KeptResults(self.store, settings.results),
         )
         for name, server in config.enabled.items():
             self._manager.add(name, server, self._snapshots.listing(name, server))
@@ -193,6 +195,7 @@ class Gateway:
             limits=self._limits,
             log_messages=server.log_messages,
             bridge=Bridge(seal, self._parking, self._elsewhere if settings.store is not None else None, timing.bridge),
+            results=server.results,
             dress=server.dress,
         )
         server.tasks.forward = self.pipeline.forward

@@ -24,6 +24,7 @@ from gateway.protocol import INPUT_REQUIRED, Era
 from gateway.server.drain import Drain
 from gateway.server.log_messages import LogMessages
 from gateway.server.lookup import Lookup
+from gateway.server.results import BoundedResults
 from gateway.server.targets import AnsweredTarget, ConfirmedTarget, Targets
 from gateway.telemetry.calls import CallRecorder
 from gateway.upstream import retry
@@ -56,6 +57,7 @@ class Pipeline:
         limits: Limits,
         log_messages: LogMessages,
         bridge: Bridge,
+        results: BoundedResults,
         dress: Callable[[Call, dict[str, Any]], None],
     ) -> None:
         self._calls = calls
@@ -67,6 +69,7 @@ class Pipeline:
         self._limits = limits
         self._log_messages = log_messages
         self._bridge = bridge
+        self._results = results
         self._dress = dress
         self.tracing: Tracing | None = None
 
@@ -150,7 +153,10 @@ class Pipeline:
             upstream.leave(call)
         if "task" in target.params:
             await self._targets.keep_task(call, target, result)
-        return self._targets.finish(call, target, result)
+        result = self._targets.finish(call, target, result)
+        if target.owner is None or target.owner.max_tokens is None:
+            return result
+        return await self._results.fit(call, target.owner, result)  # of what is too large, the head
 
 
 async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dict[str, Any]:

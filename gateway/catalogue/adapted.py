@@ -8,6 +8,7 @@ import structlog
 
 from gateway import jsonrpc
 from gateway.catalogue.catalogue import Catalogue, Owner
+from gateway.catalogue.kept_results import READ_RESULT, READER
 from gateway.catalogue.shapes import OWN_TOOLS
 from gateway.dialects.adapting import Adaptation, adapt
 from gateway.dialects.dialect import SchemaDialect
@@ -19,6 +20,7 @@ from gateway.upstream.listing import Item
 log = structlog.stdlib.get_logger("gateway.catalogue")
 
 _MEMO: Final = "schema for "
+_OURS: Final = {**OWN_TOOLS, READ_RESULT: READER}
 
 
 def adaptation(catalogue: Catalogue, name: str) -> Adaptation | None:
@@ -28,7 +30,8 @@ def adaptation(catalogue: Catalogue, name: str) -> Adaptation | None:
     owner = catalogue.tool_owners.get(name)
     if owner is not None:
         return _of_owner(owner, catalogue.dialect)
-    return _of_ours(name, catalogue.dialect) if name in OWN_TOOLS else None
+    name = READ_RESULT if name == catalogue.reader else name
+    return _of_ours(name, catalogue.dialect) if name in _OURS else None
 
 
 def shown(catalogue: Catalogue, tool: Item) -> Item | None:
@@ -79,4 +82,4 @@ def _of_owner(owner: Owner, dialect: SchemaDialect) -> Adaptation:
 
 @cache
 def _of_ours(name: str, dialect: SchemaDialect) -> Adaptation:
-    return adapt(cast("dict[str, Any]", OWN_TOOLS[name]["inputSchema"]), dialect)
+    return adapt(cast("dict[str, Any]", _OURS[name]["inputSchema"]), dialect)

@@ -30,6 +30,8 @@ class Owner:
     """The name or URI to send to the upstream."""
     item: Item
     """The upstream's item, under its own name."""
+    max_tokens: int | None = None
+    """Of a tool: most tokens of a result's text that agents are given at once; None: all there are."""
     memo: dict[str, Any] = field(default_factory=dict[str, Any], compare=False, repr=False)
     """What others have worked out about the item, and need not again."""
 
@@ -60,6 +62,10 @@ class Catalogue:
     """Whether somebody is asked before `call_tool` calls a tool that may change something."""
     dialect: SchemaDialect | None = None
     """Of which model's API the input schemas are that agents see; `tools` and `searched` have the upstreams' own."""
+    keeps_results: bool = False
+    """Whether it has a tool of whose results no more than some tokens are given at once."""
+    reader: str | None = None
+    """The name of the gateway's own tool that reads what was kept of such results, where it is offered."""
 
     tool_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
     prompt_owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner], repr=False)
@@ -134,4 +140,7 @@ def fingerprint(shown: Iterable[tuple[str, Owner]]) -> str:
 def changed(old: Catalogue, new: Catalogue) -> set[ChangeKind]:
     """Which lists differ for an agent."""
     kinds: tuple[ChangeKind, ...] = ("tools", "resources", "prompts")
-    return {kind for kind in kinds if old.fingerprints.get(kind) != new.fingerprints.get(kind)}
+    differ: set[ChangeKind] = {kind for kind in kinds if old.fingerprints.get(kind) != new.fingerprints.get(kind)}
+    if old.keeps_results != new.keeps_results:
+        differ.update(("tools", "resources"))  # where there is a tool and a template of ours
+    return differ

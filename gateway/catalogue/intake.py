@@ -14,7 +14,7 @@ from gateway.spelling import offers
 from gateway.upstream.listing import Item, Listing, is_login_tool, offers_tasks
 
 if TYPE_CHECKING:
-    from gateway.config.models import ServerConfig
+    from gateway.config.models import ResultsConfig, ServerConfig
 
 Kind = Literal["tools", "resources", "templates", "prompts", "skills"]
 
@@ -47,17 +47,24 @@ class CompiledToolRules:
     """Own name → the description agents see."""
     in_words: bool = False
     """Whether globs match names in words, too: an API's document writes them as it likes."""
+    results: "ResultsConfig | None" = None
+    """How much of a result's text agents are given at once."""
 
     @classmethod
     def of(cls, server: "ServerConfig") -> "CompiledToolRules":
         """Those of the configuration."""
         rules = server.tools
         in_words = server.openapi is not None
-        return cls(tuple(rules.allow), tuple(rules.deny), dict(rules.rename), dict(rules.describe), in_words)
+        globs = tuple(rules.allow), tuple(rules.deny)
+        return cls(*globs, dict(rules.rename), dict(rules.describe), in_words, server.results)
 
     def offers(self, tool: str) -> bool:
         """Whether agents may see and call it."""
         return offers(tool, self.allow, self.deny, words=self.in_words)
+
+    def limit_of(self, tool: str) -> int | None:
+        """Most tokens of a result's text that agents are given at once; None: all there are."""
+        return self.results.limit_of(tool, words=self.in_words) if self.results is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,8 @@ class ListedItem:
     """`item` as JSON."""
     raw: Item
     """The item as the upstream sent it."""
+    max_tokens: int | None = None
+    """Of a tool: most tokens of a result's text that agents are given at once."""
 
 
 def admit(upstream: UpstreamItems, kind: Kind, dropped: list[DroppedItem]) -> list[ListedItem]:
@@ -140,6 +149,10 @@ def _entry(upstream: UpstreamItems, kind: Kind, name: str, raw: Item) -> ListedI
         item = without_task_support(item)
     if kind == "tools" and name in upstream.rules.describe:
         item = {**item, "description": upstream.rules.describe[name]}
+    is_its_tool = kind == "tools" and not is_login_tool(name, raw)
+    max_tokens = upstream.rules.limit_of(name) if is_its_tool else None
+    if max_tokens is not None and "outputSchema" in item:  # structured content, which it describes, may be left out
+        item = {key: value for key, value in item.items() if key != "outputSchema"}
     encoded = encode(item)
     if encoded is None:
         return f"cannot be written as JSON of at most {MAX_DEPTH} levels"
@@ -149,4 +162,4 @@ def _entry(upstream: UpstreamItems, kind: Kind, name: str, raw: Item) -> ListedI
 
         if reason := find_invalid_x_mcp_header(item["inputSchema"]):
             return reason
-    return ListedItem(upstream.name, name, item, encoded, raw)
+    return ListedItem(upstream.name, name, item, encoded, raw, max_tokens)

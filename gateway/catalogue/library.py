@@ -21,6 +21,7 @@ from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner, changed
 from gateway.catalogue.intake import CompiledToolRules, Kind, UpstreamItems
 from gateway.catalogue.joined import JoinedCatalogues
 from gateway.catalogue.judge import Judge, Lenient
+from gateway.catalogue.kept_results import readable
 from gateway.catalogue.merge import Prefix, claims, merge
 from gateway.catalogue.naming import SEPARATOR, public_prefix
 from gateway.catalogue.owners import Owners
@@ -145,11 +146,13 @@ class CatalogueViews:
         if not self.is_own(view):
             shape = self._shapes.get(view)
             if selection or shape is not None:
-                return self._join(self._parts(sight, selection), shape)
-            return self._latest(sight)
+                return readable(self._join(self._parts(sight, selection), shape), is_sorted=True)
+            return readable(self._latest(sight), is_sorted=True)
         assert view is not None
         part = self._table.own_part(view, selection)
-        return self._restricted(part, sight).catalogue if part is not None and self.sees(view, sight) else NOTHING
+        if part is None or not self.sees(view, sight):
+            return NOTHING
+        return readable(self._restricted(part, sight).catalogue, is_sorted=False)
 
     def whole(self, view: View, selection: Selection = ()) -> Catalogue:
         """The view of somebody who may see everything."""
@@ -197,6 +200,11 @@ class CatalogueViews:
         catalogues = self.whole(upstream, selection), self._withheld.catalogue(upstream, selection, self._prefix)
         owners = [owner for catalogue in catalogues if (owner := catalogue.unlisted(uri)) is not None and owner.item]
         return bool(owners) and all(self.blocked("resources", owner, selection) for owner in owners)
+
+    def public_name(self, kind: Kind, upstream: str, own: str) -> str:
+        """What an upstream's item is called in the merged view, which rules go by; its own name if it is not there."""
+        names = (part.public.get((kind, own)) for part in self._table.offers_of(upstream))
+        return next(filter(None, names), own)
 
     def head(self, upstream: str) -> str:
         """What the names of all its tools and prompts begin with in the merged catalogue."""

@@ -42,7 +42,7 @@ class _Published:
 
     @property
     def owner(self) -> Owner:
-        return Owner(self.entry.upstream, self.entry.original, self.entry.item)
+        return Owner(self.entry.upstream, self.entry.original, self.entry.item, self.entry.max_tokens)
 
     def item(self, kind: Kind) -> Item:
         return {**self.entry.item, KEYS[kind]: self.public}
@@ -118,6 +118,7 @@ def merge(upstreams: Sequence[UpstreamItems], prefix: Prefix, ownership: Ownersh
         matchers=tuple(sorted(templates, key=specificity)),
         listed_uris={(one.entry.upstream, one.entry.original): one.public for one in published["resources"]},
         ownership=ownership,
+        keeps_results=any(one.entry.max_tokens is not None for one in published["tools"]),
     )
 
 

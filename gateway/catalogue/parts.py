@@ -107,6 +107,7 @@ def join(parts: Iterable[Part], prefix: Prefix, ownership: Ownership) -> Catalog
         matchers=matchers[0] if len(matchers) == 1 else tuple(sorted(chain.from_iterable(matchers), key=_rank)),
         listed_uris=_united(one.listed_uris for one in catalogues),
         ownership=ownership,
+        keeps_results=any(one.keeps_results for one in catalogues),
     )
 
 

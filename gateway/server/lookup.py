@@ -11,6 +11,7 @@ from gateway.access.policy import Grant, Policy
 from gateway.bridge.links import relink
 from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.intake import Kind
+from gateway.catalogue.kept_results import is_kept
 from gateway.catalogue.library import NOTHING, CatalogueViews
 from gateway.catalogue.visibility import Selection
 from gateway.errors import DefinitionChanged, UnknownResource
@@ -214,12 +215,24 @@ class Lookup:
     def _held_back(self, viewer: Viewer) -> Catalogue:
         return self._library.held_back(viewer.view, self.grant(viewer), self.selection(viewer))
 
+    def public_name(self, kind: Kind, upstream: str, own: str) -> str:
+        """See `CatalogueViews.public_name`."""
+        return self._library.public_name(kind, upstream, own)
+
+    def admits_tool(self, viewer: Viewer, upstream: str, public: str) -> bool:
+        """Whether the policy lets somebody use an upstream's tool of that public name, in their view; also while the
+        upstream is away."""
+        is_there = upstream in self._upstreams and self._library.covers(viewer.view, upstream)
+        return is_there and self.grant(viewer).admits(upstream, public, "tools", public)
+
     async def owner(self, viewer: Viewer, uri: str) -> Owner:
         """Who serves a URI. One that nobody lists belongs to a template, or to the only one who can know it.
 
         Raises:
             UnknownResource: nobody, as far as this agent is concerned.
         """
+        if is_kept(uri) and self.catalogue(viewer).reader is not None:
+            raise UnknownResource(uri)  # the gateway's own, and no upstream is to hear of it
         found = await self.find(viewer, partial(_owner_in, uri=uri))
         return self._permitted(viewer, uri, *(found or (None, False)))
 

@@ -39,9 +39,11 @@ from gateway.server.listening import Listening
 from gateway.server.log_messages import LogMessages
 from gateway.server.lookup import Lookup, Opener, Viewer
 from gateway.server.recently import Recently
+from gateway.server.results import BoundedResults
 from gateway.server.session_facts import SessionFacts
 from gateway.server.targets import Targets
 from gateway.server.tool_search import ToolSearch
+from gateway.store.results import KeptResults
 from gateway.upstream.audience import Audience
 from gateway.upstream.upstream import Upstream
 
@@ -79,6 +81,7 @@ class Server:
     Args:
         on_listing: told when an upstream's lists changed, after the agents were.
         places: what listen streams take one of.
+        kept: where results are that were too large to be given at once.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Server:
         tasks: TaskHandles,
         on_listing: Callable[[Upstream], None],
         places: SessionQuota,
+        kept: KeptResults,
     ) -> None:
         self._settings = settings
         self._policy = policy
@@ -99,6 +103,7 @@ class Server:
         self._recently = Recently(lambda: library.revision)
         self.lookup = Lookup(policy, library, upstreams, settings.startup_wait)
         self.tool_search = ToolSearch(self.lookup, library)
+        self.results = BoundedResults(self.lookup, kept)
         self._listening = Listening(self.lookup, library, upstreams, places, tasks)
         self.tasks = HandshakeTasks(self.lookup, tasks)
         self.log_messages = LogMessages(upstreams, self.lookup.sees)
@@ -121,12 +126,13 @@ class Server:
         methods = frozenset(QUESTIONS).union(FORWARDED, *self.methods.values())
         own = frozenset(family_of(method) for method in methods) | {"notifications"}
         extensions = Extensions(self.lookup, tasks, self.tasks)
-        self.targets = Targets(self.lookup, upstreams, extensions, own, self.tool_search, self.tasks)
+        self.targets = Targets(self.lookup, upstreams, extensions, own, self.tool_search, self.tasks, self.results)
 
     async def run(self) -> None:
-        """See `Listening.run` and `ToolSearch.run`."""
+        """See `Listening.run`, `ToolSearch.run` and `BoundedResults.run`."""
         async with anyio.create_task_group() as tg:
             tg.start_soon(self.tool_search.run)
+            tg.start_soon(self.results.run)
             await self._listening.run()
 
     def dress(self, call: Call, result: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from gateway.catalogue import adapted
 from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.completion import permitted
 from gateway.catalogue.intake import Kind
+from gateway.catalogue.kept_results import TEMPLATE
 from gateway.catalogue.shapes import FIND_TOOLS
 from gateway.errors import (
     InvalidParams,
@@ -30,6 +31,7 @@ from gateway.server import param_headers
 from gateway.server.extensions import Extensions, family_of
 from gateway.server.handshake_tasks import HandshakeTasks, makes_tasks
 from gateway.server.lookup import Lookup
+from gateway.server.results import BoundedResults
 from gateway.server.skills import SkillLookup
 from gateway.server.tool_search import ToolSearch, is_ours
 from gateway.upstream.listing import LOGIN_TOOL, is_login_tool
@@ -81,9 +83,11 @@ class Targets:
         own: frozenset[str],
         search: ToolSearch,
         tasks: HandshakeTasks,
+        results: BoundedResults,
     ) -> None:
         self._search = search
         self._tasks = tasks
+        self._results = results
         self._lookup = lookup
         self._upstreams = upstreams
         self._extensions = extensions
@@ -176,15 +180,23 @@ class Targets:
             return _restored(call, self._lookup.catalogue(call)) or self._target_of(call, owner)
         if (refused := _restored(call, catalogue)) is not None:
             return refused
+        if name == catalogue.reader:
+            return await self._read_result(call)
         if name == FIND_TOOLS:
             return AnsweredTarget("", call.params, result=await self._search.find(call))
-        owner = await self._owner_of_tool(call, self._search.unwrap(call))
+        name = self._search.unwrap(call)
+        if name == catalogue.reader:
+            return _restored(call, catalogue) or await self._read_result(call)
+        owner = await self._owner_of_tool(call, name)
         if (refused := _restored(call, self._lookup.catalogue(call))) is not None:
             return refused
         target, question = self._target_of(call, owner), self._search.question(call, owner)
         if question is None or target.is_login:
             return target
         return ConfirmedTarget(target.upstream, target.params, target.kind, owner, target.tool, question=question)
+
+    async def _read_result(self, call: Call) -> AnsweredTarget:
+        return AnsweredTarget("", call.params, result=await self._results.read_by_tool(call))
 
     async def _owner_of_tool(self, call: Call, name: str) -> Owner:
         """
@@ -221,6 +233,8 @@ class Targets:
         return Target(owner.upstream, {**call.params, "name": owner.original}, "prompts", owner)
 
     async def _resource(self, call: Call) -> Target:
+        if (kept := await self._results.read_resource(call)) is not None:
+            return AnsweredTarget("", call.params, result=kept)
         owner = await self._lookup.owner(call, string(call.params, "uri"))
         return Target(owner.upstream, {**call.params, "uri": owner.original}, "resources", owner)
 
@@ -242,6 +256,8 @@ class Targets:
                 raise UnknownPrompt(name)
         elif ref.get("type") == "ref/resource":
             uri, key = string(ref, "uri"), "uri"
+            if uri == TEMPLATE["uriTemplate"] and self._lookup.catalogue(call).reader is not None:
+                return AnsweredTarget("", call.params, result={"completion": {"values": []}})  # nobody lists them
             owner = await self._lookup.find(call, lambda catalogue: catalogue.template(uri) or catalogue.resource(uri))
             if owner is None:
                 raise UnknownResource(uri)

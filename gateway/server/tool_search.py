@@ -199,7 +199,7 @@ class ToolSearch:
 
 def is_ours(name: object, catalogue: Catalogue) -> bool:
     """Whether the gateway answers a call of that tool itself."""
-    return catalogue.discovery != "list" and name in (FIND_TOOLS, CALL_TOOL)
+    return name == catalogue.reader or (catalogue.discovery != "list" and name in (FIND_TOOLS, CALL_TOOL))
 
 
 def _wish(call: Call) -> tuple[str, int]:

@@ -21,6 +21,7 @@ from gateway.config.models.auth import AuthConfig
 from gateway.config.models.fields import Model
 from gateway.config.models.openapi import OpenApiConfig
 from gateway.config.models.profiles import NameRules, ProfileConfig, UriRules
+from gateway.config.models.results import ResultsConfig, ResultSettings
 from gateway.config.models.server import BreakerConfig, OutOfOrder, ServerConfig, ToolRules, Transport
 from gateway.config.models.settings import GatewaySettings
 
@@ -36,6 +37,8 @@ __all__ = [
     "OutOfOrder",
     "ProfileConfig",
     "RateLimitSettings",
+    "ResultSettings",
+    "ResultsConfig",
     "RuleSettings",
     "ServerConfig",
     "TlsSettings",

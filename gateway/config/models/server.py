@@ -24,6 +24,7 @@ from gateway.config.models.fields import (
 )
 from gateway.config.models.openapi import OpenApiConfig, openapi_spelled
 from gateway.config.models.quantities import Duration, PositiveDuration, Size
+from gateway.config.models.results import ResultsConfig, results_spelled
 
 Transport = Literal["stdio", "http", "sse", "openapi"]
 
@@ -141,6 +142,9 @@ class ServerConfig(Model):
     """How long a lost server's tools stay listed before they vanish."""
     max_response_bytes: Size = 16 * 2**20
     """The largest answer accepted from it."""
+    results: Annotated[ResultsConfig, BeforeValidator(results_spelled)] = ResultsConfig()
+    """How much of the text of its tools' results agents are given at once; the rest they can read on. A number is short
+    for `max_tokens`."""
     trust_annotations: bool = False
     """Believe its `readOnlyHint` and `idempotentHint`, so that such calls may be repeated after a failure. True for
     `openapi` unless set: there the method says so."""

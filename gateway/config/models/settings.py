@@ -21,6 +21,7 @@ from gateway.config.models.access import (
 from gateway.config.models.fields import Count, FilePath, Line, Model, Text, home
 from gateway.config.models.profiles import Discovery
 from gateway.config.models.quantities import Duration, PositiveDuration, Size
+from gateway.config.models.results import ResultSettings
 from gateway.config.models.telemetry import AccessLogSettings, AuditSettings
 
 
@@ -99,6 +100,8 @@ class GatewaySettings(Model):
     """Items on one page of a listing."""
     startup_wait: Duration = 5.0
     """How long, from the start, listings wait for servers of which nothing is known yet."""
+    results: ResultSettings = ResultSettings()
+    """What is kept of results that were too large to be given at once (`results` of a server)."""
     max_request_bytes: Size = 4 * 2**20
     """The largest request accepted from a client."""
     max_header_bytes: Size = 64 * 2**10

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from gateway.config import models
-from gateway.config.models import access, auth, openapi, profiles, server, settings, telemetry
+from gateway.config.models import access, auth, openapi, profiles, results, server, settings, telemetry
 from gateway.config.reading import entries
 from gateway.config.reading.source import Place
 
@@ -88,6 +88,12 @@ def _server() -> Schema:
     }
     api = properties["openapi"]
     properties["openapi"] = {"description": api.pop("description"), "anyOf": [api, {"type": "string"}]}
+    fitting = properties["results"]
+    limit = schema["$defs"]["ResultsConfig"]["properties"]["max_tokens"]
+    properties["results"] = {
+        "description": fitting.pop("description"),
+        "anyOf": [fitting, {key: value for key, value in limit.items() if key != "description"}],
+    }
     proof = properties["auth"]
     properties["auth"] = {
         "description": proof.pop("description"),
@@ -170,6 +176,7 @@ def _described(schema: Schema) -> Schema:
         **_strings_below(access),
         **_strings_below(telemetry),
         **_strings_below(profiles),
+        **_strings_below(results),
     }
     for title, part in {**schema.get("$defs", {}), schema["title"]: schema}.items():
         for name, description in documented[title].items():

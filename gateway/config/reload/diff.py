@@ -18,7 +18,7 @@ LIVE_SETTINGS: Final = frozenset(
 LIVE_KEYS: Final = frozenset(
     {
         *("description", "env_file", "grace", "max_concurrency", "max_queue", "max_sessions", "max_timeout", "pin"),
-        *("prefix", "propagate", "rate_limit", "required", "tags", "timeout", "timeouts", "tools"),
+        *("prefix", "propagate", "rate_limit", "required", "results", "tags", "timeout", "timeouts", "tools"),
     }
 )
 """Keys of a server that are applied to the connection there is. Whatever else changes makes a new one. (`env_file` is

@@ -1,0 +1,132 @@
+"""What a view offers besides where large results are kept: a tool and a resource template by which they are read."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from gateway.catalogue.catalogue import Catalogue, ChangeKind
+from gateway.catalogue.naming import unused
+from gateway.errors import InvalidParams
+from gateway.jsonrpc import as_object
+from gateway.upstream.listing import Item
+
+READ_RESULT: Final = "read_result"
+"""Where an upstream's tool has that name in a view, ours has another."""
+SCHEME: Final = "result://"
+
+READER: Final[Item] = {
+    "name": READ_RESULT,
+    "title": "Read on in a result",
+    "description": (
+        "Read on in a result of a tool that was too large to be given at once. The end of such a result says its URI, "
+        "and where to start. Narrower calls of the tool itself are better, where it has arguments for that."
+    ),
+    "inputSchema": {
+        "type": "object",
+        "properties": {
+            "uri": {"type": "string", "description": "The result's URI: result://…"},
+            "start": {
+                "type": "integer",
+                "minimum": 0,
+                "default": 0,
+                "description": "The first character to read; the result itself begins at 0.",
+            },
+            "length": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "How many characters to read; as many as are given at once when absent.",
+            },
+        },
+        "required": ["uri"],
+    },
+    "annotations": {"readOnlyHint": True, "idempotentHint": True, "openWorldHint": False},
+}
+TEMPLATE: Final[Item] = {
+    "uriTemplate": "result://{id}{?start,length}",
+    "name": "result",
+    "title": "Kept results",
+    "description": (
+        "Results of tools that were too large to be given at once: the whole text, or `length` characters from `start`."
+    ),
+    "mimeType": "text/plain",
+}
+
+_URI: Final = re.compile(r"result://([0-9a-f]{32})/?(?:\?([^#]*))?", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"[0-9]{1,12}")
+_READABLE: Final = "readable"
+
+
+def uri_of(id: str) -> str:
+    """The URI of a kept result."""
+    return SCHEME + id
+
+
+def parsed(uri: str) -> tuple[str, dict[str, int]] | None:
+    """`(id, range)` of a URI that has the form of ours; None: it has not. The range has `start`, `length`, or neither.
+
+    Raises:
+        InvalidParams: it asks for what is no range.
+    """
+    match = _URI.fullmatch(uri)
+    if match is None:
+        return None
+    asked: dict[str, int] = {}
+    for name, value in parse_qsl(match[2] or "", keep_blank_values=True):
+        if name not in ("start", "length") or name in asked or not _NUMBER.fullmatch(value):
+            raise InvalidParams(f"{uri[:200]} has no range: it must be like {SCHEME}…?start=4000&length=2000")
+        asked[name] = int(value)
+    if asked.get("length") == 0:
+        raise InvalidParams("length must be 1 at least")
+    return match[1].lower(), asked
+
+
+def is_kept(uri: str) -> bool:
+    """Whether a URI has the form of ours, whatever it asks for."""
+    return _URI.fullmatch(uri) is not None
+
+
+def readable(catalogue: Catalogue, *, is_sorted: bool) -> Catalogue:
+    """A catalogue with the tool and the template, if some tool of it is one whose results are kept. Made once.
+
+    Args:
+        is_sorted: whether its lists are.
+    """
+    if not catalogue.keeps_results or catalogue.reader is not None:
+        return catalogue
+    made: Catalogue | None = catalogue.pages.get(_READABLE)
+    if made is None:
+        made = catalogue.pages[_READABLE] = _with_reader(catalogue, is_sorted=is_sorted)
+    return made
+
+
+def _with_reader(catalogue: Catalogue, *, is_sorted: bool) -> Catalogue:
+    taken = {*catalogue.tool_owners, *(tool["name"] for tool in catalogue.tools)}
+    name = unused(READ_RESULT, "the gateway's own", taken)
+    tools, templates = (*catalogue.tools, {**READER, "name": name}), catalogue.templates
+    if all(template["uriTemplate"] != TEMPLATE["uriTemplate"] for template in templates):
+        templates = (*templates, TEMPLATE)
+    if is_sorted:
+        tools = tuple(sorted(tools, key=lambda tool: tool["name"]))
+        templates = tuple(sorted(templates, key=lambda template: template["uriTemplate"]))
+    capabilities: Mapping[str, Any] = catalogue.capabilities
+    resources = {"listChanged": True, **as_object(capabilities.get("resources"))}
+    return replace(
+        catalogue,
+        tools=tools,
+        templates=templates,
+        capabilities={**capabilities, "resources": resources},
+        fingerprints={**catalogue.fingerprints, **_fingerprints(catalogue, name)},
+        reader=name,
+    )
+
+
+def _fingerprints(catalogue: Catalogue, name: str) -> dict[ChangeKind, str]:
+    """Other ones than those of the same lists without ours."""
+    digests: dict[ChangeKind, str] = {}
+    for kind in ("tools", "resources"):
+        text = f"{catalogue.fingerprints.get(kind)} {name}"
+        digests[kind] = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return digests

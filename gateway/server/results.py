@@ -1,0 +1,217 @@
+"""Results that fit: the head of what is too large for its agent, and the ways to read on.
+
+Policy comes first. A result is that of a call that was allowed; whoever reads on is the principal that it was for, at a
+view that has the tool for them. Nobody's, somebody else's and what has expired are all the same: not there.
+"""
+
+import math
+from collections import Counter
+from typing import Any, Final
+
+from gateway import jsonrpc
+from gateway.call import Call, string
+from gateway.catalogue.catalogue import Owner
+from gateway.catalogue.kept_results import is_kept, parsed, uri_of
+from gateway.catalogue.weights import BYTES_A_TOKEN
+from gateway.errors import InvalidParams, StoreUnavailable, UnknownResource, UpstreamOversized, UpstreamProtocolError
+from gateway.jsonrpc import as_object
+from gateway.request import Agent
+from gateway.server.lookup import Lookup
+from gateway.server.result_cut import CutResult, cut, head
+from gateway.store.results import KeptResult, KeptResults, TooLargeToKeep
+
+RESERVED: Final = 512
+"""Bytes of what fits that are left to what is said of the rest."""
+META: Final = "mcp-gateway/result"
+"""What a program may go by: of what a part of which text it was given."""
+LINKS_SINCE: Final = "2025-06-18"
+"""The first revision whose results may link to resources."""
+GONE: Final = (
+    "There is no such result: it is kept no longer, or its URI is another. Call the tool again whose result it was."
+)
+
+
+class BoundedResults:
+    """Gives heads of results, and reads on."""
+
+    def __init__(self, lookup: Lookup, kept: KeptResults) -> None:
+        self._lookup = lookup
+        self._kept = kept
+        self.cuts = Counter[tuple[str, str]]()
+        """`(upstream, outcome)` → how many results were cut: `kept`, `too_large` to be kept, or `not_kept` because of
+        the store."""
+        self.reads = Counter[tuple[str]]()
+        """`(outcome,)` → how many reads of kept results: `ok`, `unknown` or `invalid`."""
+
+    async def run(self) -> None:
+        """See `KeptResults.run`."""
+        await self._kept.run()
+
+    # --- A result -----------------------------------------------------------------------------------------------------
+
+    async def fit(self, call: Call, owner: Owner, result: dict[str, Any]) -> dict[str, Any]:
+        """What the agent is given of a result of a tool that has `max_tokens`.
+
+        Raises:
+            UpstreamOversized, UpstreamProtocolError: it has to be looked into, and cannot be.
+        """
+        assert owner.max_tokens is not None
+        if result.get("resultType", "complete") != "complete":
+            return result  # it asks, or is a task
+        budget = owner.max_tokens * BYTES_A_TOKEN
+        try:
+            made = cut(result, budget, RESERVED)
+        except jsonrpc.TooManyValues:
+            raise UpstreamOversized(owner.upstream, jsonrpc.MAX_VALUES, "values") from None
+        except ValueError as error:
+            raise UpstreamProtocolError(owner.upstream, f"an answer of which {error}") from None
+        if made is None:
+            return result
+        kept, why = await self._keep(call, owner, made.document)
+        said = self._said(call, made, kept, why)
+        content = [*made.content, {"type": "text", "text": said}]
+        where: dict[str, Any] = {"start": 0, "end": made.end, "total": len(made.document)}
+        if kept is not None:
+            where["uri"] = uri_of(kept.id)
+            if _knows_links(call.agent):
+                content.append(_link(owner, kept))
+        rest = {name: value for name, value in result.items() if name != "structuredContent"}
+        call.result_bytes = len(jsonrpc.dumps(content))
+        return {**rest, "content": content, "_meta": {**as_object(result.get("_meta")), META: where}}
+
+    async def _keep(self, call: Call, owner: Owner, document: str) -> tuple[KeptResult | None, str]:
+        """What is kept; or None, and why not."""
+        tool = self._lookup.public_name("tools", owner.upstream, owner.original)
+        try:
+            assert owner.max_tokens is not None
+            kept = await self._kept.keep(call.principal, document, owner.upstream, tool, owner.max_tokens)
+        except TooLargeToKeep:
+            self.cuts[owner.upstream, "too_large"] += 1
+            return None, "it is larger than results may be that are kept here"
+        except StoreUnavailable:
+            self.cuts[owner.upstream, "not_kept"] += 1
+            return None, "the gateway's store does not answer"
+        self.cuts[owner.upstream, "kept"] += 1
+        return kept, ""
+
+    def _said(self, call: Call, made: CutResult, kept: KeptResult | None, why: str) -> str:
+        total = len(made.document)
+        left = math.ceil(len(made.document[made.end :].encode("utf-8", "surrogatepass")) / BYTES_A_TOKEN)
+        given = f"Cut by the gateway: given are characters 0 to {made.end} of {total}; about {left} tokens are left"
+        if kept is None:
+            return f"[{given}. They could not be kept: {why}. Call the tool again for less at a time.]"
+        uri, reader, lifetime = uri_of(kept.id), self._lookup.catalogue(call).reader, _in_words(self._kept.lifetime)
+        by_tool = f'call {reader} with {{"uri": "{uri}", "start": {made.end}}}, or ' if reader is not None else ""
+        return f"[{given}. To read on, {by_tool}read the resource {uri}?start={made.end}. It is kept for {lifetime}.]"
+
+    # --- Reading on ---------------------------------------------------------------------------------------------------
+
+    async def read_by_tool(self, call: Call) -> dict[str, Any]:
+        """The result of `read_result`: of the text no more than the tool whose it was gives at once.
+
+        Raises:
+            InvalidParams: the arguments are not what its schema says.
+            StoreUnavailable: it cannot be found out whether there is such a result.
+        """
+        jsonrpc.opened(call.params)
+        given = as_object(call.params.get("arguments"))
+        try:
+            found = parsed(string(given, "uri"))
+            asked = found[1] if found is not None else {}
+            start = _whole(given, "start", asked.get("start", 0), 0)
+            length = _whole(given, "length", asked.get("length"), 1)
+        except InvalidParams:
+            self.reads["invalid",] += 1
+            raise
+        kept = await self._find(call, found[0]) if found is not None else None
+        if kept is None:
+            return self._refused("unknown", GONE)
+        if start >= kept.characters:
+            return self._refused("invalid", f"start must be less than {kept.characters}: there are no more characters.")
+        budget = kept.max_tokens * BYTES_A_TOKEN - RESERVED
+        wanted = min(budget if length is None else length, kept.characters - start)
+        text = await self._kept.read(call.principal, kept, start, start + min(wanted, budget))
+        if text is None:
+            return self._refused("unknown", GONE)
+        if length is None or len(text) < wanted or len(text.encode("utf-8", "surrogatepass")) > budget:
+            text = head(text, budget, goes_on=start + len(text) < kept.characters)
+        self.reads["ok",] += 1
+        end = start + len(text)
+        told = f"read on with start {end}" if end < kept.characters else "this is the end"
+        said = f"[Characters {start} to {end} of {kept.characters}; {told}.]"
+        content = [{"type": "text", "text": text}, {"type": "text", "text": said}]
+        where = {"start": start, "end": end, "total": kept.characters, "uri": uri_of(kept.id)}
+        return {"content": content, "isError": False, "_meta": {META: where}}
+
+    async def read_resource(self, call: Call) -> dict[str, Any] | None:
+        """The result of `resources/read`: the whole, or the part that the URI asks for; None if it is no URI of ours.
+
+        Raises:
+            UnknownResource: nothing is kept under that URI for the principal.
+            InvalidParams: it asks for what is no range.
+            StoreUnavailable: it cannot be found out whether there is such a result.
+        """
+        uri = string(call.params, "uri")
+        if not self.is_ours(call, uri):
+            return None
+        try:
+            found = parsed(uri)
+        except InvalidParams:
+            self.reads["invalid",] += 1
+            raise
+        assert found is not None
+        id, asked = found
+        kept = await self._find(call, id)
+        text, start = None, asked.get("start", 0)
+        if kept is not None:
+            end = min(start + asked.get("length", kept.characters), kept.characters)
+            text = await self._kept.read(call.principal, kept, start, end)
+        if kept is None or text is None:
+            self.reads["unknown",] += 1
+            raise UnknownResource(uri)
+        self.reads["ok",] += 1
+        where = {"start": min(start, kept.characters), "end": start + len(text), "total": kept.characters}
+        meta = {"_meta": {META: where}} if _knows_links(call.agent) else {}
+        return {"contents": [{"uri": uri, "mimeType": "text/plain", "text": text, **meta}]}
+
+    def is_ours(self, call: Call, uri: str) -> bool:
+        """Whether a URI is that of a kept result, where there may be any."""
+        return is_kept(uri) and self._lookup.catalogue(call).reader is not None
+
+    async def _find(self, call: Call, id: str) -> KeptResult | None:
+        kept = await self._kept.find(call.principal, id)
+        return kept if kept is not None and self._lookup.admits_tool(call, kept.upstream, kept.tool) else None
+
+    def _refused(self, outcome: str, text: str) -> dict[str, Any]:
+        self.reads[outcome,] += 1
+        return {"content": [{"type": "text", "text": text}], "isError": True}
+
+
+def _knows_links(agent: Agent) -> bool:
+    return agent.version >= LINKS_SINCE
+
+
+def _link(owner: Owner, kept: KeptResult) -> dict[str, Any]:
+    title = f"The whole result of {owner.original}"
+    return {"type": "resource_link", "uri": uri_of(kept.id), "name": "result", "title": title, "mimeType": "text/plain"}
+
+
+def _whole(given: dict[str, Any], name: str, otherwise: Any, least: int) -> Any:
+    """A whole number among arguments.
+
+    Raises:
+        InvalidParams: it is something else.
+    """
+    value = given.get(name)
+    if value is None:
+        return otherwise
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidParams(f"{name} must be a whole number, {least} or more")
+    return value
+
+
+def _in_words(seconds: float) -> str:
+    for size, unit in ((3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{round(seconds / size)} {unit}"
+    return f"{round(seconds)} seconds"
