@@ -181,9 +181,11 @@ class Gateway:
         self._drain = Drain()
         cap, cap_each = settings.max_requests, settings.max_requests_per_principal
         self._in_flight = InFlight(cap, cap_each, self.metrics.limit_decided)
-        watch_gateway(self.metrics, self._places, self._in_flight, self._parking, self.library, self.policy)
-        self.metrics.watch(families.AUDIT_TROUBLE, self._audit.trouble)
         server = self.server
+        watch_gateway(
+            self.metrics, self._places, self._in_flight, self._parking, self.library, self.policy, server.results
+        )
+        self.metrics.watch(families.AUDIT_TROUBLE, self._audit.trouble)
         self._is_traced = is_node and tracing.is_on(settings)
         self.pipeline = Pipeline(
             calls=self._drain,

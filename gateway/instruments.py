@@ -10,10 +10,11 @@ from gateway.bridge.parking import Parking
 from gateway.call import Call
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.pin_reports import findings
-from gateway.catalogue.weights import CatalogueWeights, shaped_tools_of, tools_of
+from gateway.catalogue.weights import CatalogueWeights, own_tools_of, shaped_tools_of, tools_of
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.listener import HttpListener
 from gateway.request import Principal
+from gateway.server.results import BoundedResults
 from gateway.telemetry import families, logs
 from gateway.telemetry.metrics import Metrics
 
@@ -28,6 +29,7 @@ def watch_gateway(
     parking: Parking,
     library: CatalogueViews,
     policy: Policy,
+    results: BoundedResults,
 ) -> None:
     """What there is behind every front."""
     watch, weights = metrics.watch, CatalogueWeights()
@@ -36,7 +38,13 @@ def watch_gateway(
     watch(families.PARKED, lambda: parking.parked)
     watch(families.PIN_FINDINGS, lambda: partial(findings, library.verdicts()))
     grant = partial(policy.grant, SOMEBODY)
-    watch(families.CATALOGUE_TOKENS, lambda: partial(weights.of, tools_of(library), shaped_tools_of(library, grant)))
+
+    def weigh() -> partial[dict[tuple[str], float]]:
+        return partial(weights.of, tools_of(library), shaped_tools_of(library, grant), own_tools_of(library))
+
+    watch(families.CATALOGUE_TOKENS, weigh)
+    watch(families.RESULTS_CUT, lambda: dict(results.cuts))
+    watch(families.RESULT_READS, lambda: dict(results.reads))
     watch(families.LOG_LINES_DROPPED, logs.lines_dropped)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from gateway import jsonrpc
+from gateway.catalogue.kept_results import READER, readable
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.visibility import View, Visibility
 from gateway.upstream.listing import Item
@@ -24,18 +25,22 @@ class CatalogueWeights:
         self._shaped: dict[str, tuple[Tools, float]] = {}
         """Path → the same, of a view in a shape of its own."""
 
-    def of(self, views: Mapping[str, tuple[Tools, Tools]], shaped: Mapping[str, Tools]) -> dict[tuple[str], float]:
+    def of(
+        self, views: Mapping[str, tuple[Tools, Tools]], shaped: Mapping[str, Tools], own: Tools = ()
+    ) -> dict[tuple[str], float]:
         """Tokens by view (its path). Takes long where there are many tools: call it beside the event loop.
 
         Args:
             views: by upstream, its tools in its own view, and those it contributes to the merged one.
             shaped: by path, the tools that are listed in views which show the merged one otherwise.
+            own: the gateway's own in the merged one.
         """
         for gone in [path for path in self._shaped if path not in shaped]:
             del self._shaped[gone]
         for gone in [key for key in self._weighed if key[0] not in views]:
             del self._weighed[gone]
-        tokens = {("/mcp",): sum(self._weight(name, True, merged) for name, (_, merged) in views.items())}
+        merged = sum(self._weight(name, True, merged) for name, (_, merged) in views.items())
+        tokens = {("/mcp",): merged + sum(map(tokens_of, own))}
         tokens |= {(f"/mcp/{name}",): self._weight(name, False, own) for name, (own, _) in views.items()}
         return tokens | {(path,): self._weight_of(path, tools) for path, tools in shaped.items()}
 
@@ -65,7 +70,13 @@ def shown_bytes(tool: Item) -> bytes:
 
 def tools_of(library: CatalogueViews) -> dict[str, tuple[Tools, Tools]]:
     """What there is to weigh. On the event loop."""
-    return {name: (own.tools, merged.tools) for name, own, merged in library.contributions()}
+    views = ((name, readable(own, is_sorted=False), merged) for name, own, merged in library.contributions())
+    return {name: (own.tools, merged.tools) for name, own, merged in views}
+
+
+def own_tools_of(library: CatalogueViews) -> Tools:
+    """The gateway's own tools in the merged view. On the event loop."""
+    return (READER,) if any(merged.keeps_results for _, _, merged in library.contributions()) else ()
 
 
 def shaped_tools_of(library: CatalogueViews, sight_of: Callable[[View], Visibility]) -> dict[str, Tools]:

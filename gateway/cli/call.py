@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 @click.command("call", context_settings={"ignore_unknown_options": True})
 @click.argument("tool", metavar="SERVER__TOOL")
 @click.argument("words", metavar="[ARGUMENTS]...", nargs=-1, type=click.UNPROCESSED)
+@click.option("--whole", is_flag=True, help="All of a result, also where agents are given its head (`results`).")
 @json_option
 @with_config
-def command(config: "Config", tool: str, words: tuple[str, ...], as_json: bool) -> None:
+def command(config: "Config", tool: str, words: tuple[str, ...], whole: bool, as_json: bool) -> None:
     """Call one tool, by the name that `mcp-gateway tools` shows.
 
     ARGUMENTS are one JSON object, or --key=value or key=value pairs whose values are JSON where they can be and text
@@ -34,7 +35,7 @@ def command(config: "Config", tool: str, words: tuple[str, ...], as_json: bool) 
 
     Exits with 1 when the tool reports an error.
     """
-    outcome: _Outcome = run_once(_call, config, tool, words)
+    outcome: _Outcome = run_once(_call, _unbounded(config) if whole else config, tool, words)
     sys.exit(_print(outcome, as_json))
 
 
@@ -47,6 +48,13 @@ class _Outcome:
     refused: str = ""
     code: Exit = Exit.FINE
     hint: str = ""
+
+
+def _unbounded(config: "Config") -> "Config":
+    from gateway.config.models import ResultsConfig
+
+    servers = {name: each.model_copy(update={"results": ResultsConfig()}) for name, each in config.servers.items()}
+    return config.model_copy(update={"servers": servers})
 
 
 # --- Calling ------------------------------------------------------------------------------------------------------
@@ -127,6 +135,8 @@ def near_names(tool: str, catalogue: "Catalogue") -> list[str]:
 
 def _print(outcome: _Outcome, as_json: bool) -> Exit:
     from gateway.cli.ui.content import render
+    from gateway.jsonrpc import as_object
+    from gateway.server.results import META as CUT
 
     if outcome.refused:
         fail(harmless(outcome.refused), outcome.code)
@@ -149,6 +159,8 @@ def _print(outcome: _Outcome, as_json: bool) -> Exit:
         click.echo(harmless(text) if to_terminal else text, err=is_error)
     if is_error:
         _print_hint(outcome.hint)
+    if CUT in as_object(result.get("_meta")):
+        _print_hint("Cut as it is for agents (`results`), and this command keeps nothing; --whole prints all of it.")
     return Exit.FOUND if is_error else Exit.FINE
 
 

@@ -211,6 +211,7 @@ class Server:
         with self._listening.through_change():
             self._settings = settings
             self.lookup.startup_wait = settings.startup_wait
+            self.results.use(settings.results)
             self._policy.use(rules, profiles)
             self._library.configure(servers, prefix, listings, shapes)
         self.tool_search.changed()

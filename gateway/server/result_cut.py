@@ -17,6 +17,9 @@ from gateway.jsonrpc import as_object
 NEAR: Final = 4
 """A line end in the last fourth of what fits is near: the head ends there."""
 
+MORE: Final = 2
+"""So many times as long as the text, structured content says more than that."""
+
 Block = dict[str, Any]
 
 
@@ -27,15 +30,22 @@ class CutResult:
     content: list[Any]
     """The blocks that are left."""
     document: str
+    size: int
+    """The document's bytes."""
     end: int
     """How many characters of the document they have."""
+
+    @property
+    def bytes_left(self) -> int:
+        """How much is not given."""
+        return self.size - len(_utf8(self.document[: self.end]))
 
 
 def cut(result: Mapping[str, Any], budget: int, reserved: int) -> CutResult | None:
     """None if it fits, and is to be given as it is.
 
-    Structured content says the same as the text, as a rule; where it does not, it stands in the document as JSON, after
-    the text.
+    Structured content says the same as the text, as a rule; where it has so much more that it cannot, it stands in the
+    document as JSON, after the text.
 
     Args:
         budget: the most bytes of text, or of structured content.
@@ -51,16 +61,18 @@ def cut(result: Mapping[str, Any], budget: int, reserved: int) -> CutResult | No
     blocks = cast("list[Any]", content) if isinstance(content, list) else []
     texts = [text for block in blocks if (text := _text_of(block)) is not None]
     structured = _encoded(raw_structured)
-    fits = len(_utf8("\n".join(texts))) <= budget
-    is_said = not structured or any(_says(text, structured) for text in texts)
-    if fits and (is_said or len(structured) <= budget):
+    document = "\n".join(texts)
+    size = len(_utf8(document))
+    is_said = len(structured) <= MORE * size
+    if size <= budget and (is_said or len(structured) <= budget):
         return None
     if not is_said:
-        said = structured.decode()
-        texts.append(said)
-        blocks = [*blocks, {"type": "text", "text": said}]
+        said = {"type": "text", "text": structured.decode()}
+        blocks = [*blocks, said]
+        document = "\n".join([*texts, said["text"]])
+        size = len(_utf8(document))
     left, end = _head(blocks, max(budget - reserved, budget // 2))
-    return CutResult(left, "\n".join(texts), end)
+    return CutResult(left, document, size, end)
 
 
 def head(text: str, size: int, *, goes_on: bool = False) -> str:
@@ -115,16 +127,6 @@ def _text_of(block: object) -> str | None:
     if known.get("type") == "resource":
         text = as_object(known.get("resource")).get("text")
     return text if isinstance(text, str) else None
-
-
-def _says(text: str, structured: bytes) -> bool:
-    """Whether a text is the same in JSON."""
-    if text[:1] not in "{[ \t\r\n":
-        return False
-    try:
-        return jsonrpc.loads(_utf8(text)) == jsonrpc.loads(structured)
-    except ValueError:
-        return False
 
 
 def _size(value: object) -> int:

@@ -8,6 +8,9 @@ import math
 from collections import Counter
 from typing import Any, Final
 
+import anyio.to_thread
+import msgspec
+
 from gateway import jsonrpc
 from gateway.call import Call, string
 from gateway.catalogue.catalogue import Owner
@@ -22,6 +25,8 @@ from gateway.store.results import KeptResult, KeptResults, TooLargeToKeep
 
 RESERVED: Final = 512
 """Bytes of what fits that are left to what is said of the rest."""
+BESIDE: Final = 256 * 1024
+"""Bytes of a result from which on it is looked into beside the event loop."""
 META: Final = "mcp-gateway/result"
 """What a program may go by: of what a part of which text it was given."""
 LINKS_SINCE: Final = "2025-06-18"
@@ -37,6 +42,7 @@ class BoundedResults:
     def __init__(self, lookup: Lookup, kept: KeptResults) -> None:
         self._lookup = lookup
         self._kept = kept
+        self.use = kept.use
         self.cuts = Counter[tuple[str, str]]()
         """`(upstream, outcome)` → how many results were cut: `kept`, `too_large` to be kept, or `not_kept` because of
         the store."""
@@ -60,31 +66,34 @@ class BoundedResults:
             return result  # it asks, or is a task
         budget = owner.max_tokens * BYTES_A_TOKEN
         try:
-            made = cut(result, budget, RESERVED)
+            if _raw_size(result) < BESIDE:
+                made = cut(result, budget, RESERVED)
+            else:
+                made = await anyio.to_thread.run_sync(cut, result, budget, RESERVED)
         except jsonrpc.TooManyValues:
             raise UpstreamOversized(owner.upstream, jsonrpc.MAX_VALUES, "values") from None
         except ValueError as error:
             raise UpstreamProtocolError(owner.upstream, f"an answer of which {error}") from None
         if made is None:
             return result
-        kept, why = await self._keep(call, owner, made.document)
+        kept, why = await self._keep(call, owner, made)
         said = self._said(call, made, kept, why)
         content = [*made.content, {"type": "text", "text": said}]
         where: dict[str, Any] = {"start": 0, "end": made.end, "total": len(made.document)}
         if kept is not None:
             where["uri"] = uri_of(kept.id)
             if _knows_links(call.agent):
-                content.append(_link(owner, kept))
+                content.append(_link(owner, kept, made.size))
         rest = {name: value for name, value in result.items() if name != "structuredContent"}
         call.result_bytes = len(jsonrpc.dumps(content))
         return {**rest, "content": content, "_meta": {**as_object(result.get("_meta")), META: where}}
 
-    async def _keep(self, call: Call, owner: Owner, document: str) -> tuple[KeptResult | None, str]:
+    async def _keep(self, call: Call, owner: Owner, made: CutResult) -> tuple[KeptResult | None, str]:
         """What is kept; or None, and why not."""
         tool = self._lookup.public_name("tools", owner.upstream, owner.original)
+        whose = owner.upstream, tool, owner.max_tokens or 0
         try:
-            assert owner.max_tokens is not None
-            kept = await self._kept.keep(call.principal, document, owner.upstream, tool, owner.max_tokens)
+            kept = await self._kept.keep(call.principal, made.document, made.size, *whose)
         except TooLargeToKeep:
             self.cuts[owner.upstream, "too_large"] += 1
             return None, "it is larger than results may be that are kept here"
@@ -96,7 +105,7 @@ class BoundedResults:
 
     def _said(self, call: Call, made: CutResult, kept: KeptResult | None, why: str) -> str:
         total = len(made.document)
-        left = math.ceil(len(made.document[made.end :].encode("utf-8", "surrogatepass")) / BYTES_A_TOKEN)
+        left = math.ceil(made.bytes_left / BYTES_A_TOKEN)
         given = f"Cut by the gateway: given are characters 0 to {made.end} of {total}; about {left} tokens are left"
         if kept is None:
             return f"[{given}. They could not be kept: {why}. Call the tool again for less at a time.]"
@@ -187,13 +196,19 @@ class BoundedResults:
         return {"content": [{"type": "text", "text": text}], "isError": True}
 
 
+def _raw_size(result: dict[str, Any]) -> int:
+    """As far as it has not been looked into yet."""
+    values = (result.get(name) for name in ("content", "structuredContent"))
+    return sum(len(bytes(value)) for value in values if isinstance(value, msgspec.Raw))
+
+
 def _knows_links(agent: Agent) -> bool:
     return agent.version >= LINKS_SINCE
 
 
-def _link(owner: Owner, kept: KeptResult) -> dict[str, Any]:
-    title = f"The whole result of {owner.original}"
-    return {"type": "resource_link", "uri": uri_of(kept.id), "name": "result", "title": title, "mimeType": "text/plain"}
+def _link(owner: Owner, kept: KeptResult, size: int) -> dict[str, Any]:
+    whole = {"name": "result", "title": f"The whole result of {owner.original}", "mimeType": "text/plain", "size": size}
+    return {"type": "resource_link", "uri": uri_of(kept.id), **whole}
 
 
 def _whole(given: dict[str, Any], name: str, otherwise: Any, least: int) -> Any:

@@ -9,6 +9,7 @@ more than may be is rid of the oldest, in the same step (`RESERVE`).
 """
 
 import hashlib
+import math
 import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ import anyio
 from gateway import jsonrpc
 from gateway.config.models import ResultSettings
 from gateway.errors import StoreUnavailable
+from gateway.pause import Pause
 from gateway.request import Principal
 from gateway.store.memory import Memory
 from gateway.store.shared import Script, Store
@@ -36,7 +38,7 @@ _VALUE: Final = "result:value:"
 _OF: Final = "result:of:"
 _ALL: Final = "result:all"
 _TOTAL: Final = "result:total"
-_KEYS: Final = (_VALUE, _OF, _ALL, _TOTAL)
+KEYS: Final = (_VALUE, _OF, _ALL, _TOTAL)
 
 
 class TooLargeToKeep(Exception):
@@ -67,6 +69,10 @@ class KeptResults:
         self._store = store
         self._settings = settings
 
+    def use(self, settings: ResultSettings) -> None:
+        """From now on these count; what is kept stays for as long as it was to."""
+        self._settings = settings
+
     @property
     def lifetime(self) -> float:
         """Seconds."""
@@ -77,27 +83,33 @@ class KeptResults:
         while True:
             await anyio.sleep(TIDY_SECONDS)
             with suppress(StoreUnavailable):
-                await self._store.do(TIDY, _KEYS)
+                await self._store.do(TIDY, KEYS)
 
-    async def keep(self, principal: Principal, text: str, upstream: str, tool: str, max_tokens: int) -> KeptResult:
+    async def keep(
+        self, principal: Principal, text: str, size: int, upstream: str, tool: str, max_tokens: int
+    ) -> KeptResult:
         """
+        Args:
+            size: of the text, in bytes of UTF-8.
+
         Raises:
             TooLargeToKeep: it has too many bytes.
             StoreUnavailable: the store cannot be reached, or is slow; nobody waits for it.
         """
         settings, id = self._settings, secrets.token_hex(16)
-        chunks = [_encoded(text[at : at + CHUNK]) for at in range(0, len(text), CHUNK)]
-        size = sum(map(len, chunks))
         if size > settings.max_bytes_per_principal:
             raise TooLargeToKeep
         self._check()
         name = _name(principal, id)
         left = max(1, round(settings.lifetime * 1000))
-        member = f"{_short(principal.root_id)}:{name}:{size}:{len(chunks)}"
+        member = f"{_short(principal.root_id)}:{name}:{size}:{math.ceil(len(text) / CHUNK)}"
         most = settings.max_bytes_per_principal, settings.max_count_per_principal, settings.max_bytes, MAX_KEPT
-        await self._store.do(RESERVE, _KEYS, [member, left, *most])
-        for number, chunk in enumerate(chunks):
+        await self._store.do(RESERVE, KEYS, [member, left, *most])
+        pause = Pause()
+        for number, at in enumerate(range(0, len(text), CHUNK)):
+            await pause.if_due()
             self._check()
+            chunk = text[at : at + CHUNK].encode("utf-8", "surrogatepass")  # half a surrogate pair is passed on, too
             await self._store.set(f"{_VALUE}{name}:{number}", chunk, settings.lifetime)
         about = jsonrpc.dumps([upstream, tool, len(text), max_tokens])
         await self._store.set(_VALUE + name, about, settings.lifetime)
@@ -121,8 +133,9 @@ class KeptResults:
         name, start, end = _name(principal, kept.id), max(0, start), min(end, kept.characters)
         if start >= end:
             return ""
-        first, parts = start // CHUNK, list[str]()
+        first, parts, pause = start // CHUNK, list[str](), Pause()
         for number in range(first, (end - 1) // CHUNK + 1):
+            await pause.if_due()
             chunk = await self._store.get(f"{_VALUE}{name}:{number}")
             if chunk is None:
                 return None
@@ -138,10 +151,6 @@ class KeptResults:
             raise StoreUnavailable("it is slow, or away")
 
 
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")  # half a surrogate pair is passed on, too
-
-
 def _name(principal: Principal, id: str) -> str:
     return f"{_short(principal.id)}:{id}"
 
@@ -155,7 +164,7 @@ def _short(principal: str) -> str:
 
 @dataclass(slots=True)
 class _Ledger:
-    """What is kept in memory. By names `principal:id`, oldest first: `(root, size, chunks, until)`."""
+    """What is kept in memory. By names `principal:id`, as they came: `(root, size, chunks, until)`."""
 
     all: OrderedDict[str, tuple[str, int, int, float]] = field(
         default_factory=OrderedDict[str, tuple[str, int, int, float]]
@@ -212,7 +221,7 @@ def _reserve(memory: Memory, keys: Sequence[str], arguments: Sequence[Any]) -> i
 _LUA: Final = """
 local value, of, all, total = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = time[1] * 1000000 + time[2]
 local function drop(member)
   local root, name, size, chunks = string.match(member, '^(%x+):(%x+:%x+):(%d+):(%d+)$')
   redis.call('ZREM', all, member)
@@ -226,7 +235,7 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', all, '-inf', now, 'LIMIT', 0
 """
 
 TIDY: Final = Script("result: tidy", _LUA + "return redis.call('ZCARD', all)", _tidy)
-"""Keys: `_KEYS`. Forgets what has expired; returns how many are left."""
+"""Keys: `KEYS`. Forgets what has expired; returns how many are left."""
 
 RESERVE: Final = Script(
     "result: reserve",
@@ -246,8 +255,9 @@ while redis.call('ZCARD', all) > 0 do
   drop(redis.call('ZRANGE', all, 0, 0)[1])
 end
 if redis.call('ZCARD', all) == 0 then redis.call('SET', total, 0) end
-redis.call('ZADD', all, now + left, member)
-redis.call('ZADD', of .. root, now + left, member)
+local ends = now + left * 1000
+redis.call('ZADD', all, ends, member)
+redis.call('ZADD', of .. root, ends, member)
 redis.call('INCRBY', total, size)
 for _, key in ipairs({all, total, of .. root}) do
   if redis.call('PTTL', key) < left then redis.call('PEXPIRE', key, left) end
@@ -256,6 +266,6 @@ return redis.call('ZCARD', all)
 """,
     _reserve,
 )
-"""Keys: `_KEYS`. Arguments: `root:principal:id:bytes:chunks`; milliseconds it is kept; the most bytes and results of a
+"""Keys: `KEYS`. Arguments: `root:principal:id:bytes:chunks`; milliseconds it is kept; the most bytes and results of a
 root principal's, and of all. Takes note of one that is about to be kept, and forgets what there is no room for besides;
 returns how many there are."""

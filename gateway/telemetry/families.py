@@ -108,6 +108,19 @@ RESULT_TOKENS = Family(
     labels=("upstream",),
     unit="tokens",
 )
+RESULTS_CUT = Family(
+    "mcp_gateway_results_cut",
+    "counter",
+    "Results of which agents were given the head (`results` of a server): the rest is kept, too_large for that, or"
+    " not_kept, because the store did not answer.",
+    labels=("upstream", "outcome"),
+)
+RESULT_READS = Family(
+    "mcp_gateway_result_reads",
+    "counter",
+    "Reads of what was kept of them: ok, unknown (it has expired, or is nobody's or somebody else's), invalid.",
+    labels=("outcome",),
+)
 TOOL_CALLS = Family(
     "mcp_gateway_tool_calls",
     "counter",

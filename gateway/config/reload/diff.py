@@ -10,7 +10,8 @@ from gateway.config.models.fields import Model
 LIVE_SETTINGS: Final = frozenset(
     {
         *("confirm", "debug", "discovery", "drain_delay", "drain_timeout", "log_format", "log_level", "page_size"),
-        *("pinned", "policy", "prefix", "public_names", "rate_limit", "startup_wait", "upstream_config_file"),
+        *("pinned", "policy", "prefix", "public_names", "rate_limit", "results", "startup_wait"),
+        "upstream_config_file",
     }
 )
 """Settings of `gateway:` that a reload applies. Whatever else changes there needs a restart."""
