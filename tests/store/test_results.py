@@ -11,10 +11,10 @@ from gateway.config.models import ResultSettings
 from gateway.errors import StoreUnavailable
 from gateway.request import Principal
 from gateway.store.memory import Memory, MemoryStore
-from gateway.store.results import KEYS, CHUNK, TIDY, KeptResult, KeptResults, TooLargeToKeep
+from gateway.store.results import CHUNK, KEYS, TIDY, KeptResult, KeptResults, TooLargeToKeep
 from gateway.store.shared import Store
 from gateway.store.valkey_store import ValkeyStore
-from tests.store.servers import STATEKEYS, ValkeyServer, valkey
+from tests.store.servers import STATE_KEYS, ValkeyServer, valkey
 from tests.support import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +43,7 @@ async def stores(request: pytest.FixtureRequest) -> AsyncGenerator[tuple[Store, 
             yield one, other
         return
     with valkey() as server:
-        one, other = ValkeyStore(server.url, STATEKEYS), ValkeyStore(server.url, STATEKEYS)
+        one, other = ValkeyStore(server.url, STATE_KEYS), ValkeyStore(server.url, STATE_KEYS)
         async with running(one, other):
             await wait_until(lambda: one.is_quick and other.is_quick)
             yield one, other
@@ -163,7 +163,7 @@ async def test_memory_gives_it_up() -> None:
 
 async def test_a_store_that_is_away_is_not_waited_for() -> None:
     with valkey() as server:
-        store = ValkeyStore(server.url, STATEKEYS)
+        store = ValkeyStore(server.url, STATE_KEYS)
         kept = KeptResults(store, ResultSettings())
         async with running(store):
             await wait_until(lambda: store.is_quick)
@@ -183,7 +183,7 @@ async def test_a_store_that_is_away_is_not_waited_for() -> None:
 
 
 async def test_whoever_reads_the_store_learns_no_text(server: ValkeyServer) -> None:
-    store = ValkeyStore(server.url, STATEKEYS)
+    store = ValkeyStore(server.url, STATE_KEYS)
     async with running(store):
         await wait_until(lambda: store.is_quick)
         made = await keep(KeptResults(store, ResultSettings()), Principal("key:canary"), "canary " * 100)

@@ -1,0 +1,1 @@
+"""Results that fit, from outside."""
