@@ -28,8 +28,8 @@ def text_of(count: int) -> str:
 
 
 def call(params: dict[str, Any]) -> dict[str, Any]:
-    """`lines`: so many lines. `table`: so many rows, structured too. `mixed`: lines, an image, lines, a link, lines in a
-    resource. `fail`: an error of so many lines. `read_result`: says who it is."""
+    """`lines`: so many lines. `table`: so many rows, structured too. `mixed`: lines, an image, lines, a link, and lines
+    in a resource. `fail`: an error of so many lines. `read_result`: says who it is."""
     count = int(params.get("arguments", {}).get("count", 1000))
     text = {"type": "text", "text": text_of(count)}
     match params["name"]:
