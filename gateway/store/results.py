@@ -42,7 +42,7 @@ KEYS: Final = (_VALUE, _OF, _ALL, _TOTAL)
 
 
 class TooLargeToKeep(Exception):
-    """A text alone has more bytes than one principal may have kept."""
+    """A text alone has more bytes than may be kept for one principal, or for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class KeptResults:
             StoreUnavailable: the store cannot be reached, or is slow; nobody waits for it.
         """
         settings, id = self._settings, secrets.token_hex(16)
-        if size > settings.max_bytes_per_principal:
+        if size > min(settings.max_bytes_per_principal, settings.max_bytes):
             raise TooLargeToKeep
         self._check()
         name = _name(principal, id)

@@ -4,7 +4,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import Annotated, Final, cast
 
-from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from gateway import spelling
 from gateway.config.models.fields import Count, Model
@@ -73,10 +73,3 @@ class ResultSettings(Model):
     """Most results that are kept for one principal and its agents. The oldest make room."""
     max_bytes: Size = 256 * 2**20
     """Most bytes that are kept for all together. The oldest make room."""
-
-    @field_validator("max_bytes")
-    @classmethod
-    def _not_below_one_principals(cls, most: int, info: ValidationInfo) -> int:
-        if most < info.data.get("max_bytes_per_principal", 0):
-            raise ValueError("must not be less than max_bytes_per_principal")
-        return most
