@@ -32,6 +32,7 @@ from gateway.bridge.tasks import TaskHandles
 from gateway.call import Call
 from gateway.catalogue.keeper import SnapshotWriter, fingerprint
 from gateway.catalogue.library import CatalogueViews
+from gateway.catalogue.own_pin_news import OwnPinNews
 from gateway.catalogue.owners_keeper import OwnersKeeper
 from gateway.catalogue.pinning import Pinning
 from gateway.catalogue.shapes import shapes_of
@@ -273,6 +274,7 @@ class Gateway:
                     tg.start_soon(self._elsewhere.run)
                 tg.start_soon(self._snapshots.run)
                 tg.start_soon(self._pinning.run, lambda: self._judge_anew(tg))
+                self._follow_log_outs(tg)
                 if self._is_node:
                     tg.start_soon(self._owners.run, self.server.reconsider)
                 yield tg
@@ -593,6 +595,16 @@ class Gateway:
 
     def _judge_anew(self, tasks: TaskGroup) -> None:
         tasks.start_soon(self._on_pins)
+
+    def _follow_log_outs(self, tasks: TaskGroup) -> None:
+        """Who logs out of a server by their own wish trusts what they see there next."""
+        news = OwnPinNews(self.store, self._pinning.own, lambda: self._judge_anew(tasks))
+
+        def on_logged_out(name: str, root: str) -> None:
+            if (server := self.current.config.enabled.get(name)) is not None:
+                tasks.start_soon(news.logged_out, server, name, root)
+
+        self._logins.on_logged_out = on_logged_out
 
     async def _on_pins(self) -> None:
         """Somebody approved something: what upstreams offer is judged anew."""

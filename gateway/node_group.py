@@ -6,7 +6,9 @@ from anyio.abc import TaskGroup
 
 from gateway.access.shared_limiter import SharedLimiter
 from gateway.access.shared_slots import SharedSlots
+from gateway.catalogue import own_pin_records
 from gateway.catalogue.keeper import fingerprint
+from gateway.catalogue.own_pin_records import OwnPinFolder, OwnPinStore
 from gateway.catalogue.pinning import Pinning
 from gateway.catalogue.shared_pins import SharedPins
 from gateway.catalogue.shared_snapshot import SharedSnapshot
@@ -62,6 +64,7 @@ class NodeGroup:
             self.peers = Peers(self.store, upstreams, fingerprint)
             self.snapshot = SharedSnapshot(self.store, settings.state_keys[0])
             self._pins = SharedPins(self.store, pinning)
+            pinning.own.records = OwnPinStore(self.store, OwnPinFolder(settings.state_dir / own_pin_records.NAME))
 
     def agents(self) -> SharedAgentStore | None:
         """Where registered agents are, if not in this node's folder."""

@@ -36,7 +36,7 @@ from gateway.catalogue.steps import Steps, at_once, in_steps
 from gateway.catalogue.visibility import Names, Selection, View, Visibility, lists_of
 from gateway.catalogue.withheld import Withheld, verdicts_of
 from gateway.config.models import ServerConfig
-from gateway.upstream.listing import Listing
+from gateway.upstream.listing import Listing, LoginListing
 
 log = structlog.stdlib.get_logger("gateway.catalogue")
 
@@ -238,8 +238,9 @@ class CatalogueViews:
         return set(self._replaced)
 
     async def examine(self, name: str, listing: Listing | None) -> None:
-        """Compare a large listing with its pins beside the event loop, so that it can be taken in at once."""
-        if listing is not None and _size(listing) >= BESIDE:
+        """Compare a large listing with its pins beside the event loop, so that it can be taken in at once; and look up
+        those that are kept for each."""
+        if listing is not None and (isinstance(listing, LoginListing) or _size(listing) >= BESIDE):
             await self._judge.prepare(name, listing)
 
     async def take_in(self, name: str, listing: Listing | None) -> set[View]:

@@ -13,9 +13,10 @@ import structlog
 
 from gateway import blocking
 from gateway.blocking import in_thread, within
-from gateway.catalogue import judging
+from gateway.catalogue import judging, own_pin_records
 from gateway.catalogue import pins as decisions
 from gateway.catalogue.judging import Judged, Pinned
+from gateway.catalogue.own_pin_records import OwnPinFolder
 from gateway.catalogue.own_pins import OwnPins
 from gateway.catalogue.pin_reports import Counters, Reports
 from gateway.catalogue.pins import PinVerdict
@@ -61,7 +62,8 @@ class Pinning:
         self._signature = files.signature(path)
         self._pins: dict[str, Pins] | None = None
         self._servers = servers
-        self._own = OwnPins()
+        self.own = OwnPins(OwnPinFolder(path.parent / own_pin_records.NAME))
+        """What each saw first who has lists of their own."""
         self._prepared: dict[str, Judged] = {}
         self._judged: dict[str, Judged] = {}
         """Upstream → what was said last, which holds as long as what it was said of does."""
@@ -88,7 +90,7 @@ class Pinning:
     def use(self, servers: Mapping[str, ServerConfig]) -> None:
         """Go by this configuration, which was checked, from the next listing on."""
         self._servers = servers
-        self._own.keep(servers)
+        self.own.keep(servers)
         for kept in (self._prepared, self._judged):
             for name in kept.keys() - servers.keys():
                 del kept[name]
@@ -99,7 +101,7 @@ class Pinning:
         if server.pin == "off" or known is None:
             return decisions.unjudged(listing)
         if isinstance(listing, LoginListing):
-            verdict = self._own.judge(judging.pins_now(known, self._servers, upstream), server, upstream, listing)
+            verdict = self.own.judge(judging.pins_now(known, self._servers, upstream), server, upstream, listing)
             self._reports.say(upstream, verdict)
             return verdict
         judged = self._prepared.pop(upstream, None)
@@ -124,8 +126,12 @@ class Pinning:
         """
         servers = self._servers if servers is None else servers
         known = self._pins
-        if servers[upstream].pin == "off" or known is None or isinstance(listing, LoginListing):
+        if servers[upstream].pin == "off" or known is None:
             return decisions.unjudged(listing)
+        if isinstance(listing, LoginListing):
+            await self.own.prepare(servers[upstream], upstream, listing)
+            approved = judging.pins_now(known, servers, upstream)
+            return self.own.judge(approved, servers[upstream], upstream, listing)
         if (last := self._last(upstream, listing, servers)) is not None:
             return last.verdict
         judged = await anyio.to_thread.run_sync(judging.judge, known, servers, upstream, listing)

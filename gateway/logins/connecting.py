@@ -196,6 +196,7 @@ class Connecting:
                 return None
             await vault.drop(key)
         await self._logins.changed(name)
+        self._logins.on_logged_out(name, principal.root_id)
         self._record("logged out", principal, upstream=name, issuer=login.issuer)
         return await revoke(login, server.auth)
 

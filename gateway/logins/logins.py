@@ -130,6 +130,8 @@ class Logins:
         """Servers at which somebody logs in."""
         self.links: ConnectLinks | None = None
         """To the pages to log in on, once there are any."""
+        self.on_logged_out: Callable[[str, str], None] = lambda upstream, root: None
+        """Told of a server, and the id of a root principal that has logged out of it by its own wish."""
 
     @property
     def vault(self) -> "Vault":
