@@ -144,7 +144,7 @@ class BoundedResults:
             return self._refused("unknown", GONE)
         if length is None or len(text) < wanted or len(text.encode("utf-8", "surrogatepass")) > budget:
             text = head(text, budget, goes_on=start + len(text) < kept.characters)
-        self.reads["ok",] += 1
+        self._count(call, text)
         end = start + len(text)
         told = f"read on with start {end}" if end < kept.characters else "this is the end"
         said = f"[Characters {start} to {end} of {kept.characters}; {told}.]"
@@ -178,7 +178,7 @@ class BoundedResults:
         if kept is None or text is None:
             self.reads["unknown",] += 1
             raise UnknownResource(uri)
-        self.reads["ok",] += 1
+        self._count(call, text)
         where = {"start": min(start, kept.characters), "end": start + len(text), "total": kept.characters}
         meta = {"_meta": {META: where}} if _knows_links(call.agent) else {}
         return {"contents": [{"uri": uri, "mimeType": "text/plain", "text": text, **meta}]}
@@ -190,6 +190,10 @@ class BoundedResults:
     async def _find(self, call: Call, id: str) -> KeptResult | None:
         kept = await self._kept.find(call.principal, id)
         return kept if kept is not None and self._lookup.admits_tool(call, kept.upstream, kept.tool) else None
+
+    def _count(self, call: Call, text: str) -> None:
+        self.reads["ok",] += 1
+        call.result_bytes = len(text.encode("utf-8", "surrogatepass"))
 
     def _refused(self, outcome: str, text: str) -> dict[str, Any]:
         self.reads[outcome,] += 1
