@@ -3,11 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from gateway.catalogue.catalogue import Catalogue, ChangeKind
+from gateway.catalogue.catalogue import Catalogue
 from gateway.catalogue.naming import unused
 from gateway.errors import InvalidParams
 from gateway.jsonrpc import as_object
@@ -118,15 +117,5 @@ def _with_reader(catalogue: Catalogue, *, is_sorted: bool) -> Catalogue:
         tools=tools,
         templates=templates,
         capabilities={**capabilities, "resources": resources},
-        fingerprints={**catalogue.fingerprints, **_fingerprints(catalogue, name)},
         reader=name,
     )
-
-
-def _fingerprints(catalogue: Catalogue, name: str) -> dict[ChangeKind, str]:
-    """Other ones than those of the same lists without ours."""
-    digests: dict[ChangeKind, str] = {}
-    for kind in ("tools", "resources"):
-        text = f"{catalogue.fingerprints.get(kind)} {name}"
-        digests[kind] = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return digests
