@@ -17,8 +17,10 @@ from typing import Any
 import anyio
 import jsonschema
 import mcp_types
+import msgspec
 
-from gateway.openapi.model import CompileOptions, LeftOut, Operation
+from gateway.openapi.model import Compiled, CompileOptions, Elsewhere, LeftOut, Operation
+from gateway.upstream.api import parts
 from gateway.upstream.api.compiler import CompileFailed, compile_apart
 from gateway.upstream.api.definition import ApiDefinition
 
@@ -42,13 +44,25 @@ class Report:
     """Tools that are none by the specification, and operations that nobody named."""
 
 
-async def report(name: str, data: bytes) -> Report:
+async def compiled(path: Path, data: bytes) -> list[Compiled]:
+    """With the documents of its folder that it refers to."""
+    options = CompileOptions("api", name=path.name)
+    found = await compile_apart(data, options)
+    if not isinstance(found[0], Elsewhere):
+        return found
+    get = parts.from_folder(path.parent)
+    others = await parts.collect(found[0].names, path.name, get, 32 * 2**20, parts.MAX_FILES)
+    options = msgspec.structs.replace(options, unavailable=others.unavailable)
+    return await compile_apart(data, options, others=others.documents)
+
+
+async def report(path: Path, data: bytes) -> Report:
     """
     Raises:
         CompileFailed: it is no document that can be used.
     """
-    began = time.perf_counter()
-    api = ApiDefinition.of(await compile_apart(data, CompileOptions("api")))
+    began, name = time.perf_counter(), path.name
+    api = ApiDefinition.of(await compiled(path, data))
     seconds = time.perf_counter() - began
     faults = [fault for operation in api.operations.values() for fault in faults_of(operation)]
     named = {*api.operations, *(each.name for each in api.left_out)}
@@ -86,7 +100,7 @@ def main(paths: list[str]) -> int:
     is_bad = False
     for path in map(Path, paths):
         try:
-            found = anyio.run(report, path.name, path.read_bytes())
+            found = anyio.run(report, path, path.read_bytes())
         except CompileFailed as error:
             details.append(f"{path.name}: {error}")
             is_bad = True

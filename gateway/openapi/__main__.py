@@ -1,4 +1,5 @@
-"""Compiles one document in a process of its own: options and document on stdin, a line for each operation on stdout.
+"""Compiles one document in a process of its own: a line for each operation on stdout. On stdin, a line of options and
+the lengths of all documents by their names, and then these.
 
 Its memory and time are bounded, and it can do nothing else: what a document can bring about ends with it.
 """
@@ -8,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from gateway.openapi.compiling import compile_bytes
+from gateway.openapi.compiling import compile_bytes, look
 from gateway.openapi.faults import DocumentFault
-from gateway.openapi.model import CompileOptions
+from gateway.openapi.model import Compiled, CompileOptions
 
 MEMORY: Final = 2 * 1024**3
 """Bytes of address space."""
@@ -21,9 +22,9 @@ SECONDS: Final = 120
 def main() -> int:
     _bound()
     line, _, data = sys.stdin.buffer.read().partition(b"\n")
-    options = msgspec.json.decode(line, type=CompileOptions)
+    options, lengths = msgspec.json.decode(line, type=tuple[CompileOptions, dict[str, int] | None])
     try:
-        found = compile_bytes(data, options)
+        found = _compiled(data, options, lengths)
     except DocumentFault as fault:
         sys.stderr.write(str(fault))
         return 3
@@ -33,6 +34,19 @@ def main() -> int:
     for each in found:
         sys.stdout.buffer.write(msgspec.json.encode(each) + b"\n")
     return 0
+
+
+def _compiled(data: bytes, options: CompileOptions, lengths: dict[str, int] | None) -> list[Compiled]:
+    if lengths is None:
+        return compile_bytes(data, options)
+    documents: dict[str, bytes] = {}
+    at = 0
+    for name, length in lengths.items():
+        documents[name] = data[at : at + length]
+        at += length
+    if options.looks:
+        return [look(documents)]
+    return compile_bytes(documents.pop(options.name), options, documents)
 
 
 def _bound() -> None:

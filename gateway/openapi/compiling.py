@@ -1,21 +1,24 @@
 """From the bytes of a document to lines of JSON, one for each operation: what the process of its own does."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
 import msgspec
 import orjson
 import yaml
 
+from gateway.openapi.bundling import bundled, elsewhere
 from gateway.openapi.faults import DocumentFault
-from gateway.openapi.model import Compiled, CompileOptions, LeftOut, Operation
+from gateway.openapi.model import Compiled, CompileOptions, Elsewhere, LeftOut, Operation
 from gateway.openapi.operations import compile_document
 
 MAX_TOOLS: Final = 7 * 1024 * 1024
 """Bytes of all tools together. Where they would be more, schemas are written shorter; what is still too much is left
 out."""
 _SCALES: Final = (1.0, 0.25, 0.06)
+_OTHERS: Final = re.compile(rb"""\$ref["']?\s*:\s*["']?[^"'#\s>|{\[]""")
+"""Where a reference may lead to another document."""
 
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -69,18 +72,44 @@ def parse(data: bytes) -> Any:
         raise DocumentFault(f"is neither JSON nor YAML: {getattr(error, 'problem', None) or 'no text'}{line}") from None
 
 
-def compile_bytes(data: bytes, options: CompileOptions) -> list[Compiled]:
-    """Everything that a document has to offer.
+def compile_bytes(data: bytes, options: CompileOptions, others: Mapping[str, bytes] | None = None) -> list[Compiled]:
+    """Everything that a document has to offer; or which others it refers to, if it is not known of these what they are.
+
+    Args:
+        others: the documents that it, or one of them, refers to.
 
     Raises:
         DocumentFault: it cannot be used.
     """
-    document = parse(data)
+    document, faults = parse(data), dict(options.unavailable)
+    if others is not None or _OTHERS.search(data):
+        documents: dict[str, Any] = {options.name: document}
+        for name, each in (others or {}).items():
+            try:
+                documents[name] = parse(each)
+            except DocumentFault as fault:
+                faults[name] = str(fault)
+        if others is None and (names := elsewhere(document, options.name) - faults.keys()):
+            return [Elsewhere(tuple(sorted(names)))]
+        document = bundled(documents, options.name)
+        options = msgspec.structs.replace(options, unavailable=faults)
     for scale in _SCALES:
         found = list(compile_document(document, msgspec.structs.replace(options, scale=scale)))
         if sum(_size(each) for each in found) <= MAX_TOOLS:
             return found
     return list(_within(found))  # pyright: ignore[reportPossiblyUnboundVariable]
+
+
+def look(documents: Mapping[str, bytes]) -> Elsewhere:
+    """To which others some documents refer."""
+    names: set[str] = set()
+    faults: dict[str, str] = {}
+    for name, data in documents.items():
+        try:
+            names |= elsewhere(parse(data), name)
+        except DocumentFault as fault:
+            faults[name] = str(fault)
+    return Elsewhere(tuple(sorted(names)), faults)
 
 
 def _within(found: list[Compiled]) -> Iterator[Compiled]:

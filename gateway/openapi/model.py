@@ -104,7 +104,16 @@ class ApiInfo(msgspec.Struct, frozen=True, tag=True):
     """How many there are in the document, whatever is offered of them."""
 
 
-Compiled = ApiInfo | Operation | LeftOut
+class Elsewhere(msgspec.Struct, frozen=True, tag=True):
+    """There are other documents to be had first."""
+
+    names: tuple[str, ...]
+    """URLs, or paths relative to the folder of the first document."""
+    faults: dict[str, str] = {}
+    """Those that were there and are none, and why."""
+
+
+Compiled = ApiInfo | Operation | LeftOut | Elsewhere
 
 
 class CompileOptions(msgspec.Struct, frozen=True):
@@ -123,6 +132,12 @@ class CompileOptions(msgspec.Struct, frozen=True):
     """Whether the servers that the document names count."""
     location: str = ""
     """The document's URL, if it has one: relative servers are relative to that."""
+    name: str = ""
+    """What other documents call it: its URL, or the name of its file."""
+    unavailable: dict[str, str] = {}
+    """Other documents that cannot be had, and why."""
+    looks: bool = False
+    """Whether these are other documents, of which only is wanted to which further ones they refer."""
     output: Literal["relaxed", "exact", "none"] = "relaxed"
     scale: float = 1.0
     """How large schemas may be, of what they usually may."""

@@ -42,7 +42,7 @@ class _Document:
             raise DocumentFault("is not a JSON or YAML object")
         self._node = cast(Node, document)
         self._options = options
-        self._refs = Refs(self._node)
+        self._refs = Refs(self._node, options.unavailable)
         self.spec = str(self._node.get("openapi") or self._node.get("swagger") or "")
         self._is_2 = self.spec.startswith("2.")
         if not self._is_2 and not self.spec.startswith("3."):

@@ -1,8 +1,9 @@
-"""`$ref`s within one document. Nothing outside of it is ever fetched.
+"""`$ref`s within one document. Others that it refers to are in it (`bundling`), or there is a reason why not.
 
 By `referencing`, the library below `jsonschema` (docs/adr/0008).
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
@@ -16,9 +17,14 @@ MAX_HOPS: Final = 32
 
 
 class Refs:
-    """The references of one document."""
+    """The references of one document.
 
-    def __init__(self, document: dict[str, Any]) -> None:
+    Args:
+        unavailable: other documents, and why they are not in this one.
+    """
+
+    def __init__(self, document: dict[str, Any], unavailable: Mapping[str, str] | None = None) -> None:
+        self._unavailable = unavailable or {}
         resource: Resource[Any] = Resource.opaque(document)
         self._resolver = Registry[Any]().with_resource("", resource).resolver()
         self._known: dict[str, Any] = {}
@@ -32,7 +38,8 @@ class Refs:
         if ref in self._known:
             return self._known[ref]
         if not ref.startswith("#"):
-            raise OperationFault(f"refers to another document ({ref[:100]}), and those are not fetched: bundle it")
+            reason = self._unavailable.get(ref.partition("#")[0], "is another document, and is not read: bundle it")
+            raise OperationFault(f"refers to {ref.removesuffix('#')[:200]}, which {reason}")
         try:
             found = self._resolver.lookup(ref).contents
         except (Unresolvable, ValueError, TypeError, LookupError):

@@ -57,6 +57,35 @@ def test_add_a_url_keeps_the_secret_out_of_the_file(invoke: Invoke, folder: Path
     assert load(folder / "s.yaml", environ={}).servers["old"].type == "sse"
 
 
+def test_add_an_api_by_its_document(invoke: Invoke, folder: Path) -> None:
+    where = (folder / "apis", folder / "far")
+    for each in where:
+        each.mkdir()
+        (each / "a.yaml").write_text("openapi: 3.1.0")
+    (folder / "conf").mkdir()
+    file = "conf/s.yaml"
+    done = invoke("add", "near", "--openapi", "apis/a.yaml", "--url", "https://a.example/v1", "--into", "s.yaml")
+    assert done.exit_code == 0, done.output
+    assert "document" not in (folder / "s.yaml").read_text()
+    assert "./apis/a.yaml" in (folder / "s.yaml").read_text()
+    server = load(folder / "s.yaml", environ={}).servers["near"]
+    assert server.url == "https://a.example/v1"
+    assert server.openapi is not None
+    assert server.openapi.path == folder / "apis/a.yaml"
+    token = "Authorization: Bearer s3cret-of-mine"
+    assert invoke("add", "far", "--openapi", "far/a.yaml", "-H", token, "--into", file).exit_code == 0
+    assert invoke("add", "web", "--openapi", "https://a.example/openapi.json", "--lazy", "--into", file).exit_code == 0
+    servers = load(folder / file, environ={}).servers
+    far, web = servers["far"].openapi, servers["web"].openapi
+    assert far is not None
+    assert far.path == folder / "far/a.yaml"
+    assert far.use_servers
+    assert web is not None
+    assert web.document == "https://a.example/openapi.json"
+    assert "s3cret" not in (folder / file).read_text()
+    assert servers["web"].lazy
+
+
 def test_another_secret_of_the_same_name_gets_another(invoke: Invoke, folder: Path) -> None:
     for name, value in (("a", "one"), ("b", "two"), ("c", "one"), ("gateway", "three")):
         key = "GATEWAY_TOKEN" if name == "gateway" else "API_KEY"
@@ -88,6 +117,11 @@ def test_whatever_a_secret_consists_of(value: str, invoke: Invoke, folder: Path)
         (("n", "https://x", "y"), "takes no arguments"),
         (("n", "-e", "NOVALUE", "--", "y"), "is not NAME=VALUE"),
         (("n", "--", "mcp-gateway"), "this is the gateway itself"),
+        (("n",), "NAME --openapi DOCUMENT"),
+        (("n", "https://x", "--url", "https://y"), "it goes with --openapi"),
+        (("n", "https://x", "--openapi", "https://y"), "and no command, --env or --transport"),
+        (("n", "--openapi", "gone.yaml"), "there is no file gone.yaml"),
+        (("n", "--openapi", "https://"), "`document` must be a URL such as"),
     ],
 )
 def test_what_cannot_be_added(words: tuple[str, ...], said: str, invoke: Invoke, write: Write) -> None:

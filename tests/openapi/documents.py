@@ -26,7 +26,7 @@ def compiled(found: Node, **options: Any) -> tuple[ApiInfo, dict[str, Operation]
             operations[each.name] = each
         elif isinstance(each, LeftOut):
             left_out[each.name] = each.reason
-        else:
+        elif isinstance(each, ApiInfo):
             info = each
     return info, operations, left_out
 

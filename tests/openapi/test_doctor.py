@@ -39,7 +39,7 @@ async def test_what_is_left_out_and_what_proof_is_lacking() -> None:
     async def answer(got: Got) -> None:
         await got.send(response(b"{}"))
 
-    left_out = ("note", "operation 'far' refers to another document (other.yaml), and those are not fetched: bundle it")
+    left_out = ("note", "operation 'far' refers to other.yaml, which is another document, and is not read: bundle it")
     lacking = ("note", "1 of its 2 operations want a proof that the file does not have")
     async with byte_server(answer) as server:
         assert await said(server.url) == [left_out, lacking]

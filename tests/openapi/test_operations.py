@@ -288,7 +288,7 @@ def test_what_is_left_out_is_named_with_its_reason() -> None:
     )
     _, operations, left_out = compiled(found)
     assert list(operations) == ["fine"]
-    assert left_out["far"].startswith("refers to another document (other.yaml#/p)")
+    assert left_out["far"].startswith("refers to other.yaml#/p, which is another document")
     assert left_out["gone"] == "refers to #/components/gone, which is not there"
     assert "'trailer', which is no place of a request" in left_out["odd"]
     assert "of style 'wild'" in left_out["styled"]

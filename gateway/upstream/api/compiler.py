@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +10,7 @@ import anyio
 import msgspec
 
 import gateway
-from gateway.openapi.model import ApiInfo, Compiled, CompileOptions, LeftOut, Operation
+from gateway.openapi.model import ApiInfo, Compiled, CompileOptions, Elsewhere, LeftOut, Operation
 from gateway.pause import Pause
 
 SECONDS: Final = 60.0
@@ -18,25 +19,52 @@ _ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "SYSTEMROOT", "LD_LIBRARY_PATH")
 _HOME: Final = str(Path(gateway.__file__).parent.parent)
 """Where this package is, so that it is this one that is found."""
 _MAX_WORDS: Final = 500
+_Line = ApiInfo | Operation | LeftOut | Elsewhere
 
 
 class CompileFailed(Exception):
     """The document is of no use; the message says why, in words that may follow its name."""
 
 
-async def compile_apart(data: bytes, options: CompileOptions, seconds: float = SECONDS) -> list[Compiled]:
-    """What a document has to offer.
+async def compile_apart(
+    data: bytes, options: CompileOptions, seconds: float = SECONDS, others: Mapping[str, bytes] | None = None
+) -> list[Compiled]:
+    """What a document has to offer; or `Elsewhere`, alone, if others are to be had first.
+
+    Args:
+        others: the documents that it refers to, by the names that it calls them.
 
     Raises:
         CompileFailed: it cannot be used.
     """
+    if others is None:
+        return await _apart(options, None, [data], seconds)
+    documents = {options.name: data, **others}
+    return await _apart(options, {name: len(each) for name, each in documents.items()}, documents.values(), seconds)
+
+
+async def look_apart(documents: Mapping[str, bytes], seconds: float = SECONDS) -> Elsewhere:
+    """To which others some documents refer.
+
+    Raises:
+        CompileFailed: it cannot be found out.
+    """
+    lengths = {name: len(each) for name, each in documents.items()}
+    (found,) = await _apart(CompileOptions("", looks=True), lengths, documents.values(), seconds)
+    assert isinstance(found, Elsewhere)
+    return found
+
+
+async def _apart(
+    options: CompileOptions, lengths: dict[str, int] | None, documents: Iterable[bytes], seconds: float
+) -> list[Compiled]:
     environment = {name: value for name in _ENVIRONMENT if (value := os.environ.get(name)) is not None}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_HOME, environment.get("PYTHONPATH")]))
     try:
         with anyio.fail_after(seconds):
             done = await anyio.run_process(
                 [sys.executable, "-P", "-m", "gateway.openapi"],
-                input=msgspec.json.encode(options) + b"\n" + data,
+                input=b"".join([msgspec.json.encode((options, lengths)), b"\n", *documents]),
                 env=environment,
                 check=False,
             )
@@ -48,7 +76,7 @@ async def compile_apart(data: bytes, options: CompileOptions, seconds: float = S
         raise CompileFailed(done.stderr.decode("utf-8", "replace")[:_MAX_WORDS])
     if done.returncode != 0:
         raise CompileFailed("takes more memory or time than a document may, or is written in an unforeseen way")
-    decoder, pause, found = msgspec.json.Decoder(ApiInfo | Operation | LeftOut), Pause(), list[Compiled]()
+    decoder, pause, found = msgspec.json.Decoder(_Line), Pause(), list[Compiled]()
     for line in done.stdout.splitlines():
         found.append(decoder.decode(line))
         await pause.if_due()

@@ -27,7 +27,7 @@ class ApiDefinition:
                 operations[each.name] = each
             elif isinstance(each, LeftOut):
                 left_out.append(each)
-            else:
+            elif isinstance(each, ApiInfo):
                 info = each
         entries = [each.resource for each in operations.values() if each.resource is not None]
         return cls(

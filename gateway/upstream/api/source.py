@@ -1,21 +1,22 @@
 """The document of one API: fetched or read, compiled, and kept fresh, by its ETag or by a watch of its file."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
+import msgspec
 import structlog
 
 from gateway.blocking import in_thread
 from gateway.config.models import OpenApiConfig, ServerConfig
 from gateway.config.reload import watch
 from gateway.errors import GatewayError
-from gateway.openapi.model import CompileOptions
-from gateway.upstream.api import web
+from gateway.openapi.model import CompileOptions, Elsewhere
+from gateway.upstream.api import parts, web
 from gateway.upstream.api.compiler import CompileFailed, compile_apart
 from gateway.upstream.api.definition import ApiDefinition
 from gateway.upstream.transport.pool import Origin
@@ -54,6 +55,8 @@ class ApiSource:
         self._listeners: dict[object, Callable[[], None]] = {}
         self._etag = self._modified = ""
         self._digest = b""
+        self._parts = parts.Parts()
+        """The other documents that it refers to, without their content."""
         self._problem = ""
 
     @property
@@ -98,12 +101,15 @@ class ApiSource:
         path = self._settings.path
         async with anyio.create_task_group() as tg:
             if path is not None:
-                tg.start_soon(watch.watch, lambda: [path], self._on_file)
+                tg.start_soon(watch.watch, lambda: [path, *self._part_files(path)], self._on_file)
             while True:
                 with anyio.move_on_after(self._settings.refresh if path is None else float("inf")):
                     await self._is_due.wait()
                 self._is_due = anyio.Event()
                 await self._refresh()
+
+    def _part_files(self, path: Path) -> list[Path]:
+        return [path.parent / name for name in self._parts.documents]
 
     async def _on_file(self) -> None:
         self._is_due.set()
@@ -131,10 +137,22 @@ class ApiSource:
             if data is None:
                 return  # as it was
             options = self._options(config, location)
-            digest = blake2b(repr(options).encode() + data, digest_size=16).digest()
+            digest = _digest(options, [data])
             if digest == self._digest:
                 return
-            found = ApiDefinition.of(await compile_apart(data, options))
+            compiled = await compile_apart(data, options)
+            if isinstance(compiled[0], Elsewhere):
+                others = await self._others(compiled[0], location, len(data))
+                options = msgspec.structs.replace(options, unavailable=others.unavailable)
+                more = [part for name in sorted(others.documents) for part in (name.encode(), others.documents[name])]
+                digest = _digest(options, [data, *more])
+                if digest == self._digest:
+                    return
+                compiled = await compile_apart(data, options, others=others.documents)
+                self._parts = parts.Parts(dict.fromkeys(others.documents, b""), others.unavailable)
+            else:
+                self._parts = parts.Parts()
+            found = ApiDefinition.of(compiled)
         except (web.FetchFailed, CompileFailed) as error:
             raise DocumentUnusable(f"its document {self._place()} {error}") from None
         if config.url is None and not found.info.server:
@@ -142,6 +160,43 @@ class ApiSource:
             raise DocumentUnusable(f"its document {self._place()} {what}")
         self._digest = digest
         self._take(found)
+
+    async def _others(self, elsewhere: Elsewhere, location: str, size: int) -> parts.Parts:
+        """The documents that it refers to.
+
+        Raises:
+            CompileFailed, FetchFailed: one that was there is not any more, or cannot be told to be.
+        """
+        path, room = self._settings.path, self._settings.max_bytes - size
+        if path is not None:
+            get, first, most = parts.from_folder(path.parent), path.name, parts.MAX_FILES
+        else:
+            get, first, most = parts.from_origin(location, self._part_from_web), location, parts.MAX_FETCHED
+        found = await parts.collect(elsewhere.names, first, get, room, most)
+        lost = [name for name in found.unavailable if name in self._parts.documents]
+        if lost:
+            raise web.FetchFailed(f"refers to {lost[0][:_TOLD]}, which {found.unavailable[lost[0]]}")
+        return found
+
+    async def _part_from_web(self, url: str, room: int) -> bytes:
+        host = urlsplit(self._settings.document).hostname or ""
+        answer = await web.get(
+            url,
+            {"accept": ACCEPT},
+            room,
+            self._config.connect_timeout,
+            private_hosts=[host],
+            credentials=self._credentials(url),
+            stays=True,
+        )
+        if answer.status != 200:
+            raise web.FetchFailed(f"answered with HTTP status {answer.status}")
+        return answer.body
+
+    def _credentials(self, url: str) -> Mapping[str, str]:
+        """The file's headers, where the API is."""
+        config = self._config
+        return config.headers if config.url is not None and Origin.of(config.url) == Origin.of(url) else {}
 
     def _take(self, found: ApiDefinition) -> None:
         before, self.definition = self.definition, found
@@ -174,6 +229,7 @@ class ApiSource:
             resources=tuple(settings.resources),
             uses_servers=config.url is None and settings.use_servers,
             location=location,
+            name=location if settings.path is None else settings.path.name,
             output=settings.output,
         )
 
@@ -196,11 +252,12 @@ class ApiSource:
         settings, config = self._settings, self._config
         url = settings.document
         asked: dict[str, str] = {"accept": ACCEPT}
+        is_conditional = is_conditional and not self._parts.documents and not self._parts.unavailable
         if is_conditional and self._etag:
             asked["if-none-match"] = self._etag
         elif is_conditional and self._modified:
             asked["if-modified-since"] = self._modified
-        own = config.headers if config.url is not None and Origin.of(config.url) == Origin.of(url) else {}
+        own = self._credentials(url)
         host = urlsplit(url).hostname or ""
         answer = await web.get(
             url, asked, settings.max_bytes, config.connect_timeout, private_hosts=[host], credentials=own
@@ -219,6 +276,13 @@ class ApiSource:
             return str(self._settings.path)
         parts = urlsplit(self._settings.document)
         return f"{parts.scheme}://{parts.hostname}{parts.path}"[:_TOLD]
+
+
+def _digest(options: CompileOptions, documents: Iterable[bytes]) -> bytes:
+    digest = blake2b(repr(options).encode(), digest_size=16)
+    for data in documents:
+        digest.update(len(data).to_bytes(8) + data)
+    return digest.digest()
 
 
 def _value(headers: Mapping[bytes, bytes], name: bytes) -> str:

@@ -43,12 +43,14 @@ async def get(
     *,
     private_hosts: Collection[str] = (),
     credentials: Mapping[str, str] | None = None,
+    stays: bool = False,
 ) -> WebAnswer:
     """
     Args:
         cap: bytes of the body, at most.
         private_hosts: hosts that the owner of the gateway named, which may be on a private network.
         credentials: headers for the origin of `url` alone.
+        stays: whether no redirect to another origin is followed.
 
     Raises:
         FetchFailed: there is no answer, or it is too large.
@@ -60,7 +62,7 @@ async def get(
             async with httpx2.AsyncClient(
                 transport=transport, timeout=seconds, follow_redirects=False, trust_env=False
             ) as client:
-                return await _follow(client, url, headers, cap, credentials or {})
+                return await _follow(client, url, headers, cap, credentials or {}, stays=stays)
     except TimeoutError:
         raise FetchFailed(f"did not answer within {seconds:g} s") from None
     except UnfitBody as error:
@@ -74,7 +76,13 @@ async def get(
 
 
 async def _follow(
-    client: httpx2.AsyncClient, url: str, headers: Mapping[str, str], cap: int, credentials: Mapping[str, str]
+    client: httpx2.AsyncClient,
+    url: str,
+    headers: Mapping[str, str],
+    cap: int,
+    credentials: Mapping[str, str],
+    *,
+    stays: bool,
 ) -> WebAnswer:
     home = Origin.of(url)
     fixed = {"accept-encoding": "identity", "user-agent": f"mcp-gateway/{__version__}", **headers}
@@ -86,6 +94,8 @@ async def _follow(
                 following = urljoin(url, location)
                 if Origin.of(url).scheme == "https" and Origin.of(following).scheme != "https":
                     raise FetchFailed("leads from https to http")
+                if stays and Origin.of(following) != home:
+                    raise FetchFailed("leads to another origin")
                 url = following
                 continue
             raw = {name.lower(): value for name, value in response.headers.raw}
