@@ -37,6 +37,20 @@ class Profile:
     def has_server(self, upstream: str) -> bool:
         return _matches(upstream, self.servers)
 
+    def lacks(self, kind: Kind | None, upstream: str, names: Collection[str]) -> str:
+        """Why it does not have an item, as `admits` decides; empty if it has it. For the owner of the gateway."""
+        if self.admits(kind, upstream, names):
+            return ""
+        if not self.has_server(upstream):
+            of = f" of server {upstream!r}" if upstream else " of what no server is known to have"
+            return f"profile {self.name!r} has nothing{of} (`servers`: {', '.join(self.servers)})"
+        own = {"tools": self.tools, "prompts": self.prompts}
+        globs = [self.tools, self.prompts, self.resources] if kind is None else [own.get(kind, self.resources)]
+        denied = [glob for each in globs for glob in each.deny for name in names if fnmatchcase(name, glob)]
+        if denied:
+            return f"profile {self.name!r} denies {denied[0]!r}"
+        return f"no `allow` of profile {self.name!r} matches it"
+
     def admits(self, kind: Kind | None, upstream: str, names: Collection[str]) -> bool:
         """Whether it has an item of that kind, by all the names that it is known by; with None, of any kind."""
         if not self.has_server(upstream):
