@@ -1,4 +1,5 @@
-"""An index of tools, and what of it fits a wish: BM25 over weighted fields, and over what a wish's words stand for.
+"""An index of tools, and what of it fits a wish: BM25 over weighted fields, and over what a wish's words stand for; of
+what fits best, what is nearest in meaning.
 
 An index is of the tools that somebody sees, and of no others: how rare a word is among tools that are hidden would
 show in the order of those that are not.
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import Any, Final, cast
 
+from gateway.search.meanings import Vector, meanings, nearness
 from gateway.search.thesaurus import MAX_PHRASE, Phrase, Thesaurus, mark, thesaurus
 from gateway.search.words import words_of
 
@@ -24,18 +26,22 @@ _LENGTH: Final = 0.75
 """How much that matters (BM25's b)."""
 _ENOUGH: Final = 1.5
 """From where on more of the same word hardly counts (BM25's k1)."""
-_MEANT: Final = 0.6
+_MEANT: Final = 0.7
 """How much what a word stands for counts beside the word itself."""
-_PHRASE: Final = 1.5
+_PHRASE: Final = 2.0
 """How much more several words together say."""
 _COVERED: Final = 0.6
 """How much less a word says that is part of such a phrase."""
 _MARKED: Final = 0.5
 """How much it says that a product is named, or what it is."""
-_COVERAGE: Final = 1.0
+_COVERAGE: Final = 0.6
 """How much more fits a tool all of whose name is meant."""
+_NEAR: Final = 0.5
+"""How much more fits a tool that means the same."""
 CANDIDATES: Final = 100
-"""Tools that this is looked at for."""
+"""Tools that these two are looked at for."""
+LOOKED_AT: Final = 300
+"""Characters of a description that say what a tool means; the rest is often how to use it."""
 MAX_WISH: Final = 32
 """Words of a wish that are looked at."""
 MAX_DEPTH: Final = 4
@@ -54,6 +60,8 @@ class ToolWords:
     words: Words
     name: frozenset[str]
     """Those of its name that say more than whose it is."""
+    meaning: Vector
+    """Of its name and what it is said to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,9 @@ def words_of_tool(tool: Described, known: Thesaurus | None = None) -> ToolWords:
     for word in {word for name in named for word in known.products[name]}:
         found[word] = found.get(word, 0.0) + PRODUCT
     own = {word for each in names for word in each}
-    return ToolWords(found | {mark(name): MARK for name in named}, frozenset(own - named - {*server} or own))
+    said = [*server, *names[0], *names[0], *words_of(tool.title), *words_of(tool.description[:LOOKED_AT])]
+    marks = {mark(name): MARK for name in named}
+    return ToolWords(found | marks, frozenset(own - named - {*server} or own), meanings().of(said))
 
 
 class ToolIndex:
@@ -116,6 +126,7 @@ class ToolIndex:
         some = sorted(tools, key=lambda tool: tool[0])
         self._names = [name for name, _ in some]
         self._own = [tool.name for _, tool in some]
+        self._meanings = [tool.meaning for _, tool in some]
         postings: dict[str, tuple[array[int], array[float]]] = {}
         for number, (_, tool) in enumerate(some):
             for word, weight in tool.words.items():
@@ -146,9 +157,11 @@ class ToolIndex:
             for number, score in best.items():
                 scores[number] = scores.get(number, 0.0) + score
         likely = nlargest(CANDIDATES, scores, key=scores.__getitem__)
+        wished = meanings().of(words_of(wish)[:MAX_WISH])
         for number in likely:
             own = self._own[number]
             scores[number] *= 1 + _COVERAGE * sum(min(1.0, meant.get(word, 0.0)) for word in own) / (len(own) or 1)
+            scores[number] *= 1 + _NEAR * nearness(wished, self._meanings[number])
         likely.sort(key=lambda number: (-scores[number], number))
         return [self._names[number] for number in likely[:limit]]
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.search.index import Described, ToolIndex, words_of_tool
+from gateway.search.meanings import meanings, nearness
 from gateway.search.thesaurus import parse, thesaurus
 from gateway.search.words import words_of
 
@@ -104,3 +105,18 @@ def test_the_thesaurus_is_of_use() -> None:
     assert len(known.others) > 500
     assert all(known.others.values())
     assert all(known.products.values())
+
+
+def test_of_what_fits_as_well_the_nearest_in_meaning_comes_first() -> None:
+    """None of the words in which the two differ is the wish's, or stands for one of them."""
+    some = index(one_item="Item: a melody for violin", two_item="Item: a harbour for ships")
+    assert some.search("item about a vessel that sails the ocean", 2) == ["two_item", "one_item"]
+    assert some.search("item played by an orchestra", 2) == ["one_item", "two_item"]
+
+
+def test_what_is_unknown_means_nothing() -> None:
+    assert list(meanings().of(["qwrtz", ""])) == []
+    assert nearness(meanings().of([]), meanings().of(words_of("ship"))) == 0.0
+    ship, boat, melody = (meanings().of(words_of(word)) for word in ("ship", "boat", "melody"))
+    assert nearness(ship, ship) == pytest.approx(1.0, abs=1e-5)
+    assert nearness(ship, boat) > nearness(ship, melody)

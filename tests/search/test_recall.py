@@ -5,7 +5,7 @@ import pytest
 from tests.search.collection import index_of, recall, tools, wishes
 
 
-@pytest.mark.parametrize(("file", "five", "ten"), [("tuning.tsv", 0.94, 0.97), ("held_out.tsv", 0.88, 0.96)])
+@pytest.mark.parametrize(("file", "five", "ten"), [("tuning.tsv", 0.92, 0.97), ("held_out.tsv", 0.9, 0.96)])
 def test_what_is_wished_for_is_among_the_first(file: str, five: float, ten: float) -> None:
     index, some = index_of(tools()), wishes(file)
     assert len(some) >= 100
