@@ -36,9 +36,14 @@ class TaskHandles:
     def __init__(self, keys: Sequence[bytes | str]) -> None:
         self._ciphers = [AESSIV(_derived(key)) for key in keys]
 
-    def public(self, upstream: str, handle: str, principal: str) -> str:
-        """The handle as a principal gets it."""
-        sealed = self._ciphers[0].encrypt(jsonrpc.dumps([upstream, handle]), [principal.encode()])
+    def public(self, upstream: str, handle: str, principal: str, tool: str | None = None) -> str:
+        """The handle as a principal gets it.
+
+        Args:
+            tool: whose task it is, where that is needed later: see `tool`.
+        """
+        named = [upstream, handle] if tool is None else [upstream, handle, tool]
+        sealed = self._ciphers[0].encrypt(jsonrpc.dumps(named), [principal.encode()])
         return _PREFIX + base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
     def open(self, public: str, principal: str) -> tuple[str, str]:
@@ -47,6 +52,18 @@ class TaskHandles:
         Raises:
             UnknownTask: it was not made here, or for somebody else.
         """
+        upstream, handle, *_ = self._opened(public, principal)
+        return upstream, handle
+
+    def tool(self, public: str, principal: str) -> str | None:
+        """The tool that was named when the handle was made, by its upstream's name.
+
+        Raises:
+            UnknownTask: as `open`.
+        """
+        return next(iter(self._opened(public, principal)[2:]), None)
+
+    def _opened(self, public: str, principal: str) -> list[str]:
         text = public.removeprefix(_PREFIX)
         try:
             sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -54,16 +71,15 @@ class TaskHandles:
             raise UnknownTask(public) from None
         for cipher in self._ciphers:
             try:
-                upstream, handle = jsonrpc.loads(cipher.decrypt(sealed, [principal.encode()]))
+                return jsonrpc.loads(cipher.decrypt(sealed, [principal.encode()]))
             except (InvalidTag, ValueError):
                 continue
-            return upstream, handle
         raise UnknownTask(public)
 
-    def publish(self, result: dict[str, Any], upstream: str, principal: str) -> None:
+    def publish(self, result: dict[str, Any], upstream: str, principal: str, tool: str | None = None) -> None:
         """Put the public handle into what an upstream answered. Changes `result` in place."""
         if isinstance(result.get("taskId"), str):
-            result["taskId"] = self.public(upstream, result["taskId"], principal)
+            result["taskId"] = self.public(upstream, result["taskId"], principal, tool)
 
 
 def _derived(key: bytes | str) -> bytes:

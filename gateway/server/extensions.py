@@ -67,8 +67,14 @@ class Extensions:
             self._handshake_tasks.name(call, name, handle, public)
         return name, {**call.params, "taskId": handle}
 
-    def publish(self, call: Call, upstream: str, params: dict[str, Any], result: dict[str, Any]) -> None:
-        """Put the public handle of a task into a result. Changes it in place."""
+    def publish(
+        self, call: Call, upstream: str, params: dict[str, Any], result: dict[str, Any], tool: str | None = None
+    ) -> None:
+        """Put the public handle of a task into a result. Changes it in place.
+
+        Args:
+            tool: see `TaskHandles.public`.
+        """
         if call.method == "tasks/result":
             self._handshake_tasks.finish(call, upstream, result)
             return
@@ -76,7 +82,7 @@ class Extensions:
         if family_of(call.method) == FAMILY and handle is not None and handle == params.get("taskId"):
             result["taskId"] = call.params["taskId"]  # to the letter, also where a key sealed it that seals no longer
         else:
-            self._tasks.publish(result, upstream, call.principal.id)
+            self._tasks.publish(result, upstream, call.principal.id, tool)
 
     async def _offering(self, call: Call, extensions: Set[str]) -> list[Upstream]:
         """Who offers one of these; if nobody does because its upstream is only just starting, that is waited for."""

@@ -86,14 +86,18 @@ class HandshakeTasks:
         if len(tokens) > MAX_NAMED:
             del self._progress[tokens.popitem(last=False)[0]]
 
-    async def keep(self, call: Call, upstream: str, result: dict[str, Any]) -> None:
+    async def keep(self, call: Call, upstream: str, result: dict[str, Any], tool: str | None = None) -> None:
         """A call that might become a task was answered: give its agent the handle, and remember whose it is. Changes
-        the result in place."""
+        the result in place.
+
+        Args:
+            tool: see `TaskHandles.public`.
+        """
         task = as_object(opened(result).get("task"))
         own = task.get("taskId")
         if not isinstance(own, str):
             return
-        public = self._handles.public(upstream, own, call.principal.id)
+        public = self._handles.public(upstream, own, call.principal.id, tool)
         result["task"] = {**task, "taskId": public}
         self.name(call, upstream, own, public)
         await self.list.add(call.principal, public)

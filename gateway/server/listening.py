@@ -25,6 +25,7 @@ from gateway.protocol import CHANGE_NOTIFICATIONS, META_SUBSCRIPTION_ID
 from gateway.request import Agent, Notify, Principal
 from gateway.server.agents import ConnectedAgent
 from gateway.server.lookup import Lookup, Opener, Viewer
+from gateway.server.results import BoundedResults
 from gateway.server.task_news import TaskNews
 from gateway.server.telling import Telling
 from gateway.upstream.audience import Audience
@@ -48,12 +49,13 @@ class Listening:
         upstreams: Mapping[str, Upstream],
         places: SessionQuota,
         handles: TaskHandles,
+        results: BoundedResults,
     ) -> None:
         self._lookup = lookup
         self._library = library
         self._upstreams = upstreams
         self._places = places
-        self._tasks = TaskNews(lookup, upstreams, handles)
+        self._tasks = TaskNews(lookup, upstreams, handles, results)
         self._subscriptions = Subscriptions()
         self._large = anyio.Lock()
         """What filters of very many resources share: one of them at a time takes a step."""

@@ -6,12 +6,14 @@ view that has the tool for them. Nobody's, somebody else's and what has expired 
 
 import math
 from collections import Counter
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
 import anyio.to_thread
 import msgspec
 
 from gateway import jsonrpc
+from gateway.bridge.tasks import TaskHandles
 from gateway.call import Call, string
 from gateway.catalogue.catalogue import Owner
 from gateway.catalogue.kept_results import is_kept, parsed, uri_of
@@ -22,6 +24,7 @@ from gateway.request import Agent
 from gateway.server.lookup import Lookup
 from gateway.server.result_cut import CutResult, cut, head
 from gateway.store.results import KeptResult, KeptResults, TooLargeToKeep
+from gateway.upstream.upstream import Upstream
 
 RESERVED: Final = 512
 """Bytes of what fits that are left to what is said of the rest."""
@@ -39,8 +42,12 @@ GONE: Final = (
 class BoundedResults:
     """Gives heads of results, and reads on."""
 
-    def __init__(self, lookup: Lookup, kept: KeptResults) -> None:
+    def __init__(
+        self, lookup: Lookup, kept: KeptResults, handles: TaskHandles, upstreams: Mapping[str, Upstream]
+    ) -> None:
         self._lookup = lookup
+        self._handles = handles
+        self._upstreams = upstreams
         self._kept = kept
         self.use = kept.use
         self.cuts = Counter[tuple[str, str]]()
@@ -61,10 +68,14 @@ class BoundedResults:
         Raises:
             UpstreamOversized, UpstreamProtocolError: it has to be looked into, and cannot be.
         """
-        assert owner.max_tokens is not None
         if result.get("resultType", "complete") != "complete":
             return result  # it asks, or is a task
-        budget = owner.max_tokens * BYTES_A_TOKEN
+        if call.method == "tasks/get":
+            return await self.fit_task(call, owner, result)
+        return await self._fit(call, owner, result)
+
+    async def _fit(self, call: Call, owner: Owner, result: dict[str, Any]) -> dict[str, Any]:
+        budget = (owner.max_tokens or 0) * BYTES_A_TOKEN
         try:
             if _raw_size(result) < BESIDE:
                 made = cut(result, budget, RESERVED)
@@ -87,6 +98,38 @@ class BoundedResults:
         rest = {name: value for name, value in result.items() if name != "structuredContent"}
         call.result_bytes = len(jsonrpc.dumps(content))
         return {**rest, "content": content, "_meta": {**as_object(result.get("_meta")), META: where}}
+
+    # --- What tasks end with ------------------------------------------------------------------------------------------
+
+    def owner_of_task(self, call: Call, upstream: str, handle: str | None = None) -> Owner | None:
+        """The tool that a task is of, if what it ends with may be too large.
+
+        Args:
+            handle: the public one, if the call is not about it.
+
+        Raises:
+            UnknownTask: it was not made here, or for somebody else.
+        """
+        if handle is None and call.method not in ("tasks/get", "tasks/result"):
+            return None
+        tool = self._handles.tool(handle if handle is not None else call.params["taskId"], call.principal.id)
+        serving = self._upstreams.get(upstream) if tool is not None else None
+        if tool is None or serving is None or (limit := serving.config.result_limit(tool)) is None:
+            return None
+        return Owner(upstream, tool, {}, limit)
+
+    async def fit_task(self, call: Call, owner: Owner, task: dict[str, Any]) -> dict[str, Any]:
+        """A task as it is told or asked for, with what it ended with as the agent is given it.
+
+        Raises:
+            UpstreamOversized, UpstreamProtocolError: as `fit`.
+        """
+        ended = task.get("result")
+        if not isinstance(ended, dict):
+            return task
+        return {**task, "result": await self._fit(call, owner, cast("dict[str, Any]", ended))}
+
+    # --- Inside -------------------------------------------------------------------------------------------------------
 
     async def _keep(self, call: Call, owner: Owner, made: CutResult) -> tuple[KeptResult | None, str]:
         """What is kept; or None, and why not."""

@@ -53,6 +53,11 @@ class Target:
     is_login: bool = False
     """Whether it is the gateway's own tool by which somebody logs in to the upstream."""
 
+    @property
+    def bounded_tool(self) -> str | None:
+        """The tool, if of its results no more than some tokens are given at once."""
+        return self.tool if self.owner is not None and self.owner.max_tokens is not None else None
+
 
 @dataclass(slots=True)
 class ConfirmedTarget(Target):
@@ -127,7 +132,7 @@ class Targets:
         if family_of(call.method) in self._own:
             raise MethodNotFound(call.method)
         upstream, params = await self._extensions.find(call)
-        return Target(upstream, params)
+        return Target(upstream, params, owner=self._results.owner_of_task(call, upstream))
 
     def upstream(self, target: Target) -> Upstream:
         """The one that serves a target now; not to be kept across an `await`, for then it may be another.
@@ -143,12 +148,12 @@ class Targets:
     async def keep_task(self, call: Call, target: Target, result: dict[str, Any]) -> None:
         """See `HandshakeTasks.keep`."""
         if makes_tasks(call.agent, self.upstream(target)):
-            await self._tasks.keep(call, target.upstream, result)
+            await self._tasks.keep(call, target.upstream, result, target.bounded_tool)
 
     def finish(self, call: Call, target: Target, result: dict[str, Any]) -> dict[str, Any]:
         """An upstream's result as the agent is to have it; changed in place, as a rule."""
         if result.get("resultType") == "task" or (target.kind is None and family_of(call.method) == FAMILY):
-            self._extensions.publish(call, target.upstream, target.params, result)
+            self._extensions.publish(call, target.upstream, target.params, result, target.bounded_tool)
         if call.method == "completion/complete" and target.kind == "resources" and target.owner is not None:
             result = self._permitted(call, target.owner, result)
         if call.method == "skills/get" and target.owner is not None:

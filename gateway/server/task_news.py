@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from gateway.bridge.tasks import TaskHandles
 from gateway.call import Call
+from gateway.catalogue.catalogue import Owner
 from gateway.errors import (
     GatewayError,
     InvalidParams,
@@ -26,6 +27,7 @@ from gateway.jsonrpc import as_object
 from gateway.protocol import TASKS
 from gateway.request import Notify
 from gateway.server.lookup import Lookup
+from gateway.server.results import BoundedResults
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.upstream import Upstream
 
@@ -41,7 +43,10 @@ STATUS: Final = "notifications/tasks"
 
 
 class TaskNews:
-    def __init__(self, lookup: Lookup, upstreams: Mapping[str, Upstream], handles: TaskHandles) -> None:
+    def __init__(
+        self, lookup: Lookup, upstreams: Mapping[str, Upstream], handles: TaskHandles, results: BoundedResults
+    ) -> None:
+        self.results = results
         self._lookup = lookup
         self._upstreams = upstreams
         self._handles = handles
@@ -185,8 +190,19 @@ class _TaskStream:
     def _tell(self, task: dict[str, Any]) -> None:
         public = self._publics.get(str(task.get("taskId")))
         told = public and self._news.published(self._call, self._name, public, task)
-        if told:
+        if not public or not told:
+            return
+        has_ended = isinstance(told.get("result"), dict)
+        owner = self._news.results.owner_of_task(self._call, self._name, public) if has_ended else None
+        if owner is None:
             self._heard.tell(told)
+        else:
+            self._tasks.start_soon(self._tell_head, owner, told)
+
+    async def _tell_head(self, owner: Owner, task: dict[str, Any]) -> None:
+        """What it ended with may be too large to be told at once."""
+        with suppress(GatewayError):
+            self._heard.tell(await self._news.results.fit_task(self._call, owner, task))
 
 
 def require_tasks(call: Call) -> None:

@@ -21,6 +21,7 @@ from gateway.server import listening
 from gateway.server.agents import ConnectedAgent
 from gateway.server.listening import Listening
 from gateway.server.lookup import Lookup
+from gateway.server.results import BoundedResults
 from gateway.upstream.audience import Audience
 from gateway.upstream.listing import Listing
 from gateway.upstream.upstream import Upstream
@@ -42,7 +43,14 @@ async def test_what_is_new_counts_at_once_and_what_changes_has_a_share_of_the_ti
     }
     upstreams = {name: cast(Upstream, server) for name, server in servers.items()}
     library = CatalogueViews(dict.fromkeys(upstreams, ServerConfig(command="x")), "upstream")
-    listens = Listening(cast(Lookup, None), library, upstreams, cast(SessionQuota, None), TaskHandles(["key"]))
+    listens = Listening(
+        cast(Lookup, None),
+        library,
+        upstreams,
+        cast(SessionQuota, None),
+        TaskHandles(["key"]),
+        cast(BoundedResults, None),
+    )
 
     def tools() -> list[str]:
         return [tool["name"] for tool in library.view(None, Grant()).tools]
@@ -97,7 +105,9 @@ class House:
         self.library.update((name, up.listing) for name, up in self.ups.items())
         self.lookup = Lookup(self.policy, self.library, self.upstreams, 0)
         quota = SessionQuota(1_000, 1_000)
-        self.listening = Listening(self.lookup, self.library, self.upstreams, quota, TaskHandles(["key"]))
+        self.listening = Listening(
+            self.lookup, self.library, self.upstreams, quota, TaskHandles(["key"]), cast(BoundedResults, None)
+        )
 
     def agent(self, heard: list[Any]) -> ConnectedAgent:
         def hear(method: str, params: dict[str, Any] | None) -> None:

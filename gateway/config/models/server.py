@@ -259,6 +259,10 @@ class ServerConfig(Model):
         """Whether its tool of that name is offered."""
         return self.tools.offers(tool, words=self.openapi is not None)
 
+    def result_limit(self, tool: str) -> int | None:
+        """Most tokens of a result of its tool of that name; None: there is no limit."""
+        return self.results.limit_of(tool, words=self.openapi is not None)
+
     def timeout_of(self, tool: str | None) -> float:
         """How long a call of the server's tool of that name may take, or with None another request."""
         if tool is None or not self.timeouts:
