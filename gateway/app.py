@@ -482,6 +482,7 @@ class Gateway:
 
     def _build_pages(self, entry: Authenticators, links: ConnectLinks) -> "tuple[Connecting, ConnectPages]":
         from gateway.logins.connecting import Connecting
+        from gateway.logins.sign_in import SignIn
         from gateway.rest.connect import ConnectPages
 
         connecting = Connecting(
@@ -492,7 +493,11 @@ class Gateway:
             self._record,
             asks_key=self.current.config.gateway.auth.enabled,
         )
-        return connecting, ConnectPages(connecting, links, entry.authenticate, self._limits.count)
+        oauth, sign_in = self.current.config.gateway.auth.oauth, None
+        if oauth is not None and oauth.sign_in is not None and connecting.asks_key:
+            sign_in = SignIn(oauth, entry.identify, self._state_keys)
+        pages = ConnectPages(connecting, links, entry.authenticate, self._limits.count, sign_in, entry.attempt)
+        return connecting, pages
 
     async def _serve_desk(self, tasks: TaskGroup) -> None:
         """Serve the pages to log in on, on this machine alone."""

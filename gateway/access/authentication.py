@@ -1,6 +1,7 @@
 """Who sent an HTTP request: the first credential it carries decides; a bad one is an error, not a fall-through."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import ClassVar, Protocol
 
 import structlog
@@ -77,6 +78,10 @@ class Authentication:
     def forget(self) -> None:
         """Somebody may be less than they were: every credential is looked at anew."""
         self._known.forget()
+
+    def attempt(self, address: str, credential: str) -> AbstractAsyncContextManager[None]:
+        """Around the look at a credential that came in another way than in a header; see `Failures.attempt`."""
+        return self._failures.attempt(address, credential)
 
     async def __call__(self, headers: Mapping[str, str], address: str, view: str | None = None) -> Principal:
         """

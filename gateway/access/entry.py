@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from gateway.access.oauth_settings import ClaimGrant, ResourceServerSettings
 from gateway.access.rate_limit import MemoryLimiter
 from gateway.config.models import GatewaySettings
 from gateway.config.models.access import OAuthSettings as OAuthConfig
-from gateway.errors import ConfigError, InsufficientScope
+from gateway.errors import ConfigError, InsufficientScope, Unauthenticated
 from gateway.protocol import Era
 from gateway.request import ANONYMOUS, Agent, Principal
 from gateway.store.agent_file import FileAgentStore
@@ -115,6 +116,16 @@ class Authenticators:
         if self._authentication is None:
             return ANONYMOUS
         return await self._authentication(headers, address, view)
+
+    async def identify(self, token: str, client_id: str, nonce: str) -> Principal:
+        """Who signed in at the authorization server; see `OAuth.identify`."""
+        if self._oauth is None:
+            raise Unauthenticated("Nobody signs in here.")
+        return await self._oauth.identify(token, client_id, nonce)
+
+    def attempt(self, address: str, credential: str) -> AbstractAsyncContextManager[None]:
+        """See `Authentication.attempt`."""
+        return self._authentication.attempt(address, credential) if self._authentication is not None else nullcontext()
 
     async def run(self) -> None:
         """Follow the files and the authorization server."""

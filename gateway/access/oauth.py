@@ -5,8 +5,9 @@ of its header nothing ever (`jku`, `x5u`, `jwk`) that would say where a key come
 """
 
 import base64
+import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, ClassVar, Final, cast
@@ -26,6 +27,8 @@ MAX_TOKEN: Final = 16 * 1024
 
 MAX_ACCEPTED: Final = 4096
 """Most tokens that are remembered as verified: checking a signature costs more than the rest of a call."""
+
+_ID_TOKEN_TYPES: Final = frozenset({"jwt", ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,36 @@ class OAuth:
             error.headers["www-authenticate"] = metadata.token_challenge(self._settings, error.message, view)
             raise
 
+    async def identify(self, token: str, client_id: str, nonce: str) -> Principal:
+        """Who somebody is by an ID token that they were given just now (OpenID Connect Core, 3.1.3.7).
+
+        Args:
+            client_id: the client that it was given to.
+            nonce: what was asked for.
+
+        Raises:
+            Unauthenticated: it says nothing that can be relied on.
+            IssuerUnavailable: the issuer's keys are not to be had.
+        """
+        if len(token) > MAX_TOKEN or token.count(".") != 2 or not token.isascii():
+            raise Unauthenticated("The ID token is not a signed JWT.")
+        settings = replace(self._settings, audiences=(client_id,))
+        kid, algorithm = self._header(token, _ID_TOKEN_TYPES)
+        _, payload = await self._verify(token, kid, algorithm, settings)
+        if not isinstance(payload, dict):
+            raise Unauthenticated("The ID token has no claims.")
+        found = cast(dict[str, Any], payload)
+        given, audience = found.get("nonce"), found.get("aud")
+        audience = cast("list[Any]", audience) if isinstance(audience, list) else [audience]
+        if not isinstance(given, str) or not hmac.compare_digest(given.encode(errors="surrogatepass"), nonce.encode()):
+            raise Unauthenticated("The ID token belongs to another sign-in (`nonce`).")
+        if client_id not in audience or found.get("azp", client_id) != client_id:
+            raise Unauthenticated("The ID token is for another client (`aud`, `azp`).")
+        if len(audience) > 1 and "azp" not in found:
+            raise Unauthenticated("The ID token is for several, and does not say who asked for it (`azp`).")
+        claims.check_time(found, self._settings.leeway, self._now())
+        return claims.principal(found, settings)
+
     def knows(self, principal_id: str) -> bool:
         """Whether it may be the id of somebody who comes in this way."""
         return principal_id.startswith(claims.id_prefix(self._settings))
@@ -151,8 +184,8 @@ class OAuth:
 
     async def _accept(self, token: str) -> Accepted:
         """Everything but the time."""
-        kid, algorithm = self._header(token)
-        key, payload = await self._verify(token, kid, algorithm)
+        kid, algorithm = self._header(token, self._types)
+        key, payload = await self._verify(token, kid, algorithm, self._settings)
         if not isinstance(payload, dict):
             raise Unauthenticated("The bearer token has no claims.")
         found = cast(dict[str, Any], payload)
@@ -161,7 +194,9 @@ class OAuth:
         self._note(key.thumbprint, made.id)
         return Accepted(replace(made, key=key.thumbprint), audience, times, kid, algorithm, key)
 
-    async def _verify(self, token: str, kid: str | None, algorithm: str) -> tuple[Key, object]:
+    async def _verify(
+        self, token: str, kid: str | None, algorithm: str, settings: ResourceServerSettings
+    ) -> tuple[Key, object]:
         """The key that a token is signed with, and its payload. For a token that fits none of the keys we have, a
         rotation may have been missed: then the issuer is asked, if by its claims it could be a good one.
 
@@ -172,7 +207,7 @@ class OAuth:
         tried: list[Key] = []
         await self._keys.ensure()
         while True:
-            is_stranger = not self._keys.has(kid, algorithm, tried) and self._is_stranger(token)
+            is_stranger = not self._keys.has(kid, algorithm, tried) and self._is_stranger(token, settings)
             found = await self._keys.find(kid, algorithm, tried=tried, is_stranger=is_stranger)
             if not found:
                 raise Unauthenticated("The bearer token is not signed with a key of the authorization server.")
@@ -186,7 +221,7 @@ class OAuth:
                 else:
                     return key, _parsed(payload)
 
-    def _is_stranger(self, token: str) -> bool:
+    def _is_stranger(self, token: str, settings: ResourceServerSettings) -> bool:
         """Whether it names somebody who has never been here.
 
         Raises:
@@ -198,13 +233,13 @@ class OAuth:
             if not isinstance(found, dict):
                 raise Unauthenticated("The bearer token has no claims.")
             unverified = cast(dict[str, Any], found)
-            claims.check_time(unverified, self._settings.leeway, self._now())
-            id = claims.principal(unverified, self._settings).id
+            claims.check_time(unverified, settings.leeway, self._now())
+            id = claims.principal(unverified, settings).id
         except (Unauthenticated, ValueError):
             raise Unauthenticated("The bearer token is not signed with a key of the authorization server.") from None
         return all(id not in ids for ids in self._vouched.values())
 
-    def _header(self, token: str) -> tuple[str | None, str]:
+    def _header(self, token: str, types: Collection[str]) -> tuple[str | None, str]:
         """The `kid` and `alg` of a token whose header is in order."""
         try:
             # The header alone: the rest is decoded once, together with the signature.
@@ -214,7 +249,7 @@ class OAuth:
         algorithm, kind = header.get("alg"), header.get("typ", "")
         if not isinstance(algorithm, str) or algorithm not in self._settings.algorithms:
             raise Unauthenticated("The bearer token's `alg` is not accepted.")
-        if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in self._types:
+        if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in types:
             raise Unauthenticated("The bearer token's `typ` is not that of an access token.")
         return header.get("kid"), algorithm
 

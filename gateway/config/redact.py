@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from gateway.config.models.access import AuthSettings
 from gateway.config.models.server import ServerConfig
 
 SHORTEST: Final = 6
@@ -25,7 +26,11 @@ _TELLING: Final = re.compile(r"key|token|secret|passw|pwd|credential|auth|(^|_)p
 
 
 def secrets(
-    servers: Iterable[ServerConfig], used: Mapping[str, str], store: str | None = None, read: Collection[str] = ()
+    servers: Iterable[ServerConfig],
+    used: Mapping[str, str],
+    store: str | None = None,
+    read: Collection[str] = (),
+    auth: AuthSettings | None = None,
 ) -> frozenset[str]:
     """Every secret value of at least `SHORTEST` characters.
 
@@ -33,8 +38,12 @@ def secrets(
         used: the variables that were expanded.
         store: its URL.
         read: what was read where secrets are kept.
+        auth: `gateway.auth`.
     """
     found = {*read, *(value for name, value in used.items() if _TELLING.search(name))}
+    sign_in = auth.oauth.sign_in if auth is not None and auth.oauth is not None else None
+    if sign_in is not None and sign_in.client_secret is not None:
+        found.add(sign_in.client_secret)
     if store is not None:
         found.update(_in_url(store))
     for server in servers:

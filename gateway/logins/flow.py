@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlencode
 
 import msgspec
@@ -111,13 +111,12 @@ class Flow:
         asked = _scopes(place, auth, [*(before.asked if before is not None else ()), *scopes])
         registered = await self._client(web, place.server, auth, redirect_uri, asked)
         verifier, state = secrets.token_urlsafe(64), secrets.token_urlsafe(32)
-        digest = hashlib.sha256(verifier.encode()).digest()
         query = {
             "response_type": "code",
             "client_id": registered.id,
             "redirect_uri": redirect_uri,
             "state": state,
-            "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="),
+            "code_challenge": challenge_of(verifier),
             "code_challenge_method": "S256",
             "resource": place.resource.identifier,
         }
@@ -147,7 +146,7 @@ class Flow:
             asked=asked,
             began=time.time(),
         )
-        return Begun(f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}", pending)
+        return Begun(with_query(endpoint, query), pending)
 
     async def complete(self, pending: PendingLogin, query: Mapping[str, str], auth: AuthConfig) -> Login:
         """
@@ -159,7 +158,7 @@ class Flow:
             AuthFailure: it did not end well; nothing was changed.
         """
         try:
-            code = _code(pending, query)
+            code = code_of(pending, query)
         except Denied as denial:
             if origin_of(pending.registered, auth) == "registered":
                 raise  # a browser's word is not enough to register anew
@@ -211,6 +210,16 @@ class Flow:
             return await kept_client.kept(self._vault, web, server, redirect_uri, asked)
         except TimeoutError:
             raise Unreachable("somebody else has been registering the gateway there for too long") from None
+
+
+def challenge_of(verifier: str) -> str:
+    """S256 (RFC 7636, 4.2)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+
+
+def with_query(endpoint: str, query: Mapping[str, str]) -> str:
+    """The endpoint may have a query of its own (RFC 6749, 3.1)."""
+    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
 
 def web_for(url: str, auth: AuthConfig) -> Web:
@@ -270,7 +279,25 @@ def _scopes(place: Place, auth: AuthConfig, more: Collection[str]) -> list[str]:
     return list(dict.fromkeys(asked))[:MAX_SCOPES]
 
 
-def _code(pending: PendingLogin, query: Mapping[str, str]) -> str:
+class Awaited(Protocol):
+    """What a browser is to come back with."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def issuer(self) -> str: ...
+    @property
+    def names_issuer(self) -> bool:
+        """Whether the answer says who gives it (RFC 9207)."""
+        ...
+
+    @property
+    def began(self) -> float:
+        """When it left, in seconds since 1970."""
+        ...
+
+
+def code_of(pending: Awaited, query: Mapping[str, str]) -> str:
     """The code that came back, if it came from where the login was begun, and for that.
 
     Raises:

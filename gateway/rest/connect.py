@@ -7,6 +7,7 @@ says decides where anybody is sent. Needs no FastAPI.
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
@@ -19,8 +20,10 @@ from gateway.frontend.http_request import HttpRequest
 from gateway.harmless import clipped, harmless
 from gateway.logins import page
 from gateway.logins.connecting import CannotConnect, Connecting
+from gateway.logins.failures import AuthFailure
 from gateway.logins.flow import PENDING_SECONDS
 from gateway.logins.links import CONNECT_PATH, FOR, SCOPE, ConnectLinks
+from gateway.logins.sign_in import SIGNED_IN_PATH, SignIn
 from gateway.request import Principal
 from gateway.rest.failures import status_of
 
@@ -29,6 +32,8 @@ log = structlog.stdlib.get_logger("gateway.rest")
 MAX_BODY: Final = 16 * 1024
 MAX_NAME: Final = 128
 """Characters of a server's name that are shown to anybody."""
+MAX_QUERY: Final = 2000
+"""Characters of a parameter that is kept in a cookie."""
 _FORM: Final = "application/x-www-form-urlencoded"
 _COOKIE_CHARACTERS: Final = 32
 
@@ -38,6 +43,8 @@ class ConnectPages:
     Args:
         authenticate: who sent a request, by its headers and the address it came from; raises `GatewayError`.
         count: counts what somebody does against their limit; raises `RateLimited`.
+        sign_in: where people sign in who need not show a key; None if nowhere.
+        attempt: around what shows whether somebody is who they say, by their address and what they came with.
     """
 
     def __init__(
@@ -46,11 +53,15 @@ class ConnectPages:
         links: ConnectLinks,
         authenticate: Callable[[Mapping[str, str], str], Awaitable[Principal]],
         count: Callable[[Principal], Awaitable[object]],
+        sign_in: SignIn | None = None,
+        attempt: Callable[[str, str], AbstractAsyncContextManager[None]] = lambda address, what: nullcontext(),
     ) -> None:
         self._connecting = connecting
         self._links = links
         self._authenticate = authenticate
         self._count = count
+        self._sign_in = sign_in
+        self._attempt = attempt
 
     @property
     def _is_secure(self) -> bool:
@@ -67,6 +78,8 @@ class ConnectPages:
 
     def serves(self, path: str) -> bool:
         """Whether it has that page."""
+        if self._sign_in is not None and path == SIGNED_IN_PATH:
+            return True
         return path == self._connecting.callback or (
             path.startswith(CONNECT_PATH) and "/" not in path[len(CONNECT_PATH) :]
         )
@@ -93,6 +106,11 @@ class ConnectPages:
             if method != "GET":  # HEAD must not end a login
                 raise _NoSuchMethod("GET")
             await self._finish(request)
+            return
+        if path == SIGNED_IN_PATH and self._sign_in is not None:
+            if method != "GET":
+                raise _NoSuchMethod("GET")
+            await self._signed_in(request, address, self._sign_in)
             return
         name = path[len(CONNECT_PATH) :]
         if not 0 < len(name) <= MAX_NAME:
@@ -122,6 +140,7 @@ class ConnectPages:
             text,
             self._links.form_token(cookie),
             asks_key=self._connecting.asks_key,
+            sign_in=self._sign_in.name if self._sign_in is not None else "",
             wrong=wrong,
         )
         _reply(request, status, body, page.FORM_HEADERS, fields)
@@ -135,19 +154,59 @@ class ConnectPages:
         if len(cookie) < _COOKIE_CHARACTERS or not self._links.is_form_token(form.get("token", ""), cookie):
             self._ask(request, name, 403, "The page was too old, or its cookie is missing. Try again.")
             return
+        query = _query(request)
+        mark, scope = query.get(FOR, ""), query.get(SCOPE, "")
+        if self._sign_in is not None and "sign_in" in form:
+            await self._to_sign_in(request, self._sign_in, name, mark, scope)
+            return
         try:
             principal = await self._authenticate({"authorization": f"Bearer {form.get('key', '').strip()}"}, address)
         except GatewayError as error:
             self._ask(request, name, status_of(error), error.message, tuple(error.headers.items()))
             return
+        await self._go_on(request, principal, name, mark, scope)
+
+    async def _go_on(
+        self, request: HttpRequest, principal: Principal, name: str, mark: str, scope: str, also: Fields = ()
+    ) -> None:
+        """It is known who they are: on to where they log in."""
         request.user = principal
         await self._count(principal)
-        query = _query(request)
-        onward = await self._connecting.begin(name, principal, query.get(FOR, ""), query.get(SCOPE, ""))
+        onward = await self._connecting.begin(name, principal, mark, scope)
         kept = f"{self._prefix}-login-{onward.id}={onward.secret}; Max-Age={PENDING_SECONDS:.0f}{self._attributes}"
         host = urlsplit(onward.link).netloc
         body = page.onward(f"On to {_shown(host)}", f"There you log in to {name!r}.", onward.link, "Continue")
+        _reply(request, 200, body, page.HEADERS, [("set-cookie", kept), *also])
+
+    # --- Signing in elsewhere -----------------------------------------------------------------------------------------
+
+    @property
+    def _back(self) -> str:
+        return f"{self._links.address}{SIGNED_IN_PATH}"
+
+    async def _to_sign_in(self, request: HttpRequest, sign_in: SignIn, name: str, mark: str, scope: str) -> None:
+        if max(len(mark), len(scope)) > MAX_QUERY:
+            raise CannotConnect("The link is too long.")
+        try:
+            outward = await sign_in.begin(self._back, name, mark, scope)
+        except AuthFailure as failure:
+            raise CannotConnect(f"Nobody can sign in now: {failure}.", 502) from None
+        cookie = f"{self._prefix}-sign-in-{outward.id}={outward.cookie}"
+        kept = f"{cookie}; Max-Age={PENDING_SECONDS:.0f}{self._attributes}"
+        body = page.onward(f"On to {_shown(sign_in.name)}", "There you show who you are.", outward.link, "Continue")
         _reply(request, 200, body, page.HEADERS, [("set-cookie", kept)])
+
+    async def _signed_in(self, request: HttpRequest, address: str, sign_in: SignIn) -> None:
+        query = _query(request)
+        id = sign_in.id(query.get("state", ""))
+        cookie = self._cookie(request, f"sign-in-{id}")
+        gone = ("set-cookie", f"{self._prefix}-sign-in-{id}=; Max-Age=0{self._attributes}")
+        try:
+            async with self._attempt(address, f"code: {query.get('code', '')}"):
+                found = await sign_in.finish(self._back, query, cookie)
+        except AuthFailure as failure:
+            raise CannotConnect(f"It cannot be known now who you are: {failure}.", 502) from None
+        await self._go_on(request, found.principal, found.server, found.mark, found.scope, [gone])
 
     # --- And back -----------------------------------------------------------------------------------------------------
 

@@ -53,3 +53,11 @@ def test_the_password_of_a_store_is_secret(config: Load) -> None:
     loaded = config("servers: {}", overrides={"store": "redis://u:pass%2Fword@h", "state_keys": ["k" * 32]})
     assert {"pass%2Fword", "pass/word"} <= loaded.secrets
     assert "pass" not in repr(loaded.gateway)
+
+
+def test_the_secret_of_the_client_that_people_sign_in_with(config: Load) -> None:
+    sign_in = "{client_id: gateway, client_secret: plainly-here}"
+    oauth = f"{{issuer: 'https://id.example', resource: 'https://a.example/mcp', sign_in: {sign_in}}}"
+    loaded = config(f"gateway: {{auth: {{enabled: true, oauth: {oauth}}}}}\nservers: {{a: {{command: x}}}}")
+    assert "plainly-here" in loaded.secrets
+    assert "plainly-here" not in repr(loaded)

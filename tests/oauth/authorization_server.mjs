@@ -87,7 +87,7 @@ const provider = new Provider(issuer, {
     const { scopes } = PEOPLE[session.accountId];
     const refused = SCOPES.split(' ').filter((scope) => !scopes.includes(scope));
     // To the provider these are its own scopes, too, or clients could not register with them.
-    grant.addOIDCScope(scopes.join(' '));
+    grant.addOIDCScope(['openid', ...scopes].join(' '));
     grant.rejectOIDCScope(refused.join(' '));
     for (const resource of [params.resource ?? []].flat()) {
       grant.addResourceScope(resource, scopes.join(' '));

@@ -2,14 +2,15 @@
 // fields and clicks on what goes on stands for.
 //
 // node browser.mjs JSON, from the folder whose `node_modules` has playwright-core:
-//   link, program, answers (what to type, by the names of fields), pictures (a folder, if there are to be any)
+//   link, program, answers (what to type, by the names of fields), pictures (a folder, if there are to be any), press (how
+//   the button begins that is to be preferred)
 // prints JSON: the last page's `text` and `url`, `path` (the origins and paths of all), `errors` (of scripts and policies,
 // each after the origin of its page). Nothing is fetched from elsewhere than this machine.
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const { link, program, answers, pictures } = JSON.parse(process.argv.at(-1));
+const { link, program, answers, pictures, press } = JSON.parse(process.argv.at(-1));
 const entry = createRequire(pathToFileURL(join(process.cwd(), 'x.js'))).resolve('playwright-core');
 const { chromium } = (await import(pathToFileURL(entry))).default;
 
@@ -33,6 +34,11 @@ const goOn = async () => {
   for (const [name, value] of Object.entries(answers)) {
     const field = page.locator(`input[name="${name}"]:visible`);
     if (await field.count()) await field.fill(value);
+  }
+  const preferred = page.locator('button:visible', { hasText: press }).first();
+  if (press && (await preferred.count())) {
+    await preferred.click();
+    return true;
   }
   for (const each of ON) {
     const button = page.locator(`${each}:visible`).first();

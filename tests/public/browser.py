@@ -32,14 +32,15 @@ class Chromium:
     program: str
     modules: Path
 
-    def visit(self, link: str, answers: Mapping[str, str], pictures: Path | None = None) -> Visited:
+    def visit(self, link: str, answers: Mapping[str, str], pictures: Path | None = None, press: str = "") -> Visited:
         """Open a link, fill in what is asked for, click on until there is nothing to click.
 
         Args:
             answers: what to type, by the names of fields.
             pictures: a folder for one of each page.
+            press: how the button begins that is to be preferred, where there is one.
         """
-        asked: dict[str, Any] = {"link": link, "program": self.program, "answers": dict(answers)}
+        asked: dict[str, Any] = {"link": link, "program": self.program, "answers": dict(answers), "press": press}
         asked["pictures"] = str(pictures) if pictures is not None else None
         command = ["node", "--input-type=module", "-", json.dumps(asked)]
         done = subprocess.run(

@@ -4,14 +4,17 @@ import json
 from pathlib import Path
 from typing import Final
 
+import httpx2
 import pytest
 
 from tests.interaction._gateway import http_gateway
 from tests.logins.test_desk import Desk
+from tests.oauth.authorization_server import authorization_server
 from tests.public.browser import Chromium, chromium
 from tests.public.packages import OutOfReach, Packages
 from tests.public.test_logins import ANSWERS, STATE_KEYS, example_runs, fastmcp, gateway_before
 from tests.public.test_logins import example as example  # a fixture
+from tests.support import free_port
 
 KEY: Final = f"mcp-{'k' * 40}"
 
@@ -71,3 +74,29 @@ def test_back_to_the_page_of_the_gateway(browser: Chromium, packages: Packages, 
     assert sum(each.startswith(f"{issuer.url}/interaction/") for each in visited.path) == 2
     assert visited.path[-1] == f"{gateway.base}/oauth/callback"
     assert [each["principal"] is not None for each in kept] == [True]
+
+
+def test_who_signs_in_at_the_issuer_of_their_tokens(browser: Chromium, packages: Packages, tmp_path: Path) -> None:
+    """First there, then at the server's own; two consents of the same person, and no key."""
+    port = free_port()
+    with fastmcp(packages, "remote") as (url, server_issuer), authorization_server(pages=True) as issuer:
+        wanted = {
+            "redirect_uris": [f"http://127.0.0.1:{port}/oauth/signed-in"],
+            "application_type": "native",
+            "grant_types": ["authorization_code"],
+            "token_endpoint_auth_method": "none",
+        }
+        client = httpx2.post(f"{issuer.url}/reg", json=wanted, timeout=30).json()["client_id"]
+        oauth = {"issuer": issuer.url, "resource": f"http://127.0.0.1:{port}/mcp", "allow_private": True}
+        auth = {"enabled": True, "oauth": {**oauth, "sign_in": {"client_id": client}}}
+        entry = {"url": url, "auth": {"login": "each"}}
+        with http_gateway(tmp_path, {"notes": entry}, state_keys=STATE_KEYS, auth=auth, port=port) as gateway:
+            visited = browser.visit(f"{gateway.base}/connect/notes", ANSWERS, press="Sign in with")
+            kept = json.loads(Desk(tmp_path, gateway.base, "").verb("logins", "--json").stdout)
+    assert "You are logged in to notes" in visited.text, visited.text
+    assert wrong_at(gateway.base, visited.errors) == []
+    ours = [each.removeprefix(gateway.base) for each in visited.path if each.startswith(gateway.base)]
+    assert ours == ["/connect/notes", "/oauth/signed-in", "/oauth/callback"]
+    for each in (issuer, server_issuer):
+        assert any(page.startswith(f"{each.url}/interaction/") for page in visited.path)
+    assert [each["principal"] for each in kept] == [f"oauth:{issuer.url}|alice"]

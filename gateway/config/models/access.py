@@ -45,6 +45,17 @@ class ClaimRule(Model):
     """Scopes that this gives."""
 
 
+class SignInSettings(Model):
+    """The client as which the gateway signs people in at the authorization server, on its pages to log in on."""
+
+    client_id: Line
+    """As it is registered there, with the redirect URI `{public_url}/oauth/signed-in`."""
+    client_secret: Line | None = Field(default=None, repr=False)
+    """Its secret, if it has one."""
+    scopes: list[Line] = Field(default=["openid"])
+    """Scopes to ask for: `openid`, and those that bring the claims that rules and policies go by into the ID token."""
+
+
 class OAuthSettings(Model):
     """An OAuth 2.1 authorization server whose access tokens are accepted."""
 
@@ -75,6 +86,8 @@ class OAuthSettings(Model):
     """What further claims give."""
     allow_private: bool = False
     """Whether the authorization server may be on a private or loopback address."""
+    sign_in: SignInSettings | None = None
+    """Lets people sign in there on the gateway's pages to log in on, instead of typing a key or pasting a token."""
 
 
 class AuthSettings(Model):

@@ -118,7 +118,9 @@ class _Loading:
             path=path.absolute(),
             files=self.files,
             warnings=self._warnings,
-            secrets=redact.secrets(servers.values(), self._expander.used, gateway.store, self._sources.values),
+            secrets=redact.secrets(
+                servers.values(), self._expander.used, gateway.store, self._sources.values, gateway.auth
+            ),
             refreshable=frozenset(self._refreshable),
         )
 
