@@ -56,9 +56,17 @@ class Supervised:
 
 @contextmanager
 def supervised(
-    folder: Path, servers: Mapping[str, Entry] = SERVERS, workers: int = 2, **settings: Any
+    folder: Path,
+    servers: Mapping[str, Entry] = SERVERS,
+    workers: int = 2,
+    connected: int | None = None,
+    **settings: Any,
 ) -> Generator[Supervised]:
-    """`mcp-gateway serve --workers`, until the block ends; all workers serve, and have their servers."""
+    """`mcp-gateway serve --workers`, until the block ends; all workers serve, and have their servers.
+
+    Args:
+        connected: how many of these each connects to by itself; all if None.
+    """
     port = free_port()
     access, log = {"file": str(folder / "access.jsonl")}, str(folder / "log.jsonl")
     config = config_file(folder, servers, **{"access_log": access, "log_file": log, **PATIENT, **settings})
@@ -66,7 +74,7 @@ def supervised(
 
     def are_ready() -> bool:
         text = Path(log).read_text() if Path(log).exists() else ""
-        ready = workers * len(servers)
+        ready = workers * (len(servers) if connected is None else connected)
         return text.count('"worker serves"') >= workers and text.count('"upstream ready"') >= ready
 
     with run_process(args, ready=are_ready, within=_DEADLINE) as process:
