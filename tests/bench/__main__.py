@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from tests.bench import calls, guard, report, sizes, stored, waits, workers
+from tests.bench import calls, guard, report, sizes, stored, viewed, waits, workers
 from tests.bench.calls import Suite
 from tests.bench.processes import OTHER_CPU
 from tests.bench.rounds import Plan, Table
@@ -35,6 +35,7 @@ SUITES: Final[dict[str, Suite]] = {
     "progress": waits.progress,
     "scale": sizes.scale,
     "pause": waits.pause,
+    "view": viewed.views,
     "memory": sizes.memory,
     "start": waits.starting,
     "store": stored.store,

@@ -1,6 +1,7 @@
 """What a call costs in instructions, which are the same however busy the machine is. Needs valgrind.
 
-    python -m tests.bench.instructions [--kind modern|handshake|list|big]... [--seconds 10] [--keep FOLDER]
+    python -m tests.bench.instructions
+        [--kind modern|handshake|list|big|modern-view|handshake-view]... [--seconds 10] [--keep FOLDER]
 
 The gateway runs under callgrind, fifty times slower, and is asked for so many seconds by four connections; what it
 does when nobody asks is taken off. The kernel's part is not in it. With `--keep`, callgrind's files are left in a
@@ -23,6 +24,7 @@ import uvloop
 from tests.bench.load import Load, Work
 from tests.bench.rounds import ready
 from tests.bench.systems import Program, fixture, gateway, started
+from tests.bench.viewed import PROFILES, through
 from tests.bench.wires import Address, connected
 
 KINDS: Final = {
@@ -30,7 +32,10 @@ KINDS: Final = {
     "handshake": Work("u0__echo", "echo", False, 0),
     "list": Work("u0__list", "list", True, 0),
     "big": Work("u0__big", "big", True, 64),
+    "modern-view": Work("u0__echo", "echo", True, 0),
+    "handshake-view": Work("u0__echo", "echo", False, 0),
 }
+"""Those that end in `-view` are asked through a profile."""
 CONNECTIONS: Final = 4
 WARM_SECONDS: Final = 3.0
 IDLE_SECONDS: Final = 5.0
@@ -79,7 +84,7 @@ def main(kinds: list[str], seconds: float, kept: Path | None) -> None:
     with tempfile.TemporaryDirectory() as name, fixture(folder := Path(name)) as (base, _):
         valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/callgrind.%p"]
         program = Program("gateway", (*valgrind, sys.executable, "-P", "-m", "gateway"))
-        system = gateway(program, folder, {"u0": {"url": f"{base}/mcp"}}, **SLOW)
+        system = gateway(program, folder, {"u0": {"url": f"{base}/mcp"}}, profiles=PROFILES, **SLOW)
         with started(system, folder, patience=300.0) as pid:
             uvloop.run(ready(system, 6))
             counter = Counter(pid, folder)
@@ -88,15 +93,15 @@ def main(kinds: list[str], seconds: float, kept: Path | None) -> None:
             time.sleep(IDLE_SECONDS)
             idle = counter.end() / (time.monotonic() - began)
             for kind in kinds:
-                work = KINDS[kind]
-                uvloop.run(asked(pid, system.address, work, WARM_SECONDS))
+                work, view = KINDS[kind], through(system) if kind.endswith("-view") else system
+                uvloop.run(asked(pid, view.address, work, WARM_SECONDS))
                 counter.begin()
                 began = time.monotonic()
-                calls = uvloop.run(asked(pid, system.address, work, seconds))
+                calls = uvloop.run(asked(pid, view.address, work, seconds))
                 taken = time.monotonic() - began
                 whole = counter.end(kept / f"callgrind.{kind}" if kept is not None else None)
                 each = (whole - idle * taken) / calls / 1000
-                print(f"{kind:10} {each:8.1f} thousand instructions a call ({calls} calls)")
+                print(f"{kind:14} {each:8.1f} thousand instructions a call ({calls} calls)")
 
 
 if __name__ == "__main__":
