@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 import httpx2
 import mcp_types as types
 from mcp import Client, MCPError
@@ -24,7 +25,7 @@ from mcp.client.session import ClientRequestContext
 from mcp.client.streamable_http import streamable_http_client
 
 from gateway.jsonrpc import as_object
-from tests.conformance import login
+from tests.conformance import host, login
 from tests.interaction._gateway import PATIENT, config_file
 from tests.support import STARTUP_SECONDS, command, free_port, listens, wait_until
 
@@ -127,6 +128,9 @@ async def _roots(context: ClientRequestContext) -> types.ListRootsResult:
 
 
 async def straight(url: str, era: str) -> None:
+    if scenario() in host.SCENARIOS:
+        await load_skills(url, era)
+        return
     if not wants_login():
         async with client(url, era) as agent:
             await use(agent)
@@ -145,6 +149,9 @@ async def through(url: str, era: str) -> None:
         while True:
             state, words = await login.settled(there.base, UPSTREAM) if wants_login() else ("ready", "")
             if state in ("ready", "degraded"):
+                if scenario() in host.SCENARIOS:
+                    await load_skills(there.url, era)
+                    return
                 try:
                     async with client(there.url, era) as agent:
                         await use(agent)
@@ -176,8 +183,17 @@ def said(error: MCPError) -> str:
     return f"{error} `{command}`" if command else str(error)
 
 
+async def load_skills(url: str, era: str) -> None:
+    modern = MODES[era] == "auto"
+    await anyio.to_thread.run_sync(lambda: host.use(url, modern=modern, scenario=scenario()))
+
+
 def wants_login() -> bool:
-    return os.environ.get("MCP_CONFORMANCE_SCENARIO", "").startswith("auth/")
+    return scenario().startswith("auth/")
+
+
+def scenario() -> str:
+    return os.environ.get("MCP_CONFORMANCE_SCENARIO", "")
 
 
 async def main(way: str, url: str) -> None:

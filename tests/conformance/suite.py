@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import yaml
 
+from tests.conformance import host
 from tests.public.packages import kept, node_major, npm_install, uv_pip_install
 from tests.support import run_process
 
@@ -68,7 +69,7 @@ class Suite:
         command_line = shlex.join(command)
         patience = ("--timeout", str(CLIENT_SECONDS * 1000))
         arguments = ("--command", command_line, "--scenario", scenario, "--spec-version", revision, *patience)
-        if scenario.startswith("auth/"):
+        if scenario.startswith(("auth/", "sep-2640-")):
             arguments = (*arguments, "--force")  # extensions belong to no revision
         checks = self._run(out, "client", *arguments)[scenario]
         return Checks({key: count for key, count in checks.items() if key[1] != "INFO"})  # that is the mere traffic
@@ -77,7 +78,7 @@ class Suite:
         """What a revision requires of clients, and what the suite has for them beyond that."""
         required: dict[str, Any] = yaml.safe_load((self.home / "requirements" / f"{revision}.yaml").read_text())
         more = [entry["scenario"] for entry in required["not_scored"] if entry["leg"] == "client"]
-        return [*required["client"], *more]
+        return [*required["client"], *more, *host.SCENARIOS]
 
     def _run(self, out: Path, role: str, *arguments: str) -> Results:
         entry = self.home / "dist" / "index.js"
