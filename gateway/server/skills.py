@@ -6,7 +6,8 @@ is its owner's by the rules for resources, or the only server's that has skills.
 
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import Any, cast
+from hashlib import blake2b
+from typing import Any, Final, cast
 
 from gateway import jsonrpc
 from gateway.call import Call, string
@@ -18,6 +19,9 @@ from gateway.protocol import SKILLS
 from gateway.server.lookup import Lookup
 from gateway.upstream.upstream import Upstream
 
+MAX_DIFFERING: Final = 256
+"""Entries of which it is remembered that they are not those that were listed."""
+
 
 class SkillLookup:
     """Serves `skills/get` and `resources/directory/read`, of which the answers are upstreams'."""
@@ -25,6 +29,8 @@ class SkillLookup:
     def __init__(self, lookup: Lookup, upstreams: Mapping[str, Upstream]) -> None:
         self._lookup = lookup
         self._upstreams = upstreams
+        self._differing: dict[tuple[str, str], bytes] = {}
+        """`(upstream, its own URI)` → the hash of an entry that was not the one that was listed."""
 
     async def skill(self, call: Call) -> Owner:
         """
@@ -74,6 +80,8 @@ class SkillLookup:
         skill = as_object(jsonrpc.opened(result).get("skill"))
         if skill.get("uri") != owner.original or skills.unfit(skill) is not None:
             raise UpstreamProtocolError(owner.upstream, "an entry that is not of the skill it was asked for")
+        if owner.item and skill != owner.item:
+            self._list_again(owner, skill)
         if owner.item and skill != owner.item and self._blocks(owner.upstream):
             raise DefinitionChanged(owner.upstream, "skills", owner.original, "changed")
         if not all(self._lookup.admits_uri(call, owner.upstream, uri) for uri in skills.uris(skill)):
@@ -122,6 +130,17 @@ class SkillLookup:
         if owner is None and len(offering) == 1:
             owner = Owner(next(iter(offering)), uri, {})
         return Owner(owner.upstream, owner.original, {}) if owner is not None and owner.upstream in offering else None
+
+    def _list_again(self, owner: Owner, skill: dict[str, Any]) -> None:
+        """An entry is not the one that was listed. For the same entry once: who lists another than it serves, or whose
+        new one is blocked, does so for good."""
+        name, found = (owner.upstream, owner.original), blake2b(jsonrpc.dumps(skill), digest_size=16).digest()
+        if self._differing.get(name) == found or (upstream := self._upstreams.get(owner.upstream)) is None:
+            return
+        if len(self._differing) >= MAX_DIFFERING:
+            self._differing.clear()
+        self._differing[name] = found
+        upstream.watch.on_differing("resources")
 
     def _blocks(self, upstream: str) -> bool:
         found = self._upstreams.get(upstream)

@@ -112,6 +112,11 @@ class Watch:
                 self._announced_kinds.add(capability)
         self._wake.set()
 
+    def on_differing(self, kind: str) -> None:
+        """What the upstream serves is not what it listed: its lists have changed, and it did not say so."""
+        self._stale.update(LISTS_OF[kind])
+        self._wake.set()
+
     def is_older_than(self, seconds: float) -> bool:
         """Whether the lists may have changed unheard since they were fetched, that long ago."""
         return not self._announced() and time.monotonic() - self._fetched_at >= seconds

@@ -8,12 +8,13 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.interaction._gateway import PATIENT, child, http_gateway
+from tests.interaction._gateway import PATIENT, child, config_file, http_gateway, stdio_command
 from tests.interaction._http import HttpChannel, open_session
 from tests.interaction._requirements import requirement
-from tests.interaction._wire import Answer, Message, Wire
+from tests.interaction._wire import Answer, Message, Wire, piped, shake_hands
+from tests.nodes import nodes
 from tests.servers.skilled import HIDDEN, REFUNDS, SKILLS, frontmatter, skill_file
-from tests.support import wait_until
+from tests.support import http_server, wait_until
 
 SKILLED = "tests.servers.skilled"
 UNKNOWN = "skill://nobodys/SKILL.md"
@@ -158,6 +159,27 @@ def test_a_skill_that_changed_is_not_used_until_somebody_approves_it(tmp_path: P
 
 
 @requirement("extensions:skills")
+def test_an_entry_that_is_not_the_one_that_was_listed_is_listed_anew(tmp_path: Path) -> None:
+    """Of a server that does not say when its skills change."""
+    text = tmp_path / "text"
+    text.write_text("Refund at most 10 €.")
+    refunds = f"{REFUNDS}/SKILL.md"
+    with http_gateway(tmp_path, {"one": child(SKILLED, "--name", "one", "--file", str(text))}, **PATIENT) as gateway:
+        there = wire(f"{gateway.base}/mcp", modern=False)
+
+        def listed() -> Message:
+            (skill,) = (one for one in there.listed("skills/list", "skills") if one["uri"] == refunds)
+            return skill
+
+        before = listed()
+        text.write_text("Refund at most 20 €.")
+        got = there.ask("skills/get", {"uri": refunds}).result["skill"]
+        assert got != before
+        anyio.run(wait_until, lambda: listed() == got, 20)
+        check_files(there, got)
+
+
+@requirement("extensions:skills")
 def test_a_principal_has_the_skills_of_which_it_may_read_every_file(tmp_path: Path) -> None:
     policy = [{"who": ["*"], "allow": ["*"], "deny": [f"{REFUNDS}/references/policy.md"]}]
     server = child(SKILLED, "--name", "one")
@@ -194,3 +216,35 @@ def test_a_profile_has_the_skills_that_its_rules_for_resources_leave(tmp_path: P
         assert (
             wire(f"{gateway.base}/mcp/none").ask("skills/get", {"uri": "skill://two-only/SKILL.md"}).error["code"] < 0
         )
+
+
+@requirement("extensions:skills")
+@pytest.mark.parametrize("modern", [False, True], ids=["handshake", "modern"])
+def test_a_desktop_client_has_them_too(tmp_path: Path, modern: bool) -> None:
+    servers = {name: child(SKILLED, "--name", name) for name in ("one", "two")}
+    with piped(stdio_command(config_file(tmp_path, servers, **PATIENT))) as pipe:
+        if not modern:
+            shake_hands(pipe)
+        there = Wire(pipe, modern)
+        skills = {skill["uri"]: skill for skill in there.listed("skills/list", "skills")}
+        assert skills.keys() >= {f"{REFUNDS}/SKILL.md", f"two+{REFUNDS}/SKILL.md", "skill://two-only/SKILL.md"}
+        for uri in (f"{REFUNDS}/SKILL.md", f"two+{REFUNDS}/SKILL.md"):
+            assert there.ask("skills/get", {"uri": uri}).result["skill"] == skills[uri]
+            check_files(there, skills[uri])
+
+
+@requirement("extensions:skills")
+def test_every_node_has_them_under_the_same_addresses(tmp_path: Path) -> None:
+    with (
+        http_server(SKILLED, "--name", "one") as one,
+        http_server(SKILLED, "--name", "two") as two,
+        nodes(tmp_path, {"one": {"url": one}, "two": {"url": two}}) as pair,
+    ):
+        here, there = (wire(node.url) for node in pair)
+        skills = here.listed("skills/list", "skills")
+        assert skills == there.listed("skills/list", "skills")
+        for skill in skills:
+            assert there.ask("skills/get", {"uri": skill["uri"]}).result["skill"] == skill
+        pair[0].restart()
+        assert here.listed("skills/list", "skills") == skills
+        check_files(here, next(skill for skill in skills if skill["uri"].startswith("two+skill://acme")))

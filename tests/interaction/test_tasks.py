@@ -1,7 +1,7 @@
 """Tasks (SEP-2663) at real servers of them: news of their status on listen streams, and nobody else's business."""
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +13,11 @@ import anyio.to_thread
 import pytest
 
 from tests.faults.proxy import proxy
-from tests.interaction._gateway import PATIENT, http_gateway
+from tests.interaction._gateway import PATIENT, config_file, http_gateway, stdio_command
 from tests.interaction._http import HttpChannel, messages, posted
 from tests.interaction._requirements import requirement
-from tests.interaction._wire import Answer, Message, Wire, request
+from tests.interaction._wire import Answer, Message, Pipe, Wire, piped, request
+from tests.nodes import nodes
 from tests.servers.peers import SECONDS
 from tests.servers.tasked import TASKS
 from tests.support import http_server
@@ -188,3 +189,62 @@ def test_a_client_that_knows_no_tasks_hears_of_none(base: str) -> None:
 def test_what_is_no_list_of_tasks_is_refused(base: str, handles: Any) -> None:
     answer = Agent(base, "alice").ask("subscriptions/listen", notifications={"taskIds": handles})
     assert answer.error["code"] == -32602
+
+
+@requirement("extensions:task-news")
+def test_a_desktop_client_hears_of_its_tasks_too(tmp_path: Path) -> None:
+    """On its one pipe, in the midst of everything else, until it says that it wants no more."""
+    envelope: Message = {"_meta": {CAPABILITIES: {"elicitation": {}, "extensions": {TASKS: {}}}}}
+    with ExitStack() as stack:
+        urls = {name: stack.enter_context(http_server(TASKED, "--name", name)) for name in ("one", "two")}
+        config = config_file(tmp_path, {name: {"url": url} for name, url in urls.items()}, **PATIENT)
+        pipe = stack.enter_context(piped(stdio_command(config)))
+
+        def ask(method: str, **params: Any) -> tuple[Message, list[Message]]:
+            *before, answer = pipe.exchange(request(method, params | envelope, modern=True))
+            return answer["result"], before
+
+        tasks = [ask("tools/call", name=f"{name}__slow_compute", arguments=LONG)[0]["taskId"] for name in urls]
+        notifications: Message = {"notifications": {"taskIds": [*tasks, "task-nobodys"]}}
+        pipe.send(request("subscriptions/listen", notifications | envelope, modern=True, id="mine"))
+        first = until(pipe, lambda said: said.get("method") == "notifications/subscriptions/acknowledged")
+        assert first["params"]["notifications"]["taskIds"] == tasks
+        for task in tasks:
+            pipe.send(request("tasks/cancel", {"taskId": task} | envelope, modern=True))
+            said = until(pipe, lambda said, task=task: is_cancelled(said, task))
+            assert said["params"]["_meta"][TAG] == "mine"
+        pipe.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "mine"}})
+        assert ask("tasks/get", taskId=tasks[0])[0]["status"] == "cancelled"
+
+
+def until(pipe: Pipe, is_it: Callable[[Message], bool]) -> Message:
+    return next(said for said in iter(pipe.receive, None) if is_it(said))
+
+
+def is_cancelled(said: Message, task: str) -> bool:
+    about = (said.get("params", {}).get("taskId"), said.get("params", {}).get("status"))
+    return said.get("method") == "notifications/tasks" and about == (task, "cancelled")
+
+
+@requirement("extensions:task-news")
+def test_another_node_tells_of_a_task(tmp_path: Path) -> None:
+    """Handles are good at every node; a node that was not asked for a task hears of it from the task's own server."""
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "keys.json").write_text(
+        json.dumps([{"key": key, "owner": who, "scopes": ["read", "write"]} for who, key in KEYS.items()])
+    )
+    auth = {"enabled": True, "api_keys_file": str(keys / "keys.json")}
+    with http_server(TASKED) as url, nodes(tmp_path, {"one": {"url": url}}, auth=auth) as (first, second):
+        here, there = (Agent(node.base, "alice") for node in (first, second))
+        task = here.start("one__slow_compute", **LONG)
+        assert there.ask("tasks/get", taskId=task).result["taskId"] == task
+        with there.listening(task) as stream, Agent(second.base, "bob").listening(task) as nobodys:
+            assert acknowledged(stream) == [task]
+            assert acknowledged(nobodys) == []
+            assert news(stream)["status"] == "working"
+            here.ask("tasks/cancel", taskId=task)
+            said = news(stream)
+            assert (said["taskId"], said["status"]) == (task, "cancelled")
+        first.restart()
+        assert here.ask("tasks/get", taskId=task).result["status"] == "cancelled"
