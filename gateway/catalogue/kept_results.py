@@ -1,6 +1,7 @@
 """What a view offers besides where large results are kept: a tool and a resource template by which they are read."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -102,14 +103,11 @@ def readable(catalogue: Catalogue, *, is_sorted: bool) -> Catalogue:
 
 
 def _with_reader(catalogue: Catalogue, *, is_sorted: bool) -> Catalogue:
-    taken = {*catalogue.tool_owners, *(tool["name"] for tool in catalogue.tools)}
-    name = unused(READ_RESULT, "the gateway's own", taken)
-    tools, templates = (*catalogue.tools, {**READER, "name": name}), catalogue.templates
+    name = unused(READ_RESULT, "the gateway's own", catalogue.tool_owners)
+    tools = _with(catalogue.tools, {**READER, "name": name}, "name", is_sorted=is_sorted)
+    templates = catalogue.templates
     if all(template["uriTemplate"] != TEMPLATE["uriTemplate"] for template in templates):
-        templates = (*templates, TEMPLATE)
-    if is_sorted:
-        tools = tuple(sorted(tools, key=lambda tool: tool["name"]))
-        templates = tuple(sorted(templates, key=lambda template: template["uriTemplate"]))
+        templates = _with(templates, TEMPLATE, "uriTemplate", is_sorted=is_sorted)
     capabilities: Mapping[str, Any] = catalogue.capabilities
     resources = {"listChanged": True, **as_object(capabilities.get("resources"))}
     return replace(
@@ -119,3 +117,8 @@ def _with_reader(catalogue: Catalogue, *, is_sorted: bool) -> Catalogue:
         capabilities={**capabilities, "resources": resources},
         reader=name,
     )
+
+
+def _with(items: tuple[Item, ...], item: Item, key: str, *, is_sorted: bool) -> tuple[Item, ...]:
+    at = bisect_left(items, item[key], key=lambda each: each[key]) if is_sorted else len(items)
+    return (*items[:at], item, *items[at:])

@@ -59,7 +59,7 @@ def restrict(catalogue: Catalogue, admits: Admits) -> Catalogue:
             },
         ),
         private=True,
-        keeps_results=any(owner.max_tokens is not None for owner in tools.values()),
+        keeps_results=catalogue.keeps_results and any(owner.max_tokens is not None for owner in tools.values()),
     )
 
 
