@@ -13,6 +13,7 @@ import msgspec
 
 from gateway import jsonrpc
 from gateway.jsonrpc import as_object
+from gateway.server.in_pieces import blocks_of
 
 NEAR: Final = 4
 """A line end in the last fourth of what fits is near: the head ends there."""
@@ -57,7 +58,7 @@ def cut(result: Mapping[str, Any], budget: int, reserved: int) -> CutResult | No
     raw_content, raw_structured = result.get("content"), result.get("structuredContent")
     if _size(raw_content) <= budget and _size(raw_structured) <= budget:
         return None
-    content: object = jsonrpc.loads(bytes(raw_content)) if isinstance(raw_content, msgspec.Raw) else raw_content
+    content: object = blocks_of(bytes(raw_content)) if isinstance(raw_content, msgspec.Raw) else raw_content
     blocks = cast("list[Any]", content) if isinstance(content, list) else []
     texts = [text for block in blocks if (text := _text_of(block)) is not None]
     structured = _encoded(raw_structured)
