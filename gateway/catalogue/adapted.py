@@ -73,9 +73,14 @@ def _of_owner(owner: Owner, dialect: SchemaDialect) -> Adaptation:
     key = _MEMO + dialect.name
     found: Adaptation | None = owner.memo.get(key)
     if found is None:
-        found = owner.memo[key] = adapt(as_object(owner.item.get("inputSchema")), dialect)
+        about = {"upstream": owner.upstream, "tool": owner.original[:200], "dialect": dialect.name}
+        try:
+            found = adapt(as_object(owner.item.get("inputSchema")), dialect)
+        except Exception:  # one tool's schema, which others wrote, must not break the list that it stands in
+            log.exception("schema not understood", **about)
+            found = Adaptation(None, reason="it is written in an unforeseen way")
+        owner.memo[key] = found
         if found.schema is None:
-            about = {"upstream": owner.upstream, "tool": owner.original[:200], "dialect": dialect.name}
             log.warning("tool left out of profiles", **about, reason=found.reason)
     return found
 

@@ -4,12 +4,12 @@ What has no such form (any object, any value, what contains itself) is asked for
 """
 
 from dataclasses import dataclass, replace
-from math import floor
+from math import floor, isfinite
 from typing import Any, Final, cast
 
 from gateway import jsonrpc
 from gateway.dialects.dialect import SchemaDialect
-from gateway.dialects.notes import Notes
+from gateway.dialects.notes import Notes, below
 from gateway.dialects.reading import Allowed, Either, Facts, Part, Schema, SchemaReader, SubSchema, Unadaptable
 from gateway.dialects.restoring import Restore, Text
 
@@ -121,7 +121,7 @@ class FlatWriter:
         required: list[str] = []
         wanted = {**dict.fromkeys(facts.required, Part({})), **facts.properties}
         for own in [*facts.properties, *(name for name in facts.required if name not in facts.properties)]:
-            made = self._written(wanted[own], f"{path}.{own}" if path else own, level + 1)
+            made = self._written(wanted[own], below(path, own), level + 1)
             if made is None:
                 continue
             name = names.get(own, own)
@@ -247,7 +247,7 @@ def _without_exclusive(schema: Schema, keywords: frozenset[str], note: Notes) ->
     for key, bound, step in (("exclusiveMinimum", "minimum", 1), ("exclusiveMaximum", "maximum", -1)):
         if key in schema and key not in keywords:
             value = schema.pop(key)
-            whole = schema["type"] == "integer"
+            whole = schema["type"] == "integer" and (isinstance(value, int) or isfinite(value))
             if bound not in schema:
                 schema[bound] = (floor(value) + 1 if step > 0 else -floor(-value) - 1) if whole else value
             if not whole:

@@ -6,11 +6,16 @@ How much is read is bounded, for a few lines of references into one another can 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
+from gateway import jsonrpc
+
 Schema = dict[str, Any]
 Noter = Callable[[str], None]
+Spend = Callable[[int], None]
+"""Told before so many things are gone through. Raises TooLarge: that is too many."""
 
 TYPES: Final = ("object", "array", "string", "number", "integer", "boolean")
 _WIDEST: Final = ("object", "array", "string", "number", "boolean")
@@ -19,6 +24,12 @@ MAX_READ: Final = 1_000
 """Schemas that are read for one tool at most."""
 MAX_BYTES: Final = 200_000
 """Characters of text in them, roughly."""
+MAX_MERGED: Final = 1_000_000
+"""Properties and values that are gone through to put schemas together, each as often as it is: some 20 ms."""
+_COMPARED: Final = 4
+"""As how many things one counts that is compared with others."""
+_KEY_BYTES: Final = 16
+"""Bytes of a schema that count as one thing, where it is compared."""
 
 
 class Unadaptable(Exception):
@@ -133,13 +144,26 @@ def in_todays_words(node: Schema) -> Schema:
 # --- What is allowed --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """A schema as it stands somewhere."""
 
     schema: Any
     open: tuple[str, ...] = ()
     """The references that led there."""
+
+    @cached_property
+    def key(self) -> bytes:
+        """The same for equal schemas: they are compared often, and may be large."""
+        return jsonrpc.dumps(self.schema, sort_keys=True)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Part) or self.open != other.open:
+            return False
+        return self.schema is other.schema or self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
 
 @dataclass(frozen=True)
@@ -212,6 +236,7 @@ class SchemaReader:
         self._note = note
         self._read = 0
         self._text = 0
+        self._merged = 0
 
     def read(self, source: SubSchema) -> Allowed:
         """
@@ -226,12 +251,22 @@ class SchemaReader:
         whole = found[0]
         for each in found[1:]:
             if isinstance(source, Every):
-                whole = _both(whole, each)
+                whole = self._both(whole, each)
                 continue
+            self._merge(_size(whole) + _size(each))
             if any(whole.types[name] != each.types[name] for name in whole.types.keys() & each.types.keys()):
                 self._note("alternatives of one type made one")
-            whole = _either(whole, each)
+            whole = _either(whole, each, self._merge)
         return whole
+
+    def _both(self, one: Allowed, other: Allowed) -> Allowed:
+        self._merge(_size(one) + _size(other))
+        return _both(one, other, self._merge)
+
+    def _merge(self, things: int) -> None:
+        self._merged += things
+        if self._merged > MAX_MERGED:
+            raise TooLarge
 
     def _spend(self, schemas: int, text: int) -> None:
         self._read += schemas
@@ -252,12 +287,12 @@ class SchemaReader:
         found = self._plain(node, part.open)
         ref = node.get("$ref")
         if ref is not None:
-            found = _both(found, self._referred(ref, part.open))
+            found = self._both(found, self._referred(ref, part.open))
         for each in node.get("allOf", ()):
-            found = _both(found, self.read(Part(each, part.open)))
+            found = self._both(found, self.read(Part(each, part.open)))
         for word in ("anyOf", "oneOf"):
             if word in node:
-                found = _both(found, self.read(Either(tuple(Part(each, part.open) for each in node[word]))))
+                found = self._both(found, self.read(Either(tuple(Part(each, part.open) for each in node[word]))))
         return found
 
     def _referred(self, ref: str, opened: tuple[str, ...]) -> Allowed:
@@ -359,14 +394,22 @@ def _type_of(value: Any) -> str:
 # --- Together ---------------------------------------------------------------------------------------------------------
 
 
-def _both(one: Allowed, other: Allowed) -> Allowed:
+def _size(allowed: Allowed) -> int:
+    """How much there is to put together with another."""
+    return sum(
+        len(facts.properties) + len(facts.required) + len(facts.keywords.get("enum", ()))
+        for facts in allowed.types.values()
+    )
+
+
+def _both(one: Allowed, other: Allowed, spend: Spend) -> Allowed:
     """What two schemas allow at once; if that is nothing, what the first does."""
     about = {**other.about, **one.about}
     types: dict[str, Facts] = {}
     for name in TYPES:
         mine, theirs = (_facts(each, name) for each in (one, other))
         if mine is not None and theirs is not None:
-            types[name] = _facts_of_both(mine, theirs)
+            types[name] = _facts_of_both(mine, theirs, spend)
     if "number" in types:
         types.pop("integer", None)
     null = one.null and other.null
@@ -380,33 +423,33 @@ def _facts(allowed: Allowed, name: str) -> Facts | None:
     return allowed.types.get(name) or (allowed.types.get("number") if name == "integer" else None)
 
 
-def _facts_of_both(one: Facts, other: Facts) -> Facts:
+def _facts_of_both(one: Facts, other: Facts, spend: Spend) -> Facts:
     keywords = {**other.keywords, **one.keywords}
     if "enum" in one.keywords and "enum" in other.keywords:
-        keywords["enum"] = [value for value in one.keywords["enum"] if value in other.keywords["enum"]] or keywords[
-            "enum"
-        ]
+        known = set(map(_value_key, other.keywords["enum"]))
+        shared = [value for value in one.keywords["enum"] if _value_key(value) in known]
+        keywords["enum"] = shared or keywords["enum"]
     return Facts(
         keywords,
-        _united(one.properties, other.properties, Every),
+        _united(one.properties, other.properties, Every, spend),
         list(dict.fromkeys([*one.required, *other.required])),
         one.extra if other.extra is None else other.extra if one.extra is None else one.extra and other.extra,
-        _joined(one.items, other.items, Every) if one.items and other.items else one.items or other.items,
+        _joined(one.items, other.items, Every, spend) if one.items and other.items else one.items or other.items,
         one.places or other.places,
     )
 
 
-def _either(one: Allowed, other: Allowed) -> Allowed:
+def _either(one: Allowed, other: Allowed, spend: Spend) -> Allowed:
     """What at least one of two schemas allows, with what both say of a type."""
     types: dict[str, Facts] = {}
     for name in TYPES:
         mine, theirs = one.types.get(name), other.types.get(name)
         if mine is not None and theirs is not None:
-            types[name] = _facts_of_either(mine, theirs)
+            types[name] = _facts_of_either(mine, theirs, spend)
         elif (only := mine or theirs) is not None:
             types[name] = only
     if "integer" in types and "number" in types:
-        types["number"] = _facts_of_either(types.pop("integer"), types["number"])
+        types["number"] = _facts_of_either(types.pop("integer"), types["number"], spend)
     return Allowed(types, one.null or other.null, _about_either(one.about, other.about), one.cut or other.cut)
 
 
@@ -415,21 +458,22 @@ def _about_either(one: Schema, other: Schema) -> Schema:
     return {"description": " Or: ".join(texts)} if texts else {}
 
 
-def _facts_of_either(one: Facts, other: Facts) -> Facts:
-    mine, theirs = one.keywords, other.keywords
+def _facts_of_either(one: Facts, other: Facts, spend: Spend) -> Facts:
+    mine, theirs, wanted = one.keywords, other.keywords, set(other.required)
     keywords = {key: value for key, value in mine.items() if key in theirs and theirs[key] == value}
     if "enum" in mine and "enum" in theirs:
-        keywords["enum"] = [*mine["enum"], *(value for value in theirs["enum"] if value not in mine["enum"])]
+        known = set(map(_value_key, mine["enum"]))
+        keywords["enum"] = [*mine["enum"], *(value for value in theirs["enum"] if _value_key(value) not in known)]
     places = one.places if one.places == other.places else ()
     within = [one.items, other.items]
     if not places:
         within = [_joined_all(each) for each in (one, other)]
     return Facts(
         keywords,
-        _united(one.properties, other.properties, Either),
-        [name for name in one.required if name in other.required],
+        _united(one.properties, other.properties, Either, spend),
+        [name for name in one.required if name in wanted],
         one.extra if one.extra == other.extra else None,
-        _joined(within[0], within[1], Either) if within[0] and within[1] else None,
+        _joined(within[0], within[1], Either, spend) if within[0] and within[1] else None,
         places,
     )
 
@@ -441,14 +485,25 @@ def _joined_all(facts: Facts) -> SubSchema | None:
 
 
 def _united(
-    one: Mapping[str, SubSchema], other: Mapping[str, SubSchema], how: type[Every] | type[Either]
+    one: Mapping[str, SubSchema], other: Mapping[str, SubSchema], how: type[Every] | type[Either], spend: Spend
 ) -> dict[str, SubSchema]:
-    shared = {name: _joined(one[name], each, how) for name, each in other.items() if name in one}
+    shared = {name: _joined(one[name], each, how, spend) for name, each in other.items() if name in one}
     return {**one, **other, **shared}
 
 
-def _joined(one: SubSchema, other: SubSchema, how: type[Every] | type[Either]) -> SubSchema:
+def _joined(one: SubSchema, other: SubSchema, how: type[Every] | type[Either], spend: Spend) -> SubSchema:
+    mine = one.parts if isinstance(one, how) else (one,)
+    spend(_COMPARED * len(mine))
+    for each in (mine[-1], other):
+        if isinstance(each, Part) and "key" not in each.__dict__:
+            spend(len(each.key) // _KEY_BYTES)
     if one == other:
         return one
-    mine = one.parts if isinstance(one, how) else (one,)
     return one if other in mine else how((*mine, other))
+
+
+def _value_key(value: Any) -> object:
+    """The same for values that are equal in JSON."""
+    if isinstance(value, bool | None):
+        return type(value), value
+    return jsonrpc.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value

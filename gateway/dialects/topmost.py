@@ -4,7 +4,7 @@ from typing import Any, Final, cast
 
 from gateway.dialects.dialect import SchemaDialect
 from gateway.dialects.flat import Written
-from gateway.dialects.notes import Notes
+from gateway.dialects.notes import Notes, below
 from gateway.dialects.reading import (
     Every,
     Part,
@@ -106,9 +106,7 @@ class TopWriter:
                     changed[key] = several
         for key in _NAMED:
             if isinstance(node.get(key), dict):
-                named = {
-                    name: self._tidied(each, f"{path}.{name}" if path else name) for name, each in node[key].items()
-                }
+                named = {name: self._tidied(each, below(path, name)) for name, each in node[key].items()}
                 if any(named[name] is not each for name, each in node[key].items()):
                     changed[key] = named
         return {**node, **changed} if changed else node

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway import jsonrpc
 from gateway.dialects.adapting import Adaptation, adapt
 from gateway.dialects.dialect import DIALECTS
 from gateway.dialects.restoring import restored
@@ -279,3 +280,57 @@ def test_odd_schemas_cost_little_and_break_nothing(name: str, schema: Schema) ->
     assert time.process_time() - began < 2
     if made.schema is not None:
         assert not list(APIS[name](made.schema))
+
+
+def values(first: int, count: int) -> Schema:
+    return {"enum": [f"{n:05}" for n in range(first, first + count)]}
+
+
+COSTLY: dict[str, Schema] = {
+    "names that are all called alike": tool(**{chr(0x4E00 + n): {} for n in range(4_000)}),
+    "either of many values": tool(a={"anyOf": [values(0, 11_000), values(11_000, 11_000)]}),
+    "both of many values": tool(a={"allOf": [values(0, 11_000), values(11_000, 11_000)]}),
+    "either of many values, at the top": {"type": "object", "anyOf": [tool(a=values(n, 11_000)) for n in (0, 11_000)]},
+    "many properties, a few at a time": {
+        "type": "object",
+        "allOf": [tool(**{f"p{n}_{m}": {} for m in range(22)}) for n in range(900)],
+    },
+    "many schemas of one property": {
+        "type": "object",
+        "anyOf": [tool(p={**{f"k{m}": 1 for m in range(30)}, "z": n}) for n in range(900)],
+    },
+}
+
+
+@pytest.mark.parametrize("name", APIS)
+@pytest.mark.parametrize("case", COSTLY)
+def test_what_takes_the_square_of_the_time_is_cut_short(case: str, name: str) -> None:
+    began = time.process_time()
+    adapt(COSTLY[case], DIALECTS[name])
+    assert time.process_time() - began < 0.5
+
+
+def test_alternatives_with_values_of_their_own_are_put_together() -> None:
+    schema = tool(a={"anyOf": [{"enum": [1, 2, "x"]}, {"enum": [2, "x", "y"]}, {"const": 1}]})
+    made = adapted(schema, "openai-strict").schema
+    assert made is not None
+    assert made["properties"]["a"]["anyOf"] == [
+        {"type": "string", "enum": ["x", "y"]},
+        {"type": "integer", "enum": [1, 2]},
+        {"type": "null"},
+    ]
+
+
+@pytest.mark.parametrize("name", APIS)
+def test_what_is_told_of_changes_is_short_whatever_names_there_are(name: str) -> None:
+    within = {f"p{n}": {"type": "string", f"keyword {n % 60}" + "x" * 500: 1} for n in range(300)}
+    made = adapt(tool(**{"x" * 100_000: tool(**within)}), DIALECTS[name])
+    assert made.schema is not None
+    assert all(len(each) < 700 for change in made.changes for each in (change.what, *change.where))
+
+
+@pytest.mark.parametrize("name", APIS)
+@pytest.mark.parametrize("bound", ["1e400", "-1e400", "1" + "0" * 300])
+def test_bounds_beyond_all_numbers_break_nothing(name: str, bound: str) -> None:
+    schema = jsonrpc.loads(f'{{"type": "integer", "exclusiveMinimum": {bound}, "exclusiveMaximum": {bound}}}'.encode())
+    assert adapt(tool(a=schema), DIALECTS[name]).schema is not None
