@@ -10,7 +10,7 @@ from gateway.bridge.parking import Parking
 from gateway.call import Call
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.pin_reports import findings
-from gateway.catalogue.weights import CatalogueWeights, own_tools_of, shaped_tools_of, tools_of
+from gateway.catalogue.weights import CatalogueWeights, own_tools_of, shaped_of, tools_of
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.listener import HttpListener
 from gateway.request import Principal
@@ -40,7 +40,7 @@ def watch_gateway(
     grant = partial(policy.grant, SOMEBODY)
 
     def weigh() -> partial[dict[tuple[str], float]]:
-        return partial(weights.of, tools_of(library), shaped_tools_of(library, grant), own_tools_of(library))
+        return partial(weights.of, tools_of(library), shaped_of(library, grant), own_tools_of(library))
 
     watch(families.CATALOGUE_TOKENS, weigh)
     watch(families.RESULTS_CUT, lambda: dict(results.cuts))

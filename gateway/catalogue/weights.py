@@ -4,9 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from gateway import jsonrpc
+from gateway.catalogue.adapted import all_shown
+from gateway.catalogue.catalogue import Catalogue
 from gateway.catalogue.kept_results import READER, readable
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.visibility import View, Visibility
+from gateway.dialects.dialect import SchemaDialect
 from gateway.upstream.listing import Item
 
 BYTES_A_TOKEN: Final = 4
@@ -22,17 +25,17 @@ class CatalogueWeights:
     def __init__(self) -> None:
         self._weighed: dict[tuple[str, bool], tuple[Tools, float]] = {}
         """(upstream, whether in the merged view) → its tools there, and what they weigh."""
-        self._shaped: dict[str, tuple[Tools, float]] = {}
-        """Path → the same, of a view in a shape of its own."""
+        self._shaped: dict[str, tuple[Tools, SchemaDialect | None, float]] = {}
+        """Path → the same, of a view in a shape of its own, and for which models it is."""
 
     def of(
-        self, views: Mapping[str, tuple[Tools, Tools]], shaped: Mapping[str, Tools], own: Tools = ()
+        self, views: Mapping[str, tuple[Tools, Tools]], shaped: Mapping[str, Catalogue], own: Tools = ()
     ) -> dict[tuple[str], float]:
         """Tokens by view (its path). Takes long where there are many tools: call it beside the event loop.
 
         Args:
             views: by upstream, its tools in its own view, and those it contributes to the merged one.
-            shaped: by path, the tools that are listed in views which show the merged one otherwise.
+            shaped: by path, the views that show the merged one otherwise.
             own: the gateway's own in the merged one.
         """
         for gone in [path for path in self._shaped if path not in shaped]:
@@ -42,13 +45,14 @@ class CatalogueWeights:
         merged = sum(self._weight(name, True, merged) for name, (_, merged) in views.items())
         tokens = {("/mcp",): merged + sum(map(tokens_of, own))}
         tokens |= {(f"/mcp/{name}",): self._weight(name, False, own) for name, (own, _) in views.items()}
-        return tokens | {(path,): self._weight_of(path, tools) for path, tools in shaped.items()}
+        return tokens | {(path,): self._weight_of(path, catalogue) for path, catalogue in shaped.items()}
 
-    def _weight_of(self, path: str, tools: Tools) -> float:
-        known = self._shaped.get(path)
-        if known is None or known[0] is not tools:
-            known = self._shaped[path] = tools, sum(map(tokens_of, tools))
-        return known[1]
+    def _weight_of(self, path: str, catalogue: Catalogue) -> float:
+        known, tools, dialect = self._shaped.get(path), catalogue.tools, catalogue.dialect
+        if known is None or known[0] is not tools or known[1] is not dialect:
+            weight = sum(map(tokens_of, all_shown(catalogue, tools)))
+            known = self._shaped[path] = tools, dialect, weight
+        return known[2]
 
     def _weight(self, name: str, is_merged: bool, tools: Tools) -> float:
         known = self._weighed.get((name, is_merged))
@@ -79,12 +83,10 @@ def own_tools_of(library: CatalogueViews) -> Tools:
     return (READER,) if any(merged.keeps_results for _, _, merged in library.contributions()) else ()
 
 
-def shaped_tools_of(library: CatalogueViews, sight_of: Callable[[View], Visibility]) -> dict[str, Tools]:
-    """The tools that profiles list, and the merged view if it does not list all, by path. On the event loop.
+def shaped_of(library: CatalogueViews, sight_of: Callable[[View], Visibility]) -> dict[str, Catalogue]:
+    """The profiles, and the merged view if it does not list all, by path. On the event loop.
 
     Args:
         sight_of: what somebody sees of a view whom nothing limits.
     """
-    return {
-        "/mcp" if view is None else f"/mcp/{view}": library.view(view, sight_of(view)).tools for view in library.shaped
-    }
+    return {"/mcp" if view is None else f"/mcp/{view}": library.view(view, sight_of(view)) for view in library.shaped}

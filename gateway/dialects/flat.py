@@ -91,7 +91,9 @@ class FlatWriter:
         match name:
             case "object":
                 if self._has_members(facts, level):
-                    return self._members(facts, path, level, {})
+                    made = self._members(facts, path, level, {})
+                    if made.schema["properties"]:
+                        return made
                 if is_text_too:
                     return None  # see `string`
                 return self._text("object", replace(allowed, about={}), path, facts)
@@ -235,7 +237,7 @@ class FlatWriter:
                     kept[key] = value
                 else:
                     self._notes(f"`format: {value[:40]}` dropped")
-            elif key in self._keywords:
+            elif key in self._keywords and key != "enum":  # of text and numbers, see `_scalar`
                 kept[key] = value
             else:
                 self._notes(f"`{key}` dropped")

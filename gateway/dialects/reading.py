@@ -11,13 +11,12 @@ from typing import Any, Final, cast
 from urllib.parse import unquote
 
 from gateway import jsonrpc
+from gateway.dialects.words import ABOUT, OF_TYPE, TYPES, UNDERSTOOD, Schema, in_todays_words, type_of, types_of
 
-Schema = dict[str, Any]
 Noter = Callable[[str], None]
 Spend = Callable[[int], None]
 """Told before so many things are gone through. Raises TooLarge: that is too many."""
 
-TYPES: Final = ("object", "array", "string", "number", "integer", "boolean")
 _WIDEST: Final = ("object", "array", "string", "number", "boolean")
 """Those that there are together: a number may be a whole one."""
 MAX_READ: Final = 1_000
@@ -38,107 +37,6 @@ class Unadaptable(Exception):
 
 class TooLarge(Exception):
     """It has to be written shorter."""
-
-
-# --- Words ------------------------------------------------------------------------------------------------------------
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_schema(value: object) -> bool:
-    return isinstance(value, bool | dict)
-
-
-def _is_map(value: object) -> bool:
-    return isinstance(value, dict) and all(_is_schema(each) for each in cast(Schema, value).values())
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list) and all(_is_schema(each) for each in cast("list[Any]", value)) and value != []
-
-
-def _is_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in cast("list[Any]", value))
-
-
-def _is_type(value: object) -> bool:
-    known = {*TYPES, "null"}
-    if isinstance(value, list):
-        names = cast("list[Any]", value)
-        return bool(names) and all(isinstance(each, str) and each in known for each in names)
-    return isinstance(value, str) and value in known
-
-
-VALID: Final[Mapping[str, Callable[[object], bool]]] = {
-    "type": _is_type,
-    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _is_number),
-    "multipleOf": lambda value: _is_number(value) and cast(float, value) > 0,
-    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), _is_count),
-    **dict.fromkeys(("minContains", "maxContains"), _is_count),
-    **dict.fromkeys(("description", "title", "format", "pattern", "$ref", "$comment"), _is_text),
-    **dict.fromkeys(("contentEncoding", "contentMediaType", "$id", "$schema", "$anchor", "$dynamicRef"), _is_text),
-    **dict.fromkeys(("uniqueItems", "deprecated", "readOnly", "writeOnly"), _is_flag),
-    **dict.fromkeys(("properties", "patternProperties", "$defs", "dependentSchemas"), _is_map),
-    **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems"), _is_list),
-    **dict.fromkeys(("items", "additionalProperties", "not", "if", "then", "else", "contains"), _is_schema),
-    **dict.fromkeys(("propertyNames", "unevaluatedItems", "unevaluatedProperties", "contentSchema"), _is_schema),
-    "required": _is_names,
-    **dict.fromkeys(("enum", "examples"), lambda value: isinstance(value, list)),
-}
-"""Keyword → whether a value fits it (JSON Schema 2020-12)."""
-
-_OF_TYPE: Final[Mapping[str, frozenset[str]]] = {
-    "object": frozenset({"minProperties", "maxProperties"}),
-    "array": frozenset({"minItems", "maxItems", "uniqueItems"}),
-    "string": frozenset({"minLength", "maxLength", "pattern", "format"}),
-    **dict.fromkeys(
-        ("number", "integer"),
-        frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "format"}),
-    ),
-    "boolean": frozenset(),
-}
-_TELLING: Final = {
-    **dict.fromkeys(("properties", "required", "additionalProperties", "patternProperties"), "object"),
-    **dict.fromkeys(("minProperties", "maxProperties", "propertyNames"), "object"),
-    **dict.fromkeys(("items", "prefixItems", "minItems", "maxItems", "uniqueItems", "contains"), "array"),
-    **dict.fromkeys(("minLength", "maxLength", "pattern"), "string"),
-    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), "number"),
-}
-"""Keyword → of which type a schema must be that has it and no `type`."""
-_UNDERSTOOD: Final = frozenset(
-    {"type", "enum", "const", "properties", "required", "additionalProperties", "items", "prefixItems", "nullable"}
-    | {"$ref", "allOf", "anyOf", "oneOf", "description", "title", "default"}
-    | {"$schema", "$id", "$anchor", "$comment", "$defs", "definitions"}
-).union(*_OF_TYPE.values())
-_ABOUT: Final = ("description", "title", "default")
-
-
-def in_todays_words(node: Schema) -> Schema:
-    """A schema of an earlier draft in the words of 2020-12, without keywords whose values do not fit them. The same
-    object if nothing had to be done."""
-    changed: Schema = {}
-    if isinstance(node.get("items"), list):
-        changed |= {"prefixItems": node["items"], "items": node.get("additionalItems")}
-    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
-        if node.get(exclusive) is True and _is_number(node.get(bound)):
-            changed |= {exclusive: node[bound], bound: None}
-    whole = {**node, **changed} if changed else node
-    unfit = [key for key, value in whole.items() if (fits := VALID.get(key)) is not None and not fits(value)]
-    return {key: value for key, value in whole.items() if key not in unfit} if unfit else whole
 
 
 # --- What is allowed --------------------------------------------------------------------------------------------------
@@ -308,14 +206,14 @@ class SchemaReader:
         return self.read(Part(target, (*opened, ref)))
 
     def _plain(self, node: Schema, opened: tuple[str, ...]) -> Allowed:
-        for keyword in node.keys() - _UNDERSTOOD:
+        for keyword in node.keys() - UNDERSTOOD:
             self._note(f"`{keyword}` dropped")
-        names = _types_of(node)
+        names = types_of(node)
         if "number" in names:
             names.discard("integer")
         found = Allowed({name: Facts() for name in TYPES if name in names}, null="null" in names)
         found.null = found.null or node.get("nullable") is True
-        found.about = {key: node[key] for key in _ABOUT if key in node}
+        found.about = {key: node[key] for key in ABOUT if key in node}
         self._spend(0, len(str(found.about)) if found.about else 0)
         values: list[Any] | None = [node["const"]] if "const" in node else node.get("enum")
         if values is not None:
@@ -325,11 +223,11 @@ class SchemaReader:
         self._spend(0, 8 * len(node.get("properties", ())) + 8 * len(node.get("required", ())))
         for name in list(found.types):
             facts = found.types[name]
-            facts.keywords = {key: node[key] for key in _OF_TYPE[name] if key in node}
+            facts.keywords = {key: node[key] for key in OF_TYPE[name] if key in node}
             if values is not None:
-                facts.keywords["enum"] = own = [value for value in values if _type_of(value) == name]
+                facts.keywords["enum"] = own = [value for value in values if type_of(value) == name]
                 if name == "number":
-                    own += [value for value in values if _type_of(value) == "integer"]
+                    own += [value for value in values if type_of(value) == "integer"]
                 if not own:
                     del found.types[name]
         if (facts := found.types.get("object")) is not None:
@@ -360,35 +258,6 @@ def looked_up(root: Schema, ref: str) -> Any:
         else:
             raise Unadaptable(f"refers to {ref[:100]}, which is not there")
     return found
-
-
-def _types_of(node: Schema) -> set[str]:
-    given = node.get("type")
-    if given is not None:
-        return {given} if isinstance(given, str) else set(given)
-    values: Any = [node["const"]] if "const" in node else node.get("enum")
-    if values is not None:
-        return {_type_of(value) for value in values}
-    told = {_TELLING[key] for key in node if key in _TELLING}
-    return told or {*TYPES, "null"}
-
-
-def _type_of(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "integer" if value.is_integer() else "number"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case _:
-            return "object"
 
 
 # --- Together ---------------------------------------------------------------------------------------------------------

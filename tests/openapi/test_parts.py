@@ -255,8 +255,9 @@ def test_what_stands_in_examples_is_no_reference_and_what_stands_twice_is_change
     schema: Node = {"$ref": "b.yaml#/x"}
     found: Node = {"example": {"$ref": "e.yaml"}, "properties": {"$ref": {"type": "string"}, "a": schema, "b": schema}}
     assert elsewhere(found, "a.yaml") == {"b.yaml"}
-    whole = bundled(
-        {"a.yaml": found, "b.yaml": {"x": {"$ref": "#/y"}, "y": {"$ref": "a.yaml#/properties/a~1b%25"}}}, "a.yaml"
-    )
+    twice: Node = {"$ref": "#/y"}
+    other: Node = {"x": twice, "z": twice, "y": {"$ref": "a.yaml#/properties/a~1b%25"}}
+    whole = bundled({"a.yaml": found, "b.yaml": other}, "a.yaml")
     assert whole["properties"]["a"] == whole["properties"]["b"] == {"$ref": f"#/{BUNDLE}/b.yaml/x"}
-    assert whole[BUNDLE]["b.yaml"] == {"x": {"$ref": f"#/{BUNDLE}/b.yaml/y"}, "y": {"$ref": "#/properties/a~1b%25"}}
+    here = {"$ref": f"#/{BUNDLE}/b.yaml/y"}
+    assert whole[BUNDLE]["b.yaml"] == {"x": here, "z": here, "y": {"$ref": "#/properties/a~1b%25"}}

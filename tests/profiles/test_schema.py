@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.access.door import Door, ask, open_session, rpc
+from tests.access.door import Door, ask, http, open_session, rpc
 from tests.dialects.apis import APIS
 from tests.faults.gated import house
 from tests.interaction._gateway import PATIENT, config_file, http_gateway, stdio_command
@@ -63,6 +63,7 @@ PROFILES: dict[str, Any] = {
     **{name: {"schema": name} for name in APIS},
     "none": {},
     "found": {"schema": "gemini", "discovery": "search"},
+    "asked": {"schema": "gemini", "discovery": "search", "confirm": True},
 }
 
 
@@ -141,6 +142,21 @@ def test_what_is_found_is_shown_so_too_and_called(door: Door, modern: bool) -> N
     assert call(door, "found", "odd__echo", GIVEN, modern=modern)["result"]["structuredContent"] == SENT
 
 
+def test_who_is_asked_first_sees_what_the_server_gets(door: Door) -> None:
+    meta: dict[str, Any] = {"_meta": {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}}
+    given = {"name": "odd__echo", "arguments": json.dumps(GIVEN)}
+    params = {"name": "call_tool", "arguments": given, **meta}
+    first = post(f"{door.base}/mcp/asked", request("tools/call", params, modern=True))[1]["result"]
+    ((question, asked),) = first["inputRequests"].items()
+    assert '"filter":{"kind":["x",1.5]}' in asked["params"]["message"]
+    answer: dict[str, Any] = {
+        "inputResponses": {question: {"action": "accept", "content": {}}},
+        "requestState": first["requestState"],
+    }
+    again = request("tools/call", {**params, **answer}, modern=True)
+    assert post(f"{door.base}/mcp/asked", again)[1]["result"]["structuredContent"] == SENT
+
+
 def test_what_a_session_found_joins_its_list_so(door: Door) -> None:
     session = open_session(door, "key-none", "/mcp/found")
     ask(
@@ -211,11 +227,23 @@ def test_explain_tells_what_is_changed_where(config: Path) -> None:
     assert changes["called page_size"] == ["page-size"]
     assert told["odd__echo"]["arguments"] == "made into the server's own"
     text = run(config, "tools", "--explain").stdout
-    for name in (*APIS, "found"):
+    for name in (*APIS, "found", "asked"):
         assert f"{name} (" in text
     assert "left out: refers to https://example.com/a.json" in text
     lines = [line.split(maxsplit=1) for line in text.splitlines()]
     assert ["when", "`format: date` dropped"] in lines
+
+
+def test_what_a_profile_costs_is_what_it_shows(config: Path, door: Door) -> None:
+    views = {view["view"]: view for view in json.loads(run(config, "tools", "--tokens", "--json").stdout)}
+    assert (views["/mcp/gemini"]["tools"], views["/mcp/none"]["tools"]) == (2, 3)
+    page = http("GET", f"{door.base}/metrics").text
+    counted = dict(
+        line.rsplit(" ", 1) for line in page.splitlines() if line.startswith("mcp_gateway_catalogue_tokens{")
+    )
+    for view in ("gemini", "none"):
+        weight = float(counted[f'mcp_gateway_catalogue_tokens{{view="/mcp/{view}"}}'])
+        assert weight == pytest.approx(views[f"/mcp/{view}"]["tokens"], abs=2)
 
 
 def test_explain_is_about_profiles_that_have_a_schema(config: Path) -> None:
