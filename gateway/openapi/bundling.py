@@ -9,6 +9,10 @@ Node = dict[str, Any]
 
 BUNDLE: Final = "x-mcp-gateway-documents"
 """The member of the first document in which the others are."""
+MAX_NAMES: Final = 6_000
+"""Documents that one may refer to; more than are read."""
+LONGEST_NAME: Final = 2_000
+"""Characters of what is a document's name."""
 _NOT_READ: Final = frozenset({"example", "examples", "default", "enum", "const", "discriminator", "links"})
 """Whose references lead to nothing that a tool consists of."""
 
@@ -34,14 +38,18 @@ def named(ref: str, within: str) -> tuple[str, str]:
 
 
 def elsewhere(document: Any, name: str) -> set[str]:
-    """The names of the documents that one refers to."""
+    """The names of the documents that one refers to: so many at most, of those that can be names."""
     found: set[str] = set()
     for node in _referring(document):
         try:
-            found.add(named(node["$ref"], name)[0])
+            target = named(node["$ref"], name)[0]
         except ValueError:
             continue  # is no URL
-    return found - {name}
+        if target != name and len(target) <= LONGEST_NAME:
+            found.add(target)
+            if len(found) >= MAX_NAMES:
+                break
+    return found
 
 
 def bundled(documents: Mapping[str, Any], first: str) -> Any:

@@ -8,7 +8,7 @@ import msgspec
 import orjson
 import yaml
 
-from gateway.openapi.bundling import bundled, elsewhere
+from gateway.openapi.bundling import MAX_NAMES, bundled, elsewhere
 from gateway.openapi.faults import DocumentFault
 from gateway.openapi.model import Compiled, CompileOptions, Elsewhere, LeftOut, Operation
 from gateway.openapi.operations import compile_document
@@ -109,7 +109,7 @@ def look(documents: Mapping[str, bytes]) -> Elsewhere:
             names |= elsewhere(parse(data), name)
         except DocumentFault as fault:
             faults[name] = str(fault)
-    return Elsewhere(tuple(sorted(names)), faults)
+    return Elsewhere(tuple(sorted(names)[:MAX_NAMES]), faults)
 
 
 def _within(found: list[Compiled]) -> Iterator[Compiled]:

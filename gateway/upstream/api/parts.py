@@ -18,9 +18,12 @@ from gateway.upstream.transport.pool import Origin
 MAX_FILES: Final = 5_000
 MAX_FETCHED: Final = 200
 """Documents at most, besides the first."""
+MAX_REASONS: Final = 200
+"""Documents that are too many and are named, in one round."""
 MAX_ROUNDS: Final = 32
 """How far one may be behind another."""
 AT_ONCE: Final = 8
+TOO_MUCH: Final = "is too much: all documents together may have `openapi.max_bytes`"
 SECONDS: Final = 60.0
 """In which all must be there."""
 
@@ -75,26 +78,26 @@ async def _round(names: list[str], found: Parts, get: Get, room: int, most: int)
     fresh: dict[str, bytes] = {}
     places = anyio.Semaphore(AT_ONCE)
     count = max(most - len(found.documents), 0)
-    found.unavailable.update(
-        dict.fromkeys(names[count:], f"is one too many: {most} documents are read at most; bundle them")
-    )
+    left = room - sum(map(len, found.documents.values()))
+    too_many = f"is one too many: {most} documents are read at most; bundle them"
+    found.unavailable.update(dict.fromkeys(names[count : count + MAX_REASONS], too_many))
 
     async def one(name: str) -> None:
+        nonlocal left
         async with places:
-            left = room - sum(map(len, found.documents.values())) - sum(map(len, fresh.values()))
             try:
                 data = await get(name, max(left, 0))
+                if len(data) > left:  # others have come meanwhile
+                    raise FetchFailed(TOO_MUCH)
             except FetchFailed as failed:
                 found.unavailable[name] = str(failed)
                 return
+            left -= len(data)
             fresh[name] = data
 
     async with anyio.create_task_group() as tg:
         for name in names[:count]:
             tg.start_soon(one, name)
-    while fresh and sum(map(len, found.documents.values())) + sum(map(len, fresh.values())) > room:
-        name, _ = fresh.popitem()
-        found.unavailable[name] = f"is too much: all documents together may have {room} bytes (`openapi.max_bytes`)"
     found.documents.update(fresh)
     return fresh
 
@@ -116,7 +119,7 @@ def from_folder(folder: Path) -> Get:
         except OSError as error:
             raise FetchFailed(f"cannot be read ({error.strerror or error})") from None
         if len(data) > room:
-            raise FetchFailed("is too much: all documents together may have `openapi.max_bytes`")
+            raise FetchFailed(TOO_MUCH)
         return data
 
     async def get(name: str, room: int) -> bytes:
