@@ -375,7 +375,10 @@ class Upstream:
                     self.offer.own.subscriptions.start()
 
     def expect_again(self) -> None:
-        """What is known of what it offers does not count: it has not settled until it has spoken, or failed, anew."""
+        """What is known of what it offers does not count: it has not settled until it has spoken, or failed, anew. One
+        that has nothing for all has nothing to say."""
+        if self.has_own_lists:
+            return
         self.settled = self.offer.settled = anyio.Event()
 
     def stop(self) -> None:

@@ -92,3 +92,14 @@ async def test_the_command_shows_the_link_whole_and_finds_nothing_wrong(tmp_path
         assert "login needed" in done.stdout
         assert link in done.stdout.replace("\n", "")
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+async def test_commands_that_try_servers_do_not_wait_for_what_nobody_has(tmp_path: Path) -> None:
+    async with authority() as (server, wire), team(tmp_path, {"up": {"url": server.url, "auth": "each"}}):
+        for verb in ("tools", "doctor"):
+            command = [sys.executable, "-m", "gateway", verb, "-c", str(tmp_path / "servers.json")]
+            run = lambda: subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)  # noqa: E731, B023
+            done = await anyio.to_thread.run_sync(run)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert ("up__login" in done.stdout) is (verb == "tools")
+        assert wire.got == [], "nor ask what only somebody's login would show"
