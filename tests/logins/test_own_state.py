@@ -102,4 +102,5 @@ async def test_commands_that_try_servers_do_not_wait_for_what_nobody_has(tmp_pat
             done = await anyio.to_thread.run_sync(run)
             assert done.returncode == 0, done.stdout + done.stderr
             assert ("up__login" in done.stdout) is (verb == "tools")
+            assert ("everybody logs in to it for themselves" in done.stdout) is (verb == "doctor")
         assert wire.got == [], "nor ask what only somebody's login would show"

@@ -130,6 +130,10 @@ async def _examine_servers(config: "Config") -> "tuple[list[Finding], dict[str, 
     tried = {name: server for name, server in config.enabled.items() if name not in hopeless}
     async with logins_of(config) as logins:
         probes = await probe(tried, logins.source)
+        each = [name for name in probes if (source := logins.source_of(name)) is not None and source.has_own_lists]
+    probes = {name: tried for name, tried in probes.items() if name not in each}
+    text = "everybody logs in to it for themselves, so it was not tried; see the gateway's page /connect/"
+    findings += [Finding("note", f"{text}{name}", server=name) for name in each]
     for name, tried in probes.items():
         if tried.contact.reason:
             findings.append(await explain(name, config.servers[name], tried, last_words.of(name)))
