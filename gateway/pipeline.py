@@ -18,6 +18,7 @@ from gateway.access.limits import Limits
 from gateway.bridge.envelope import unwrap_params
 from gateway.bridge.forward import Bridge
 from gateway.bridge.login_requests import log_in
+from gateway.bridge.waiting import wait_for_task
 from gateway.call import Answerer, Call
 from gateway.errors import CircuitOpen, GatewayError, UpstreamError, UpstreamLost, UpstreamTimeout
 from gateway.protocol import INPUT_REQUIRED, Era
@@ -131,7 +132,7 @@ class Pipeline:
         if not self._limits.count_upstream_now(call.principal, target.upstream, target.tool):
             await self._limits.count_upstream(call.principal, target.upstream, target.tool)
         upstream = self._targets.upstream(target)
-        send = log_in if target.is_login else attempt
+        send = log_in if target.is_login else attempt_task if target.as_task else attempt
         upstream.enter(call)  # from here on it is not let go, even if another takes its place
         try:
             if self._log_messages.raises_level(call):
@@ -207,6 +208,11 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
         lease.release()
         if private is not None:
             private.release()
+
+
+async def attempt_task(upstream: Upstream, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """The same of a tool that can only be called as a task, which its agent cannot: see `wait_for_task`."""
+    return await wait_for_task(attempt, upstream, call, params)
 
 
 async def _queue(upstream: Upstream, call: Call, tenant: str, patience: float) -> Lease:

@@ -17,14 +17,14 @@ from gateway.bridge.tasks import TaskHandles
 from gateway.call import LASTING, Call
 from gateway.catalogue.pages import page
 from gateway.errors import GatewayError, MethodNotFound, UnknownTask, UpstreamError
-from gateway.jsonrpc import RequestId, as_object, opened
+from gateway.jsonrpc import RequestId, as_object
 from gateway.protocol import INVALID_PARAMS, META_RELATED_TASK, PROGRESS, TASK_STATUS, TASKS_VERSION
 from gateway.request import Agent, Principal, as_agent_knows, related_to
 from gateway.server.agents import ConnectedAgent
 from gateway.server.lookup import Lookup, Opener
 from gateway.server.task_list import TaskList
 from gateway.upstream.audience import Audience
-from gateway.upstream.listing import offers_tasks
+from gateway.upstream.listing import Item, offers_tasks
 from gateway.upstream.upstream import Upstream
 
 MAX_NAMED: Final = 256
@@ -54,6 +54,11 @@ class _Progress:
     agent: Agent
     token: RequestId
     upstream: str
+
+
+def needs_task(tool: Item) -> bool:
+    """Whether a tool can only be called as a task."""
+    return as_object(tool.get("execution")).get("taskSupport") == "required"
 
 
 class HandshakeTasks:
@@ -93,7 +98,7 @@ class HandshakeTasks:
         Args:
             tool: see `TaskHandles.public`.
         """
-        task = as_object(opened(result).get("task"))
+        task = as_object(result.get("task"))
         own = task.get("taskId")
         if not isinstance(own, str):
             return
@@ -115,7 +120,7 @@ class HandshakeTasks:
 
     def finish(self, call: Call, upstream: str, result: dict[str, Any]) -> None:
         """Name the task in the result of `tasks/result` as its agent knows it. Changes it in place."""
-        meta = as_object(opened(result).get("_meta"))
+        meta = as_object(result.get("_meta"))
         if META_RELATED_TASK in meta:
             result["_meta"] = related_to({"_meta": meta}, call.params["taskId"])["_meta"]
 

@@ -29,7 +29,7 @@ from gateway.errors import (
 from gateway.jsonrpc import as_object
 from gateway.server import param_headers
 from gateway.server.extensions import Extensions, family_of
-from gateway.server.handshake_tasks import HandshakeTasks, makes_tasks
+from gateway.server.handshake_tasks import HandshakeTasks, makes_tasks, needs_task, takes_tasks
 from gateway.server.lookup import Lookup
 from gateway.server.results import BoundedResults
 from gateway.server.skills import SkillLookup
@@ -50,6 +50,8 @@ class Target:
     owner: Owner | None = None
     tool: str | None = None
     """The tool's own name, if it calls one."""
+    as_task: bool = False
+    """Whether the gateway makes a task of it, and waits for that."""
     is_login: bool = False
     """Whether it is the gateway's own tool by which somebody logs in to the upstream."""
 
@@ -198,7 +200,8 @@ class Targets:
         target, question = self._target_of(call, owner), self._search.question(call, owner)
         if question is None or target.is_login:
             return target
-        return ConfirmedTarget(target.upstream, target.params, target.kind, owner, target.tool, question=question)
+        known = target.upstream, target.params, target.kind, owner, target.tool, target.as_task
+        return ConfirmedTarget(*known, question=question)
 
     async def _read_result(self, call: Call) -> AnsweredTarget:
         return AnsweredTarget("", call.params, result=await self._results.read_by_tool(call))
@@ -219,6 +222,8 @@ class Targets:
         target = Target(owner.upstream, {**call.params, "name": owner.original}, "tools", owner, owner.original)
         if owner.original == LOGIN_TOOL:
             target.is_login = is_login_tool(owner.original, owner.item)
+        if "execution" in owner.item and "task" not in call.params:
+            target.as_task = needs_task(owner.item) and not takes_tasks(call.agent)
         if "task" in call.params:
             upstream = self.upstream(target)
             if not self._extensions.makes_tasks(call.agent, upstream):

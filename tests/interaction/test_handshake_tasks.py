@@ -11,20 +11,23 @@ from typing import Any, Final
 import pytest
 
 from tests.interaction._gateway import PATIENT, Entry, child, config_file, http_gateway, stdio_command
-from tests.interaction._http import HttpChannel, messages, post, posted, sent
+from tests.interaction._http import HttpChannel, asked, fields, messages, post, posted, sent
 from tests.interaction._requirements import requirement
 from tests.interaction._wire import INITIALIZED, Answer, Message, Wire, piped, request, shake_hands
 from tests.nodes import nodes
 from tests.servers.handshake_tasked import RELATED
 from tests.servers.peers import OPENING
+from tests.servers.wire import MODERN, encode
 from tests.store.servers import valkey
-from tests.support import http_server
+from tests.support import http_server, wait_until
 
 TASKED: Final = "tests.servers.handshake_tasked"
 KEYS: Final = {"alice": "key-of-alice-0123456789abcdef", "bob": "key-of-bob-0123456789abcdef"}
+CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
 NAMING: Final = ("tasks/get", "tasks/result", "tasks/cancel")
 _labels: Final = count(1)
 
+pytestmark = pytest.mark.anyio
 line_and_net = pytest.mark.parametrize("server", ["line", "net"])
 
 
@@ -260,6 +263,71 @@ def test_where_no_tasks_are_offered_a_call_is_none(base: str) -> None:
     assert own.ask("tasks/list").error["code"] == -32601
 
 
+def of_bob(base: str, version: str) -> Wire:
+    """Whose revision has no such tasks; he can be asked something."""
+    declared: Message = {"elicitation": {}}
+    if version != MODERN:
+        return Wire(HttpChannel(f"{base}/mcp", Session(base, "bob", version, declared).headers), modern=False)
+    return Wire(HttpChannel(f"{base}/mcp", {"X-Api-Key": KEYS["bob"]}), modern=True)
+
+
+def params_of(version: str, tool: str, **more: Any) -> Message:
+    meta: Message = {"_meta": {CAPABILITIES: {"elicitation": {}}}} if version == MODERN else {}
+    return {"name": tool, "arguments": {"label": f"label-{next(_labels)}"}, **meta, **more}
+
+
+@requirement("tasks:offered")
+@line_and_net
+@pytest.mark.parametrize("version", ["2025-06-18", MODERN])
+def test_a_tool_that_must_be_a_task_is_one_also_for_who_has_none(base: str, server: str, version: str) -> None:
+    """The gateway makes the task and waits; what the task asks is asked in the way of the agent's era."""
+    bob = of_bob(base, version)
+    params = params_of(version, f"{server}__ask")
+    if version == MODERN:
+        first = bob.ask("tools/call", params).result
+        ((key, question),) = first["inputRequests"].items()
+        assert question["params"]["message"] == params["arguments"]["label"]
+        assert RELATED not in question["params"].get("_meta", {})
+        answers = {key: {"action": "accept", "content": {"word": "yes"}}}
+        more: Message = {"requestState": first["requestState"], "inputResponses": answers}
+        result = bob.ask("tools/call", params | more).result
+    else:
+        assert isinstance(bob.channel, HttpChannel)
+        with posted(bob.channel.url, request("tools/call", params), bob.channel.headers) as response:
+            said = messages(response)
+            question = next(said)
+            answer = {"action": "accept", "content": {"word": "yes"}}
+            reply = {"jsonrpc": "2.0", "id": question["id"], "result": answer}
+            assert post(bob.channel.url, reply, bob.channel.headers)[0] == 202
+            result = next(said)["result"]
+    assert result["structuredContent"]["answer"]["content"] == {"word": "yes"}
+    assert "task" not in result
+    assert RELATED not in result.get("_meta", {})
+
+
+@requirement("tasks:cancel")
+@line_and_net
+@pytest.mark.parametrize("version", ["2025-06-18", MODERN])
+async def test_a_task_that_nobody_waits_for_any_more_is_cancelled(base: str, server: str, version: str) -> None:
+    bob = of_bob(base, version)
+    params = params_of(version, f"{server}__must")
+    message = request("tools/call", params, modern=version == MODERN)
+    assert isinstance(bob.channel, HttpChannel)
+    headers = bob.channel.headers
+
+    def status() -> str:
+        arguments = {"label": params["arguments"]["label"]}
+        shown = bob.ask("tools/call", params_of(version, f"{server}__status") | {"arguments": arguments}).result
+        return shown["content"][0]["text"]
+
+    with asked("POST", bob.channel.url, encode(message), fields(message) | headers):
+        await wait_until(lambda: status() == "working", 30)
+        if version != MODERN:
+            told = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": message["id"]}}
+            assert post(bob.channel.url, told, headers)[0] == 202
+    await wait_until(lambda: status() == "cancelled", 30)
+
+
 @requirement("tasks:offered")
 def test_who_speaks_another_revision_has_no_tasks(base: str) -> None:
     task, _ = Session(base, "alice").start("net__work")
@@ -297,7 +365,7 @@ def test_every_node_has_the_tasks(tmp_path: Path) -> None:
     keys.mkdir()
     with http_server(TASKED, "--name", "net") as url, valkey() as store, ExitStack() as stack:
         server: Entry = {"type": "http", "url": url}
-        shared = {"store": store.url, **with_keys(keys)}
+        shared: dict[str, Any] = {"store": store.url, **with_keys(keys)}
         one, two = stack.enter_context(nodes(tmp_path, {"net": server}, **shared))
         alice, there = Session(one.base, "alice"), Session(two.base, "alice")
         task, label = alice.start("net__work")

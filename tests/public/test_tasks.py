@@ -9,6 +9,8 @@ from typing import Any, Final
 import pytest
 
 from tests.interaction._gateway import PATIENT, http_gateway
+from tests.interaction._http import HttpChannel
+from tests.interaction._wire import Wire
 from tests.public.packages import Packages
 from tests.support import free_port, listens, run_process
 
@@ -32,7 +34,10 @@ def seen(packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Genera
         use = [python, PROGRAM, "use", f"{gateway.base}/mcp"]
         done = subprocess.run(use, capture_output=True, text=True, timeout=SECONDS)
         assert done.returncode == 0, done.stderr
-        yield json.loads(done.stdout)
+        modern = Wire(HttpChannel(f"{gateway.base}/mcp"), modern=True)
+        yield json.loads(done.stdout) | {
+            "modern": modern.call("ts__simulate-research-query", topic="harps").result["content"][0]["text"]
+        }
 
 
 @pytest.mark.parametrize("server", ["line", "net"])
@@ -49,3 +54,7 @@ def test_the_sdks_client_has_the_tasks_of_its_servers(seen: dict[str, Any], serv
 
 def test_it_has_those_of_the_other_sdks_servers(seen: dict[str, Any]) -> None:
     assert "Research Report: harps" in seen["ts__simulate-research-query"]["text"]
+
+
+def test_who_knows_no_such_tasks_calls_a_tool_that_requires_them(seen: dict[str, Any]) -> None:
+    assert "Research Report: harps" in seen["modern"]

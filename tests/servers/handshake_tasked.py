@@ -3,9 +3,10 @@
     python -m tests.servers.handshake_tasked [--transport stdio|http] [--port N] [--name NAME] [--without-tasks]
 
 Handles count from 1, so that two such servers have the same ones, and they are easily guessed: to keep them apart is
-left to whoever stands before it. Tools: `work` becomes a task if it is asked to; `ask` is one always, and asks its
-client whoever fetches its result; `plain` is none. With `{label}` of a task, `end` ends it (`error` says how, else it
-is completed), and `tell` says of it what is in `progress`, or else its status. `show` returns what it got.
+left to whoever stands before it. Tools: `work` becomes a task if it is asked to; `must` and `ask` are always, and
+`ask` asks who fetches its result; `plain` is none. With `{label}` of a task, `end` ends it (`error` says how, else it
+is completed), `status` answers how it is, and `tell` says of it what is in `progress`, or else its status. `show`
+returns what it got.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from tests.servers.wire import HANDSHAKE, Message, Refusal, Service, decode, enc
 from tests.servers.wire_http import Exchange, HttpServer
 
 RELATED: Final = "io.modelcontextprotocol/related-task"
-_SUPPORT: Final = {"work": "optional", "ask": "required"}
-_TOOLS: Final = ("work", "ask", "plain", "end", "tell", "show")
+_SUPPORT: Final = {"work": "optional", "ask": "required", "must": "required"}
+_TOOLS: Final = ("work", "ask", "must", "plain", "end", "tell", "status", "show")
 _TIMES: Final = {"createdAt": "2026-01-01T00:00:00Z", "lastUpdatedAt": "2026-01-01T00:00:00Z", "ttl": 600_000}
 _OVER: Final = ("completed", "failed", "cancelled")
 
@@ -115,10 +116,11 @@ class Tasked:
         name: str = params["name"]
         arguments: Message = params.get("arguments") or {}
         is_task = self._has_tasks and "task" in params
-        if is_task != (name == "ask") and name != "work":
-            raise Refusal(-32601, f"{name} is {'a' if name == 'ask' else 'no'} task")
+        is_always = _SUPPORT.get(name) == "required"
+        if is_task != is_always and name != "work":
+            raise Refusal(-32601, f"{name} is {'a' if is_always else 'no'} task")
         match name:
-            case "work" | "ask" if is_task:
+            case "work" | "ask" | "must" if is_task:
                 token = params.get("_meta", {}).get("progressToken")
                 task = Task(str(len(self._tasks) + 1), arguments["label"], token, asks=name == "ask")
                 self._tasks[task.handle] = task
@@ -131,6 +133,9 @@ class Tasked:
                     task.end("completed", result=_text(f"{self.name} did {task.label}"))
             case "tell":
                 self._tell(self._labelled(arguments), arguments, say)
+            case "status":
+                found = [task.status for task in self._tasks.values() if task.label == arguments["label"]]
+                return _text(found[0] if found else "none")
             case "show":
                 return _text("", structuredContent={"got": params})
             case _:
