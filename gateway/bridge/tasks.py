@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from gateway import jsonrpc
-from gateway.errors import UnknownTask
+from gateway.errors import UnknownTask, UpstreamProtocolError
 
 METHODS: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
 """All that the extension has."""
@@ -25,6 +25,8 @@ FAMILY: Final = "tasks"
 """What the methods that concern tasks begin with, in any era."""
 
 _PREFIX: Final = "task-"
+_LONGEST: Final = 1_500
+"""Bytes of what is sealed. Handles are kept, for each session and principal; the public one has some 2,000 at most."""
 
 
 class TaskHandles:
@@ -41,9 +43,14 @@ class TaskHandles:
 
         Args:
             tool: whose task it is, where that is needed later: see `tool`.
+
+        Raises:
+            UpstreamProtocolError: the handle is too long.
         """
-        named = [upstream, handle] if tool is None else [upstream, handle, tool]
-        sealed = self._ciphers[0].encrypt(jsonrpc.dumps(named), [principal.encode()])
+        named = jsonrpc.dumps([upstream, handle] if tool is None else [upstream, handle, tool])
+        if len(named) > _LONGEST:
+            raise UpstreamProtocolError(upstream, f"a task whose id has {len(handle)} characters, which is too long")
+        sealed = self._ciphers[0].encrypt(named, [principal.encode()])
         return _PREFIX + base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
     def open(self, public: str, principal: str) -> tuple[str, str]:
@@ -77,7 +84,11 @@ class TaskHandles:
         raise UnknownTask(public)
 
     def publish(self, result: dict[str, Any], upstream: str, principal: str, tool: str | None = None) -> None:
-        """Put the public handle into what an upstream answered. Changes `result` in place."""
+        """Put the public handle into what an upstream answered. Changes `result` in place.
+
+        Raises:
+            UpstreamProtocolError: as `public`.
+        """
         if isinstance(result.get("taskId"), str):
             result["taskId"] = self.public(upstream, result["taskId"], principal, tool)
 

@@ -56,6 +56,8 @@ TEMPLATE: Final[Item] = {
 
 _URI: Final = re.compile(r"result://([0-9a-f]{32})/?(?:\?([^#]*))?", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"[0-9]{1,12}")
+_LONGEST_RANGE: Final = 100
+"""Characters of the longest `start=…&length=…`, escaped or not: there is no reason to look into a longer one."""
 _READABLE: Final = "readable"
 
 
@@ -74,7 +76,8 @@ def parsed(uri: str) -> tuple[str, dict[str, int]] | None:
     if match is None:
         return None
     asked: dict[str, int] = {}
-    for name, value in parse_qsl(match[2] or "", keep_blank_values=True):
+    query = match[2] or ""
+    for name, value in parse_qsl(query, keep_blank_values=True) if len(query) <= _LONGEST_RANGE else [(query, "")]:
         if name not in ("start", "length") or name in asked or not _NUMBER.fullmatch(value):
             raise InvalidParams(f"{uri[:200]} has no range: it must be like {SCHEME}…?start=4000&length=2000")
         asked[name] = int(value)

@@ -60,7 +60,10 @@ class Extensions:
         _check_name(call)
         public = string(call.params, "taskId")
         name, handle = self._tasks.open(public, call.principal.id)
+        tool = self._tasks.tool(public, call.principal.id)
         upstream = next((each for each in self._lookup.upstreams(call) if each.name == name), None)
+        if not self._lookup.sees_task(call, name, tool):
+            upstream = None
         if upstream is None or not (is_old if offers_tasks(upstream.known) else _knows_tasks(call)):
             raise UnknownTask(public)
         if is_old and offers_tasks(upstream.known):

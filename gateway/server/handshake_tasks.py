@@ -148,9 +148,9 @@ class HandshakeTasks:
         hear = [(agent, principal) for agent, principal in who.values() if _is_served(agent, upstream, audience)]
         if len({principal.id for _, principal in hear}) != 1:
             return
-        for agent, _ in hear:
-            if self._lookup.sees(Opener(agent), upstream.name):
-                public = self._named[agent.id][upstream.name, str(own)]
+        for agent, principal in hear:
+            public = self._named[agent.id][upstream.name, str(own)]
+            if self._lookup.sees_task(Opener(agent), upstream.name, self._handles.tool(public, principal.id)):
                 agent.notify(TASK_STATUS, {**related_to(params, None), "taskId": public})
 
     def on_progress(self, upstream: str, params: dict[str, Any]) -> None:

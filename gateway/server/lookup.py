@@ -225,6 +225,19 @@ class Lookup:
         is_there = upstream in self._upstreams and self._library.covers(viewer.view, upstream)
         return is_there and self.grant(viewer).admits(upstream, public, "tools", public)
 
+    def sees_task(self, viewer: Viewer, upstream: str, tool: str | None) -> bool:
+        """Whether a task is there for its principal: the policy lets them use the tool that it is of, in their view.
+
+        Args:
+            tool: by its upstream's name; None if that is not known.
+        """
+        if not self.sees(viewer, upstream):
+            return False
+        if tool is None:
+            return True
+        public, head = self.public_name("tools", upstream, tool), self._library.head(upstream)
+        return self.admits_tool(viewer, upstream, public if public.startswith(head) else head + tool)  # it is gone
+
     async def owner(self, viewer: Viewer, uri: str) -> Owner:
         """Who serves a URI. One that nobody lists belongs to a template, or to the only one who can know it.
 

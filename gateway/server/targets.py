@@ -55,11 +55,6 @@ class Target:
     is_login: bool = False
     """Whether it is the gateway's own tool by which somebody logs in to the upstream."""
 
-    @property
-    def bounded_tool(self) -> str | None:
-        """The tool, if of its results no more than some tokens are given at once."""
-        return self.tool if self.owner is not None and self.owner.max_tokens is not None else None
-
 
 @dataclass(slots=True)
 class ConfirmedTarget(Target):
@@ -150,12 +145,12 @@ class Targets:
     async def keep_task(self, call: Call, target: Target, result: dict[str, Any]) -> None:
         """See `HandshakeTasks.keep`."""
         if makes_tasks(call.agent, self.upstream(target)):
-            await self._tasks.keep(call, target.upstream, result, target.bounded_tool)
+            await self._tasks.keep(call, target.upstream, result, target.tool)
 
     def finish(self, call: Call, target: Target, result: dict[str, Any]) -> dict[str, Any]:
         """An upstream's result as the agent is to have it; changed in place, as a rule."""
         if result.get("resultType") == "task" or (target.kind is None and family_of(call.method) == FAMILY):
-            self._extensions.publish(call, target.upstream, target.params, result, target.bounded_tool)
+            self._extensions.publish(call, target.upstream, target.params, result, target.tool)
         if call.method == "completion/complete" and target.kind == "resources" and target.owner is not None:
             result = self._permitted(call, target.owner, result)
         if call.method == "skills/get" and target.owner is not None:

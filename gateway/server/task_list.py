@@ -15,6 +15,8 @@ from gateway.store.sessions import SessionName
 
 MAX_LISTED: Final = 1_000
 """Tasks of one principal; the oldest goes first."""
+MAX_LISTED_BYTES: Final = 256 * 1024
+"""Of the handles of one principal's; they stand beside what is noted of its sessions, and must not push that out."""
 LISTED_SECONDS: Final = 7 * 86_400.0
 """How long a task is listed after it was made. Its handle is good for longer."""
 
@@ -55,7 +57,7 @@ class TaskList:
         """It has a task of that public handle. Where that cannot be kept, the task is not listed."""
         with suppress(StoreUnavailable):
             listed = await self.of(principal)
-            gone: dict[str, str | None] = dict.fromkeys(listed[: len(listed) + 1 - MAX_LISTED])
+            gone: dict[str, str | None] = dict.fromkeys(listed[: _too_many([*listed, handle])])
             await self.records.note(self._name(principal), {**gone, handle: repr(self._clock())})
 
     async def of(self, principal: Principal) -> list[str]:
@@ -78,3 +80,13 @@ class TaskList:
         key = "tasks-" + hashlib.sha256(principal.id.encode()).hexdigest()[:32]
         now = self._clock()
         return SessionName(key, principal.id, principal.root_id, now, now + LISTED_SECONDS)
+
+
+def _too_many(handles: list[str]) -> int:
+    """How many of the oldest there is no room for."""
+    count, size = max(len(handles) - MAX_LISTED, 0), sum(map(len, handles))
+    size -= sum(map(len, handles[:count]))
+    while size > MAX_LISTED_BYTES:
+        size -= len(handles[count])
+        count += 1
+    return count

@@ -77,7 +77,7 @@ class TaskNews:
         for public in handles:
             with suppress(UnknownTask):
                 name, own = self._handles.open(public, call.principal.id)
-                if self._lookup.sees(call, name):
+                if self._lookup.sees_task(call, name, self._handles.tool(public, call.principal.id)):
                     owned.setdefault(name, {})[own] = public
         heard = HeardTasks()
         if not owned:
@@ -100,7 +100,7 @@ class TaskNews:
 
     def published(self, call: Call, name: str, public: str, task: dict[str, Any]) -> dict[str, Any] | None:
         """An upstream's task as the agent is to have it; None if it may not, or it cannot be looked into."""
-        if not self._lookup.sees(call, name):
+        if not self._lookup.sees_task(call, name, self._handles.tool(public, call.principal.id)):
             return None
         task = {**task, "taskId": public}
         if name in self._lookup.shadows and not self._lookup.is_own(call.agent.view):

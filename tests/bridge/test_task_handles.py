@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.bridge.tasks import TaskHandles
-from gateway.errors import UnknownTask
+from gateway.errors import UnknownTask, UpstreamProtocolError
 
 HANDLES = TaskHandles(["new", "old"])
 
@@ -22,3 +22,12 @@ def test_anothers_and_none_are_alike(public: str) -> None:
     for look in (HANDLES.open, HANDLES.tool):
         with pytest.raises(UnknownTask):
             look(public, "key:a")
+
+
+@pytest.mark.parametrize("handle", ["x" * 1_500, "ä" * 800, "\x00" * 300])
+def test_a_handle_that_is_too_long_to_be_kept_is_refused(handle: str) -> None:
+    with pytest.raises(UpstreamProtocolError, match=f"'one'.* {len(handle)} characters"):
+        HANDLES.public("one", handle, "key:a", "export")
+    with pytest.raises(UpstreamProtocolError):
+        HANDLES.publish({"taskId": handle}, "one", "key:a")
+    assert HANDLES.open(HANDLES.public("one", handle[:100], "key:a"), "key:a") == ("one", handle[:100])

@@ -405,3 +405,36 @@ def test_a_tool_that_was_searched_for_is_called_as_a_task(tmp_path: Path) -> Non
         made = alice.call("call_tool", {"ttl": 1000}, **arguments).result
         assert alice.ask("tasks/get", taskId=made["task"]["taskId"]).result["status"] == "working"
         assert alice.listed() == {made["task"]["taskId"]: "working"}
+
+
+@requirement("tasks:isolation")
+def test_a_task_of_a_tool_that_is_denied_by_now_is_none(tmp_path: Path) -> None:
+    policy = [{"who": ["owner:alice"], "deny": ["net__work"]}]
+    profiles = {"part": {"servers": ["net"], "tools": ["net__end", "net__tell"]}}
+    with http_server(TASKED, "--name", "net") as url:
+        server: Entry = {"type": "http", "url": url}
+        with gateway_with_keys(tmp_path, {"net": server}, profiles=profiles) as base:
+            alice = Session(base, "alice")
+            task, label = alice.start("net__work")
+            in_part = Session(base, "alice", view="/part")
+            assert in_part.ask("tasks/get", taskId=task).error["message"] == f"Unknown task: {task}"
+            assert in_part.listed() == {}
+            alice.call("net__end", label=label)
+        with gateway_with_keys(tmp_path, {"net": server}, policy=policy) as base:
+            alice.base = base
+            for session in (alice, Session(base, "alice"), Session(base, "alice", view="/net")):
+                for method in NAMING:
+                    told = {"code": -32602, "message": f"Unknown task: {task}"}
+                    assert session.ask(method, taskId=task).error == told
+                assert session.listed() == {}
+            alice.call("net__tell", label=label)
+        with gateway_with_keys(tmp_path, {"net": server}) as base:
+            assert Session(base, "alice").listed() == {task: "completed"}
+
+
+@requirement("tasks:isolation")
+def test_a_handle_that_is_too_long_to_be_kept_is_an_error(base: str) -> None:
+    alice = Session(base, "alice")
+    refused = alice.call("line__work", {"ttl": 1}, label="long handle", digits=2000).error
+    assert (refused["code"], "2000 characters" in refused["message"]) == (-32013, True)
+    alice.start("line__work")

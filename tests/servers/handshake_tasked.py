@@ -3,10 +3,10 @@
     python -m tests.servers.handshake_tasked [--transport stdio|http] [--port N] [--name NAME] [--without-tasks]
 
 Handles count from 1, so that two such servers have the same ones, and they are easily guessed: to keep them apart is
-left to whoever stands before it. Tools: `work` becomes a task if it is asked to; `must` and `ask` are always, and
-`ask` asks who fetches its result; `plain` is none. With `{label}` of a task, `end` ends it (`error` says how, else it
-is completed), `status` answers how it is, and `tell` says of it what is in `progress`, or else its status. `show`
-returns what it got.
+left to whoever stands before it. Tools: `work` becomes a task if it is asked to, with a handle of so many `digits`;
+`must` and `ask` are always, and `ask` asks who fetches its result; `plain` is none. With `{label}` of a task, `end`
+ends it (`error` says how, else it is completed), `status` answers how it is, and `tell` says of it what is in
+`progress`, or else its status. `show` returns what it got.
 """
 
 import argparse
@@ -122,7 +122,8 @@ class Tasked:
         match name:
             case "work" | "ask" | "must" if is_task:
                 token = params.get("_meta", {}).get("progressToken")
-                task = Task(str(len(self._tasks) + 1), arguments["label"], token, asks=name == "ask")
+                handle = str(len(self._tasks) + 1).zfill(int(arguments.get("digits", 1)))
+                task = Task(handle, arguments["label"], token, asks=name == "ask")
                 self._tasks[task.handle] = task
                 return {"task": task.shown()}
             case "end":
