@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.ui.terminal import bold, dim, plural, print_json, table, width
+from gateway.cli.ui.terminal import bold, dim, harmless, plural, print_json, table, width
 
 if TYPE_CHECKING:
     from gateway.catalogue.catalogue import Catalogue
@@ -49,8 +49,15 @@ def _print(profile: str, catalogue: "Catalogue", rows: list[dict[str, Any]]) -> 
         back = dim("  arguments are made into the server's own") if row["arguments"] != "as they are" else ""
         click.echo(f"  {bold(row['tool'])}{back}")
         if "leftOut" in row:
-            click.echo(f"    left out: {row['leftOut']}")
-        changes = [(", ".join(change["where"]), change["what"]) for change in row["changes"]]
+            click.echo(f"    left out: {_on_one_line(row['leftOut'])}")
+        changes = [
+            (_on_one_line(", ".join(change["where"])), _on_one_line(change["what"])) for change in row["changes"]
+        ]
         if changes:
             click.echo("\n".join(table(changes, indent=4, limit=width(sys.stdout))))
     click.echo()
+
+
+def _on_one_line(text: str) -> str:
+    """Names of arguments are a server's, and may be anything."""
+    return harmless(text).replace("\n", " ").replace("\t", " ")

@@ -28,6 +28,7 @@ ODD: dict[str, Any] = {
         "page-size": {"type": "integer", "exclusiveMinimum": 0},
         "when": {"type": "string", "format": "date"},
         "region": {"type": "string", "x-mcp-header": "Region"},
+        "red\x1b[31m\n": {"type": "string"},
     },
     "required": ["filter"],
     "anyOf": [{"required": ["first"]}, {"required": ["level"]}],
@@ -229,6 +230,7 @@ def test_explain_tells_what_is_changed_where(config: Path) -> None:
     text = run(config, "tools", "--explain").stdout
     for name in (*APIS, "found", "asked"):
         assert f"{name} (" in text
+    assert ["red\\x1b[31m", "called red__31m_"] in [line.split(maxsplit=1) for line in text.splitlines()]
     assert "left out: refers to https://example.com/a.json" in text
     lines = [line.split(maxsplit=1) for line in text.splitlines()]
     assert ["when", "`format: date` dropped"] in lines
