@@ -5,6 +5,7 @@ metadata of an authorization server must name the issuer that it was looked up f
 Source: 2026-07-28 and 2025-11-25, basic/authorization; 2025-03-26 for servers without resource metadata.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,8 @@ from gateway.logins.challenge import Wanted
 from gateway.logins.failures import Distrusted, Unreachable
 from gateway.logins.web import HttpAnswer, Web
 
+_FIT: Final = re.compile(r"[!#-;=?-\[\]_a-z~]{1,2048}")
+"""What may stand in a URL (RFC 3986). Browsers are sent to some of these, and people are shown where."""
 VERSION_HEADER: Final = {"mcp-protocol-version": "2025-11-25"}
 
 
@@ -225,8 +228,8 @@ def _url(web: Web, content: Mapping[str, Any], name: str) -> str | None:
     value = content.get(name)
     if value is None or value == "":
         return None
-    if not isinstance(value, str):
-        raise Distrusted(f"its {name} is no URL")
+    if not isinstance(value, str) or not _FIT.fullmatch(value) or "@" in value.partition("://")[2].partition("/")[0]:
+        raise Distrusted(f"its {name} is no URL that can be used")
     return web.check(value)
 
 

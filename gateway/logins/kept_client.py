@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from gateway.errors import StoreUnavailable
+from gateway.harmless import clipped, harmless
 from gateway.logins import registration, token_request
 from gateway.logins.client_origin import REFUSED
 from gateway.logins.discovery import AuthorizationServer
@@ -47,7 +48,9 @@ async def kept(
         if client is None:
             client = await registration.register(web, server, redirect_uri, scopes)
         elif await _is_forgotten(web, server, client, redirect_uri):
-            log.warning("a registration was forgotten, and is made anew", issuer=server.issuer, client_id=client.id)
+            log.warning(
+                "a registration was forgotten, and is made anew", issuer=server.issuer, client_id=_shown(client)
+            )
             client = await registration.register(web, server, redirect_uri, scopes)
         client = msgspec.structs.replace(client, looked=now)
         await vault.put_client(name, client)
@@ -62,7 +65,7 @@ async def forget(vault: Vault, issuer: str, redirect_uri: str, client: Registere
             known = await vault.client(name)
             if known is not None and known.id == client.id:
                 await vault.drop_client(name)
-                log.warning("a registration was forgotten, and is dropped", issuer=issuer, client_id=client.id)
+                log.warning("a registration was forgotten, and is dropped", issuer=issuer, client_id=_shown(client))
     except (OSError, StoreUnavailable) as error:
         log.warning("a registration that was forgotten is still kept", issuer=issuer, reason=str(error))
 
@@ -82,6 +85,10 @@ async def _is_forgotten(web: Web, server: AuthorizationServer, client: Registere
     except (Distrusted, Unreachable):
         pass
     return False
+
+
+def _shown(client: RegisteredClient) -> str:
+    return clipped(harmless(client.id))
 
 
 def _name(issuer: str, redirect_uri: str) -> str:

@@ -32,7 +32,7 @@ log = structlog.stdlib.get_logger("gateway.rest")
 MAX_BODY: Final = 16 * 1024
 MAX_NAME: Final = 128
 """Characters of a server's name that are shown to anybody."""
-MAX_QUERY: Final = 2000
+MAX_QUERY: Final = 1000
 """Characters of a parameter that is kept in a cookie."""
 _FORM: Final = "application/x-www-form-urlencoded"
 _COOKIE_CHARACTERS: Final = 32

@@ -1,5 +1,6 @@
 """The gateway's own settings: every one from the file, from the environment, and which of the sources wins."""
 
+import json
 import os
 import subprocess
 import sys
@@ -361,3 +362,29 @@ def test_paths_of_logs_are_relative_to_the_file(config: Load, folder: Path) -> N
     assert gateway.audit is not None
     found = gateway.log_file, gateway.access_log.file, gateway.audit.file, gateway.audit.heads
     assert found == tuple(folder / name for name in "lrah")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://a.example\r\nX: y",
+        'https://a.example"><b>',
+        "https://a.example;x",
+        "https://user@a.example",
+        "https://a.example/?q",
+        "https://a.example/x;y",
+        "https://a.example/<x>",
+        "javascript:alert(1)",
+        "//a.example",
+    ],
+)
+def test_a_public_url_has_nothing_in_it_that_would_lead_elsewhere(url: str) -> None:
+    with pytest.raises(ValueError, match="public_url"):
+        GatewaySettings(public_url=url)
+
+
+def test_id_tokens_let_nobody_in() -> None:
+    with pytest.raises(ValueError, match="every ID token would let its bearer in"):
+        OAuthSettings.model_validate(
+            {**json.loads(OAUTH), "audiences": ["api://x", "pages"], "sign_in": {"client_id": "pages"}}
+        )

@@ -213,6 +213,26 @@ async def test_metadata_leads_nowhere_it_must_not(vault: FileVault, url: str, pl
             await whole(vault, server)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "data:text/html,hello",
+        "https://login.example.com@evil.example/authorize",
+        "https://evil.example\\@login.example.com/authorize",
+        'https://evil.example/"><script>',
+        "https://evil.example/\r\nSet-Cookie: a=b",
+        "https://evil.example/ 0;url=https://other.example",
+        f"https://evil.example/{'a' * 3000}",
+    ],
+)
+async def test_a_browser_is_sent_nowhere_that_looks_like_another_place(vault: FileVault, url: str) -> None:
+    async with authority(says={"authorization_endpoint": url}) as (server, _):
+        with pytest.raises(Distrusted):
+            await begin(vault, server)
+        assert server.registered == []
+
+
 async def test_redirects_are_not_followed(vault: FileVault) -> None:
     elsewhere: list[str] = []
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from gateway.config.models.fields import Count, FilePath, Line, Model, Text
 from gateway.config.models.quantities import Duration, PositiveDuration
@@ -88,6 +88,14 @@ class OAuthSettings(Model):
     """Whether the authorization server may be on a private or loopback address."""
     sign_in: SignInSettings | None = None
     """Lets people sign in there on the gateway's pages to log in on, instead of typing a key or pasting a token."""
+
+    @model_validator(mode="after")
+    def _takes_no_id_tokens(self) -> "OAuthSettings":
+        if self.sign_in is not None and self.sign_in.client_id in self.audiences:
+            raise ValueError(
+                "`audiences` has the `client_id` of `sign_in`: every ID token would let its bearer in; remove it there"
+            )
+        return self
 
 
 class AuthSettings(Model):

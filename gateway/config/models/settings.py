@@ -42,6 +42,8 @@ def is_loopback(host: str) -> bool:
 
 
 STORE_SCHEMES: Final = ("redis", "rediss", "valkey", "valkeys", "unix")
+_ADDRESS: Final = re.compile(r"[A-Za-z]+://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9.\-_~/%]*)?")
+"""What may stand in `public_url`: it gets into pages, headers, and what others are told to send people to."""
 _DATABASE: Final = re.compile(r"/?|/\d+")
 
 
@@ -181,7 +183,7 @@ class GatewaySettings(Model):
             valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             valid = False
-        if not valid or "?" in url or "#" in url or "@" in url or any(c.isspace() or not c.isprintable() for c in url):
+        if not valid or not _ADDRESS.fullmatch(url):
             raise ValueError("must be a URL such as https://gateway.example.com")
         return url.rstrip("/")
 
