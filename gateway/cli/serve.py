@@ -51,8 +51,9 @@ def command(read: "Reading", workers: int) -> None:
 
     async def serve() -> None:
         from gateway.app import Gateway
+        from gateway.http_service import HttpService
 
-        await Gateway(config, reread=read).http(on_listening)
+        await HttpService(Gateway(config, reread=read)).serve(on_listening)
 
     if many == 1:
         run(serve)

@@ -42,6 +42,7 @@ def command(
 
 def serve(path: Path | None, overrides: dict[str, str | None], strict: bool, profile: str | None = None) -> None:
     """Until the agent leaves or a signal ends us."""
+    from gateway import stdio_service
     from gateway.app import Gateway
     from gateway.frontend.stdio import stdio_agent
 
@@ -52,7 +53,7 @@ def serve(path: Path | None, overrides: dict[str, str | None], strict: bool, pro
     _tell(config, named=path is not None)
 
     async def until_end() -> None:
-        await Gateway(config, stdio_agent(profile), reread=read).stdio()
+        await stdio_service.serve(Gateway(config, stdio_agent(profile), reread=read))
 
     run(until_end)
 

@@ -27,10 +27,11 @@ def main(door: int, line: int) -> None:
 
     async def serve() -> None:
         from gateway.app import Gateway
+        from gateway.http_service import HttpService
 
         talking.setblocking(False)
         membership = Membership(orders, socket.socket(fileno=door), talking)
-        await Gateway(config, reread=orders.reading, worker=membership).http()
+        await HttpService(Gateway(config, reread=orders.reading, worker=membership)).serve()
 
     run(serve)
 

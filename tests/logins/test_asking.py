@@ -38,13 +38,13 @@ class Desk:
 
     @property
     def flow(self) -> Flow:
-        return self.gateway._logins.flow  # pyright: ignore[reportPrivateUsage]
+        return self.gateway.logins.flow
 
     async def log_in(self, **more: Any) -> None:
         key = LoginKey(SHARED, "up", self.server.url)
         begun = await self.flow.begin(key, "somebody", AuthConfig(), f"{HERE}/oauth/callback", **more)
         await self.flow.complete(begun.pending, self.server.approve(begun.link), AuthConfig())
-        await self.gateway._logins.changed("up")  # pyright: ignore[reportPrivateUsage]
+        await self.gateway.logins.changed("up")
 
     def lose(self) -> None:
         """Neither tokens nor refresh tokens are good any more."""
@@ -67,7 +67,7 @@ async def desk(folder: Path, era: str = "modern", timing: Timing = USUAL) -> Asy
         authority(mcp=Mcp(service(era))) as (server, _),
         gateway_of(folder, servers_of(server), timing, state_keys=["k" * 32]) as gateway,
     ):
-        logins = gateway._logins  # pyright: ignore[reportPrivateUsage]
+        logins = gateway.logins
         logins.links = ConnectLinks(["k" * 32], HERE)
         here = Desk(gateway, server)
         await here.log_in()
@@ -132,7 +132,7 @@ async def test_accepting_is_no_login_and_the_retry_waits_for_it(tmp_path: Path) 
 
         async with anyio.create_task_group() as tg:
             tg.start_soon(retry)
-            source = here.gateway._logins.source_of("up")  # pyright: ignore[reportPrivateUsage]
+            source = here.gateway.logins.source_of("up")
             assert source is not None
             held = source.of(None)
             await wait_until(lambda: len(held._followers) > 1, 10)  # pyright: ignore[reportPrivateUsage]

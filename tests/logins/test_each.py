@@ -56,7 +56,7 @@ class House:
         return next((who for who, some in self.tokens.items() if token in some), "nobody")
 
     async def log_in(self, who: str, **more: Any) -> None:
-        logins = self.gateway._logins  # pyright: ignore[reportPrivateUsage]
+        logins = self.gateway.logins
         key = LoginKey(who, "up", self.server.url)
         begun = await logins.flow.begin(key, who, AuthConfig(), f"{HERE}/oauth/callback", **more)
         before = set(self.server.good)
@@ -65,7 +65,7 @@ class House:
         await logins.changed("up")
 
     async def log_out(self, who: str) -> None:
-        logins = self.gateway._logins  # pyright: ignore[reportPrivateUsage]
+        logins = self.gateway.logins
         key = LoginKey(who, "up", self.server.url)
         login = await logins.vault.get(key)
         assert login is not None
@@ -109,7 +109,7 @@ async def at(
             await got.send(response(encode({"jsonrpc": "2.0", "id": got.json()["id"], "result": result})))
 
         server.mcp.on["tools/list"] = listed
-        gateway._logins.links = ConnectLinks(["k" * 32], HERE)  # pyright: ignore[reportPrivateUsage]
+        gateway.logins.links = ConnectLinks(["k" * 32], HERE)
         yield here
 
 
@@ -223,7 +223,7 @@ def approve(here: House, items: dict[str, Any]) -> None:
 
     server = here.gateway.current.config.servers["up"]
     pins = Pins(items, server=definition_hash(server))
-    here.gateway._pinning.take({"up": pins})  # pyright: ignore[reportPrivateUsage]
+    here.gateway.pinning.take({"up": pins})
 
 
 async def test_what_changes_after_it_was_first_seen_is_held_back_where_the_file_says_so(tmp_path: Path) -> None:

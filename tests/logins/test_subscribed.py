@@ -87,7 +87,7 @@ async def place(folder: Path, era: str, **entry: Any) -> AsyncGenerator[Place]:
         async with gateway_of(folder, servers, **settings) as gateway:
             here = Place(House(gateway, server), rooms)
             rooms.whose = here.house.whose
-            gateway._logins.links = ConnectLinks(["k" * 32], HERE)  # pyright: ignore[reportPrivateUsage]
+            gateway.logins.links = ConnectLinks(["k" * 32], HERE)
             yield here
 
 

@@ -129,7 +129,7 @@ async def listening(handle: Handle) -> AsyncGenerator[str]:
 
 
 def _connecting(gateway: Gateway) -> Connecting:
-    logins = gateway._logins  # pyright: ignore[reportPrivateUsage] - which fronts alone use
+    logins = gateway.logins
     servers = gateway.current.config.enabled
     return Connecting(logins, gateway.store, lambda: servers, lambda who, server: True, ignore)
 

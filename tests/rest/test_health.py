@@ -82,7 +82,7 @@ async def test_metrics(home: House) -> None:
     values = {sample.name: sample.value for family in families for sample in family.samples}
     assert min(values[name] for name in ("process_resident_memory_bytes", "process_open_fds", "mcp_gateway_tasks")) > 0
     assert (values["mcp_gateway_sessions"], values["mcp_gateway_requests_in_flight"]) == (0, 0)
-    home.gateway._places.take(ANONYMOUS)  # pyright: ignore[reportPrivateUsage]
+    home.gateway.places.take(ANONYMOUS)
     assert "mcp_gateway_sessions 1.0" in (await home.ask(None, "GET", "/metrics")).text
 
 
