@@ -199,9 +199,10 @@ class HttpService:
         idle, lifetime = settings.session_idle_timeout, settings.session_lifetime
         front = gateway.timing.front
         sessions = Sessions(gateway.places, idle, lifetime, gateway.server, ids, records, here, kept.open, tasks, front)
+        facts = gateway.server.session_facts
+        facts.note, facts.note_soon, facts.node = sessions.note, sessions.note_soon, store.node
         if shared:
-            apply = gateway.server.session_facts.apply
-            sessions.relay = SessionRelay(store, gateway.conversations, sessions.find, apply, tasks)
+            sessions.relay = SessionRelay(store, gateway.conversations, sessions.find, facts.apply, tasks)
         return sessions
 
     def _open_entry(self) -> Authenticators:

@@ -15,6 +15,7 @@ import pytest
 import gateway
 from gateway.app import Gateway
 from gateway.config.reading.loader import load
+from gateway.http_service import HttpService
 from tests.bridge.house import SECONDS
 from tests.interaction._gateway import PATIENT, config_file
 from tests.support import ROOT, free_port, http_server
@@ -57,7 +58,7 @@ async def test_a_call_takes_the_documented_way(tmp_path: Path) -> None:
             def listening(url: str) -> None:
                 ready.set()
 
-            tg.start_soon(Gateway(load(file, dotenv=None)).http, listening)
+            tg.start_soon(HttpService(Gateway(load(file, dotenv=None))).serve, listening)
             with anyio.fail_after(SECONDS):
                 await ready.wait()
                 for _ in range(2):  # the second meets what the first had to make

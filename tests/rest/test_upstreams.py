@@ -26,6 +26,7 @@ async def test_an_upstream_that_works(home: House) -> None:
         "tags": [],
         "transport": "stdio",
         "url": None,
+        "connect": None,
         "required": False,
         "lazy": False,
         "state": "ready",
