@@ -76,28 +76,28 @@ async def collect(names: Collection[str], first: str, get: Get, room: int, most:
 async def _round(names: list[str], found: Parts, get: Get, room: int, most: int) -> dict[str, bytes]:
     """Have these; returns those that were to be had."""
     fresh: dict[str, bytes] = {}
-    places = anyio.Semaphore(AT_ONCE)
     count = max(most - len(found.documents), 0)
     left = room - sum(map(len, found.documents.values()))
     too_many = f"is one too many: {most} documents are read at most; bundle them"
     found.unavailable.update(dict.fromkeys(names[count : count + MAX_REASONS], too_many))
+    due = iter(names[:count])
 
-    async def one(name: str) -> None:
+    async def some() -> None:
         nonlocal left
-        async with places:
+        for name in due:
             try:
                 data = await get(name, max(left, 0))
                 if len(data) > left:  # others have come meanwhile
                     raise FetchFailed(TOO_MUCH)
             except FetchFailed as failed:
                 found.unavailable[name] = str(failed)
-                return
+                continue
             left -= len(data)
             fresh[name] = data
 
     async with anyio.create_task_group() as tg:
-        for name in names[:count]:
-            tg.start_soon(one, name)
+        for _ in range(AT_ONCE):
+            tg.start_soon(some)
     found.documents.update(fresh)
     return fresh
 
