@@ -32,6 +32,8 @@ log = structlog.stdlib.get_logger("gateway.rest")
 MAX_BODY: Final = 16 * 1024
 MAX_NAME: Final = 128
 """Characters of a server's name that are shown to anybody."""
+MAX_BEGUN: Final = 4
+"""Logins, and sign-ins, that one browser may be in the middle of: each is a cookie."""
 MAX_QUERY: Final = 1000
 """Characters of a parameter that is kept in a cookie."""
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -176,7 +178,7 @@ class ConnectPages:
         kept = f"{self._prefix}-login-{onward.id}={onward.secret}; Max-Age={PENDING_SECONDS:.0f}{self._attributes}"
         host = urlsplit(onward.link).netloc
         body = page.onward(f"On to {_shown(host)}", f"There you log in to {name!r}.", onward.link, "Continue")
-        _reply(request, 200, body, page.HEADERS, [("set-cookie", kept), *also])
+        _reply(request, 200, body, page.HEADERS, [("set-cookie", kept), *also, *self._outworn(request, "login")])
 
     # --- Signing in elsewhere -----------------------------------------------------------------------------------------
 
@@ -194,7 +196,7 @@ class ConnectPages:
         cookie = f"{self._prefix}-sign-in-{outward.id}={outward.cookie}"
         kept = f"{cookie}; Max-Age={PENDING_SECONDS:.0f}{self._attributes}"
         body = page.onward(f"On to {_shown(sign_in.name)}", "There you show who you are.", outward.link, "Continue")
-        _reply(request, 200, body, page.HEADERS, [("set-cookie", kept)])
+        _reply(request, 200, body, page.HEADERS, [("set-cookie", kept), *self._outworn(request, "sign-in")])
 
     async def _signed_in(self, request: HttpRequest, address: str, sign_in: SignIn) -> None:
         query = _query(request)
@@ -227,15 +229,25 @@ class ConnectPages:
         return origin in (None, self._links.address, *(f"{scheme}://{host}" for scheme in ("http", "https")))
 
     def _cookie(self, request: HttpRequest, name: str) -> str:
-        try:
-            morsel = SimpleCookie(request.headers.get("cookie", "")).get(f"{self._prefix}-{name}")
-        except CookieError:
-            return ""
+        morsel = _cookies(request).get(f"{self._prefix}-{name}")
         return morsel.value if morsel is not None else ""
+
+    def _outworn(self, request: HttpRequest, kind: str) -> Fields:
+        """Takes away all but the latest of what a browser began and did not end: who tries again and again must not
+        come to send more than is taken."""
+        begun = [name for name in _cookies(request) if name.startswith(f"{self._prefix}-{kind}-")]
+        return [("set-cookie", f"{name}=; Max-Age=0{self._attributes}") for name in begun[: -MAX_BEGUN + 1]]
 
     def _end(self, request: HttpRequest, status: int, title: str, text: str, also: Fields = ()) -> None:
         if not request.started:
             _reply(request, status, page.page(title, _shown(text), good=False), page.HEADERS, also)
+
+
+def _cookies(request: HttpRequest) -> SimpleCookie:
+    try:
+        return SimpleCookie(request.headers.get("cookie", ""))
+    except CookieError:
+        return SimpleCookie()
 
 
 class _NoSuchMethod(CannotConnect):

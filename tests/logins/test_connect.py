@@ -5,9 +5,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
+from gateway.rest.connect import MAX_BEGUN
 from tests.logins.authority import Authority, authority
 from tests.logins.team import Team, query_of, team
 
@@ -194,6 +196,40 @@ async def test_an_answer_of_another_issuer_or_with_another_code(tmp_path: Path) 
         injected = server.approve(browser.onward()) | {"code": server.approve(other.onward())["code"]}
         assert "invalid_grant" in (await browser.come_back(injected)).text
         assert (await states(here, "ann"))["up"]["state"] == "none"
+
+
+async def test_who_begins_again_and_again_is_held_to_their_limit_and_goes_on_with_the_latest(tmp_path: Path) -> None:
+    async with place(tmp_path, rate_limit={"default_rpm": 12, "burst_allowance": 0}) as (here, server, _):
+        browser = await here.browser()
+        statuses, onward = list[int](), ""
+        while 429 not in statuses:
+            await browser.open(here.link())
+            statuses.append((await browser.post(here.link(), here.keys["ann"])).status_code)
+            if statuses[-1] == 200:
+                onward = browser.onward()
+            assert sum("-login-" in each.name for each in browser.client.cookies.jar) <= MAX_BEGUN
+            assert len(statuses) < 60
+        assert statuses.count(200) >= MAX_BEGUN
+        assert len(server.registered) == 1
+        assert (await browser.come_back(server.approve(onward))).status_code == 200
+
+
+async def test_to_look_at_a_link_beforehand_changes_nothing(tmp_path: Path) -> None:
+    """What mail programs, chat programs and browsers do with links before anybody clicks."""
+    async with place(tmp_path) as (here, server, _):
+        browser = await here.browser()
+        for method in ("GET", "HEAD"):
+            for header in ({"sec-purpose": "prefetch"}, {"user-agent": "link checker"}):
+                assert (await browser.client.request(method, here.link(), headers=header)).status_code == 200
+        await browser.open(here.link())
+        await browser.post(here.link(), here.keys["ann"])
+        answer = server.approve(browser.onward())
+        back = f"{here.base}/oauth/callback?{urlencode(answer)}"
+        assert (await browser.client.head(back)).status_code == 405
+        stranger = await here.browser()
+        assert (await stranger.client.get(back)).status_code == 403, "without the cookie it ends nothing"
+        assert server.forms == []
+        assert (await browser.come_back(answer)).status_code == 200
 
 
 async def test_what_the_authorization_server_says_is_shown_as_text(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx2
 import pytest
 
+from gateway.rest.connect import MAX_BEGUN
 from tests.interaction._gateway import http_gateway
 from tests.logins.authority import Authority, authority
 from tests.logins.team import Browser, query_of
@@ -194,8 +195,12 @@ async def test_nothing_that_a_link_says_decides_where_anybody_goes(issuer: Autho
 async def test_many_that_are_begun_or_made_up_cost_nobody_anything(issuer: AuthorizationServer, tmp_path: Path) -> None:
     """They are kept nowhere; and whoever fails again and again is not heard for a while."""
     async with office(issuer, tmp_path) as here, here.browser() as browser:
+        link = ""
         for _ in range(40):
-            await here.to_issuer(browser)
+            link = await here.to_issuer(browser)
+            kept = [each for each in browser.client.cookies.jar if "-sign-in-" in each.name]
+            assert len(kept) <= MAX_BEGUN
+        assert (await here.arrive(browser, await here.back(link))).status_code == 200, "the latest counts"
         statuses = [(await here.arrive(browser, {"state": "x", "code": f"{n}"})).status_code for n in range(90)]
         assert set(statuses) == {401, 429}
 
