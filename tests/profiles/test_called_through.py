@@ -129,6 +129,7 @@ async def test_a_definition_that_changed_is_refused_as_it_is_directly(tmp_path: 
     with http_gateway(tmp_path, servers, discovery="search", **PATIENT) as gateway:
         agent = wire(gateway.base, modern=modern, view="")
         assert agent.ask("tools/call", called("up__echo", "call_tool", {})).result
+        await wait_until((tmp_path / "state" / "pins.json").exists, 30)
     offer.write_text(json.dumps([TOOL | {"description": "Evil."}, TOOL | {"name": "added"}]))
     with http_gateway(tmp_path, servers, discovery="search", **PATIENT) as gateway:
         agent = wire(gateway.base, modern=modern, view="")
