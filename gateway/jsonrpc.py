@@ -56,13 +56,26 @@ def loads(data: bytes, max_values: int = MAX_VALUES) -> Any:
     if len(data) <= _LARGE:
         value = _loads(data)
     else:
-        if brackets + data.count(b",") > max_values and _marks(_without_strings(data, max_values)) > max_values:
-            raise TooManyValues(f"It has more than {max_values} values.")
+        _count(data, brackets, max_values)
         with _without_collector():
             value = _loads(data)
     if brackets > MAX_DEPTH and _is_deep(value):
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
     return value
+
+
+def check_count(data: bytes, max_values: int = MAX_VALUES) -> None:
+    """For who decodes a document in another way than `loads`, and does not know how large it is.
+
+    Raises:
+        TooManyValues: as `loads`.
+    """
+    _count(data, _brackets(data), max_values)
+
+
+def _count(data: bytes, brackets: int, max_values: int) -> None:
+    if brackets + data.count(b",") > max_values and _marks(_without_strings(data, max_values)) > max_values:
+        raise TooManyValues(f"It has more than {max_values} values.")
 
 
 class _Answer(msgspec.Struct):

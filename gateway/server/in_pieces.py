@@ -27,20 +27,24 @@ def blocks_of(data: bytes) -> Any:
     """The value of a member `content`: blocks, whose long strings stand in them or in an object of theirs.
 
     Raises:
-        ValueError: as `jsonrpc.loads`.
+        ValueError, jsonrpc.TooManyValues: as `jsonrpc.loads`.
     """
     if len(data) < PIECE:
         return jsonrpc.loads(data)
+    jsonrpc.check_count(data)
     try:
         blocks = _blocks.decode(data)
-    except msgspec.ValidationError:
-        return jsonrpc.loads(data)  # no list of objects
+    except (msgspec.ValidationError, RecursionError):
+        return jsonrpc.loads(data)  # no list of objects, or none that is any use
     return [{name: _member(bytes(raw)) for name, raw in block.items()} for block in blocks]
 
 
 def _member(data: bytes) -> Any:
     if len(data) >= PIECE and data.startswith(b"{"):
-        return {name: _value(bytes(raw)) for name, raw in _members.decode(data).items()}
+        try:
+            return {name: _value(bytes(raw)) for name, raw in _members.decode(data).items()}
+        except RecursionError:
+            pass
     return _value(data)
 
 

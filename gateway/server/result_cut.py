@@ -60,7 +60,7 @@ def cut(result: Mapping[str, Any], budget: int, reserved: int) -> CutResult | No
         return None
     content: object = blocks_of(bytes(raw_content)) if isinstance(raw_content, msgspec.Raw) else raw_content
     blocks = cast("list[Any]", content) if isinstance(content, list) else []
-    texts = [text for block in blocks if (text := _text_of(block)) is not None]
+    texts = [text for block in blocks if (text := text_of(block)) is not None]
     structured = _encoded(raw_structured)
     document = "\n".join(texts)
     size = len(_utf8(document))
@@ -100,7 +100,7 @@ def _head(blocks: list[Any], room: int) -> tuple[list[Any], int]:
     left: list[Any] = []
     end, is_full = 0, False
     for block in blocks:
-        text = _text_of(block)
+        text = text_of(block)
         if text is None:
             left.append(block)
         elif not is_full:
@@ -122,7 +122,8 @@ def _with_text(block: Block, text: str) -> Block:
     return {**block, "text": text} if block["type"] == "text" else {"type": "text", "text": text}
 
 
-def _text_of(block: object) -> str | None:
+def text_of(block: object) -> str | None:
+    """What of a block counts; None if nothing does."""
     known = as_object(block)
     text = known.get("text") if known.get("type") == "text" else None
     if known.get("type") == "resource":

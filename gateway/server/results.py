@@ -22,7 +22,7 @@ from gateway.errors import InvalidParams, StoreUnavailable, UnknownResource, Ups
 from gateway.jsonrpc import as_object
 from gateway.request import Agent
 from gateway.server.lookup import Lookup
-from gateway.server.result_cut import CutResult, cut, head
+from gateway.server.result_cut import CutResult, cut, head, text_of
 from gateway.store.results import KeptResult, KeptResults, TooLargeToKeep
 from gateway.upstream.upstream import Upstream
 
@@ -77,7 +77,7 @@ class BoundedResults:
     async def _fit(self, call: Call, owner: Owner, result: dict[str, Any]) -> dict[str, Any]:
         budget = (owner.max_tokens or 0) * BYTES_A_TOKEN
         try:
-            if _raw_size(result) < BESIDE:
+            if max(call.result_bytes, _known_size(result)) < BESIDE:
                 made = cut(result, budget, RESERVED)
             else:
                 made = await anyio.to_thread.run_sync(cut, result, budget, RESERVED)
@@ -221,10 +221,16 @@ class BoundedResults:
         if kept is None or text is None:
             self.reads["unknown",] += 1
             raise UnknownResource(uri)
-        self._count(call, text)
         where = {"start": min(start, kept.characters), "end": start + len(text), "total": kept.characters}
         meta = {"_meta": {META: where}} if _knows_links(call.agent) else {}
-        return {"contents": [{"uri": uri, "mimeType": "text/plain", "text": text, **meta}]}
+        contents: Any = [{"uri": uri, "mimeType": "text/plain", "text": text, **meta}]
+        if len(text) < BESIDE:
+            self._count(call, text)
+        else:
+            self.reads["ok",] += 1
+            contents = msgspec.Raw(await anyio.to_thread.run_sync(jsonrpc.dumps, contents))
+            call.result_bytes = len(bytes(contents))
+        return {"contents": contents}
 
     def is_ours(self, call: Call, uri: str) -> bool:
         """Whether a URI is that of a kept result, where there may be any."""
@@ -243,10 +249,13 @@ class BoundedResults:
         return {"content": [{"type": "text", "text": text}], "isError": True}
 
 
-def _raw_size(result: dict[str, Any]) -> int:
-    """As far as it has not been looked into yet."""
-    values = (result.get(name) for name in ("content", "structuredContent"))
-    return sum(len(bytes(value)) for value in values if isinstance(value, msgspec.Raw))
+def _known_size(result: dict[str, Any]) -> int:
+    """Of what it takes long to look into, roughly; more is known of an answer as a whole (`Call.result_bytes`)."""
+    content, structured = result.get("content"), result.get("structuredContent")
+    size = sum(len(bytes(value)) for value in (content, structured) if isinstance(value, msgspec.Raw))
+    blocks = cast("list[Any]", content) if isinstance(content, list) else []
+    size += sum(len(text) for block in blocks if (text := text_of(block)) is not None)
+    return size if structured is None or isinstance(structured, msgspec.Raw) else BESIDE  # who knows
 
 
 def _knows_links(agent: Agent) -> bool:

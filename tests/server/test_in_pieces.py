@@ -57,3 +57,31 @@ def test_blocks_of_every_kind(text: str) -> None:
     assert blocks_of(jsonrpc.dumps(blocks)) == blocks
     for odd in (text, {"text": text}, [text, 5], [[text]], None):
         assert blocks_of(jsonrpc.dumps(odd)) == odd
+
+
+MANY = 200_000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" + b"{}," * MANY + b"{}]",
+        b"[{" + b",".join(b'"%d":1' % number for number in range(MANY)) + b"}]",
+        b'[{"type":"resource","resource":{' + b",".join(b'"%d":1' % number for number in range(MANY)) + b"}}]",
+        b"[" + b'{"type":"text","text":"a"},' * MANY + b"{}]",
+    ],
+    ids=["blocks", "members", "members of a resource", "texts"],
+)
+def test_how_many_values_there_may_be_is_bounded_as_everywhere(data: bytes) -> None:
+    with pytest.raises(jsonrpc.TooManyValues):
+        blocks_of(data)
+
+
+@pytest.mark.parametrize("before", [b"", b'"type":"resource","resource":{'])
+def test_what_is_nested_without_end_is_no_json_of_ours(before: bytes) -> None:
+    data = b"[{%s%s]" % (before, b'"a":{' * 90_000)
+    with pytest.raises(ValueError, match=r"."):
+        blocks_of(data)
+    closed = b"[{%s%s1%s]" % (before, b'"a":{' * 2_000 + b'"a":', b"}" * 2_001 + (b"}" if before else b""))
+    with pytest.raises(ValueError, match=r"."):
+        blocks_of(closed.replace(b"1", b'"%s"' % (b"x" * PIECE)))
