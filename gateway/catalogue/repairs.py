@@ -64,7 +64,7 @@ def without_task_support(tool: Item) -> Item:
     """A tool of an upstream that offers no tasks, whatever the tool says: clients would go by what it says, since other
     upstreams offer them. The same object if nothing had to be done."""
     execution = tool.get("execution")
-    if not isinstance(execution, dict) or "taskSupport" not in execution:
+    if not isinstance(execution, dict) or cast("Item", execution).get("taskSupport") in (None, "forbidden"):
         return tool
     rest = _without(cast("Item", execution), {"taskSupport"})
     return _changed(tool, {"execution": rest or _DROP})
