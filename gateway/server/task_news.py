@@ -117,18 +117,19 @@ class HeardTasks:
     def __init__(self) -> None:
         self.agreed: list[str] = []
         """Public handles that upstreams tell of."""
-        self._kept: list[dict[str, Any]] = []
+        self._kept: dict[str, dict[str, Any]] = {}
+        """Public handle → how its task is."""
         self._notify: Notify | None = None
 
     def tell(self, task: dict[str, Any]) -> None:
         if self._notify is None:
-            self._kept.append(task)
+            self._kept[task["taskId"]] = task
         else:
             self._notify(STATUS, task)
 
     def deliver_to(self, notify: Notify) -> None:
         self._notify = notify
-        for task in self._kept:
+        for task in self._kept.values():
             notify(STATUS, task)
         self._kept.clear()
 
@@ -149,6 +150,10 @@ class _TaskStream:
         self._heard = heard
         self._tasks = tg
         self._has_gap = False
+        self._ended: set[str] = set()
+        """Public handles of the tasks of whose end was told: there is no more to say, however often it is said."""
+        self._too_large: dict[str, tuple[Owner, dict[str, Any]]] = {}
+        """By public handle: tasks that may have ended with more than can be told at once, of which it is to be told."""
 
     async def run(self) -> None:
         backoff, wanted = Backoff(), {"taskIds": list(self._publics)}
@@ -196,13 +201,19 @@ class _TaskStream:
         owner = self._news.results.owner_of_task(self._call, self._name, public) if has_ended else None
         if owner is None:
             self._heard.tell(told)
-        else:
-            self._tasks.start_soon(self._tell_head, owner, told)
+        elif public not in self._ended:
+            self._ended.add(public)
+            self._too_large[public] = owner, told
+            if len(self._too_large) == 1:
+                self._tasks.start_soon(self._tell_heads)
 
-    async def _tell_head(self, owner: Owner, task: dict[str, Any]) -> None:
-        """What it ended with may be too large to be told at once."""
-        with suppress(GatewayError):
-            self._heard.tell(await self._news.results.fit_task(self._call, owner, task))
+    async def _tell_heads(self) -> None:
+        """One after the other."""
+        while self._too_large:
+            public, (owner, task) = next(iter(self._too_large.items()))
+            with suppress(GatewayError):
+                self._heard.tell(await self._news.results.fit_task(self._call, owner, task))
+            del self._too_large[public]
 
 
 def require_tasks(call: Call) -> None:

@@ -3,7 +3,7 @@ nobody else's."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,14 @@ import anyio
 import pytest
 
 from gateway.app import Gateway
-from gateway.errors import LoginNeeded, UnknownResource
+from gateway.errors import LoginNeeded, UnknownResource, UpstreamError
 from gateway.logins.links import ConnectLinks
 from gateway.logins.record import SHARED
 from tests.bridge.house import Somebody, gateway_of
 from tests.bridge.requests import HANDSHAKE, MODERN
 from tests.logins.authority import authority
 from tests.logins.test_each import HERE, House
-from tests.servers.wire import Method
+from tests.servers.wire import Method, Refusal
 from tests.support import wait_until
 from tests.upstream.ends import Got
 from tests.upstream.test_watch import Changing
@@ -210,6 +210,40 @@ async def test_connections_that_only_listen_make_room_for_calls(tmp_path: Path) 
         for who in ("ann", "bob"):
             await (await here.somebody(who)).send("resources/subscribe", uri=URI)
         assert await (await here.somebody("eve")).call("up__a")
+
+
+ODD: list[dict[str, Any]] = [{}, {"uri": None}, {"uri": [URI]}, {"uri": {"a": 1}}, {"uri": "\ud800"}, {"uri": 5}]
+
+
+@ERAS
+async def test_what_a_server_says_that_means_nothing_ends_nothing(tmp_path: Path, era: str) -> None:
+    async with place(tmp_path, era) as here:
+        ann, bob = [await here.somebody(who) for who in ("ann", "bob")]
+        for each in (ann, bob):
+            await each.send("resources/subscribe", uri=URI)
+        room = here.rooms.room("ann")
+        for method in (UPDATED, "notifications/progress", "notifications/tasks/status", "notifications/cancelled", "x"):
+            for params in ODD:
+                await room.say({"jsonrpc": "2.0", "method": method, "params": params})
+        await here.rooms.update("ann")
+        await here.rooms.update("bob")
+        await wait_until(lambda: told(ann)[-1:] == [URI] and told(bob) == [URI], 20)
+        assert [method for method, _ in bob.heard if not method.endswith("list_changed")] == [UPDATED]
+
+
+def refuse(params: dict[str, Any]) -> dict[str, Any]:
+    raise Refusal(-32002, "not you")
+
+
+async def test_what_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with place(tmp_path, "handshake") as here:
+        ann = await here.somebody("ann")
+        room = here.rooms.room("ann")
+        room.service = replace(room.service, methods={**room.service.methods, "resources/subscribe": refuse})
+        for _ in range(3):
+            with pytest.raises(UpstreamError, match="not you"):
+                await ann.send("resources/subscribe", uri=URI)
+        await wait_until(lambda: not _subscriptions(here), 20)
 
 
 def _subscriptions(here: Place) -> list[Any]:
