@@ -51,12 +51,15 @@ class OwnPins:
         self._unkept: set[tuple[str, str, str]] = set()
         """Those that could not be kept, or looked up, yet."""
         self._judged: dict[tuple[str, str], _JudgedOnce] = {}
+        self._left: dict[tuple[str, str], Listing] = {}
+        """Lists of principals who have logged out since: they are no first look at anything."""
         self._trouble = ""
 
     def keep(self, upstreams: Collection[str]) -> None:
         """There are no others any more."""
         self._first = {key: pins for key, pins in self._first.items() if key[0] in upstreams}
         self._judged = {key: judged for key, judged in self._judged.items() if key[0] in upstreams}
+        self._left = {key: listing for key, listing in self._left.items() if key[0] in upstreams}
         self._unkept &= self._first.keys()
 
     async def prepare(self, server: ServerConfig, upstream: str, listing: LoginListing) -> None:
@@ -69,6 +72,9 @@ class OwnPins:
         again = set(sorted(self._unkept)[:MAX_AGAIN])
         for label, own in listing.own.items():
             key = upstream, label, identity
+            if self._left.get((upstream, label)) is own:
+                continue
+            self._left.pop((upstream, label), None)
             if key not in self._first or key in again:
                 self._first[key] = await self._first_of(key, own)
 
@@ -85,7 +91,8 @@ class OwnPins:
         """They are no longer in force; whoever wants to know looks them up anew."""
         for key in [key for key in self._first if key[:2] == (upstream, label)]:
             del self._first[key]
-        self._judged.pop((upstream, label), None)
+        if (last := self._judged.pop((upstream, label), None)) is not None:
+            self._left[upstream, label] = last.listing
 
     def judge(self, approved: Pins | None, server: ServerConfig, upstream: str, listing: LoginListing) -> PinVerdict:
         """

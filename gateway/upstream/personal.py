@@ -54,6 +54,8 @@ class _Known:
     is_shown: bool = False
     """Whether that has come where it is looked up."""
     fetched_at: float = float("-inf")
+    is_back: bool = False
+    """Whether it has logged in since its lists came: what comes then is judged as if it were another."""
     learns: bool = False
     learnt: anyio.Event = field(default_factory=anyio.Event)
     """Set, and replaced, whenever its lists were fetched, or could not be."""
@@ -147,7 +149,8 @@ class OwnListings:
         known.fetched_at = time.monotonic()
         label = label_of(root)
         listing = replace(listing, private=True, label=label)
-        if listing != known.listing:
+        if listing != known.listing or known.is_back:
+            known.is_back = False
             known.listing = listing
             self.listing = replace(self.listing, own={**self.listing.own, label: listing})
             await self._upstream.observer.on_listing(self._upstream, ())
@@ -186,6 +189,7 @@ class OwnListings:
         if known.listing is not None:
             self._upstream.observer.on_sight()
         if is_in:
+            known.is_back = True
             known.fetched_at = float("-inf")
             self._learn_soon(known)
 

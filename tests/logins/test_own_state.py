@@ -104,3 +104,28 @@ async def test_commands_that_try_servers_do_not_wait_for_what_nobody_has(tmp_pat
             assert ("up__login" in done.stdout) is (verb == "tools")
             assert ("everybody logs in to it for themselves" in done.stdout) is (verb == "doctor")
         assert wire.got == [], "nor ask what only somebody's login would show"
+
+
+async def test_who_logs_out_takes_what_is_there_then_for_seen_first(tmp_path: Path) -> None:
+    servers: dict[str, Any] = {"up": {"auth": "each", "pin": "block"}}
+    async with authority() as (server, _):
+        servers["up"]["url"], text = server.url, ["Adds."]
+
+        async def listed(got: Got) -> None:
+            tools = [{"name": "a", "description": text[-1], "inputSchema": {"type": "object"}}]
+            result = {"tools": tools, "resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+            await got.send(response(encode({"jsonrpc": "2.0", "id": got.json()["id"], "result": result})))
+
+        server.mcp.on["tools/list"] = listed
+        async with team(tmp_path, servers, rate_limit={"default_rpm": -1}) as here:
+
+            async def shows() -> bool:
+                headers = {"X-Api-Key": here.keys["ann"]}
+                _, answer = await anyio.to_thread.run_sync(post, f"{here.base}/mcp", request("tools/list"), headers)
+                return [tool.get("description") for tool in answer["result"]["tools"]] == text[-1:]
+
+            for _ in range(2):
+                await (await here.browser()).log_in(server, here.link(), here.keys["ann"])
+                await wait_until(shows, 30)
+                text.append("Adds, and more.")
+                await here.rest("ann", "DELETE", "/connections/up")
