@@ -263,17 +263,15 @@ def test_where_no_tasks_are_offered_a_call_is_none(base: str) -> None:
     assert own.ask("tasks/list").error["code"] == -32601
 
 
-def of_bob(base: str, version: str) -> Wire:
-    """Whose revision has no such tasks; he can be asked something."""
-    declared: Message = {"elicitation": {}}
+def of_bob(base: str, version: str, declared: Message) -> Wire:
+    """Whose revision has no such tasks."""
     if version != MODERN:
         return Wire(HttpChannel(f"{base}/mcp", Session(base, "bob", version, declared).headers), modern=False)
     return Wire(HttpChannel(f"{base}/mcp", {"X-Api-Key": KEYS["bob"]}), modern=True)
 
 
-def params_of(version: str, tool: str, **more: Any) -> Message:
-    meta: Message = {"_meta": {CAPABILITIES: {"elicitation": {}}}} if version == MODERN else {}
-    return {"name": tool, "arguments": {"label": f"label-{next(_labels)}"}, **meta, **more}
+def params_of(tool: str) -> Message:
+    return {"name": tool, "arguments": {"label": f"label-{next(_labels)}"}}
 
 
 @requirement("tasks:offered")
@@ -281,9 +279,10 @@ def params_of(version: str, tool: str, **more: Any) -> Message:
 @pytest.mark.parametrize("version", ["2025-06-18", MODERN])
 def test_a_tool_that_must_be_a_task_is_one_also_for_who_has_none(base: str, server: str, version: str) -> None:
     """The gateway makes the task and waits; what the task asks is asked in the way of the agent's era."""
-    bob = of_bob(base, version)
-    params = params_of(version, f"{server}__ask")
+    declared: Message = {"elicitation": {}}
+    bob, params = of_bob(base, version, declared), params_of(f"{server}__ask")
     if version == MODERN:
+        params["_meta"] = {CAPABILITIES: declared}
         first = bob.ask("tools/call", params).result
         ((key, question),) = first["inputRequests"].items()
         assert question["params"]["message"] == params["arguments"]["label"]
@@ -309,15 +308,14 @@ def test_a_tool_that_must_be_a_task_is_one_also_for_who_has_none(base: str, serv
 @line_and_net
 @pytest.mark.parametrize("version", ["2025-06-18", MODERN])
 async def test_a_task_that_nobody_waits_for_any_more_is_cancelled(base: str, server: str, version: str) -> None:
-    bob = of_bob(base, version)
-    params = params_of(version, f"{server}__must")
+    """By somebody who cannot be asked anything, and so shares the server's one process."""
+    bob, params = of_bob(base, version, {}), params_of(f"{server}__must")
     message = request("tools/call", params, modern=version == MODERN)
     assert isinstance(bob.channel, HttpChannel)
     headers = bob.channel.headers
 
     def status() -> str:
-        arguments = {"label": params["arguments"]["label"]}
-        shown = bob.ask("tools/call", params_of(version, f"{server}__status") | {"arguments": arguments}).result
+        shown = bob.ask("tools/call", params | {"name": f"{server}__status"}).result
         return shown["content"][0]["text"]
 
     with asked("POST", bob.channel.url, encode(message), fields(message) | headers):
