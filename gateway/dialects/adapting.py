@@ -30,7 +30,8 @@ class Adaptation:
 
 def adapt(schema: Schema, dialect: SchemaDialect) -> Adaptation:
     """The schema as that API takes it; the same object if it does already."""
-    if len(jsonrpc.dumps(schema)) > MAX_BYTES:
+    data = jsonrpc.dumps(schema)
+    if len(data) > MAX_BYTES:
         return Adaptation(None, reason=f"it is larger than {MAX_BYTES:,} bytes")
     for max_refs in _REFS:
         notes = Notes()
@@ -39,7 +40,7 @@ def adapt(schema: Schema, dialect: SchemaDialect) -> Adaptation:
         except Unadaptable as unfit:
             return Adaptation(None, reason=str(unfit))
         except (TooLarge, RecursionError):
-            if dialect.keywords is None:
+            if dialect.keywords is None or b'"$ref"' not in data:
                 break
             continue
         if made.schema == schema and made.restore is None:

@@ -10,7 +10,18 @@ from typing import Any, Final, cast
 from gateway import jsonrpc
 from gateway.dialects.dialect import SchemaDialect
 from gateway.dialects.notes import Notes, below
-from gateway.dialects.reading import Allowed, Either, Facts, Part, Schema, SchemaReader, SubSchema, Unadaptable
+from gateway.dialects.reading import (
+    MAX_READ,
+    Allowed,
+    Either,
+    Facts,
+    Part,
+    Schema,
+    SchemaReader,
+    SubSchema,
+    TooLarge,
+    Unadaptable,
+)
 from gateway.dialects.restoring import Restore, Text
 
 EMPTY: Final = "(empty)"
@@ -52,6 +63,8 @@ class FlatWriter:
         facts = allowed.types.get("object")
         if facts is None:
             raise Unadaptable("its arguments are no object")
+        if len(facts.properties) > MAX_READ:
+            raise TooLarge  # as would be found out when most of them are read
         names = self._notes.renamed([*facts.properties, *facts.required], self._dialect.argument)
         made = self._members(facts, "", 1, names)
         return replace(made, schema={**self._about(allowed), **made.schema})

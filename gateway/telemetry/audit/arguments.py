@@ -19,6 +19,8 @@ MOST_OPENED: Final = 64 * 1024
 """Bytes of arguments that are looked into; larger ones are hashed as they came."""
 _TELLING: Final = re.compile(r"key|token|secret|passw|pwd|credential|auth|cookie|(^|_)pat($|_)", re.IGNORECASE)
 _DEEPEST: Final = 32
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9_*?.\[\]!]")
+"""What names of arguments have `_` for where a model's API takes no others (`gateway.dialects`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,10 @@ class ArgumentRules:
 
     def __init__(self, settings: AuditSettings, key: bytes) -> None:
         self._key = key
-        self._rules = [_Rule(rule.tools, rule.arguments, (*settings.mask, *rule.mask)) for rule in settings.rules]
-        self._otherwise = _Rule((), settings.arguments, settings.mask)
+        self._rules = [
+            _Rule(rule.tools, rule.arguments, _spelled([*settings.mask, *rule.mask])) for rule in settings.rules
+        ]
+        self._otherwise = _Rule((), settings.arguments, _spelled(settings.mask))
         self.says_nothing = settings.arguments == "off" and all(rule.how == "off" for rule in self._rules)
 
     def describe(self, tool: str, arguments: object, redact: Callable[[str], str]) -> dict[str, Any]:
@@ -64,7 +68,8 @@ class ArgumentRules:
 
 
 def masked(value: object, mask: Sequence[str], redact: Callable[[str], str], path: str = "", depth: int = 0) -> Any:
-    """A copy in which values are masked whose name is telling, or is in `mask`, by itself or as a dotted path."""
+    """A copy in which values are masked whose name is telling, or is in `mask`, by itself or as a dotted path. What is
+    JSON in a text, as some models' APIs want objects, is looked into as if it were none."""
     if depth > _DEEPEST:
         return MASK
     if isinstance(value, dict):
@@ -76,7 +81,24 @@ def masked(value: object, mask: Sequence[str], redact: Callable[[str], str], pat
         return found
     if isinstance(value, list):
         return [masked(each, mask, redact, path, depth + 1) for each in cast("list[object]", value)]
-    return redact(value) if isinstance(value, str) else value
+    return _of_text(value, mask, redact, path, depth) if isinstance(value, str) else value
+
+
+def _of_text(text: str, mask: Sequence[str], redact: Callable[[str], str], path: str, depth: int) -> str:
+    if text.lstrip()[:1] not in ("{", "["):
+        return redact(text)
+    try:
+        found: object = orjson.loads(text)
+    except ValueError:  # meant to be, perhaps: nobody can tell what of it is whose
+        is_telling = _TELLING.search(text) or any(glob.startswith(f"{path}.") for glob in mask)
+        return MASK if is_telling else redact(text)
+    shown = masked(found, mask, redact, path, depth + 1)
+    return redact(text) if shown == found else orjson.dumps(shown).decode()
+
+
+def _spelled(mask: Sequence[str]) -> list[str]:
+    """The same, and with each name as it may be called for a model's API."""
+    return list(dict.fromkeys([*mask, *(_NO_NAME.sub("_", glob) for glob in mask)]))
 
 
 def _matches(text: str, globs: Sequence[str]) -> bool:
