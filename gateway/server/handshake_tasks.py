@@ -48,6 +48,16 @@ def makes_tasks(agent: Agent, upstream: Upstream) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class _Namer:
+    """Who has named a task, and on whose behalf."""
+
+    agent: ConnectedAgent
+    principal: Principal
+    tool: str | None
+    """That the task is of, as far as its handle says."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Progress:
     """Of which call, and who is told."""
 
@@ -70,8 +80,8 @@ class HandshakeTasks:
         self._handles = handles
         self._named: dict[str, OrderedDict[_Name, str]] = {}
         """Agent's id → the tasks it has named, and their public handles."""
-        self._who: dict[_Name, dict[str, tuple[ConnectedAgent, Principal]]] = {}
-        """By agents' ids: who has named a task, and on whose behalf."""
+        self._who: dict[_Name, dict[str, _Namer]] = {}
+        """By agents' ids: who has named a task."""
         self._progress: dict[str, _Progress] = {}
         """By the token that the upstream has: of calls that are tasks now, or may yet be."""
         self._tokens: dict[str, OrderedDict[str, None]] = {}
@@ -114,7 +124,8 @@ class HandshakeTasks:
         agent.tasks = named
         named[upstream, own] = public
         named.move_to_end((upstream, own))
-        self._who.setdefault((upstream, own), {})[agent.id] = agent, call.principal
+        tool = self._handles.tool(public, call.principal.id)
+        self._who.setdefault((upstream, own), {})[agent.id] = _Namer(agent, call.principal, tool)
         if len(named) > MAX_NAMED:
             self._forget(agent, named.popitem(last=False)[0])
 
@@ -145,12 +156,13 @@ class HandshakeTasks:
         nobody's."""
         own = params.get("taskId")
         who = self._who.get((upstream.name, own), {}) if isinstance(own, str) else {}
-        hear = [(agent, principal) for agent, principal in who.values() if _is_served(agent, upstream, audience)]
-        if len({principal.id for _, principal in hear}) != 1:
+        hear = [namer for namer in who.values() if _is_served(namer.agent, upstream, audience)]
+        if len({namer.principal.id for namer in hear}) != 1:
             return
-        for agent, principal in hear:
-            public = self._named[agent.id][upstream.name, str(own)]
-            if self._lookup.sees_task(Opener(agent), upstream.name, self._handles.tool(public, principal.id)):
+        for namer in hear:
+            agent = namer.agent
+            if self._lookup.sees_task(Opener(agent), upstream.name, namer.tool):
+                public = self._named[agent.id][upstream.name, str(own)]
                 agent.notify(TASK_STATUS, {**related_to(params, None), "taskId": public})
 
     def on_progress(self, upstream: str, params: dict[str, Any]) -> None:
