@@ -194,7 +194,7 @@ class HttpService:
         ids = SessionIds(gateway.state_keys, store.now if shared else time.time)
         file = settings.state_dir / session_file.NAME
         records = SharedSessionRecords(store) if shared else SessionFile(file)
-        gateway.server.tasks.list.records = records
+        gateway.server.tasks.list.use(records, shared=bool(shared))
         here = node.of(store) if shared else node.identify(settings.state_dir)
         idle, lifetime = settings.session_idle_timeout, settings.session_lifetime
         front = gateway.timing.front

@@ -197,7 +197,7 @@ class HandshakeTasks:
                 try:
                     tasks[handle] = await self.forward(asked)
                 except UpstreamError as error:
-                    if error.code == INVALID_PARAMS:
+                    if error.code == INVALID_PARAMS and self._is_final(asked):
                         gone.append(handle)
                 except GatewayError:
                     pass  # its upstream is away, or its principal may use it no longer
@@ -209,6 +209,14 @@ class HandshakeTasks:
             await self.list.drop(call.principal, gone)
         result: dict[str, Any] = {"tasks": [tasks[each["taskId"]] for each in served if each["taskId"] in tasks]}
         return result | ({"nextCursor": cursor} if cursor is not None else {})
+
+    def _is_final(self, asked: Call) -> bool:
+        """Whether a task that an upstream does not know is none: it was not asked by a session, or a program, of which
+        there may be another that made the task, at another node or for another session here."""
+        upstream = next((each for each in self._lookup.upstreams(asked) if each.name == asked.upstream), None)
+        if upstream is None or self.list.is_shared:
+            return False
+        return upstream.links.link_now(asked.agent) is upstream.links.main
 
     async def are_offered(self, call: Call) -> bool:
         """Whether an upstream that the caller sees offers tasks; waits for those that are only just starting."""

@@ -51,7 +51,12 @@ class TaskList:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.records: TaskRecords = RemembersTasks()
+        self.is_shared = False
+        """Whether other nodes list them, too: their servers may know of a task that is not known here."""
         self._clock = clock
+
+    def use(self, records: TaskRecords, *, shared: bool) -> None:
+        self.records, self.is_shared = records, shared
 
     async def add(self, principal: Principal, handle: str) -> None:
         """It has a task of that public handle. Where that cannot be kept, the task is not listed."""

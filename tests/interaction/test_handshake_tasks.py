@@ -436,3 +436,27 @@ def test_a_handle_that_is_too_long_to_be_kept_is_an_error(base: str) -> None:
     refused = alice.call("line__work", {"ttl": 1}, label="long handle", digits=2000).error
     assert (refused["code"], "2000 characters" in refused["message"]) == (-32013, True)
     alice.start("line__work")
+
+
+@requirement("tasks:lasting")
+def test_a_node_whose_program_does_not_know_a_task_leaves_it_to_the_one_that_does(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    servers: dict[str, Entry] = {"line": child(TASKED, "--name", "line")}
+    with valkey() as store, ExitStack() as stack:
+        shared: dict[str, Any] = {"store": store.url, **with_keys(keys)}
+        one, two = stack.enter_context(nodes(tmp_path, servers, **shared))
+        here, there = Session(one.base, "alice"), Session(two.base, "alice")
+        task, _ = here.start("line__work")
+        assert there.listed() == {}
+        assert here.listed() == {task: "working"}
+
+
+@requirement("tasks:lasting")
+def test_a_session_whose_program_does_not_know_a_task_leaves_it_to_the_one_that_does(tmp_path: Path) -> None:
+    servers: dict[str, Entry] = {"line": child(TASKED, "--name", "line", isolation="session")}
+    with gateway_with_keys(tmp_path, servers) as base:
+        one, two = Session(base, "alice"), Session(base, "alice")
+        task, _ = one.start("line__work")
+        assert two.listed() == {}
+        assert one.listed() == {task: "working"}
