@@ -235,8 +235,10 @@ class Lookup:
             return False
         if tool is None:
             return True
-        public, head = self.public_name("tools", upstream, tool), self._library.head(upstream)
-        return self.admits_tool(viewer, upstream, public if public.startswith(head) else head + tool)  # it is gone
+        public = self.public_name("tools", upstream, tool)
+        if public == tool:  # it is not there any more, or has no prefix
+            public = self._library.head(upstream) + tool
+        return self.admits_tool(viewer, upstream, public)
 
     async def owner(self, viewer: Viewer, uri: str) -> Owner:
         """Who serves a URI. One that nobody lists belongs to a template, or to the only one who can know it.
