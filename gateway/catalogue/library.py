@@ -77,6 +77,8 @@ class CatalogueViews:
         self._judge = judge or Lenient()
         self._prepared = Prepared()
         self._verdicts: dict[str, PinVerdict] = {}
+        self._unshown = set[str]()
+        """Names whose verdict is another by now, while what is shown is still made of the one before."""
         self.owners = owners or Owners(servers)
         self._ownership = self.owners.ownership
         self._withheld = Withheld(self._verdicts, self._items)
@@ -286,6 +288,7 @@ class CatalogueViews:
         self.owners.use(servers)
         for name in before.keys() - self._rules.keys():
             self._take(name, None)
+            self._unshown.discard(name)
             self._table.forget(name)
         stale = {name for name, rules in self._rules.items() if rules != before.get(name)}
         stale |= {name for name, listing in listings if self._take(name, self._judged(name, listing))}
@@ -304,14 +307,14 @@ class CatalogueViews:
         return self._judge.judge(name, listing) if listing is not None else None
 
     def _take(self, name: str, verdict: PinVerdict | None) -> bool:
-        """Returns whether it is another one than before."""
-        if verdict == self._verdicts.get(name):
-            return False
-        if verdict is None:
-            del self._verdicts[name]
-        else:
-            self._verdicts[name] = verdict
-        return True
+        """Returns whether it is not what is shown: it is another one than before, or that was not shown yet."""
+        if verdict != self._verdicts.get(name):
+            self._unshown.add(name)
+            if verdict is None:
+                del self._verdicts[name]
+            else:
+                self._verdicts[name] = verdict
+        return name in self._unshown
 
     def _rebuild(self, names: Collection[str], *, is_addition: bool = False) -> Steps:
         """Make anew what depends on these upstreams: in steps, of which only the last changes what anybody sees.
@@ -362,6 +365,7 @@ class CatalogueViews:
         ownership: Ownership,
     ) -> None:
         gone = set[Part]()
+        self._unshown.difference_update(names)
         for name in names:
             before = self._table.parts_of(name)
             self._table.remove(name)

@@ -124,6 +124,22 @@ async def test_the_configuration_may_change_while_a_listing_is_taken_in(tools: i
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("tools", [1, 600], ids=["small", "large"])
+async def test_what_was_not_taken_in_to_the_end_is_taken_in_when_it_comes_again(tools: int) -> None:
+    """The connection may be lost in the middle, and whoever took it in is cancelled with it."""
+    library = CatalogueViews({"git": SERVER}, "upstream")
+    many = Listing(tools=tuple(tool(f"t{number}") for number in range(tools)))
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(library.take_in, "git", many)
+        await anyio.lowlevel.checkpoint()
+        tg.cancel_scope.cancel()
+    assert not library.view(None, EVERYTHING).tools
+    assert await library.take_in("git", many) == {None, "git"}
+    assert len(library.view(None, EVERYTHING).tools) == tools
+    assert await library.take_in("git", many) == set(), "and once"
+
+
+@pytest.mark.anyio
 async def test_a_rule_that_changes_meanwhile_counts() -> None:
     library = CatalogueViews({"git": SERVER}, "upstream")
     async with anyio.create_task_group() as tg:
