@@ -57,7 +57,8 @@ async def two(server: ValkeyServer, silence_seconds: float = SILENCE_SECONDS) ->
             await tg.start(node.store.run)
             tg.start_soon(node.follow)
         yield nodes
-        await nodes[0].agents.remove([session.id for session in await nodes[0].agents.sessions()])
+        there = [session.id for node in nodes for session in await node.agents.sessions()]  # neither may know all yet
+        await nodes[0].agents.remove(there)
         tg.cancel_scope.cancel()
 
 
