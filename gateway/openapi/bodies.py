@@ -3,9 +3,10 @@
 from typing import Any, Final, cast
 
 from gateway.openapi.faults import OperationFault
+from gateway.openapi.inspecting import has_files, is_file, is_object, properties_of
 from gateway.openapi.model import Body, BodyKind, FormField
 from gateway.openapi.refs import Refs
-from gateway.openapi.schemas import FILE, has_files, is_file, is_object, properties_of
+from gateway.openapi.schemas import FILE
 
 Node = dict[str, Any]
 

@@ -10,10 +10,11 @@ import msgspec
 
 from gateway.openapi import bodies, parameters, resources, swagger2
 from gateway.openapi.faults import DocumentFault, OperationFault
+from gateway.openapi.inspecting import is_object
 from gateway.openapi.model import ApiInfo, Body, Compiled, CompileOptions, LeftOut, Operation, Parameter, SecurityScheme
 from gateway.openapi.names import argument_name, matches, spellings, tool_names
 from gateway.openapi.refs import Refs
-from gateway.openapi.schemas import LARGE, MAX_OUTPUT, MAX_TEXT, clipped, is_object, written
+from gateway.openapi.schemas import LARGE, MAX_OUTPUT, MAX_TEXT, clipped, written
 
 METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "query")
 """Those that operations have; `trace` gives a server's own headers back, credentials among them."""

@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, cast
 
+from gateway.openapi.inspecting import Schema, is_binary
 from gateway.openapi.refs import Refs, name_of
+from gateway.openapi.relaxed import relax
 
 MAX_DEPTH: Final = 48
 """Levels of schemas inside one another."""
@@ -26,7 +28,6 @@ SHORT_TEXT: Final = 160
 MAX_VALUE: Final = 600
 """Characters, roughly, of a default or an example."""
 
-Schema = dict[str, Any]
 Direction = Literal["input", "output"]
 
 _TYPES: Final = frozenset({"string", "number", "integer", "boolean", "array", "object", "null"})
@@ -132,7 +133,7 @@ class _Writer:
         node = cast(Schema, schema)
         if isinstance(ref := node.get("$ref"), str):
             return self._referred(ref, node, depth, followed)
-        if self._files and _is_binary(node):
+        if self._files and is_binary(node):
             self._spend(200)
             return {**FILE, **({"description": text} if (text := self._text(node.get("description"))) else {})}
         out: Schema = {}
@@ -141,7 +142,7 @@ class _Writer:
                 write(self, out, keyword, value, node, depth, followed)
         if node.get("nullable") is True:
             out = _or_null(out)
-        return _relax(out, node) if self._relaxed else out
+        return relax(out, node) if self._relaxed else out
 
     def _referred(self, ref: str, node: Schema, depth: int, followed: int) -> Schema:
         if followed >= self._way.depth:
@@ -318,32 +319,6 @@ _KEYWORDS: Final[Mapping[str, _Write]] = {
 }
 """Those of JSON Schema that pass, in whichever version of OpenAPI."""
 
-_REFUSING: Final = (
-    *("const", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-    *("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "uniqueItems", "not"),
-    *("contains", "propertyNames", "if", "then", "else", "unevaluatedProperties", "dependentSchemas", "required"),
-    *("patternProperties", "prefixItems"),
-)
-"""Keywords that a relaxed schema does without."""
-
-
-def _relax(out: Schema, node: Schema) -> Schema:
-    kept = {key: value for key, value in out.items() if key not in _REFUSING}
-    if kept.get("additionalProperties") is False:
-        del kept["additionalProperties"]
-    if (values := kept.pop("enum", None)) is not None:
-        kept["examples"] = values
-    if (choices := kept.pop("oneOf", None)) is not None:
-        kept["anyOf"] = [*kept.get("anyOf", []), *choices]
-    if kept.get("anyOf"):
-        kept["anyOf"].append({})  # or anything else
-    required = cast("list[Any]", node.get("required")) if isinstance(node.get("required"), list) else []
-    properties: Schema = kept.get("properties") or {}
-    for name, each in properties.items():
-        if name not in required and isinstance(each.get("type"), str) and each["type"] != "null":
-            each["type"] = [each["type"], "null"]  # what may be absent is often null
-    return kept
-
 
 def _or_null(schema: Schema) -> Schema:
     kind = schema.get("type")
@@ -352,13 +327,6 @@ def _or_null(schema: Schema) -> Schema:
         return {"anyOf": [schema, {"type": "null"}], **about} if schema else about
     kinds: list[str] = cast("list[str]", kind) if isinstance(kind, list) else [kind]
     return {**schema, "type": [*kinds, *(["null"] if "null" not in kinds else [])]}
-
-
-def _is_binary(node: Schema) -> bool:
-    if node.get("type") == "file" or (node.get("type") == "string" and node.get("format") in ("binary", "byte")):
-        return node.get("format") != "byte" or node.get("type") == "file"
-    media = node.get("contentMediaType")
-    return isinstance(media, str) and "contentEncoding" not in node and node.get("type", "string") == "string"
 
 
 def clipped(text: str, limit: int) -> str:
@@ -395,53 +363,3 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
         items = cast("dict[Any, Any]", value).items()
         return all(isinstance(key, str) and _is_plain(each, depth + 1) for key, each in items)
     return False
-
-
-# --- What a schema is of ----------------------------------------------------------------------------------------------
-
-
-def is_object(schema: Any, refs: Refs, depth: int = 0) -> bool | None:
-    """Whether what it describes is an object; None if it does not say."""
-    node = refs.follow(schema)
-    kind = node.get("type")
-    kinds: list[Any] = cast("list[Any]", kind) if isinstance(kind, list) else [kind] if kind else []
-    if kinds:
-        return "object" in kinds
-    if "properties" in node or "additionalProperties" in node:
-        return True
-    if "items" in node:
-        return False
-    for key, together in (("allOf", any), ("anyOf", all), ("oneOf", all)):
-        parts = node.get(key)
-        if isinstance(parts, list) and parts and depth < 8:
-            found = [is_object(part, refs, depth + 1) for part in cast("list[Any]", parts)]
-            if together(each is True for each in found):
-                return True
-            if any(each is False for each in found):
-                return False
-    return None
-
-
-def properties_of(schema: Any, refs: Refs, depth: int = 0) -> dict[str, Schema]:
-    """The properties of an object's schema, those of `allOf` included, each as it stands there, references followed."""
-    node = refs.follow(schema)
-    found: dict[str, Schema] = {}
-    parts = node.get("allOf")
-    if isinstance(parts, list) and depth < 8:
-        for part in cast("list[Any]", parts):
-            found |= properties_of(part, refs, depth + 1)
-    own = node.get("properties")
-    if isinstance(own, dict):
-        found |= {name: refs.follow(each) for name, each in cast(Schema, own).items()}
-    return found
-
-
-def has_files(schema: Any, refs: Refs) -> bool:
-    """Whether one of its properties is a file, or a list of files."""
-    return any(is_file(each, refs) for each in properties_of(schema, refs).values())
-
-
-def is_file(schema: Schema, refs: Refs) -> bool:
-    """Whether a property is a file, or a list of files."""
-    items = schema.get("items")
-    return _is_binary(schema) or (isinstance(items, dict) and _is_binary(refs.follow(items)))

@@ -6,8 +6,9 @@ import jsonschema
 import pytest
 
 from gateway.openapi.faults import OperationFault
+from gateway.openapi.inspecting import is_object
 from gateway.openapi.refs import Refs
-from gateway.openapi.schemas import LARGE, is_object, written
+from gateway.openapi.schemas import LARGE, written
 
 Node = dict[str, Any]
 
