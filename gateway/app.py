@@ -214,7 +214,7 @@ class Gateway:
 
     async def _read_resource(self, call: Call, uri: str) -> dict[str, Any]:
         """What a resource holds that an argument of a call links to: a request of its agent's like any other."""
-        reading = Call(call.id, "resources/read", {"uri": uri}, call.agent, _tell_nobody, sender=call.principal)
+        reading = Call(call.id, "resources/read", {"uri": uri}, call.agent, call.principal, _tell_nobody)
         return jsonrpc.opened(await self.pipeline.serve(reading))
 
     # --- Life ---------------------------------------------------------------------------------------------------------

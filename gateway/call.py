@@ -7,7 +7,10 @@ the same object, so that whoever wants to know what became of it asks nobody els
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, Protocol, cast
+
+import msgspec
 
 from gateway import request_id
 from gateway.errors import GatewayError, InvalidParams, RequestCancelled
@@ -15,7 +18,7 @@ from gateway.jsonrpc import RequestId, as_object
 from gateway.protocol import Era
 from gateway.request import Agent, Ask, Notify, Principal, as_agent_knows, wants
 
-NO_HEADERS: Final[Mapping[str, str]] = {}
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 LASTING: Final = "lasting-"
 """What progress tokens begin with that are good for longer than their request."""
 
@@ -109,120 +112,73 @@ class HttpExchange(Protocol):
         ...
 
 
-class Call:
-    """
-    Args:
-        notify: sends a notification on the call's own stream; never blocks.
-        ask: asks the agent something while the call is in progress; None where the era or the front has no way to.
-        pause: ends the connection, but not the stream, where the agent can come back for the rest.
-        http_headers: those that a modern agent sent, by lower-case name; None where there are none.
-        sender: whose credential it came with, where each request brings one.
+class Call(msgspec.Struct, eq=False):
+    """One request of an agent's.
+
+    A `Struct`, so that what most calls do not need costs nothing to have: it is constructed in C.
     """
 
-    __slots__ = (
-        "_interrupted",
-        "_request_id",
-        "agent",
-        "ask",
-        "began",
-        "client_requester",
-        "code",
-        "counted",
-        "headers",
-        "http",
-        "http_headers",
-        "id",
-        "is_cancelled",
-        "lasting_token",
-        "lease",
-        "logged",
-        "method",
-        "notify",
-        "outcome",
-        "params",
-        "pause",
-        "permit",
-        "principal",
-        "questions",
-        "queue_seconds",
-        "received",
-        "response_headers",
-        "result_bytes",
-        "spoke",
-        "task",
-        "trace",
-        "trace_id",
-        "upstream",
-        "upstream_seconds",
-    )
+    id: RequestId
+    method: str
+    params: dict[str, Any]
+    agent: Agent
+    principal: Principal
+    """On whose behalf it is carried out, from its first byte to its answer: whose credential it came with."""
+    notify: Notify
+    """Sends a notification on the call's own stream; never blocks."""
+    ask: Ask | None = None
+    """Asks the agent something while the call is in progress; None where the era or the front has no way to."""
+    pause: Callable[[], None] | None = None
+    """Ends the connection, but not the stream, where the agent can come back for the rest."""
+    http: HttpExchange | None = None
+    """The HTTP request that it came by; None on other fronts."""
+    response_headers: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    """HTTP headers for the answer, which may be added to; ignored on other fronts."""
+    http_headers: Mapping[str, str] | None = None
+    """Those that a modern agent sent, by lower-case name; None where there are none."""
+    headers: Mapping[str, str] = NO_HEADERS
+    """HTTP headers that its upstream is sent besides: arguments that are mirrored into `Mcp-Param-*`."""
+    began: float = msgspec.field(default_factory=time.perf_counter)
+    upstream: str | None = None
+    """The owner, once the catalogue has found it."""
+    outcome: str = "cancelled"
+    """What logs and metrics call what became of it."""
+    code: int | None = None
+    """The JSON-RPC code, if it failed."""
+    result_bytes: int = 0
+    """How large its upstream's answer was."""
+    counted: bool = False
+    """Whether it counts against the limits on requests in flight."""
+    lasting_token: str | None = None
+    """The progress token that its upstream gets, if progress goes on once it has been answered (a task)."""
+    client_requester: ClientRequester | None = None
+    """Answers what the upstream asks; None if nobody can."""
+    spoke: bool = False
+    """Whether the agent has heard anything of it, or was asked something for it. It is not sent again then."""
+    questions: int = 0
+    """How many of the upstream's questions the agent has yet to answer."""
+    permit: AttemptPermit | None = None
+    lease: PausableLease | None = None
+    task: asyncio.Task[Any] | None = None
+    """The task that answers it."""
+    is_cancelled: bool = False
+    """Whether its agent no longer waits for it."""
+    received: int | None = None
+    """Bytes of its message, on fronts that are not HTTP."""
+    logged: LoggedLine | None = None
+    """Its line of the access log, once there is one, which is to say `bytes_out` where no HTTP answer does."""
+    trace: Trace | None = None
+    """Its spans; None where it is not traced."""
+    trace_id: str | None = None
+    """32 hexadecimal digits, where it is traced."""
+    queue_seconds: float = 0.0
+    """How long it waited for a place at its upstream, or for the upstream's connection."""
+    upstream_seconds: float = 0.0
+    """How long its upstream took, all attempts together."""
+    _request_id: str = ""
+    _interrupted: GatewayError | None = None
 
-    def __init__(
-        self,
-        id: RequestId,
-        method: str,
-        params: dict[str, Any],
-        agent: Agent,
-        notify: Notify,
-        ask: Ask | None = None,
-        pause: Callable[[], None] | None = None,
-        http_headers: Mapping[str, str] | None = None,
-        sender: Principal | None = None,
-    ) -> None:
-        self.id = id
-        self.method = method
-        self.params = params
-        self.agent = agent
-        self.principal = sender or agent.opener
-        """On whose behalf it is carried out, from its first byte to its answer."""
-        self.notify = notify
-        self.ask = ask
-        self.pause = pause
-        self.http_headers = http_headers
-        self.headers: Mapping[str, str] = NO_HEADERS
-        """HTTP headers that its upstream is sent besides: arguments that are mirrored into `Mcp-Param-*`."""
-        self.began = time.perf_counter()
-        self.upstream: str | None = None
-        """The owner, once the catalogue has found it."""
-        self.response_headers: dict[str, str] = {}
-        """HTTP headers for the answer, which may be added to; ignored on other fronts."""
-        self.outcome = "cancelled"
-        """What logs and metrics call what became of it."""
-        self.code: int | None = None
-        """The JSON-RPC code, if it failed."""
-        self.result_bytes = 0
-        """How large its upstream's answer was."""
-        self.counted = False
-        """Whether it counts against the limits on requests in flight."""
-        self.lasting_token: str | None = None
-        """The progress token that its upstream gets, if progress goes on once it has been answered (a task)."""
-        self.client_requester: ClientRequester | None = None
-        """Answers what the upstream asks; None if nobody can."""
-        self.spoke = False
-        """Whether the agent has heard anything of it, or was asked something for it. It is not sent again then."""
-        self.questions = 0
-        """How many of the upstream's questions the agent has yet to answer."""
-        self.permit: AttemptPermit | None = None
-        self.lease: PausableLease | None = None
-        self.task: asyncio.Task[Any] | None = None
-        """The task that answers it."""
-        self.is_cancelled = False
-        """Whether its agent no longer waits for it."""
-        self.http: HttpExchange | None = None
-        """The HTTP request that it came by; None on other fronts."""
-        self.received: int | None = None
-        """Bytes of its message, on fronts that are not HTTP."""
-        self.logged: LoggedLine | None = None
-        """Its line of the access log, once there is one, which is to say `bytes_out` where no HTTP answer does."""
-        self.trace: Trace | None = None
-        """Its spans; None where it is not traced."""
-        self.trace_id: str | None = None
-        """32 hexadecimal digits, where it is traced."""
-        self.queue_seconds = 0.0
-        """How long it waited for a place at its upstream, or for the upstream's connection."""
-        self.upstream_seconds = 0.0
-        """How long its upstream took, all attempts together."""
-        self._request_id = ""
-        self._interrupted: GatewayError | None = None
+    __repr__ = object.__repr__  # what it carries is nobody's but its agent's
 
     @property
     def request_id(self) -> str:

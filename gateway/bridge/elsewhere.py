@@ -132,7 +132,7 @@ class ParkedElsewhere:
         def notify(method: str, params: dict[str, Any] | None) -> None:
             conversation.say(jsonrpc.dumps({"notification": [method, params]}))
 
-        call = Call(body["id"], body["method"], body["params"], agent, notify, sender=retry.sender)
+        call = Call(body["id"], body["method"], body["params"], agent, retry.sender, notify)
         with anyio.CancelScope() as scope:
             conversation.on_end = lambda lost: scope.cancel()
             try:

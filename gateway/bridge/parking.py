@@ -7,12 +7,14 @@ call that still waits. A parked call that nobody comes back for is cancelled ups
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Generator, Iterable
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import anyio
+import msgspec
 import structlog
 from anyio.abc import TaskGroup
 
@@ -51,6 +53,10 @@ class _Question:
         self.answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
 
+def _numbers() -> Iterator[int]:
+    return count(1)
+
+
 class Asked:
     """Bytes of the questions that wait for answers, of all calls."""
 
@@ -79,55 +85,45 @@ class Asked:
                 del self._of[root]
 
 
-class ParkedCall(Call):
-    """One call at the upstream, over as many of the agent's as it takes to answer what is asked.
+class ParkedCall(Call, eq=False, kw_only=True):
+    """One call at the upstream, over as many of the agent's as it takes to answer what is asked."""
 
-    Args:
-        asked: what all calls have asked.
-    """
+    request: Call | None
+    """The agent's call that is being answered; None while this one is parked."""
+    owner: str
+    """Whom it counts for."""
+    _client: Agent
+    _asked: Asked
+    _timing: BridgeTiming
+    key: str = msgspec.field(default_factory=partial(secrets.token_urlsafe, 16))
+    round: int = 0
+    size: int = 0
+    """Bytes that are kept for it while it is parked."""
+    scope: anyio.CancelScope = msgspec.field(default_factory=anyio.CancelScope)
+    expiry: asyncio.TimerHandle | None = None
+    _own_size: int = 0
+    _numbers: Iterator[int] = msgspec.field(default_factory=_numbers)
+    _waiting: dict[str, _Question] = msgspec.field(default_factory=dict[str, _Question])
+    _result: dict[str, Any] | GatewayError | None = None
+    _changed: anyio.Event = msgspec.field(default_factory=anyio.Event)
 
-    __slots__ = (
-        "_asked",
-        "_changed",
-        "_client",
-        "_numbers",
-        "_own_size",
-        "_result",
-        "_timing",
-        "_waiting",
-        "expiry",
-        "key",
-        "owner",
-        "request",
-        "round",
-        "scope",
-        "size",
-    )
-
-    def __init__(self, request: Call, upstream: str, asked: Asked, timing: BridgeTiming = USUAL) -> None:
-        super().__init__(request.id, request.method, request.params, request.agent, request.notify)
-        self.headers = request.headers
-        self.principal = request.principal
-        self.upstream = upstream
-        self.trace = request.trace.apart() if request.trace is not None else None
-        self.key = secrets.token_urlsafe(16)
-        self.round = 0
-        self.size = 0
-        """Bytes that are kept for it while it is parked."""
-        self.request: Call | None = request
-        """The agent's call that is being answered; None while this one is parked."""
-        self.scope = anyio.CancelScope()
-        self.expiry: asyncio.TimerHandle | None = None
-        self.owner = self.principal.root_id
-        """Whom it counts for."""
-        self._asked = asked
-        self._timing = timing
-        self._own_size = 0
-        self._client: Agent = request.agent
-        self._numbers = count(1)
-        self._waiting: dict[str, _Question] = {}
-        self._result: dict[str, Any] | GatewayError | None = None
-        self._changed = anyio.Event()
+    @classmethod
+    def of(cls, request: Call, upstream: str, asked: Asked, timing: BridgeTiming = USUAL) -> Self:
+        """
+        Args:
+            asked: what all calls have asked.
+        """
+        return cls(
+            *(request.id, request.method, request.params, request.agent, request.principal, request.notify),
+            headers=request.headers,
+            upstream=upstream,
+            trace=request.trace.apart() if request.trace is not None else None,
+            request=request,
+            owner=request.principal.root_id,
+            _client=request.agent,
+            _asked=asked,
+            _timing=timing,
+        )
 
     def on_notification(self, method: str, params: dict[str, Any] | None) -> None:
         """For the agent's call that is there; while this one is parked, for nobody."""
@@ -250,7 +246,7 @@ class Parking:
             GatewayError: how the call failed.
         """
         assert self._tasks is not None
-        call = ParkedCall(request, upstream, self._asked, self._timing)
+        call = ParkedCall.of(request, upstream, self._asked, self._timing)
         self._calls[call.key] = call
         self._tasks.start_soon(call.run, run)
         return await self._attend(call, request)

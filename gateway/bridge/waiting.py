@@ -5,7 +5,7 @@ The gateway makes the task, and waits for its result. To the agent it is a call 
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import structlog
 
@@ -23,16 +23,19 @@ Attempt = Callable[[Upstream, Call, dict[str, Any]], Awaitable[dict[str, Any]]]
 _RESULT: Final = "tasks/result"
 
 
-class _Waiting(Call):
+class _Waiting(Call, eq=False, kw_only=True):
     """`tasks/result` on behalf of a call: what is said and asked meanwhile is the call's own."""
 
-    __slots__ = ("_whole",)
+    _whole: Call
 
-    def __init__(self, whole: Call) -> None:
-        super().__init__(whole.id, _RESULT, {}, whole.agent, whole.notify, whole.ask, sender=whole.principal)
-        self._whole = whole
-        self.upstream = whole.upstream
-        self.trace = whole.trace
+    @classmethod
+    def of(cls, whole: Call) -> Self:
+        return cls(
+            *(whole.id, _RESULT, dict[str, Any](), whole.agent, whole.principal, whole.notify, whole.ask),
+            upstream=whole.upstream,
+            trace=whole.trace,
+            _whole=whole,
+        )
 
     def on_notification(self, method: str, params: dict[str, Any] | None) -> None:
         self._whole.on_notification(method, params)
@@ -58,7 +61,7 @@ async def wait_for_task(attempt: Attempt, upstream: Upstream, call: Call, params
     own = as_object(made.get("task")).get("taskId")
     if not isinstance(own, str):
         return made  # it has answered at once
-    waiting = _Waiting(call)
+    waiting = _Waiting.of(call)
     try:
         result = await attempt(upstream, waiting, {"taskId": own})
     except (asyncio.CancelledError, UpstreamTimeout):
@@ -74,7 +77,7 @@ async def wait_for_task(attempt: Attempt, upstream: Upstream, call: Call, params
 
 
 async def _cancel(attempt: Attempt, upstream: Upstream, call: Call, own: str) -> None:
-    asked = Call(call.id, "tasks/cancel", {}, call.agent, _say_nothing, sender=call.principal)
+    asked = Call(call.id, "tasks/cancel", {}, call.agent, call.principal, _say_nothing)
     try:
         await attempt(upstream, asked, {"taskId": own})
     except GatewayError as error:  # it is over, or the upstream is away

@@ -75,12 +75,15 @@ class Visit:
         self._notify = notify
         await self.request("logging/setLevel", {"level": level})
 
+    def _on_notification(self, method: str, params: dict[str, Any] | None) -> None:
+        self._notify(method, params)
+
     async def request(self, method: str, params: dict[str, Any]) -> Any:
         """
         Raises:
             GatewayError: what an agent would be told instead of a result.
         """
-        call = Call(1, method, params, self._agent, lambda method, params: self._notify(method, params))
+        call = Call(1, method, params, self._agent, self._agent.opener, self._on_notification)
         return jsonrpc.opened(await self.gateway.handle(call))
 
     async def tools(self) -> list[dict[str, Any]]:

@@ -168,7 +168,7 @@ class Duplex:
         except GatewayError as error:
             self._refuse(id, error, write or self._write)
             return
-        call = Call(id, method, as_object(message.get("params")), agent, self._notify, sender=sender)
+        call = Call(id, method, as_object(message.get("params")), agent, sender, self._notify)
         call.http, call.received = http, size
         if agent is self.agent:
             call.ask = partial(self._ask, call=call)

@@ -409,11 +409,9 @@ class Streamable:
         """The answer to one request, and its HTTP status."""
         id: RequestId = message["id"]
         params: dict[str, Any] = message.get("params") or {}
-        call = Call(
-            id, message["method"], params, agent, response.notify, None, response.pause, http_headers, http.principal
-        )
-        call.http = http.request
-        call.response_headers = headers = response.headers
+        headers = response.headers
+        said = id, message["method"], params, agent, http.principal, response.notify
+        call = Call(*said, None, response.pause, http.request, headers, http_headers)
         try:
             if session is not None:
                 call.ask = partial(session.ask, response, call)

@@ -192,7 +192,7 @@ class HandshakeTasks:
         turn = anyio.Semaphore(MOST_AT_ONCE)
 
         async def look(handle: str) -> None:
-            asked = Call(call.id, "tasks/get", {"taskId": handle}, call.agent, _say_nothing, sender=call.principal)
+            asked = Call(call.id, "tasks/get", {"taskId": handle}, call.agent, call.principal, _say_nothing)
             async with turn:
                 try:
                     tasks[handle] = await self.forward(asked)

@@ -54,7 +54,7 @@ def test_without_authentication_there_is_only_the_cap_of_all() -> None:
 
 
 def call(method: str) -> Call:
-    return Call(1, method, {}, ConnectedAgent(ALICE, None, "2025-11-25"), lambda method, params: None)
+    return Call(1, method, {}, ConnectedAgent(ALICE, None, "2025-11-25"), ALICE, lambda method, params: None)
 
 
 def test_a_call_counts_from_its_admission_to_its_end() -> None:

@@ -74,7 +74,7 @@ def admission(limits: Limits) -> Admission:
 
 
 def request(principal: Principal, method: str = "tools/list") -> Call:
-    return Call(1, method, {}, ConnectedAgent(principal, None, "2025-11-25"), lambda method, params: None)
+    return Call(1, method, {}, ConnectedAgent(principal, None, "2025-11-25"), principal, lambda method, params: None)
 
 
 def limits(upstreams: dict[str, UpstreamLimits] | None = None) -> tuple[Limits, list[tuple[str, bool]]]:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 def call(principal: Principal) -> Call:
     agent = ConnectedAgent(principal, None, "2026-07-28", lasting=False)
-    return Call(1, "tools/call", {}, agent, lambda method, params: None)
+    return Call(1, "tools/call", {}, agent, agent.opener, lambda method, params: None)
 
 
 class Node:

@@ -53,7 +53,7 @@ class Somebody:
     async def send(self, method: str, **params: Any) -> dict[str, Any]:
         agent = self.session or self._agent(lasting=False)
         ask = self._answer if self.version == HANDSHAKE else None
-        request = Call(next(_ids), method, params, agent, self._hear, ask)
+        request = Call(next(_ids), method, params, agent, agent.opener, self._hear, ask)
         with anyio.fail_after(SECONDS):
             return jsonrpc.opened(await self.gateway.handle(request))
 

@@ -27,4 +27,5 @@ def call(
     who: ConnectedAgent | None = None, *, method: str = "tools/call", ask: Ask | None = None, **params: Any
 ) -> Call:
     """A `tools/call`, whose notifications nobody hears."""
-    return Call(1, method, {"name": "a", **params}, who or agent(), lambda method, params: None, ask)
+    who = who or agent()
+    return Call(1, method, {"name": "a", **params}, who, who.opener, lambda method, params: None, ask)

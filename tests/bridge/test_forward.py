@@ -76,7 +76,7 @@ async def carry(
         heard.append((method, params))
 
     agent = ConnectedAgent(ANONYMOUS, None, version, log_level=level, capabilities=capabilities or {})
-    request = Call(1, "tools/call", params, agent, notify)
+    request = Call(1, "tools/call", params, agent, agent.opener, notify)
     seal = StateSeal([b"k" * 32])
     parking = Parking(seal)
     outcome: dict[str, Any] | GatewayError = {}

@@ -24,7 +24,7 @@ class Work:
 
     async def request(self, on_cancel: Callable[[], None] = lambda: None, principal: Principal = ANONYMOUS) -> None:
         agent = ConnectedAgent(principal, None, "2026-07-28", lasting=False)
-        call = Call(1, "tools/call", {}, agent, lambda method, params: None)
+        call = Call(1, "tools/call", {}, agent, agent.opener, lambda method, params: None)
         try:
             self.drain.enter(call)
             try:

@@ -118,7 +118,7 @@ class House:
         return agent
 
     async def subscribe(self, agent: ConnectedAgent, uri: str) -> None:
-        request = Call(1, "resources/subscribe", {"uri": uri}, agent, agent.notify)
+        request = Call(1, "resources/subscribe", {"uri": uri}, agent, agent.opener, agent.notify)
         await self.listening.subscribe(request)
 
     @asynccontextmanager
@@ -211,7 +211,7 @@ async def test_of_a_filter_only_what_is_refused_goes() -> None:
         heard.append((params or {}).get("notifications"))
 
     async with anyio.create_task_group() as tg:
-        tg.start_soon(house.listening.listen, Call(1, "subscriptions/listen", params, agent, notify))
+        tg.start_soon(house.listening.listen, Call(1, "subscriptions/listen", params, agent, agent.opener, notify))
         await anyio.wait_all_tasks_blocked()
         assert heard == [{"resourceSubscriptions": ["a:1", "a:3"]}]
         assert house.ups["up"].wanted == {"a:1", "a:3"}

@@ -150,7 +150,8 @@ async def test_ids_are_long_and_never_the_same(tmp_path: Path) -> None:
 
 
 def call(id: int | str = 1) -> Call:
-    return Call(id, "tools/call", {}, session().agent, lambda method, params: None)
+    agent = session().agent
+    return Call(id, "tools/call", {}, agent, agent.opener, lambda method, params: None)
 
 
 async def test_there_is_a_cap_for_all_and_one_for_each(tmp_path: Path) -> None:

@@ -67,15 +67,14 @@ async def ask(
         progress: whether that is to be its progress, too.
     """
     own = {**params, "_meta": {"progressToken": "p"}} if progress else params
-    call = Call(1, method, own, agent or nobody(), hear)
+    agent = agent or nobody()
+    call = Call(1, method, own, agent, agent.opener, hear)
     call.client_requester = client_requester
     return jsonrpc.opened(await attempt(upstream, call, params))
 
 
-class Heard(Call):
+class Heard(Call, eq=False):
     """A call whose notifications are heard as they came."""
-
-    __slots__ = ()
 
     def on_notification(self, method: str, params: dict[str, Any] | None) -> None:
         self.notify(method, params)
@@ -93,7 +92,8 @@ async def exchange(
     progress: bool = False,
 ) -> dict[str, Any]:
     """A request and its answer over one connection, as the pipeline has it."""
-    call = Heard(1, method, {"_meta": {"progressToken": "p"}} if progress else {}, nobody(), hear)
+    agent, own = nobody(), {"_meta": {"progressToken": "p"}} if progress else {}
+    call = Heard(1, method, own, agent, agent.opener, hear)
     pending = table.send(call, method, params, timeout, max_timeout, spent, {})
     try:
         return jsonrpc.opened(await pending.future)

@@ -117,7 +117,7 @@ async def test_line_breaks_in_headers_are_refused(line_end: str) -> None:
     async with byte_server(Mcp(service("modern"))) as server, connected(server.url) as up:
         before = len(server.got)
         for headers in ({"Mcp-Param-A": f"x{line_end}Evil: 1"}, {f"A{line_end}Evil": "1"}):
-            call = Call(1, "tools/call", {"name": "a"}, nobody(), lambda method, params: None)
+            call = Call(1, "tools/call", {"name": "a"}, nobody(), nobody().opener, lambda method, params: None)
             call.headers = headers
             with pytest.raises(ValueError, match="line break"):
                 up.session.send(call, call.params, DEADLINE, DEADLINE, 0.0)
