@@ -2,50 +2,38 @@
 
 A view is the merged catalogue under public names, a profile of it at `/mcp/{profile}`, or one upstream's own at
 `/mcp/{upstream}`. What a profile leaves of the catalogue is a matter of who looks (`Visibility`); its shape is put on
-what is left. What an upstream
-contributes to either is made when it lists anew (`parts`), once for all who see the same of it; a merged catalogue is
-put together from that when somebody asks for it. Where an upstream offers something else to clients that declare more,
-or less, each such variant is a part of its own.
+what is left. What an upstream contributes to either is made when it lists anew (`contributions`), once for all who see
+the same of it; a merged catalogue is put together from that when somebody asks for it. Where an upstream offers
+something else to clients that declare more, or less, each such variant is a part of its own.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
-from functools import partial
-from itertools import chain
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-import structlog
 from anyio.lowlevel import checkpoint
 
 from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner, changed
-from gateway.catalogue.intake import CompiledToolRules, Kind, UpstreamItems
+from gateway.catalogue.contributions import Contributions
+from gateway.catalogue.intake import Kind
 from gateway.catalogue.joined import JoinedCatalogues
 from gateway.catalogue.judge import Judge, Lenient
 from gateway.catalogue.kept_results import readable
-from gateway.catalogue.merge import Prefix, claims, merge
+from gateway.catalogue.merge import Prefix
 from gateway.catalogue.naming import SEPARATOR, public_prefix
 from gateway.catalogue.owners import Owners
 from gateway.catalogue.ownership import Ownership
-from gateway.catalogue.ownership_reports import tell
-from gateway.catalogue.part_table import PartTable
-from gateway.catalogue.parts import Part, public_names_of
+from gateway.catalogue.parts import Part
 from gateway.catalogue.pins import Change, PinVerdict
-from gateway.catalogue.prepared import Prepared
 from gateway.catalogue.shapes import ViewShape
 from gateway.catalogue.steps import Steps, at_once, in_steps
 from gateway.catalogue.visibility import Names, Selection, View, Visibility, lists_of
-from gateway.catalogue.withheld import Withheld, verdicts_of
 from gateway.config.models import ServerConfig
 from gateway.upstream.listing import Listing, LoginListing
-
-log = structlog.stdlib.get_logger("gateway.catalogue")
 
 MAX_SIGHTS: Final = 4_096
 """Most people of whom it is known what they see."""
 
 NOTHING: Final = Catalogue()
-
-_URIS: Final = {"resources", "templates", "skills"}
 
 LARGE: Final = 500
 """Items of a listing from which on it is worked on beside the event loop."""
@@ -54,7 +42,7 @@ BESIDE: Final = 100
 
 
 class CatalogueViews:
-    """Holds the catalogues.
+    """The catalogues, by who looks and at which view; they follow what upstreams list and what is configured.
 
     Args:
         prefix: how names are made in the merged view.
@@ -72,17 +60,9 @@ class CatalogueViews:
         shapes: Mapping[View, ViewShape] | None = None,
     ) -> None:
         self._shapes: Mapping[View, ViewShape] = shapes or {}
-        self._rules = {name: CompiledToolRules.of(server) for name, server in servers.items()}
-        self._prefix: Prefix = prefix
-        self._judge = judge or Lenient()
-        self._prepared = Prepared()
-        self._verdicts: dict[str, PinVerdict] = {}
-        self._unshown = set[str]()
-        """Names whose verdict is another by now, while what is shown is still made of the one before."""
-        self.owners = owners or Owners(servers)
-        self._ownership = self.owners.ownership
-        self._withheld = Withheld(self._verdicts, self._items)
-        self._table = PartTable()
+        self._contributions = Contributions(servers, prefix, judge or Lenient(), owners or Owners(servers))
+        self._table = self._contributions.table
+        self._withheld = self._contributions.withheld
         self.labels: Mapping[str, frozenset[str]] = self._table.labels
         """Upstream → the labels of clients to which it offers something else; only of those that do."""
         self._replaced: dict[View, dict[Names, tuple[Part | None, Part | None]]] = {}
@@ -90,10 +70,6 @@ class CatalogueViews:
         self._joined = JoinedCatalogues()
         self.revision = 0
         """Another number whenever somebody may see something else."""
-        self._generation = 0
-        """How often the configuration has changed."""
-        self._is_unowned = False
-        """Whether it is to be found out anew whose each URI is."""
         self._seen: dict[tuple[Visibility, Selection], tuple[Part, ...]] = {}
         self._latest_of: dict[int, tuple[Visibility, Catalogue]] = {}
         self._sees_of: dict[tuple[str, int], tuple[Visibility, bool]] = {}
@@ -102,7 +78,7 @@ class CatalogueViews:
     @property
     def ownership(self) -> Ownership:
         """Whose each URI is now; another object when that has changed."""
-        return self._ownership
+        return self._contributions.ownership
 
     # --- What somebody sees -------------------------------------------------------------------------------------------
 
@@ -137,7 +113,7 @@ class CatalogueViews:
         return sees
 
     def _find_out_whether(self, upstream: str, sight: Visibility) -> bool:
-        if upstream not in self._rules or not sight.sees_upstream(upstream):
+        if upstream not in self._contributions.rules or not sight.sees_upstream(upstream):
             return False
         if sight.within is None:
             return True
@@ -175,11 +151,11 @@ class CatalogueViews:
 
     def verdict(self, upstream: str) -> PinVerdict:
         """How what an upstream offers compares with its pins."""
-        return self._verdicts.get(upstream, PinVerdict(Listing()))
+        return self._contributions.verdicts.get(upstream, PinVerdict(Listing()))
 
     def verdicts(self) -> dict[str, PinVerdict]:
         """That of each upstream of which there is one."""
-        return dict(self._verdicts)
+        return dict(self._contributions.verdicts)
 
     @property
     def blocks(self) -> bool:
@@ -193,13 +169,16 @@ class CatalogueViews:
     def held_back(self, view: View, sight: Visibility, selection: Selection = ()) -> Catalogue:
         """What is not published because it is blocked and new, under the names it would have. Only for who sees
         everything: to others it might never be shown."""
-        return self._withheld.catalogue(self.base(view), selection, self._prefix) if sight.unrestricted else NOTHING
+        if not sight.unrestricted:
+            return NOTHING
+        return self._withheld.catalogue(self.base(view), selection, self._contributions.prefix)
 
     def withholds(self, upstream: str, uri: str, selection: Selection = ()) -> bool:
         """Whether all that stands for an unlisted URI of an upstream's are templates that are blocked."""
         if not self._withheld.is_from(upstream, selection):
             return False
-        catalogues = self.whole(upstream, selection), self._withheld.catalogue(upstream, selection, self._prefix)
+        withheld = self._withheld.catalogue(upstream, selection, self._contributions.prefix)
+        catalogues = self.whole(upstream, selection), withheld
         owners = [owner for catalogue in catalogues if (owner := catalogue.unlisted(uri)) is not None and owner.item]
         return bool(owners) and all(self.blocked("resources", owner, selection) for owner in owners)
 
@@ -210,7 +189,7 @@ class CatalogueViews:
 
     def head(self, upstream: str) -> str:
         """What the names of all its tools and prompts begin with in the merged catalogue."""
-        return public_prefix(upstream) + SEPARATOR if self._prefix != "none" else ""
+        return public_prefix(upstream) + SEPARATOR if self._contributions.prefix != "none" else ""
 
     def base(self, view: View) -> View:
         """The view that it is made of."""
@@ -233,7 +212,7 @@ class CatalogueViews:
 
     def update(self, listings: Iterable[tuple[str, Listing | None]]) -> set[View]:
         """Take new listings (None: the upstream offers nothing now); returns the views that may have changed."""
-        names = [name for name, listing in listings if self._take(name, self._judged(name, listing))]
+        names = [name for name, listing in listings if self._contributions.judge(name, listing)]
         self._replaced = {}
         if names:
             at_once(self._rebuild(names))
@@ -243,21 +222,20 @@ class CatalogueViews:
         """Compare a large listing with its pins beside the event loop, so that it can be taken in at once; and look up
         those that are kept for each."""
         if listing is not None and (isinstance(listing, LoginListing) or _size(listing) >= BESIDE):
-            await self._judge.prepare(name, listing)
+            await self._contributions.examine(name, listing)
 
     async def take_in(self, name: str, listing: Listing | None) -> set[View]:
         """The same for one listing, in steps between which others get their turn. One update at a time."""
         size = _size(listing)
         self._replaced = {}
-        if self._take(name, self._judged(name, listing)):
+        if self._contributions.judge(name, listing):
             await checkpoint()
             await in_steps(self._rebuild([name], is_addition=True), beside=size >= LARGE)
         return set(self._replaced)
 
     def reconsider(self) -> set[View]:
         """Go by what is remembered of URIs and their owners; returns the views that may have changed."""
-        self._generation += 1
-        self._is_unowned = True
+        self._contributions.reconsider()
         self._replaced = {}
         at_once(self._rebuild([]))
         return set(self._replaced)
@@ -266,13 +244,7 @@ class CatalogueViews:
         self, servers: Mapping[str, ServerConfig], prefix: Prefix, listings: Iterable[tuple[str, Listing | None]]
     ) -> None:
         """Make beside the event loop what `configure` with the same will need, if nothing changes until then."""
-        for name, listing in listings:
-            server = servers.get(name)
-            if server is None or listing is None:
-                continue
-            verdict = await self._judge.prepare(name, listing, servers)
-            if (rules := CompiledToolRules.of(server)) != self._rules.get(name):
-                await self._prepared.make(name, verdict, rules, prefix, self._ownership)
+        await self._contributions.prepare(servers, prefix, listings)
 
     def configure(
         self,
@@ -282,113 +254,26 @@ class CatalogueViews:
         shapes: Mapping[View, ViewShape] | None = None,
     ) -> None:
         """Hold these servers and no others, by these rules. To see what that changed for somebody, compare views."""
-        before, self._rules = self._rules, {name: CompiledToolRules.of(server) for name, server in servers.items()}
-        self._prefix = prefix
         self._shapes = shapes or {}
-        self.owners.use(servers)
-        for name in before.keys() - self._rules.keys():
-            self._take(name, None)
-            self._unshown.discard(name)
-            self._table.forget(name)
-        stale = {name for name, rules in self._rules.items() if rules != before.get(name)}
-        stale |= {name for name, listing in listings if self._take(name, self._judged(name, listing))}
-        stale |= {name for name in self._verdicts if name not in self.owners}
-        self._generation += 1
-        self._is_unowned = True
+        stale = self._contributions.configure(servers, prefix, listings)
         self._replaced = {}
         self._joined.clear()
         self._forget()
         at_once(self._rebuild(stale))
-        self._prepared.clear()
-
-    # --- Inside -------------------------------------------------------------------------------------------------------
-
-    def _judged(self, name: str, listing: Listing | None) -> PinVerdict | None:
-        return self._judge.judge(name, listing) if listing is not None else None
-
-    def _take(self, name: str, verdict: PinVerdict | None) -> bool:
-        """Returns whether it is not what is shown: it is another one than before, or that was not shown yet."""
-        if verdict != self._verdicts.get(name):
-            self._unshown.add(name)
-            if verdict is None:
-                del self._verdicts[name]
-            else:
-                self._verdicts[name] = verdict
-        return name in self._unshown
+        self._contributions.end_preparations()
 
     def _rebuild(self, names: Collection[str], *, is_addition: bool = False) -> Steps:
-        """Make anew what depends on these upstreams: in steps, of which only the last changes what anybody sees.
-
-        Args:
-            is_addition: whether the rules are as they were, so that lists of one of many which are so, too, are kept.
-        """
-        while True:
-            generation = self._generation
-            for name in names:
-                if name in self._verdicts:  # else what it claimed stays claimed: it may only be away
-                    are_known = not _URIS & {*self._verdicts[name].listing.unknown}
-                    claimed = claims(self._items(name, _all_of))
-                    self._is_unowned |= self.owners.update(name, claimed, complete=are_known)
-            if self._is_unowned:
-                tell(self.owners.settle(), self.owners)
-            ownership = self.owners.ownership
-            affected = [name for name in self._verdicts if name in names or ownership.differs(self._ownership, name)]
-            verdicts = {each: verdict for name in affected for each, verdict in verdicts_of(name, self._verdicts[name])}
-            own: dict[Names, Catalogue] = {}
-            merged: dict[Names, Catalogue] = {}
-            for each, verdict in verdicts.items():
-                items = UpstreamItems(each[0], verdict.listing, self._rules[each[0]])
-                known = self._table.parts_of(each[0]).get(each)
-                is_kept = is_addition and known is not None and known[0].listing is verdict.listing
-                if each[1] and known is not None and is_kept and not ownership.differs(self._ownership, each[0]):
-                    own[each], merged[each] = known[0].catalogue, known[1].catalogue
-                    continue
-                if (made := self._prepared.find(each, items, self._prefix, ownership)) is not None:
-                    own[each], merged[each] = made.own, made.merged
-                    continue
-                if each[0] in names or known is None:
-                    own[each] = yield partial(merge, [items], "own")
-                else:
-                    own[each] = known[0].catalogue
-                merged[each] = yield partial(merge, [items], self._prefix, ownership)
-            if generation == self._generation:
-                break  # else the configuration is another by now
-        self._withheld.renew()
-        self._replace({*names, *affected}, verdicts, own, merged, ownership)
-
-    def _replace(
-        self,
-        names: Collection[str],
-        verdicts: Mapping[Names, PinVerdict],
-        own: Mapping[Names, Catalogue],
-        merged: Mapping[Names, Catalogue],
-        ownership: Ownership,
-    ) -> None:
-        gone = set[Part]()
-        self._unshown.difference_update(names)
-        for name in names:
-            before = self._table.parts_of(name)
-            self._table.remove(name)
-            for each, verdict in verdicts.items():
-                if each[0] == name:
-                    public = public_names_of(merged[each])
-                    pair = tuple(Part(name, verdict.listing, those[each], public) for those in (own, merged))
-                    self._table.set(each, *pair)
-            if (name, "") in merged:
-                _report(merged[name, ""])
-            after = self._table.parts_of(name)
-            for each in {*before, *after}:
-                (was_own, was_merged), (is_own, is_merged) = (some.get(each, (None, None)) for some in (before, after))
-                if was_merged is not None:
-                    gone |= was_merged.forms
-                self._replaced.setdefault(None, {})[each] = was_merged, is_merged
-                self._replaced.setdefault(name, {})[each] = was_own, is_own
+        """See `Contributions.rebuild`. Whatever was made of parts that were replaced goes with its last step."""
+        replacement = yield from self._contributions.rebuild(names, is_addition=is_addition)
+        for view, parts in replacement.parts.items():
+            self._replaced.setdefault(view, {}).update(parts)
         self._seen.clear()
         self._forget()
-        if ownership is not self._ownership:
+        if replacement.has_other_owners:
             self._joined.clear()
-        self._joined.drop(gone)
-        self._ownership, self._is_unowned = ownership, False
+        self._joined.drop(replacement.gone)
+
+    # --- Inside -------------------------------------------------------------------------------------------------------
 
     def _forget(self) -> None:
         """What somebody saw is not what they see now."""
@@ -409,7 +294,9 @@ class CatalogueViews:
         return catalogue
 
     def _join(self, parts: tuple[Part, ...], shape: ViewShape | None = None) -> Catalogue:
-        return self._joined.of(parts, self._prefix, self._ownership, shape) if parts or shape is not None else NOTHING
+        if not parts and shape is None:
+            return NOTHING
+        return self._joined.of(parts, self._contributions.prefix, self._contributions.ownership, shape)
 
     def _parts(self, sight: Visibility, selection: Selection) -> tuple[Part, ...]:
         """What the merged catalogue consists of for somebody."""
@@ -435,28 +322,6 @@ class CatalogueViews:
 
         return part.restricted(sight.within, admits)
 
-    def _items(self, name: str, listing_of: Callable[[PinVerdict], Listing]) -> UpstreamItems:
-        return UpstreamItems(name, listing_of(self._verdicts[name]), self._rules[name])
-
 
 def _size(listing: Listing | None) -> int:
     return 0 if listing is None else sum(map(len, (listing.tools, listing.resources, listing.prompts, listing.skills)))
-
-
-def _all_of(verdict: PinVerdict) -> Listing:
-    """What is offered to anybody."""
-    if not verdict.variants:
-        return verdict.listing
-    listings = [verdict.listing, *(each.listing for each in verdict.variants.values())]
-    return replace(
-        verdict.listing,
-        tools=tuple(chain.from_iterable(each.tools for each in listings)),
-        resources=tuple(chain.from_iterable(each.resources for each in listings)),
-        templates=tuple(chain.from_iterable(each.templates for each in listings)),
-        skills=tuple(chain.from_iterable(each.skills for each in listings)),
-    )
-
-
-def _report(catalogue: Catalogue) -> None:
-    for one in catalogue.dropped:
-        log.warning("item left out", upstream=one.upstream, kind=one.kind, name=one.name, reason=one.reason)

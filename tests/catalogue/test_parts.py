@@ -10,7 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from gateway.access.policy import Grant, Policy, Rule
-from gateway.catalogue import library as module
+from gateway.catalogue import contributions as module
 from gateway.catalogue.intake import UpstreamItems
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.merge import merge
