@@ -47,8 +47,9 @@ def working_time(pid: int) -> Callable[[], float]:
 
 
 def settle(pid: int) -> None:
-    """Wait until a process has nothing to do, for ten seconds at most: what is put off at the start is done then."""
-    for _ in range(20):
+    """Wait until a process has nothing to do, for half a minute at most: what it put off while it started, or while it
+    was busy, is done then."""
+    for _ in range(60):
         before = usage(pid).cpu
         time.sleep(0.5)
         if usage(pid).cpu - before <= 2 / TICK:
