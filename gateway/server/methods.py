@@ -208,7 +208,7 @@ class Server:
         changed."""
         servers = {name: upstream.config for name, upstream in self._upstreams.items()}
         listings = [(name, upstream.listing) for name, upstream in self._upstreams.items()]
-        with self._listening.through_change():
+        with self._listening.reconciler.through_change():
             self._settings = settings
             self.lookup.startup_wait = settings.startup_wait
             self.results.use(settings.results)
@@ -218,13 +218,13 @@ class Server:
 
     def reconsider(self) -> None:
         """Somebody approved that URIs become another server's: tell everybody which lists have changed."""
-        with self._listening.through_change():
+        with self._listening.reconciler.through_change():
             self._library.reconsider()
 
     async def restore_subscriptions(self, upstream: Upstream) -> None:
         """One begins to serve, perhaps in another's place: what agents want of it is asked of it anew."""
         await self.log_messages.restore_subscriptions(upstream)
-        await self._listening.restore_subscriptions(upstream)
+        await self._listening.reconciler.restore_subscriptions(upstream)
 
     # --- What its upstreams say (upstream.Observer) -----------------------------------------------------------------
 
@@ -249,7 +249,7 @@ class Server:
             agent.notify(method, params)
 
     def on_sight(self) -> None:
-        with self._listening.through_change():
+        with self._listening.reconciler.through_change():
             pass  # it has changed already; who saw what before is known
 
     def on_own_process(self, upstream: str, agent: Agent) -> None:

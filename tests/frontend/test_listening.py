@@ -17,7 +17,7 @@ from gateway.catalogue.library import CatalogueViews
 from gateway.config.models import ServerConfig
 from gateway.errors import UpstreamError
 from gateway.request import ANONYMOUS, Agent
-from gateway.server import listening
+from gateway.server import listening, reconciling
 from gateway.server.agents import ConnectedAgent
 from gateway.server.listening import Listening
 from gateway.server.lookup import Lookup
@@ -146,7 +146,8 @@ class Counted:
 
 
 async def test_others_have_their_turn_between_any_two_who_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "Pause", Counted)
+    for module in (listening, reconciling):
+        monkeypatch.setattr(module, "Pause", Counted)
     house, heard = House(up=offering("first")), list[Any]()
     for _ in range(20):
         house.agent(heard)
@@ -157,7 +158,7 @@ async def test_others_have_their_turn_between_any_two_who_are_told(monkeypatch: 
     assert Counted.taken >= 20
     Counted.taken = 0
     async with house.running():
-        with house.listening.through_change():
+        with house.listening.reconciler.through_change():
             house.library.update([("up", offering("third"))])
         assert len(heard) == 20
         await anyio.wait_all_tasks_blocked()
@@ -173,7 +174,7 @@ async def test_who_may_no_longer_hear_of_something_does_not_even_before_it_is_to
     await house.subscribe(agent, "a:1")
     await house.subscribe(agent, "a:2")
     async with house.running():
-        with house.listening.through_change():
+        with house.listening.reconciler.through_change():
             house.policy.use([Rule(("*",), deny=("a:1",))])
         for uri in ("a:1", "a:2"):
             house.listening.on_resource_updated("up", uri, Audience())
