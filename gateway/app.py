@@ -128,7 +128,7 @@ class Gateway:
             config.enabled, config.prefix, self.pinning, self._owners.owners, shapes_of(config)
         )
         self.state_keys = keys = settings.state_keys or [secret.load(settings.state_dir / "state.key")]
-        self.logins = Logins(config, self._open_vault, self.record)
+        self.logins = Logins(config, self._open_vault, self.record, timing.logins)
         seal = StateSeal(keys, timing=timing.bridge)
         self.parking = Parking(seal, self.store.node, timing.bridge)
         self._elsewhere = ParkedElsewhere(self.conversations, self.parking.resume)

@@ -6,6 +6,7 @@ from typing import Final
 from gateway.bridge.timing import BridgeTiming
 from gateway.catalogue.timing import CatalogueTiming
 from gateway.frontend.timing import FrontTiming
+from gateway.logins.timing import LoginTiming
 from gateway.upstream.timing import UpstreamTiming
 
 
@@ -17,6 +18,7 @@ class Timing:
     bridge: BridgeTiming = field(default_factory=BridgeTiming)
     catalogue: CatalogueTiming = field(default_factory=CatalogueTiming)
     front: FrontTiming = field(default_factory=FrontTiming)
+    logins: LoginTiming = field(default_factory=LoginTiming)
 
 
 USUAL: Final = Timing()

@@ -25,6 +25,7 @@ from gateway.logins.discovery import AuthorizationServer, Resource
 from gateway.logins.document import is_page
 from gateway.logins.failures import Denied, Distrusted, Unreachable
 from gateway.logins.record import Login, LoginKey, RegisteredClient
+from gateway.logins.timing import USUAL, LoginTiming
 from gateway.logins.vault import Vault
 from gateway.logins.web import Web
 
@@ -80,9 +81,10 @@ class Flow:
         public_url: `gateway.public_url`.
     """
 
-    def __init__(self, vault: Vault, public_url: str | None) -> None:
+    def __init__(self, vault: Vault, public_url: str | None, timing: LoginTiming = USUAL) -> None:
         self._vault = vault
         self._public_url = public_url
+        self._timing = timing
 
     async def begin(
         self,
@@ -207,7 +209,7 @@ class Flow:
         if not is_page(redirect_uri):
             return await registration.register(web, server, redirect_uri, asked)  # with a port that is free this time
         try:
-            return await kept_client.kept(self._vault, web, server, redirect_uri, asked)
+            return await kept_client.kept(self._vault, web, server, redirect_uri, asked, self._timing)
         except TimeoutError:
             raise Unreachable("somebody else has been registering the gateway there for too long") from None
 

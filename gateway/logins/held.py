@@ -6,7 +6,6 @@ are used as long as they are good, and it is tried again.
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
 
 import anyio
 import structlog
@@ -15,15 +14,10 @@ from gateway.errors import GatewayError, LoginNeeded, UpstreamUnavailable
 from gateway.logins.challenge import wanted
 from gateway.logins.failures import AuthFailure, NoLogin, Unreachable
 from gateway.logins.grants import TokenGrant, Tokens
+from gateway.logins.timing import USUAL, LoginTiming
 from gateway.upstream.credentials import Challenge
 
 log = structlog.stdlib.get_logger("gateway.logins")
-
-MISSING_SECONDS: Final = 240.0
-"""How long it is taken for granted that a server still wants the login that is missing, where it might change its mind.
-"""
-RETRY_SECONDS: Final = 15.0
-"""How soon it is tried again to renew tokens ahead of their end."""
 
 
 class Held:
@@ -43,6 +37,7 @@ class Held:
         grant: TokenGrant,
         needs: Callable[[NoLogin], LoginNeeded],
         clock: Callable[[], float] = time.time,
+        timing: LoginTiming = USUAL,
         *,
         is_optional: bool = False,
     ) -> None:
@@ -50,6 +45,7 @@ class Held:
         self._grant = grant
         self._needs = needs
         self._clock = clock
+        self._timing = timing
         self._is_optional = is_optional
         self.is_on_behalf = False
         """Whether it is good only as long as the token that its principal came with."""
@@ -73,7 +69,7 @@ class Held:
             if self._tokens is None or not self._tokens.is_good(self._clock()):
                 self._take(await self._known())
             if self._tokens is None and self._is_optional:
-                if self._missing is not None and self._clock() < self._missing[1] + MISSING_SECONDS:
+                if self._missing is not None and self._clock() < self._missing[1] + self._timing.missing_seconds:
                     raise self._needs(self._missing[0])
                 return
             if self._tokens is None or not self._tokens.is_good(self._clock()):
@@ -116,7 +112,7 @@ class Held:
         """Whether somebody is to renew it now; nobody else is, for a while."""
         if self._tokens is None or now < max(self._retry_at, self._tokens.renew_at):
             return False
-        self._retry_at = now + RETRY_SECONDS
+        self._retry_at = now + self._timing.renew_seconds
         return True
 
     async def renew_ahead(self) -> None:

@@ -9,7 +9,6 @@ which sees to the client first (RFC 6749, 3.2.1). At most once a minute, whoever
 import hashlib
 import secrets
 import time
-from typing import Final
 
 import msgspec
 import structlog
@@ -21,18 +20,20 @@ from gateway.logins.client_origin import REFUSED
 from gateway.logins.discovery import AuthorizationServer
 from gateway.logins.failures import Denied, Distrusted, Unreachable
 from gateway.logins.record import RegisteredClient
+from gateway.logins.timing import USUAL, LoginTiming
 from gateway.logins.vault import Vault
 from gateway.logins.web import Web
 
 log = structlog.stdlib.get_logger("gateway.logins")
 
-LOOK_SECONDS: Final = 60.0
-"""How long it is taken for granted that a registration is known. It is made no oftener either, whatever an
-authorization server says."""
-
 
 async def kept(
-    vault: Vault, web: Web, server: AuthorizationServer, redirect_uri: str, scopes: list[str]
+    vault: Vault,
+    web: Web,
+    server: AuthorizationServer,
+    redirect_uri: str,
+    scopes: list[str],
+    timing: LoginTiming = USUAL,
 ) -> RegisteredClient:
     """The one to log in with.
 
@@ -43,7 +44,7 @@ async def kept(
     name = _name(server.issuer, redirect_uri)
     async with vault.turn(name):
         client, now = await vault.client(name), time.time()
-        if client is not None and now < client.looked + LOOK_SECONDS:
+        if client is not None and now < client.looked + timing.registered_seconds:
             return client
         if client is None:
             client = await registration.register(web, server, redirect_uri, scopes)

@@ -13,6 +13,7 @@ from gateway.errors import LoginNeeded, StoreUnavailable
 from gateway.logins.failures import AuthFailure, NoLogin
 from gateway.logins.held import Held
 from gateway.logins.subjects import Subjects
+from gateway.logins.timing import USUAL, LoginTiming
 from gateway.request import ANONYMOUS, Principal
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ log = structlog.stdlib.get_logger("gateway.logins")
 
 MACHINES: Final = frozenset({"client_credentials", "token_exchange", "enterprise", "workload"})
 """Of `ServerConfig.auth_kind`, those with which nobody logs in."""
-LOOK_SECONDS: Final = 1.0
-"""How often it is looked whether tokens are about to end, and whether somebody has logged in or out elsewhere."""
 
 
 NO_PAGE: Final = "whoever runs the gateway can set `gateway.public_url`, so that there is a page to log in on"
@@ -117,11 +116,13 @@ class Logins:
         config: Config,
         vault: "Callable[[], Vault]",
         record: Callable[..., None] = lambda *args, **fields: None,
+        timing: LoginTiming = USUAL,
     ) -> None:
         self._settings = config.gateway
         self.subjects = Subjects()
         """On whose behalf servers can be asked."""
         self._record = record
+        self._timing = timing
         self._open_vault = vault
         self._vault: Vault | None = None
         self._sources: dict[str, Source] = {}
@@ -145,7 +146,7 @@ class Logins:
         """Makes logins."""
         from gateway.logins.flow import Flow
 
-        return Flow(self.vault, self._settings.public_url)
+        return Flow(self.vault, self._settings.public_url, self._timing)
 
     def source(self, name: str, server: ServerConfig) -> Source | None:
         """Whose credentials to use with a server that has just been configured so; None if nobody is asked."""
@@ -195,7 +196,7 @@ class Logins:
         async with anyio.create_task_group() as tg:
             tg.start_soon(self._finish_cut_off)
             while True:
-                await anyio.sleep(LOOK_SECONDS)
+                await anyio.sleep(self._timing.look_seconds)
                 now, has_changed = time.time(), await self._has_changed()
                 for source in list(self._sources.values()):
                     source.drop([id for id in source.on_behalf if self.subjects.of(id) is None])
@@ -229,7 +230,7 @@ class Logins:
         if LoginKey(login.principal, login.server, server.url or "") != login.key:
             return
         try:
-            await PersonGrant(self.vault, login.key, server.auth, is_wanted=True).finish()
+            await PersonGrant(self.vault, login.key, server.auth, self._timing, is_wanted=True).finish()
         except AuthFailure as failure:
             log.warning("login not renewed", upstream=login.server, reason=str(failure))
 
@@ -278,9 +279,10 @@ class Logins:
         *,
         is_optional: bool = False,
     ) -> Held:
-        return Held(
-            name, grant, lambda failure: self._needed(name, server, principal, failure), is_optional=is_optional
-        )
+        def needs(failure: NoLogin) -> LoginNeeded:
+            return self._needed(name, server, principal, failure)
+
+        return Held(name, grant, needs, timing=self._timing, is_optional=is_optional)
 
     def _needed(self, name: str, server: ServerConfig, principal: Principal | None, failure: NoLogin) -> LoginNeeded:
         """What to tell who has to wait until somebody has logged in."""
@@ -299,7 +301,7 @@ class Logins:
         from gateway.logins.record import SHARED, LoginKey
 
         key = LoginKey(principal.root_id if principal is not None else SHARED, name, server.url or "")
-        return PersonGrant(self.vault, key, server.auth, is_wanted=is_wanted)
+        return PersonGrant(self.vault, key, server.auth, self._timing, is_wanted=is_wanted)
 
     def _machine(self, name: str, server: ServerConfig, principal: Principal | None) -> "TokenGrant":
         from gateway.logins.machines_of import machine_grant

@@ -21,6 +21,7 @@ from gateway.logins.client_origin import REFUSED, UNPROVEN, current, explained, 
 from gateway.logins.failures import Denied, NoLogin, Unreachable
 from gateway.logins.grants import Tokens
 from gateway.logins.record import Login, LoginKey
+from gateway.logins.timing import USUAL, LoginTiming
 from gateway.logins.token_request import Granted
 from gateway.logins.vault import Vault
 
@@ -29,10 +30,6 @@ log = structlog.stdlib.get_logger("gateway.logins")
 LOST: "frozenset[str]" = REFUSED | {"invalid_grant"}
 """What an authorization server says of a refresh token that is good no more."""
 _CUT_OFF = "; an earlier renewal was cut off before its answer was kept, and a refresh token may be good only once"
-MISTAKEN_SECONDS = 60.0
-"""How long a client that is wrong in the file is not shown again."""
-FRESH_SECONDS = 30.0
-"""A token that is refused so soon after it was renewed will not be better the next time."""
 
 
 class PersonGrant:
@@ -42,10 +39,13 @@ class PersonGrant:
         is_wanted: whether the file says that somebody logs in. If not, it depends on whether the server wants it.
     """
 
-    def __init__(self, vault: Vault, key: LoginKey, auth: AuthConfig, *, is_wanted: bool) -> None:
+    def __init__(
+        self, vault: Vault, key: LoginKey, auth: AuthConfig, timing: LoginTiming = USUAL, *, is_wanted: bool
+    ) -> None:
         self._vault = vault
         self._key = key
         self._auth = auth
+        self._timing = timing
         self._is_wanted = is_wanted
         self._fresh: tuple[str, float] = ("", 0.0)
         self._mistaken: tuple[Denied, float] | None = None
@@ -135,11 +135,11 @@ class PersonGrant:
             return tokens
         access, renewed = self._fresh
         is_refused = tokens.is_good(now) and now < tokens.renew_at and not is_cut_off  # or else it is its time
-        if is_refused and access == tokens.access and now - renewed < FRESH_SECONDS:
+        if is_refused and access == tokens.access and now - renewed < self._timing.fresh_seconds:
             raise NoLogin("the server refuses the token that was given for it a moment ago")
         if login.refresh is None:
             raise await self._lose(login, login.ending or "the login has ended")
-        if self._mistaken is not None and now < self._mistaken[1] + MISTAKEN_SECONDS:
+        if self._mistaken is not None and now < self._mistaken[1] + self._timing.mistaken_seconds:
             raise Denied(str(self._mistaken[0]), self._mistaken[0].code)
         begun = login.renewed_since(now)
         await self._vault.put(begun)

@@ -17,6 +17,7 @@ from gateway.logins import kept_client
 from gateway.logins.failures import Denied
 from gateway.logins.flow import Begun, Flow
 from gateway.logins.record import Login, LoginKey
+from gateway.logins.timing import USUAL, LoginTiming
 from gateway.logins.vault import FileVault
 from tests.logins.authority import Authority, authority
 from tests.logins.team import query_of
@@ -25,6 +26,8 @@ from tests.logins.test_person import desk
 pytestmark = pytest.mark.anyio
 
 BACK = "https://gateway.example.com/oauth/callback"
+SOON = LoginTiming(registered_seconds=0.0)
+"""A registration is tried each time."""
 
 
 @pytest.fixture
@@ -32,18 +35,14 @@ def vault(tmp_path: Path) -> FileVault:
     return FileVault(tmp_path / "logins", ["k" * 32])
 
 
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registration is tried each time."""
-    monkeypatch.setattr(kept_client, "LOOK_SECONDS", 0.0)
-
-
 def key(server: Authority, who: str = "ann") -> LoginKey:
     return LoginKey(who, "up", server.url)
 
 
-async def begin(vault: FileVault, server: Authority, who: str = "ann", **auth: Any) -> Begun:
-    return await Flow(vault, None).begin(key(server, who), who, AuthConfig(**auth), BACK)
+async def begin(
+    vault: FileVault, server: Authority, who: str = "ann", timing: LoginTiming = USUAL, **auth: Any
+) -> Begun:
+    return await Flow(vault, None, timing).begin(key(server, who), who, AuthConfig(**auth), BACK)
 
 
 async def complete(vault: FileVault, begun: Begun, query: dict[str, str], **auth: Any) -> Login:
@@ -54,13 +53,12 @@ def client_of(begun: Begun) -> str:
     return query_of(begun.link)["client_id"]
 
 
-@pytest.mark.usefixtures("soon")
 async def test_a_registration_that_was_forgotten_is_renewed_before_anybody_is_sent_there(vault: FileVault) -> None:
     async with authority() as (server, _):
-        assert [client_of(await begin(vault, server)) for _ in range(2)] == ["client-1", "client-1"]
+        assert [client_of(await begin(vault, server, timing=SOON)) for _ in range(2)] == ["client-1", "client-1"]
         server.forgotten.add("client-1")
-        assert [client_of(await begin(vault, server)) for _ in range(2)] == ["client-2", "client-2"]
-        begun = await begin(vault, server)
+        assert [client_of(await begin(vault, server, timing=SOON)) for _ in range(2)] == ["client-2", "client-2"]
+        begun = await begin(vault, server, timing=SOON)
         await complete(vault, begun, server.approve(begun.link))
         assert len(server.registered) == 2
 
@@ -92,15 +90,14 @@ async def test_one_that_knows_nobody_makes_no_loop(vault: FileVault) -> None:
         assert server.forms == [], "nor is one tried that was made a moment ago"
 
 
-@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize(
     "answer", [("503 Busy", {}), ("400 Bad Request", {"error": "invalid_request"}), ("200 OK", [])]
 )
 async def test_a_registration_is_not_given_up_for_anything_else(vault: FileVault, answer: Any) -> None:
     async with authority() as (server, _):
-        await begin(vault, server)
+        await begin(vault, server, timing=SOON)
         server.on["/token"] = lambda got: answer
-        assert client_of(await begin(vault, server)) == "client-1"
+        assert client_of(await begin(vault, server, timing=SOON)) == "client-1"
 
 
 async def test_one_that_is_forgotten_while_somebody_logs_in(vault: FileVault) -> None:
