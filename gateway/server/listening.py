@@ -51,6 +51,7 @@ class Listening:
         places: SessionQuota,
         handles: TaskHandles,
         results: BoundedResults,
+        rest: float = REST,
     ) -> None:
         self._lookup = lookup
         self._library = library
@@ -67,6 +68,7 @@ class Listening:
         self._sessions: dict[str, Subscriber] = {}
         self._streams: set[tuple[Principal, anyio.Event]] = set()
         self._turn = anyio.Lock()
+        self._rest = rest
         self._rests_until = float("-inf")
         self._is_over = False
         """Whether the gateway is about to stop, so that there will be no more news."""
@@ -235,7 +237,7 @@ class Listening:
                 # again: with 20,000 tools that would take a tenth of a second each time.
                 gc.freeze()
             else:
-                self._rests_until = anyio.current_time() + REST * (anyio.current_time() - began)
+                self._rests_until = anyio.current_time() + self._rest * (anyio.current_time() - began)
 
     async def _take_in(self, upstream: Upstream, announced: Collection[str]) -> None:
         if self._upstreams.get(upstream.name) is not upstream:

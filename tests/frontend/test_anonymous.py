@@ -3,7 +3,6 @@
 import pytest
 
 from gateway.errors import RateLimited
-from gateway.frontend import anonymous
 from gateway.frontend.anonymous import AnonymousQueue, Pace
 
 pytestmark = pytest.mark.anyio
@@ -24,10 +23,8 @@ def test_in_the_long_run_it_is_so_many_a_second_however_many_ask() -> None:
     assert max(turn for turn in turns if turn is not None) <= 1
 
 
-async def test_who_would_wait_for_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anonymous, "MAX_WAIT", 0.0)
-    monkeypatch.setattr(anonymous, "Pace", lambda: Pace(rate=0.001, burst=1, max_wait=0.0))
-    queue = AnonymousQueue()
+async def test_who_would_wait_for_too_long_is_refused() -> None:
+    queue = AnonymousQueue(Pace(rate=0.001, burst=1, max_wait=0.0))
     await queue.admit()
     with pytest.raises(RateLimited):
         await queue.admit()

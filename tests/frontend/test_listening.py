@@ -33,10 +33,7 @@ def offering(*tools: str) -> Listing:
     return Listing(tools=tuple({"name": name, "inputSchema": {"type": "object"}} for name in tools))
 
 
-async def test_what_is_new_counts_at_once_and_what_changes_has_a_share_of_the_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(listening, "REST", 1e9)
+async def test_what_is_new_counts_at_once_and_what_changes_has_a_share_of_the_time() -> None:
     servers = {
         name: SimpleNamespace(name=name, own_subscriptions=None, listing=offering("first"))
         for name in ("one", "two", "three")
@@ -50,6 +47,7 @@ async def test_what_is_new_counts_at_once_and_what_changes_has_a_share_of_the_ti
         cast(SessionQuota, None),
         TaskHandles(["key"]),
         cast(BoundedResults, None),
+        rest=1e9,
     )
 
     def tools() -> list[str]:
