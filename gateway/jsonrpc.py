@@ -8,7 +8,7 @@ import gc
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, Final, Literal, NoReturn, TypeGuard, cast
+from typing import Annotated, Any, Final, Literal, NoReturn, TypeGuard, cast
 
 import msgspec
 import orjson
@@ -87,15 +87,33 @@ class _Answer(msgspec.Struct):
     method: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+class _UsualResult(msgspec.Struct, forbid_unknown_fields=True):
+    """The result of a tool, if it has none but the usual members."""
+
+    content: msgspec.Raw
+    structured: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="structuredContent")
+    is_error: bool | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="isError")
+    type: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="resultType")
+    meta: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="_meta")
+
+
+class _UsualAnswer(msgspec.Struct, forbid_unknown_fields=True):
+    """An answer to a `tools/call`, as nearly all are."""
+
+    id: int | str
+    result: _UsualResult
+    jsonrpc: str = ""
+
+
 _CALL: Final = b"tools/call"
 _TOOLS_CALL: Final = "tools/call"
-_PARAMS: Final = b'"params"'
 _LF: Final = 10
 _CR: Final = 13
+_BRACE: Final = 123
 """Bytes are looked for as numbers, and texts with `find`: `b"x" in data` makes an exception, and drops it."""
+_UNSET: Final = msgspec.UNSET
 _answers: Final = msgspec.json.Decoder(_Answer)
-_USUAL_VALUES: Final = {b"false": False, b"true": True, b'"complete"': "complete"}
-"""As most answers have them."""
+_usual_answers: Final = msgspec.json.Decoder(_UsualAnswer)
 
 PASSED_ON: Final = frozenset({"content", "structuredContent", "contents", "messages", "arguments"})
 """Members of results, and of a call's parameters, that are passed on as the bytes they came as: `msgspec.Raw`, until
@@ -121,12 +139,51 @@ def loads_answer(data: bytes) -> Any:
                     if name in PASSED_ON:
                         members[name] = raw
                     else:
-                        text = bytes(raw)
-                        members[name] = _USUAL_VALUES[text] if text in _USUAL_VALUES else loads(text)
+                        members[name] = loads(bytes(raw))
                 return {"id": answer.id, "result": members}
         except (ValueError, RecursionError):
             pass  # whatever is wrong with it, `loads` says so in its own words
     return loads(data)
+
+
+def usual_answer(data: bytes) -> tuple[int | str, dict[str, Any]] | None:
+    """The id and the result of an answer that is as those of tools nearly always are, with its content as the bytes it
+    came as; None for any other message, which `loads_answer` decodes."""
+    data = data.strip()
+    if not _is_one_line(data) or (len(data) > MAX_DEPTH and _needs_a_look(data)):
+        return None
+    try:
+        answer = _usual_answers.decode(data)
+        given = answer.result
+        result: dict[str, Any] = {"content": given.content}
+        if given.structured is not _UNSET:
+            result["structuredContent"] = given.structured
+        if given.is_error is not _UNSET:
+            result["isError"] = given.is_error
+        if given.type is not _UNSET:
+            result["resultType"] = given.type
+        if given.meta is not _UNSET:
+            text = bytes(given.meta)
+            known = _result_metas.get(text)
+            result["_meta"] = _result_meta(text) if known is None else known.copy()
+    except (ValueError, RecursionError):
+        return None
+    return answer.id, result
+
+
+def _result_meta(data: bytes) -> Any:
+    """`_meta` of a result, which is kept if it may well be that of the next, too: of what its server says of itself.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    value = loads(data)
+    if not isinstance(value, dict) or len(data) > LONGEST_META:
+        return value
+    if len(_result_metas) >= MAX_METAS:
+        _result_metas.clear()
+    meta = _result_metas[data] = cast("dict[str, Any]", value)
+    return meta.copy()
 
 
 class Meta(dict[str, Any]):
@@ -147,6 +204,10 @@ class Meta(dict[str, Any]):
     setdefault = update = pop = __delitem__ = __setitem__  # pyright: ignore[reportAssignmentType]
 
 
+LONGEST_ID: Final = 1024
+"""Characters of an id or a progress token: it is kept, and repeated with each message about its request."""
+
+
 class _Params(msgspec.Struct, forbid_unknown_fields=True):
     """The parameters of a request, if there are none but the usual ones."""
 
@@ -163,7 +224,7 @@ class _Usual(msgspec.Struct, forbid_unknown_fields=True):
     jsonrpc: Literal["2.0"]
     method: str
     params: _Params
-    id: Any = msgspec.UNSET  # null is none that anybody may give, and not the same as none
+    id: int | Annotated[str, msgspec.Meta(max_length=LONGEST_ID)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Request(msgspec.Struct):
@@ -180,11 +241,11 @@ class _Request(msgspec.Struct):
 _requests: Final = msgspec.json.Decoder(_Request)
 _usuals: Final = msgspec.json.Decoder(_Usual)
 _metas: Final[dict[bytes, Meta]] = {}
+_result_metas: Final[dict[bytes, dict[str, Any]]] = {}
+"""What is in them is shared between results, and not changed."""
 MAX_METAS: Final = 256
 LONGEST_META: Final = 2048
 """Bytes of one that is kept."""
-LONGEST_ID: Final = 1024
-"""Characters of an id or a progress token: it is kept, and repeated with each message about its request."""
 
 
 def loads_request(data: bytes) -> Any:
@@ -211,24 +272,23 @@ def usual_request(data: bytes) -> Message | None:
     It is a request or notification of JSON-RPC 2.0 with parameters that have the usual names, and an envelope, if any,
     that may be shared. The arguments of a `tools/call` are an object, as the bytes they came as.
     """
-    if data.find(_PARAMS) < 0 or not _is_one_line(data) or (len(data) > MAX_DEPTH and _needs_a_look(data)):
+    if not _is_one_line(data) or (len(data) > MAX_DEPTH and _needs_a_look(data)):
         return None
     try:
         request = _usuals.decode(data)
         given, id, method = request.params, request.id, request.method
         params: dict[str, Any] = {}
-        if given.name is not msgspec.UNSET:
+        if given.name is not _UNSET:
             params["name"] = given.name
-        if (arguments := given.arguments) is not msgspec.UNSET:
-            text = bytes(arguments)
-            if not text.startswith(b"{"):
+        if (arguments := given.arguments) is not _UNSET:
+            if memoryview(arguments)[0] != _BRACE:
                 return None
-            params["arguments"] = arguments if method == _TOOLS_CALL else loads(text)
-        if given.uri is not msgspec.UNSET:
+            params["arguments"] = arguments if method == _TOOLS_CALL else loads(bytes(arguments))
+        if given.uri is not _UNSET:
             params["uri"] = given.uri
-        if given.cursor is not msgspec.UNSET:
+        if given.cursor is not _UNSET:
             params["cursor"] = given.cursor
-        if given.meta is not msgspec.UNSET:
+        if given.meta is not _UNSET:
             text = bytes(given.meta)
             meta = _metas.get(text) or _shared(text)
             if meta is None:
@@ -236,10 +296,8 @@ def usual_request(data: bytes) -> Message | None:
             params["_meta"] = meta
     except (ValueError, RecursionError):
         return None
-    if id is msgspec.UNSET:
+    if id is _UNSET:
         return {"jsonrpc": "2.0", "method": method, "params": params}
-    if type(id) is not int and (not isinstance(id, str) or len(id) > LONGEST_ID):
-        return None
     return {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
 
 
@@ -400,7 +458,10 @@ def dumps_spliced(message: Message | list[Message]) -> bytes:
     Raises:
         ValueError: as `dumps`.
     """
-    return exact.dumps_spliced(message) or dumps(message)
+    try:
+        return exact.encode_spliced(message)
+    except (TypeError, ValueError, OverflowError, RecursionError):  # of which a UnicodeEncodeError is one
+        return dumps(message)
 
 
 def pretty(value: Any) -> str:
