@@ -178,12 +178,11 @@ def _result_meta(data: bytes) -> Any:
         ValueError: it is no JSON.
     """
     value = loads(data)
-    if not isinstance(value, dict) or len(data) > LONGEST_META:
-        return value
-    if len(_result_metas) >= MAX_METAS:
-        _result_metas.clear()
-    meta = _result_metas[data] = cast("dict[str, Any]", value)
-    return meta.copy()
+    if isinstance(value, dict) and len(data) <= LONGEST_META:
+        if len(_result_metas) >= MAX_METAS:
+            _result_metas.clear()
+        _result_metas[data] = cast("dict[str, Any]", value).copy()
+    return cast(Any, value)
 
 
 class Meta(dict[str, Any]):

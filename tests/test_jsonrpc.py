@@ -19,6 +19,8 @@ from gateway.jsonrpc import (
     loads_answer,
     loads_request,
     opened,
+    usual_answer,
+    usual_request,
 )
 
 LARGE = 100_000
@@ -248,3 +250,74 @@ def test_what_was_passed_on_can_be_opened() -> None:
     result = loads_answer(answer('[{"n":1.50}]'))["result"]
     assert dumps(opened(result)) == b'{"content":[{"n":1.50}],"isError":false}'
     assert isinstance(result["content"], list)
+
+
+# --- What is as nearly all are ----------------------------------------------------------------------------------------
+
+CONTENT = '[{"type":"text","text":"☃","n":1.50}]'
+LONG, DEEP = "x" * 5000, "[" * 600 + "]" * 600
+USUAL = (
+    '{"jsonrpc":"2.0","id":7,"result":{"content":[]}}',
+    '{"jsonrpc":"2.0","id":"7","result":{"content":' + CONTENT + ',"isError":true}}',
+    '{"result":{"_meta":{"n":1.50,"x":{}},"structuredContent":{"a":1e400},"content":[]},"id":7}',
+    '{"id":7,"id":8,"result":{"content":[1],"content":[2],"resultType":"complete"}}',
+    ' {"id":7,"result":{"content":null,"_meta":[1.0]}}\n',
+    '{"id":7,"result":{"content":[],"_meta":{"a":"' + LONG + '"}}}',
+)
+UNUSUAL = (
+    '{"id":7.0,"result":{"content":[]}}',
+    '{"id":true,"result":{"content":[]}}',
+    '{"id":null,"result":{"content":[]}}',
+    '{"id":7,"result":{"content":[],"isError":null}}',
+    '{"id":7,"result":{"content":[],"resultType":1}}',
+    '{"id":7,"result":{"content":[],"x":1}}',
+    '{"id":7,"result":{"content":[]},"error":{}}',
+    '{"id":7,"result":{"content":[]},"method":"x"}',
+    '{"id":7,"result":{"isError":false}}',
+    '{"id":7,"result":[]}',
+    '{"id":7,"result":{"content":\n[]}}',
+    '{"id":7,"result":{"content":"\\ud83d","resultType":"\\ud83d"}}',
+    '{"id":7,"result":{"content":[]}',
+    '{"id":7,"result":{"content":' + DEEP + "}}",
+    '{"id":7,"result":{"content":[],"_meta":' + DEEP + "}}",
+    '{"id":7,"result":{"content":[' + "0," * MAX_VALUES + "0]}}",
+)
+
+
+@pytest.mark.parametrize("text", USUAL)
+def test_a_usual_answer_is_what_any_would_be(text: str) -> None:
+    for _ in range(2):  # from the second on, it is known what `_meta` says
+        usual, any_other = usual_answer(text.encode()), loads_answer(text.encode())
+        assert usual is not None
+        assert usual[0] == any_other["id"]
+        assert {name: dumps(value) for name, value in usual[1].items()} == {
+            name: dumps(value) for name, value in any_other["result"].items()
+        }
+
+
+@pytest.mark.parametrize("text", UNUSUAL, ids=lambda text: text[:60])
+def test_all_other_answers_are_unusual(text: str) -> None:
+    assert usual_answer(text.encode()) is None
+    assert usual_answer(text.encode().replace(b"7", b"\xff")) is None
+
+
+def test_what_is_done_to_one_result_is_done_to_no_other() -> None:
+    text = b'{"id":7,"result":{"content":[],"_meta":{"a":1}}}'
+    for _ in range(3):
+        usual = usual_answer(text)
+        assert usual is not None
+        assert usual[1]["_meta"] == {"a": 1}
+        usual[1]["_meta"]["b"] = 2
+
+
+@pytest.mark.parametrize("id", ["7", '"7"', "123456789012345678901234567890", '"' + "x" * 1024 + '"'])
+def test_ids_that_are_usual(id: str) -> None:
+    text = b'{"jsonrpc":"2.0","id":%b,"method":"m","params":{}}' % id.encode()
+    usual = usual_request(text)
+    assert usual is not None
+    assert dumps(usual["id"]).decode() == id
+
+
+@pytest.mark.parametrize("id", ["7.0", "true", "null", "1e2", '"' + "x" * 1025 + '"', "{}"])
+def test_ids_that_are_not(id: str) -> None:
+    assert usual_request(b'{"jsonrpc":"2.0","id":%b,"method":"m","params":{}}' % id.encode()) is None

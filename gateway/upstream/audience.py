@@ -16,7 +16,7 @@ class Audience:
     """Its one client, if it has but one."""
     principal: str | None = None
     """The id of the principal that has it to itself, if no single agent does."""
-    _roots: set[str] = field(default_factory=set[str])
+    roots: set[str] = field(default_factory=set[str])
     """The root principals that have used it; at most `SEVERAL`."""
 
     @property
@@ -26,8 +26,8 @@ class Audience:
 
     def used_by(self, root: str) -> None:
         """A request for that root principal is about to be sent."""
-        if len(self._roots) < SEVERAL:
-            self._roots.add(root)
+        if len(self.roots) < SEVERAL:
+            self.roots.add(root)
 
     def includes(self, agent: Agent) -> bool:
         """Whether it may be meant for that agent. While nobody has used the connection it may be meant for anybody."""
@@ -35,4 +35,4 @@ class Audience:
             return agent.id == self.agent.id
         if self.principal is not None:
             return agent.opener.id == self.principal
-        return self._roots <= {agent.opener.root_id}
+        return self.roots <= {agent.opener.root_id}

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import anyio
 import mcp_types as types
+import msgspec
 from mcp.client.session import ClientSession
 from mcp.shared.inbound import MCP_NAME_HEADER, NAME_BEARING_METHODS, encode_header_value
 from pydantic import ValidationError
 
-from gateway import __version__
+from gateway import __version__, jsonrpc
 from gateway.call import NO_HEADERS, Call
 from gateway.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout
 from gateway.jsonrpc import as_object
@@ -44,9 +45,8 @@ _NAMED_BY: Final = {**NAME_BEARING_METHODS, **dict.fromkeys(_UNKNOWN_TO_SDK, "ta
 MAX_STAMPS: Final = 1024
 LONGEST_NAME: Final = 256
 """Characters of what is named in a request whose envelope is kept for the next."""
-
-_Stamp = tuple[dict[str, Any], dict[str, str], bool]
-"""What goes into `_meta` of a request, its HTTP headers, and whether its cancellation is told."""
+MAX_ENVELOPES: Final = 16
+"""Of each stamp."""
 
 _NOT_THAT_ERA: Final = frozenset({UNSUPPORTED_VERSION, METHOD_NOT_FOUND, INVALID_PARAMS, HEADER_MISMATCH})
 """How those that know the modern era alone may refuse `initialize`."""
@@ -61,6 +61,33 @@ class Negotiated:
     capabilities: dict[str, Any]
     server_info: dict[str, Any]
     instructions: str | None
+
+
+class _Stamp:
+    """What the envelope of a request is made of.
+
+    Args:
+        meta: what goes into `_meta`.
+        headers: in HTTP.
+        is_cancelled: whether its cancellation is told.
+    """
+
+    def __init__(self, meta: dict[str, Any], headers: HeaderLines, is_cancelled: bool) -> None:
+        self.meta = meta
+        self.headers = headers
+        self.is_cancelled = is_cancelled
+        self._envelopes: dict[int, tuple[Mapping[str, Any], msgspec.Raw]] = {}
+        """Those that were sent, by what their agents can do: the same object says so again and again."""
+
+    def envelope(self, capabilities: Mapping[str, Any]) -> msgspec.Raw:
+        """`_meta` of a request for an agent that can do this, of which there is no more to say."""
+        known = self._envelopes.get(id(capabilities))
+        if known is None:
+            meta = msgspec.Raw(jsonrpc.dumps({**self.meta, META_CLIENT_CAPABILITIES: capabilities}))
+            if len(self._envelopes) >= MAX_ENVELOPES:
+                self._envelopes.clear()
+            known = self._envelopes[id(capabilities)] = capabilities, meta  # kept, so that no other gets its `id`
+        return known[1]
 
 
 class UpstreamSession(ClientSession):
@@ -132,12 +159,12 @@ class UpstreamSession(ClientSession):
             capabilities: what this one request's client can do (modern only); default: what the session declared.
         """
         if self.era is Era.MODERN:
-            meta, headers, is_cancelled = self._stamp_for(method, params)
-            options["headers"] = headers
-            if not is_cancelled:
+            stamp = self._stamp_for(method, params)
+            options["headers"] = stamp.headers
+            if not stamp.is_cancelled:
                 options["cancel_on_abandon"] = False
             declared = self.capabilities if capabilities is None else capabilities
-            own = {**as_object(params.get("_meta")), **meta, META_CLIENT_CAPABILITIES: declared}
+            own = {**as_object(params.get("_meta")), **stamp.meta, META_CLIENT_CAPABILITIES: declared}
             params = {**params, "_meta": own}
         return await self.connection.send_raw_request(method, params, options)
 
@@ -147,23 +174,26 @@ class UpstreamSession(ClientSession):
         Raises:
             GatewayError: the connection has ended.
         """
-        method, headers = call.method, NO_HEADERS
+        method, headers, token = call.method, NO_HEADERS, call.progress_token
         if self.era is Era.MODERN:
-            agent = call.agent
-            meta, headers, _ = self._stamp_for(method, params)
-            own = {**meta, META_CLIENT_CAPABILITIES: agent.capabilities}
-            if "_meta" in params:
-                own = {**as_object(params["_meta"]), **own}
-            if agent.log_level is not None:
-                own[META_LOG_LEVEL] = agent.log_level
-            params = {**params, "_meta": own}
+            stamp, agent = self._stamp_for(method, params), call.agent
+            headers = stamp.headers
+            if call.trace is None and token is None and agent.log_level is None and "_meta" not in params:
+                params = {**params, "_meta": stamp.envelope(agent.capabilities)}  # as nearly always
+            else:
+                own = {**as_object(params.get("_meta")), **stamp.meta, META_CLIENT_CAPABILITIES: agent.capabilities}
+                if agent.log_level is not None:
+                    own[META_LOG_LEVEL] = agent.log_level
+                params = {**params, "_meta": own}
             if call.headers:
                 headers = {**headers, **call.headers}
         if call.trace is not None:
             params, headers = call.trace.send(self.connection.upstream, self.version, params, headers)
-        return self.connection.send(call, method, params, timeout, max_timeout, spent, headers)
+        return self.connection.send(
+            call, method, params, timeout, max_timeout, spent, headers, with_progress=token is not None
+        )
 
-    def _stamp_for(self, method: str, params: Mapping[str, Any]) -> "_Stamp":
+    def _stamp_for(self, method: str, params: Mapping[str, Any]) -> _Stamp:
         """What the modern era wants with a request; see `_stamp_of`. Worked out once for each thing that is named."""
         name: object = params.get(_NAMED_BY.get(method, ""))
         key = method, name if isinstance(name, str) else None
@@ -176,7 +206,7 @@ class UpstreamSession(ClientSession):
                 self._stamps[key] = stamp
         return stamp
 
-    def _stamp_of(self, method: str, params: Mapping[str, Any]) -> "_Stamp":
+    def _stamp_of(self, method: str, params: Mapping[str, Any]) -> _Stamp:
         """What the SDK makes of it: what goes into `_meta`, the headers, and whether a cancellation is told. It depends
         on the method and on what is named, and on nothing else."""
         named = _NAMED_BY.get(method, "")
@@ -186,7 +216,7 @@ class UpstreamSession(ClientSession):
         headers = {**(options.get("headers") or {})}
         if method in _UNKNOWN_TO_SDK and isinstance(name := params.get(named), str):
             headers[MCP_NAME_HEADER] = encode_header_value(name)
-        return data["params"].get("_meta", {}), HeaderLines(headers), options.get("cancel_on_abandon", True)
+        return _Stamp(data["params"].get("_meta", {}), HeaderLines(headers), options.get("cancel_on_abandon", True))
 
     # --- Negotiation ------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.telemetry.cells import Traffic
-from gateway.upstream.transport.wire import MAX_OVERHEAD, HttpConnection, WireError
+from gateway.upstream.transport.wire import MAX_OVERHEAD, HttpConnection, Reply, WireError
 
 Outcome = tuple[int, dict[bytes, bytes], bytes, str, bool]
 """Status, headers, body, how it ended, and whether the connection was kept."""
@@ -43,7 +43,7 @@ class ConnectionOwner:
     def forget(self, wire: HttpConnection) -> None: ...
 
 
-class Heard:
+class Heard(Reply):
     """A reply, that nothing may come after the end of."""
 
     def __init__(self) -> None:

@@ -1,5 +1,6 @@
 """An API as an upstream, at a server whose every byte a test writes: proof, redirects, bounds, and odd answers."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -112,7 +113,7 @@ async def test_a_call_that_is_traced_says_so(guardian: Guardian, tmp_path: Path)
         assert link.session is not None
         dispatcher = link.session.connection
         assert isinstance(dispatcher, ApiDispatcher)
-        pending = Pending("api", 1, "tools/call", dispatcher._future())  # pyright: ignore[reportPrivateUsage]
+        pending = Pending("api", 1, "tools/call", asyncio.get_running_loop().create_future())
         pending.headers = {**dict.fromkeys(FIELDS, "v"), "mcp-method": "tools/call"}
         sent = dispatcher.encoded(ApiRequest("GET", "/a"), pending).decode()
         assert all(f"\r\n{field}: v\r\n" in sent for field in FIELDS)

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from gateway.upstream.transport.pool import Origin, Pool
-from gateway.upstream.transport.wire import MAX_OVERHEAD, WireError
+from gateway.upstream.transport.wire import MAX_OVERHEAD, Reply, WireError
 from tests.support import wait_until
 from tests.upstream.ends import DEADLINE, Got, byte_server, response
 
@@ -21,7 +21,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return "asyncio", {"use_uvloop": request.param}
 
 
-class Collected:
+class Collected(Reply):
     """A `Reply` that keeps what it gets."""
 
     def __init__(self) -> None:

@@ -1,15 +1,16 @@
 """A response whose head came before on its connection is not parsed again, and means the same."""
 
 from collections.abc import Mapping
+from typing import cast
 from unittest.mock import Mock
 
 import pytest
 
 from gateway.telemetry.cells import Traffic
-from gateway.upstream.transport.wire import HttpConnection, WireError
+from gateway.upstream.transport.wire import HttpConnection, Reply, ResponseHeaders, WireError
 
 
-class Collected:
+class Collected(Reply):
     """A `Reply` that keeps what it gets."""
 
     def __init__(self) -> None:
@@ -17,7 +18,7 @@ class Collected:
         self.body = b""
         self.end = ""
 
-    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+    def on_head(self, status: int, headers: ResponseHeaders) -> None:
         assert self.head is None
         self.head = status, headers
 
@@ -97,3 +98,42 @@ def test_a_bug_in_a_reply_fails_that_reply_alone() -> None:
     wire.data_received(response(b"{}"))
     reply.on_lost.assert_called_once()
     transport.abort.assert_called_once()
+
+
+class Plain(Collected):
+    """Says that the headers are plain, and takes whole bodies from then on, unless they are empty objects."""
+
+    def on_head(self, status: int, headers: ResponseHeaders) -> None:
+        super().on_head(status, headers)
+        headers.are_plain = True
+
+    def on_plain(self, body: bytes) -> bool:
+        if body == b"{}":
+            return False
+        self.body, self.end = body, "whole"
+        return True
+
+
+def test_what_is_plain_comes_as_a_whole() -> None:
+    wire, _ = connection()
+    keeper = cast(Mock, wire._keeper)  # pyright: ignore[reportPrivateUsage]
+    replies: list[Plain] = []
+    for number, sent in enumerate((response(b"1"), response(b"2"), response(b"{}"), response(b"3", b"a: 1"))):
+        wire.start(b"", reply := Plain())
+        wire.data_received(sent)
+        replies.append(reply)
+        assert keeper.release.call_count == number + 1, "each time it can serve another"
+    assert [(each.body, each.end) for each in replies] == [
+        (b"1", "ended"),
+        (b"2", "whole"),
+        (b"{}", "ended"),
+        (b"3", "ended"),
+    ]
+
+
+def test_the_end_of_the_connection_is_no_answer_though_one_came_before() -> None:
+    wire, _ = connection()
+    receive(wire, b"HTTP/1.1 204 No\r\n\r\n")
+    wire.start(b"", reply := Collected())
+    wire.connection_lost(None)
+    assert reply.end == "lost"

@@ -18,6 +18,7 @@ from gateway.upstream.transport.pending import UNABLE, ApiUnable, HttpRefusal, P
 from gateway.upstream.transport.pool import Origin
 from gateway.upstream.transport.proved import ProvedReply
 from gateway.upstream.transport.reply import MAX_REDIRECTS, CallReply
+from gateway.upstream.transport.wire import ResponseHeaders
 
 if TYPE_CHECKING:
     from gateway.upstream.transport.api import ApiDispatcher
@@ -40,19 +41,20 @@ class ApiReply(CallReply):
     def __init__(
         self, dispatcher: "ApiDispatcher", call: Pending, operation: Operation, request: ApiRequest, uri: str
     ) -> None:
-        super().__init__(dispatcher, call, {"method": operation.name})
+        super().__init__(dispatcher, call, b"")
         self._api = dispatcher
         self._operation = operation
         self._request = request
         self._uri = uri
-        self._headers: Mapping[bytes, bytes] = {}
+        self._headers = ResponseHeaders()
 
     def send(self) -> None:
         self._open(self._api.encoded(self._request, self._call))
 
     # --- Reply --------------------------------------------------------------------------------------------------------
 
-    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+    def on_head(self, status: int, headers: ResponseHeaders) -> None:
+        self._begin()
         self._status, self._headers = status, headers
         if status >= 300:
             self._on_failure(status, headers)
@@ -112,10 +114,8 @@ class ApiReply(CallReply):
             result = result_of(self._operation, status, headers, body, self._shown(self._request.visible))
         if status in UNABLE:
             call.fail(ApiUnable(status, result))
-        elif call.call is not None:
-            self._dispatcher.answered(call, result, len(body))
         else:
-            call.succeed(result)
+            call.answered(result, len(body))
 
     def _shown(self, target: str) -> str:
         origin = self._dispatcher.pool.origin
@@ -149,7 +149,6 @@ class ApiReply(CallReply):
         method, body = ("GET", None) if turns_to_get else (before.method, before.body)
         self._request = ApiRequest(method, target, headers, body, quote(parts.path or "/", safe=_TARGET_SAFE))
         self.sent = False
-        self._begin()
         self.send()
 
     async def _elsewhere(self, url: str) -> None:

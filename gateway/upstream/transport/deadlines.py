@@ -26,16 +26,17 @@ class Deadlines:
         waiting: what is in flight; looked at when the timer goes off.
     """
 
-    __slots__ = ("_at", "_timer", "_waiting")
+    __slots__ = ("_timer", "_waiting", "at")
 
     def __init__(self, waiting: Collection[Due]) -> None:
         self._waiting = waiting
-        self._at = math.inf
+        self.at = math.inf
+        """When the timer goes off, in the loop's time: what is due later need not be said."""
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, due: float) -> None:
         """Something in flight is due then."""
-        if due < self._at:
+        if due < self.at:
             self._set(due)
 
     def stop(self) -> None:
@@ -43,17 +44,17 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._at = math.inf
+        self.at = math.inf
 
     def _set(self, at: float) -> None:
         self.stop()
         if at < math.inf:
-            self._at = at
+            self.at = at
             self._timer = asyncio.get_running_loop().call_at(at, self._on_timer)
 
     def _on_timer(self) -> None:
         now = asyncio.get_running_loop().time()
-        self._timer, self._at = None, math.inf
+        self._timer, self.at = None, math.inf
         late = [each for each in self._waiting if each.due <= now]
         for each in late:
             each.expire()

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -28,7 +27,7 @@ from gateway.upstream.transport.proved import ProvedReply
 from gateway.upstream.transport.receipt import Receipt
 from gateway.upstream.transport.reply import CallReply, is_event_stream
 from gateway.upstream.transport.table import CallTable
-from gateway.upstream.transport.wire import WireError
+from gateway.upstream.transport.wire import ResponseHeaders, WireError
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
@@ -63,8 +62,6 @@ class HttpDispatcher(CallTable):
         self.pool = Pool(Origin.of(endpoint.url), endpoint.connect_timeout, timing=timing)
         self.era: Era | None = None
         """None until it is negotiated."""
-        self.plain: Mapping[bytes, bytes] | None = None
-        """The headers of the last response that was neither a stream nor anything else to look into."""
         self.on_unauthorized: Callable[[], None] = _nobody
         """Told of every answer with HTTP status 401."""
         self.credentials: Credentials | None = None
@@ -74,10 +71,11 @@ class HttpDispatcher(CallTable):
         self._proof_changed = anyio.Event()
         self._being_refused = 0
         self._has_lost_login = False
-        self._reply_to: Callable[[Pending, Message], CallReply] = partial(CallReply, self)
+        self._reply_type = CallReply
         self._session_id: bytes | None = None
         self._session_header = b""
         self._version_header = b""
+        self._no_headers = HeaderLines({})
         self._aim(endpoint.url)
 
     @property
@@ -88,12 +86,14 @@ class HttpDispatcher(CallTable):
         """The upstream opened a session; every further request names it."""
         self._session_id = session_id
         self._session_header = b"mcp-session-id: %s\r\n" % session_id
+        self._fix()
 
     def negotiated(self, version: str, era: Era) -> None:
         """Negotiation is over: from now on every message says `version`. In the handshake era, listen for what the
         upstream says unasked (the standing GET stream)."""
         self.era = era
         self._version_header = b"mcp-protocol-version: %s\r\n" % version.encode()
+        self._fix()
         if era is Era.HANDSHAKE:
             self.hears = anyio.Event()
             self.spawn(self._stand)
@@ -101,7 +101,7 @@ class HttpDispatcher(CallTable):
     def use(self, credentials: Credentials) -> Callable[[], None]:
         """Prove ourselves with these, whatever they become. Returns how to follow them no longer."""
         self.credentials = credentials
-        self._reply_to = partial(ProvedReply, self)
+        self._reply_type = ProvedReply
         self._on_proof()
         return credentials.follow(self._on_proof)
 
@@ -154,7 +154,7 @@ class HttpDispatcher(CallTable):
     # --- CallTable ------------------------------------------------------------------------------------------------
 
     def _transmit(self, message: Message, call: Pending) -> None:
-        call.reply = reply = self._reply_to(call, message)
+        call.reply = reply = self._reply_type(self, call, jsonrpc.dumps_spliced(message))
         reply.send()
 
     def _withdraw(self, call: Pending, *, tell: bool) -> None:
@@ -178,18 +178,30 @@ class HttpDispatcher(CallTable):
 
     # --- Requests ---------------------------------------------------------------------------------------------------
 
-    def request(self, method: bytes, headers: Mapping[str, str] | None = None, body: bytes = b"") -> bytes:
-        """A whole HTTP request, as bytes. POST carries `body`, GET asks for an event stream.
+    def post(self, headers: Mapping[str, str], body: bytes) -> bytes:
+        """A whole POST, as bytes. Its head is written once for headers that are `HeaderLines`.
 
         Raises:
             ValueError: a header contains a line break.
         """
-        lines = b"" if not headers else headers.lines if isinstance(headers, HeaderLines) else header_lines(headers)
-        version = b"" if headers and "mcp-protocol-version" in headers else self._version_header
-        head = b"%s %s%s%s%s" % (method, self._fixed, self._session_header, version, lines)
-        if method == b"POST":
-            return b"%s%scontent-length: %d\r\n\r\n%s" % (head, _POST_HEADERS, len(body), body)
+        if not isinstance(headers, HeaderLines):
+            headers = HeaderLines(headers) if headers else self._no_headers
+        if headers.behind is not self._fixed:
+            headers.behind, headers.head = self._fixed, self._head(b"POST", headers, headers.lines) + _POST_HEADERS
+        return b"%s%d\r\n\r\n%s" % (headers.head, len(body), body)
+
+    def request(self, method: bytes, headers: Mapping[str, str] | None = None) -> bytes:
+        """A whole HTTP request without a body, as bytes. GET asks for an event stream.
+
+        Raises:
+            ValueError: a header contains a line break.
+        """
+        head = self._head(method, headers or {}, header_lines(headers or {}))
         return head + (_GET_HEADERS if method == b"GET" else b"") + b"\r\n"
+
+    def _head(self, method: bytes, headers: Mapping[str, str], lines: bytes) -> bytes:
+        version = b"" if "mcp-protocol-version" in headers else self._version_header
+        return b"%s %s%s%s" % (method, self._fixed, version, lines)
 
     def follow(self, location: str) -> bool:
         """Follow a redirect, now and from now on, if it stays within the origin (credentials must not travel)."""
@@ -209,7 +221,7 @@ class HttpDispatcher(CallTable):
         self._fix()
 
     def _fix(self) -> None:
-        """What all requests begin with."""
+        """What all requests begin with. Another object means that it has changed, or the version has."""
         fixed = {
             "host": self.pool.origin.authority,
             "user-agent": f"mcp-gateway/{__version__}",
@@ -217,11 +229,11 @@ class HttpDispatcher(CallTable):
             **{name.lower(): value for name, value in self.endpoint.headers.items()},
             **self.proof,
         }
-        self._fixed = b"%s HTTP/1.1\r\n%s" % (self._target.encode(), header_lines(fixed))
+        self._fixed = b"%s HTTP/1.1\r\n%s%s" % (self._target.encode(), header_lines(fixed), self._session_header)
 
     async def _post(self, message: Message, name: str, headers: Mapping[str, str]) -> None:
         """POST something that is owed no answer. Failures are noted, never raised: there is nobody to tell."""
-        failure = await self._exchange(self.request(b"POST", headers, jsonrpc.dumps(message)), self.timing.note_seconds)
+        failure = await self._exchange(self.post(headers, jsonrpc.dumps(message)), self.timing.note_seconds)
         if failure:
             self._peer.on_noise(f"{name} could not be delivered: {failure}")
 
@@ -296,7 +308,7 @@ class _Stream(Receipt):
         self.start(await self._dispatcher.pool.acquire(standing=True), request)
         await self.ended
 
-    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+    def on_head(self, status: int, headers: ResponseHeaders) -> None:
         super().on_head(status, headers)
         self.is_stream = status == 200 and is_event_stream(headers)
         if self.is_stream:
@@ -331,6 +343,8 @@ def _nobody() -> None:
     """Is told."""
 
 
-_POST_HEADERS: Final = b"content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
+_POST_HEADERS: Final = (
+    b"content-type: application/json\r\naccept: application/json, text/event-stream\r\ncontent-length: "
+)
 _GET_HEADERS: Final = b"accept: text/event-stream\r\n"
 _URL_SAFE: Final = "/:?#[]@!$&'()*+,;=%~-._"

@@ -2,11 +2,12 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
+import msgspec
 
 from gateway.call import NO_HEADERS
 from gateway.errors import UpstreamError, UpstreamLost, UpstreamProtocolError, UpstreamTimeout
@@ -15,6 +16,7 @@ from gateway.protocol import INTERNAL_ERROR
 from gateway.request import Agent, Notify
 from gateway.upstream.audience import Audience
 from gateway.upstream.fair import ALL
+from gateway.upstream.transport.deadlines import Deadlines
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
@@ -132,94 +134,82 @@ class QuestionTarget(Protocol):
         ...
 
 
-class Pending:
-    """One request in flight on one connection.
+def header_lines(headers: Mapping[str, str]) -> bytes:
+    """Ready header lines.
 
-    Args:
-        call: the agent's that it is sent for; None for the gateway's own.
-        options: of a request of the gateway's own.
+    Raises:
+        ValueError: a line break in a name or value. They are refused where they enter (configuration, header codec) and
+            here once more, because this is where one would do harm.
+    """
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
+        raise ValueError("a header contains a line break")
+    return lines.encode("latin-1", "replace")
+
+
+class HeaderLines(dict[str, str]):
+    """HTTP headers that are sent with many requests of one connection: written once, and not to be changed.
+
+    Raises:
+        ValueError: see `header_lines`.
     """
 
-    __slots__ = (
-        "_asked",
-        "_is_last",
-        "_latest",
-        "_max_timeout",
-        "_timeout",
-        "_watch",
-        "call",
-        "client_requester",
-        "due",
-        "future",
-        "headers",
-        "id",
-        "method",
-        "on_notification",
-        "on_pause",
-        "reply",
-        "tenant",
-        "upstream",
-    )
+    __slots__ = ("behind", "head", "lines")
 
-    def __init__(
-        self,
-        upstream: str,
-        id: RequestId,
-        method: str,
-        future: asyncio.Future[dict[str, Any]],
-        call: "Call | None" = None,
-        options: "CallOptions | None" = None,
-    ) -> None:
-        self.upstream = upstream
-        self.id = id
-        self.method = method
-        self.future = future
-        self.call = call
-        self.on_notification: Notify | None = None
-        self.on_pause: Callable[[], None] | None = None
-        self.client_requester: QuestionTarget | None = None
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__(headers)
+        self.lines = header_lines(headers)
+        self.head = self.behind = b""
+        """The whole head of a POST with them, and what it begins with: see `HttpDispatcher.post`."""
+
+
+class Pending(msgspec.Struct, eq=False):
+    """One request in flight on one connection.
+
+    A `Struct`, so that what most requests do not need costs nothing to have: it is constructed in C.
+    """
+
+    upstream: str
+    id: RequestId
+    method: str
+    future: asyncio.Future[dict[str, Any]]
+    call: "Call | None" = None
+    """The agent's that it is sent for; None for the gateway's own."""
+    tenant: str = ALL
+    """The root principal on whose behalf it is sent."""
+    headers: Mapping[str, str] = NO_HEADERS
+    """Further HTTP headers."""
+    deadlines: Deadlines | None = None
+    """Told of each time at which it may be due."""
+    began: float = 0.0
+    """When its time began to run, in the loop's time."""
+    timeout: float = math.inf
+    """Seconds without progress, …"""
+    max_timeout: float = math.inf
+    """… and in all."""
+    due: float = math.inf
+    """When there must be an answer, in the loop's time."""
+    hears: Notify | None = None
+    """Of a request of the gateway's own: hears the notifications that belong to it."""
+    reply: object = None
+    """What the transport keeps with it."""
+    _is_last: bool = False
+    _asked: set[anyio.CancelScope] | None = None
+
+    @property
+    def on_notification(self) -> Notify | None:
+        """Hears what the upstream says on behalf of this request."""
+        return self.call.on_notification if self.call is not None else self.hears
+
+    @property
+    def client_requester(self) -> QuestionTarget | None:
         """Answers what the upstream asks on behalf of this request."""
-        self.headers: Mapping[str, str] = NO_HEADERS
-        """Further HTTP headers."""
-        self.tenant = ALL
-        """The root principal on whose behalf it is sent."""
-        if call is not None:
-            self.on_notification = call.on_notification
-            self.on_pause = call.pause
-            self.tenant = call.principal.root_id
-            if call.can_be_asked:
-                self.client_requester = call
-        elif options is not None:
-            self.on_notification = options.get("on_notification")
-            self.headers = options.get("headers") or NO_HEADERS
-        self.reply: object = None
-        """What the transport keeps with it."""
-        self.due = math.inf
-        """When there must be an answer, in the loop's time."""
-        self._watch: Callable[[float], None] | None = None
-        self._timeout = self._max_timeout = self._latest = math.inf
-        self._is_last = False
-        self._asked: set[anyio.CancelScope] | None = None
-
-    def set_deadline(
-        self, watch: Callable[[float], None], now: float, timeout: float, max_timeout: float, spent: float = 0.0
-    ) -> None:
-        """Fail after `timeout` seconds without progress, or `max_timeout` seconds in all; `spent` of them are over.
-
-        Args:
-            watch: told of each time at which it may be due: see `Deadlines`.
-            now: the loop's time.
-        """
-        self._watch = watch
-        self._timeout, self._max_timeout = timeout, max_timeout
-        self._latest = now + max_timeout - spent
-        self.due = now + min(timeout, max_timeout) - spent
-        watch(self.due)
+        return self.call if self.call is not None and self.call.can_be_asked else None
 
     def renew_deadline(self) -> None:
         """The upstream showed progress."""
         if not self._asked:
-            self._reset_deadline(self._timeout)
+            self._reset_deadline(self.timeout)
 
     @contextmanager
     def asked(self) -> Generator[anyio.CancelScope]:
@@ -237,28 +227,32 @@ class Pending:
                 self.renew_deadline()
 
     def _reset_deadline(self, timeout: float) -> None:
-        if self._watch is not None and not self.future.done():
-            due = self.future.get_loop().time() + timeout
-            self._is_last = due > self._latest
-            self.due = self._latest if self._is_last else due
-            self._watch(self.due)
+        if self.deadlines is not None and not self.future.done():
+            due, latest = self.future.get_loop().time() + timeout, self.began + self.max_timeout
+            self._is_last = due > latest
+            self.due = latest if self._is_last else due
+            self.deadlines.watch(self.due)
 
     def expire(self) -> None:
         """There was no answer in time."""
-        limit = (self._max_timeout, "max_timeout") if self._is_last else (self._timeout, "timeout")
+        limit = (self.max_timeout, "max_timeout") if self._is_last else (self.timeout, "timeout")
         self.fail(UpstreamTimeout(self.upstream, self.method, *limit))
 
     def settle(self) -> None:
-        """Nobody waits any more: cancel what was asked meanwhile, and read a failure that would otherwise be reported
-        as unread. What refers to this refers to nothing behind it from here on."""
-        for scope in self._asked or ():
-            scope.cancel()
-        self._watch = None
+        """Nobody waits any more: what was asked meanwhile is cancelled. What refers to this refers to nothing behind it
+        from here on."""
+        if self._asked:
+            for scope in self._asked:
+                scope.cancel()
         if not self.future.done():
             self.future.cancel()
-        elif not self.future.cancelled():
-            self.future.exception()
-        self.call = self.client_requester = self.on_notification = self.on_pause = self.reply = None
+        self.call = self.hears = self.reply = None
+
+    def answered(self, result: dict[str, Any], size: int) -> None:
+        """The result has come; `size` is its answer's, in bytes."""
+        if self.call is not None:
+            self.call.result_bytes = size
+        self.succeed(result)
 
     def succeed(self, result: dict[str, Any]) -> None:
         if not self.future.done():
@@ -267,30 +261,4 @@ class Pending:
     def fail(self, error: Exception) -> None:
         if not self.future.done():
             self.future.set_exception(error)
-
-
-def header_lines(headers: Mapping[str, str]) -> bytes:
-    """Ready header lines.
-
-    Raises:
-        ValueError: a line break in a name or value. They are refused where they enter (configuration, header codec) and
-            here once more, because this is where one would do harm.
-    """
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
-        raise ValueError("a header contains a line break")
-    return lines.encode("latin-1", "replace")
-
-
-class HeaderLines(dict[str, str]):
-    """HTTP headers that are sent with many requests: written once, and not to be changed.
-
-    Raises:
-        ValueError: see `header_lines`.
-    """
-
-    __slots__ = ("lines",)
-
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        super().__init__(headers)
-        self.lines = header_lines(headers)
+            self.future.exception()  # it has been read: asyncio need not report it if nobody waits any more

@@ -5,14 +5,11 @@ of this.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gateway.errors import GatewayError, LoginNeeded
 from gateway.upstream.credentials import REFUSALS, Challenge, Credentials, challenge_of
 from gateway.upstream.transport.reply import CallReply
-
-if TYPE_CHECKING:
-    pass
 
 MAX_REFUSALS: Final = 2
 """How often one request may be refused and sent once more: the proof was too old, and then it granted too little."""
@@ -27,10 +24,6 @@ class ProvedReply(CallReply):
 
     _challenge = ""
     _refusals = 0
-
-    def _open(self, request: bytes) -> None:
-        self._proof = self._dispatcher.proof
-        super()._open(request)
 
     def _on_failure(self, status: int, headers: Mapping[bytes, bytes]) -> None:
         if status in REFUSALS:
@@ -69,7 +62,6 @@ class ProvedReply(CallReply):
             return
         if again:
             self.sent = False
-            self._begin()
             self.send()
         else:
             super()._on_status(self._masked(body))

@@ -1,11 +1,10 @@
 """A response of which only the arrival matters: to what is owed no answer, or is answered elsewhere."""
 
 import asyncio
-from collections.abc import Mapping
 from typing import Final
 
 from gateway.upstream.credentials import REFUSALS, challenge_of
-from gateway.upstream.transport.wire import HttpConnection, WireError
+from gateway.upstream.transport.wire import HttpConnection, Reply, ResponseHeaders, WireError
 
 MAX_BODY: Final = 64 * 1024
 """Most of a body that is waited for to use the connection again. What is longer is not read to its end."""
@@ -13,8 +12,8 @@ MAX_TEXT: Final = 1024
 """How much of it is kept, to say why it was refused."""
 
 
-class Receipt:
-    """A `wire.Reply`."""
+class Receipt(Reply):
+    """Of a response that may be anything."""
 
     def __init__(self) -> None:
         self.status = 0
@@ -40,7 +39,7 @@ class Receipt:
         if self._wire is not None:
             self._wire.abort()
 
-    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+    def on_head(self, status: int, headers: ResponseHeaders) -> None:
         self.status = status
         if status in REFUSALS:
             self.challenge = challenge_of(headers)

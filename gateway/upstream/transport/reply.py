@@ -6,17 +6,17 @@ Source: 2026-07-28 and 2025-11-25, basic/transports/streamable-http.
 import asyncio
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from gateway import jsonrpc
 from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError
-from gateway.jsonrpc import Message, as_object
+from gateway.jsonrpc import as_object
 from gateway.protocol import INVALID_REQUEST, METHOD_NOT_FOUND, Era
 from gateway.upstream.transport.events import EventParser, EventTooLarge
 from gateway.upstream.transport.pending import HttpRefusal, Pending, RefusedError, SessionLost
-from gateway.upstream.transport.wire import HttpConnection, WireError
+from gateway.upstream.transport.wire import HttpConnection, Reply, ResponseHeaders, WireError
 
 if TYPE_CHECKING:
     from gateway.upstream.transport.http import HttpDispatcher
@@ -39,8 +39,8 @@ _GONE: Final = re.compile(
 """What is said of a session that is gone; without it, text that mentions one may be about anything."""
 
 
-class CallReply:
-    """The response to one request, over as many HTTP exchanges as it takes. A `wire.Reply`."""
+class CallReply(Reply):
+    """The response to one request, over as many HTTP exchanges as it takes."""
 
     sent = False
     """Whether the upstream may have heard of the request."""
@@ -60,36 +60,39 @@ class CallReply:
     _skipped = ""
     """What came on its stream that was no message."""
 
-    def __init__(self, dispatcher: "HttpDispatcher", call: Pending, message: Message) -> None:
+    def __init__(self, dispatcher: "HttpDispatcher", call: Pending, body: bytes) -> None:
         self._dispatcher = dispatcher
         self._call = call
-        self._is_opening = message["method"] == "initialize"
-        self._body = jsonrpc.dumps_spliced(message)
-        self._cap = dispatcher.endpoint.max_response_bytes
-        self._pieces: list[bytes] = []
+        self._body = body
 
     def _begin(self) -> None:
-        """There will be another response."""
+        """A response begins."""
         self._status = self._size = 0
         self._location = self._parser = None
-        self._pieces = []
+        self._pieces: list[bytes] = []
         self._skipped = ""
 
     @property
     def _upstream(self) -> str:
         return self._dispatcher.upstream
 
+    @property
+    def _cap(self) -> int:
+        return self._dispatcher.endpoint.max_response_bytes
+
     def send(self) -> None:
         """POST the request: at once where a connection is idle, else as soon as one can be had."""
-        self._open(self._dispatcher.request(b"POST", self._call.headers, self._body))
+        self._open(self._dispatcher.post(self._call.headers, self._body))
 
     def _open(self, request: bytes) -> None:
-        self._wire = wire = self._dispatcher.pool.take(self._call.tenant)
+        dispatcher = self._dispatcher
+        self._proof = dispatcher.proof
+        self._wire = wire = dispatcher.pool.take(self._call.tenant)
         if wire is not None:
             self.sent = True
             wire.start(request, self)
         else:
-            self._dispatcher.spawn(self._connect, request)
+            dispatcher.spawn(self._connect, request)
 
     async def _connect(self, request: bytes) -> None:
         with anyio.CancelScope() as self._connecting:
@@ -117,22 +120,29 @@ class CallReply:
 
     # --- Reply ------------------------------------------------------------------------------------------------------
 
-    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+    def on_plain(self, body: bytes) -> bool:
+        if len(body) > self._dispatcher.endpoint.max_response_bytes:
+            return False
+        self._wire = None
+        if not self._call.future.done():
+            self._on_json(body)
+        return True
+
+    def on_head(self, status: int, headers: ResponseHeaders) -> None:
+        self._begin()
         self._status = status
-        if headers is self._dispatcher.plain and not self._is_opening:
-            return  # it is what the last one was
         if status not in SUCCESSES:
             self._on_failure(status, headers)
         self._location = headers.get(b"location", b"").decode("latin-1") or None
         if status in SUCCESSES and is_event_stream(headers):
             self._parser = EventParser(self._cap)
+        session, dispatcher = headers.get(b"mcp-session-id"), self._dispatcher
+        if self._call.method == "initialize" and session is not None and session.isascii():
+            dispatcher.adopt_session(session)
         if status in SUCCESSES and headers.get(b"content-encoding", b"identity").lower() != b"identity":
             self._refuse(UpstreamProtocolError(self._upstream, "a compressed answer, though identity was asked for"))
-        elif status in SUCCESSES and self._parser is None and self._location is None:
-            self._dispatcher.plain = headers
-        session = headers.get(b"mcp-session-id")
-        if self._is_opening and session is not None and session.isascii():
-            self._dispatcher.adopt_session(session)
+        elif dispatcher.era is not None:  # before that, a session may be opened
+            headers.are_plain = status in SUCCESSES and self._parser is None and self._location is None
 
     def _on_failure(self, status: int, headers: Mapping[bytes, bytes]) -> None:
         """The head says that it failed; the body may say why."""
@@ -156,8 +166,9 @@ class CallReply:
         if self._parser is None and self._status in SUCCESSES:
             self._on_json(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
         elif self._parser is not None:
-            if self._last_event_id is not None and self._call.on_pause is not None:
-                self._call.on_pause()
+            call = self._call.call
+            if self._last_event_id is not None and call is not None and call.pause is not None:
+                call.pause()
             if self._skipped and not self._may_resume():
                 self._call.fail(UpstreamProtocolError(self._upstream, f"{self._skipped}, and no answer"))
             else:
@@ -180,29 +191,23 @@ class CallReply:
     # --- What the response means ------------------------------------------------------------------------------------
 
     def _on_json(self, body: bytes) -> None:
+        call, usual = self._call, jsonrpc.usual_answer(body)
+        if usual is not None and usual[0] == call.id and call.call is not None:
+            call.answered(usual[1], len(body))
+            return
         try:
             message = jsonrpc.loads_answer(body)
         except jsonrpc.TooManyValues:
-            self._call.fail(UpstreamOversized(self._upstream, jsonrpc.MAX_VALUES, "values"))
+            call.fail(UpstreamOversized(self._upstream, jsonrpc.MAX_VALUES, "values"))
             return
         except ValueError:
             message = None
         if not isinstance(message, dict):
-            self._call.fail(UpstreamProtocolError(self._upstream, "a body that is not one JSON object"))
+            call.fail(UpstreamProtocolError(self._upstream, "a body that is not one JSON object"))
             return
-        answer, pending = cast("Message", message), self._call
-        result: object = answer.get("result")
-        if (
-            isinstance(result, dict)
-            and pending.call is not None
-            and answer.get("id") == pending.id
-            and "method" not in answer
-        ):
-            self._dispatcher.answered(pending, cast("dict[str, Any]", result), len(body))  # as nearly always
-            return
-        self._receive(answer, len(body))
-        if not self._call.future.done():
-            self._call.fail(UpstreamProtocolError(self._upstream, "a message that is no answer"))
+        self._receive(message, len(body))
+        if not call.future.done():
+            call.fail(UpstreamProtocolError(self._upstream, "a message that is no answer"))
 
     def _on_events(self, parser: EventParser, data: bytes) -> None:
         try:
@@ -261,7 +266,6 @@ class CallReply:
         wanted = self._resume_seconds
         await anyio.sleep(wanted if wanted is not None else self._dispatcher.timing.resume_seconds)
         if not self._call.future.done():
-            self._begin()
             self._open(self._dispatcher.request(b"GET", {"last-event-id": last_event_id.decode("latin-1")}))
 
     def _redirect(self, location: str) -> None:
@@ -273,7 +277,6 @@ class CallReply:
             self._call.fail(HttpRefusal(self._upstream, self._status, hint))
         else:
             self.sent = False
-            self._begin()
             self.send()
 
     def _on_status(self, body: bytes) -> None:

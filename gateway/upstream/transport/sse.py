@@ -23,7 +23,7 @@ from gateway.upstream.transport.pending import HttpRefusal, Pending, SessionLost
 from gateway.upstream.transport.proved import MAX_REFUSALS
 from gateway.upstream.transport.receipt import Receipt
 from gateway.upstream.transport.reply import is_event_stream, jsonrpc_error, session_lost
-from gateway.upstream.transport.wire import WireError
+from gateway.upstream.transport.wire import Reply, ResponseHeaders, WireError
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
@@ -133,7 +133,7 @@ class SseDispatcher(HttpDispatcher):
         receipt, seconds, proof = Receipt(), self.endpoint.connect_timeout, self.proof
         try:
             with anyio.fail_after(seconds):
-                request = self.request(b"POST", headers, jsonrpc.dumps_spliced(message))
+                request = self.post(headers or {}, jsonrpc.dumps_spliced(message))
                 receipt.start(await self.pool.acquire(tenant), request)
                 await receipt.ended
         except WireError as error:
@@ -169,8 +169,8 @@ class SseDispatcher(HttpDispatcher):
             self.close(failure)
 
 
-class _Stream:
-    """The standing stream. A `wire.Reply`."""
+class _Stream(Reply):
+    """The standing stream."""
 
     def __init__(self, dispatcher: SseDispatcher) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -181,7 +181,7 @@ class _Stream:
         self._dispatcher = dispatcher
         self._parser = EventParser(dispatcher.endpoint.max_response_bytes)
 
-    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+    def on_head(self, status: int, headers: ResponseHeaders) -> None:
         upstream = self._dispatcher.upstream
         if status == 401:
             self._dispatcher.on_unauthorized()

@@ -8,6 +8,7 @@ Raw dicts in and out: a result is what the upstream sent, to the last field.
 """
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
@@ -17,7 +18,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from gateway import jsonrpc
-from gateway.call import LASTING
+from gateway.call import LASTING, NO_HEADERS
 from gateway.errors import (
     AgentGone,
     GatewayError,
@@ -88,12 +89,25 @@ class CallTable(ABC):
             UpstreamTimeout: no answer within `opts["timeout"]` seconds.
             GatewayError: the answer was lost, too large, or not MCP.
         """
-        options = cast("CallOptions", opts or {})
+        if self.closed is not None:
+            raise self.closed
+        options, loop = cast("CallOptions", opts or {}), asyncio.get_running_loop()
+        began, timeout = loop.time(), options.get("timeout")
+        timeout = math.inf if timeout is None else timeout
         pending = Pending(
-            self.upstream, options.get("request_id") or self._mint(), method, self._future(), options=options
+            self.upstream,
+            options.get("request_id") or self._mint(),
+            method,
+            loop.create_future(),
+            headers=options.get("headers") or NO_HEADERS,
+            deadlines=self._deadlines,
+            began=began,
+            timeout=timeout,
+            max_timeout=timeout,
+            due=began + timeout,
+            hears=options.get("on_notification"),
         )
-        timeout = options.get("timeout")
-        self._begin(pending, params, timeout, timeout)
+        self._begin(pending, jsonrpc.request(pending.id, method, dict(params) if params is not None else None))
         try:
             return await pending.future
         except (asyncio.CancelledError, UpstreamTimeout):
@@ -111,6 +125,7 @@ class CallTable(ABC):
         max_timeout: float,
         spent: float,
         headers: Mapping[str, str],
+        with_progress: bool,
     ) -> Pending:
         """Send a request for an agent's call. Whoever awaits its `future` calls `end` when that is over, and `withdraw`
         before if there is no answer.
@@ -119,6 +134,7 @@ class CallTable(ABC):
             timeout: seconds without progress.
             max_timeout: seconds in all.
             spent: how many of both are over.
+            with_progress: whether its agent wants to hear how it goes on.
 
         Raises:
             GatewayError: the connection has ended.
@@ -126,21 +142,29 @@ class CallTable(ABC):
         if self.closed is not None:
             raise self.closed
         self._next_id = id = self._next_id + 1
-        pending = Pending(self.upstream, id, method, asyncio.get_running_loop().create_future(), call)
-        pending.headers = headers
-        if pending.tenant:
-            self.audience.used_by(pending.tenant)
-        if call.progress_token is not None:
-            token = call.lasting_token or pending.id
+        loop, tenant = asyncio.get_running_loop(), call.principal.root_id
+        began = loop.time() - spent
+        pending = Pending(
+            self.upstream,
+            id,
+            method,
+            loop.create_future(),
+            call=call,
+            tenant=tenant,
+            headers=headers,
+            deadlines=self._deadlines,
+            began=began,
+            timeout=timeout,
+            max_timeout=max_timeout,
+            due=began + (timeout if timeout < max_timeout else max_timeout),
+        )
+        if tenant and tenant not in self.audience.roots:
+            self.audience.used_by(tenant)
+        if with_progress:
+            token = call.lasting_token or id
             params = {**params, "_meta": {**as_object(params.get("_meta")), "progressToken": token}}
-        self._begin(pending, params, timeout, max_timeout, spent)
+        self._begin(pending, {"jsonrpc": "2.0", "id": id, "method": method, "params": params})
         return pending
-
-    def answered(self, pending: Pending, result: dict[str, Any], size: int) -> None:
-        """The result of an agent's call has come, on a stream of its own; `size` is its answer's, in bytes."""
-        assert pending.call is not None
-        pending.call.result_bytes = size
-        pending.succeed(result)
 
     def withdraw(self, pending: Pending, *, tell: bool = True) -> None:
         """Nobody waits for the answer any more; the upstream is told so, if `tell`."""
@@ -151,27 +175,10 @@ class CallTable(ABC):
         self.calls.pop(pending.id, None)
         pending.settle()
 
-    def _future(self) -> "asyncio.Future[dict[str, Any]]":
-        if self.closed is not None:
-            raise self.closed
-        return asyncio.get_running_loop().create_future()
-
-    def _begin(
-        self,
-        pending: Pending,
-        params: Mapping[str, Any] | None,
-        timeout: float | None,
-        max_timeout: float | None,
-        spent: float = 0.0,
-    ) -> None:
-        if timeout is not None:
-            latest = timeout if max_timeout is None else max_timeout
-            now = pending.future.get_loop().time()
-            pending.set_deadline(self._deadlines.watch, now, timeout, latest, spent)
+    def _begin(self, pending: Pending, message: Message) -> None:
+        if pending.due < self._deadlines.at:
+            self._deadlines.watch(pending.due)
         self.calls[pending.id] = pending
-        message: Message = {"jsonrpc": "2.0", "id": pending.id, "method": pending.method}
-        if params is not None:
-            message["params"] = params
         try:
             self._transmit(message, pending)
         except BaseException:

@@ -7,7 +7,6 @@ delivered to a `Reply` piece by piece, synchronously, so that nothing has to be 
 
 import asyncio
 import socket
-from collections.abc import Mapping
 from typing import Final, Protocol, cast
 
 import httptools
@@ -31,20 +30,34 @@ class WireError(Exception):
         self.delivered = delivered
 
 
+class ResponseHeaders(dict[bytes, bytes]):
+    """The headers of a response. Names are lower-case; of a repeated header the last counts, but for
+    `WWW-Authenticate`, of which all do, with commas between."""
+
+    __slots__ = ("are_plain",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.are_plain = False
+        """Whether a reply found nothing in them that matters to it. The next response may have the same object."""
+
+
 class Reply(Protocol):
     """Receives one response. Every method is called on the loop and must not block; after `on_end` or `on_lost` comes
     nothing more."""
 
-    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
-        """Header names are lower-case; of a repeated header the last counts, but for `WWW-Authenticate`, of which all
-        do, with commas between."""
-        ...
+    def on_head(self, status: int, headers: ResponseHeaders) -> None: ...
 
     def on_data(self, data: bytes) -> None: ...
 
     def on_end(self) -> None: ...
 
     def on_lost(self, error: WireError) -> None: ...
+
+    def on_plain(self, body: bytes) -> bool:
+        """All of a response with status 200, whose headers are plain to whoever had them before. Returns whether that
+        was all; else it is told again, in pieces."""
+        return False
 
 
 class ConnectionOwner(Protocol):
@@ -76,12 +89,15 @@ class HttpConnection(asyncio.Protocol):
         """When it was last released, in the loop's time."""
         self.holder: str | None = None
         """The tenant that holds one of the pool's places with it, if any does."""
-        self._last = LastHead[tuple[int, Mapping[bytes, bytes]]]()
+        self._last = LastHead[ResponseHeaders]()
         self._parser = httptools.HttpResponseParser(self)
         self._begin()
 
     def _begin(self) -> None:
-        self._headers: dict[bytes, bytes] = {}
+        """A response begins, which is parsed."""
+        self._is_awaited = False
+        """Whether nothing of the response has come yet."""
+        self._headers = ResponseHeaders()
         self._overhead = 0
         self._status = 0
         self._in_head = True
@@ -97,8 +113,7 @@ class HttpConnection(asyncio.Protocol):
         """Write a whole request; its response goes to `reply`."""
         assert self._transport is not None
         assert self._reply is None
-        self._begin()
-        self._reply = reply
+        self._reply, self._is_awaited = reply, True
         self._traffic.sent += len(request)
         self._transport.write(request)
 
@@ -119,14 +134,18 @@ class HttpConnection(asyncio.Protocol):
         self._keeper.opened(self, transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
-        if self._reply is None:
+        reply = self._reply
+        if reply is None:
             self._shut()  # bytes nobody asked for
             return
         self._traffic.received += len(data)
-        is_first = self._in_head and not self._overhead
-        if is_first and len(data) < MUCH and (again := self._last.match(data)) is not None:
-            self._receive_whole(self._reply, *again[0], again[1])
-            return
+        is_first = self._is_awaited
+        if is_first:
+            again = self._last.match(data) if len(data) < MUCH else None
+            if again is not None:
+                self._receive_whole(reply, *again)
+                return
+            self._begin()
         self._overhead += len(data)
         try:
             self._parser.feed_data(data)
@@ -139,7 +158,7 @@ class HttpConnection(asyncio.Protocol):
                 self._shut()
             elif is_first and self._complete and not self._closed and self._status == 200:
                 if b"transfer-encoding" not in self._headers:
-                    self._last.keep(data, (200, self._headers))
+                    self._last.keep(data, self._headers)
             elif self._overhead > MAX_OVERHEAD and not self._complete:
                 self._fail(f"its response has more than {MAX_OVERHEAD} bytes of headers")
         if len(data) >= MUCH and self._transport is not None and self.usable:
@@ -147,15 +166,17 @@ class HttpConnection(asyncio.Protocol):
             self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._read_on)
 
-    def _receive_whole(self, reply: Reply, status: int, headers: Mapping[bytes, bytes], body: bytes) -> None:
-        """A whole response, with a head that was parsed before."""
-        self._in_head = False
+    def _receive_whole(self, reply: Reply, headers: ResponseHeaders, body: bytes) -> None:
+        """A whole response with status 200, and with a head that was parsed before."""
         try:
-            reply.on_head(status, headers)
+            if headers.are_plain and reply.on_plain(body):
+                self._reply = None
+                self._keeper.release(self)
+                return
+            reply.on_head(200, headers)
             if self._reply is reply:
                 reply.on_data(body)
             if self._reply is reply:
-                self._complete = True
                 self._finish()
         except Exception as error:  # as the parser does it
             self._fail(f"its response is not HTTP ({error})")
@@ -171,7 +192,7 @@ class HttpConnection(asyncio.Protocol):
     def _lost(self, exc: Exception | None) -> None:
         self._closed = True
         self._keeper.forget(self)
-        if exc is None and not self._in_head and self._until_close():
+        if exc is None and not self._is_awaited and not self._in_head and self._until_close():
             self._finish()
         else:
             self._fail(str(exc) or type(exc).__name__ if exc else "it closed the connection")
@@ -195,7 +216,7 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if 100 <= status < 200:
-            self._headers = {}
+            self._headers = ResponseHeaders()
             return
         self._in_head = False
         self._status = status
