@@ -46,6 +46,10 @@ class AttemptPermit(Protocol):
 class PausableLease(Protocol):
     """The call's place among those that its upstream works on."""
 
+    def release(self) -> None:
+        """The attempt is over."""
+        ...
+
     def pause(self) -> None:
         """The upstream waits for somebody: the place is others' meanwhile."""
         ...

@@ -9,9 +9,9 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from itertools import count
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from gateway.access.admission import Admission
 from gateway.access.limits import Limits
@@ -26,7 +26,7 @@ from gateway.server.drain import Drain
 from gateway.server.log_messages import LogMessages
 from gateway.server.lookup import Lookup
 from gateway.server.results import BoundedResults
-from gateway.server.targets import AnsweredTarget, ConfirmedTarget, Targets
+from gateway.server.targets import Targets
 from gateway.telemetry.calls import CallRecorder
 from gateway.upstream import retry
 from gateway.upstream.limiter import Lease
@@ -87,8 +87,7 @@ class Pipeline:
             waiting = self._admission.enter(call)  # scope, requests in flight, audit, rate limit
             if waiting is not None:
                 await waiting
-            own = self._modern if call.agent.era is Era.MODERN else self._handshake
-            answer = own.get(call.method)
+            answer = (self._modern if call.agent.era is Era.MODERN else self._handshake).get(call.method)
             result = await (answer(call) if answer is not None else self.forward(call))
             self._dress(call, result)
             call.outcome = "tool_error" if result.get("isError") is True else "ok"
@@ -123,11 +122,11 @@ class Pipeline:
         """
         # Policy: of what its principal may not use, there is none in the catalogue in which it is looked for.
         target = self._targets.find_now(call) or await self._targets.find(call)
-        if isinstance(target, AnsweredTarget):
-            return target.result
-        call.upstream = target.upstream
-        if target.kind is not None and target.owner is not None:
-            self._lookup.check(call, target.kind, target.owner)  # pins: its definition is the one that was approved
+        if target.answer is not None:
+            return target.answer
+        call.upstream, params, owner = target.upstream, target.params, target.owner
+        if target.kind is not None and owner is not None:
+            self._lookup.check(call, target.kind, owner)  # pins: its definition is the one that was approved
         # Limits of its upstream and tool
         if not self._limits.count_upstream_now(call.principal, target.upstream, target.tool):
             await self._limits.count_upstream(call.principal, target.upstream, target.tool)
@@ -137,14 +136,14 @@ class Pipeline:
         try:
             if self._log_messages.raises_level(call):
                 await self._log_messages.take_up(upstream)
-            if isinstance(target, ConfirmedTarget):
-                result = await self._bridge.confirm(call, upstream, target.params, target.question, send)
+            if target.question is not None:
+                result = await self._bridge.confirm(call, upstream, params, target.question, send)
             elif self._bridge.is_needed(call):
-                result = await self._bridge.carry(call, upstream, target.params, send)
+                result = await self._bridge.carry(call, upstream, params, send)
             else:
-                result = await send(upstream, call, target.params)
+                result = await send(upstream, call, params)
                 if result.get("resultType") == INPUT_REQUIRED:
-                    result = await self._bridge.on_result(call, upstream, target.params, result, send)
+                    result = await self._bridge.on_result(call, upstream, params, result, send)
         except UpstreamError as error:
             instead = self._bridge.on_error(call, upstream.name, error)
             if instead is None:
@@ -152,12 +151,12 @@ class Pipeline:
             result = instead
         finally:
             upstream.leave(call)
-        if "task" in target.params:
+        if "task" in params:
             await self._targets.keep_task(call, target, result)
         result = self._targets.finish(call, target, result)
-        if target.owner is None or target.owner.max_tokens is None:
+        if owner is None or owner.max_tokens is None:
             return result
-        return await self._results.fit(call, target.owner, result)  # of what is too large, the head
+        return await self._results.fit(call, owner, result)  # of what is too large, the head
 
 
 async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -171,20 +170,21 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
         GatewayError: the upstream's own error, or why there is no answer.
     """
     params, tenant, now = unwrap_params(params), call.principal.root_id, asyncio.get_running_loop().time
-    clock = _Clock(upstream.timeout(call, params), upstream.config.max_timeout, now())
+    clock = _Clock(upstream.timeout(call, params), upstream.config.max_timeout, began := now())
     private: PrivateLink | None = None
     failure: GatewayError | None = None
-    call.spoke = False
-    call.lease = lease = upstream.lease_now(tenant) or await _queue(upstream, call, tenant, clock.timeout)
+    call.spoke, number = False, 0
+    call.lease = upstream.lease_now(tenant) or await _queue(upstream, call, tenant, clock.timeout)
     if call.method == "tasks/result":
-        lease.pause()  # it waits for a task, and must not keep the place of who would end that
+        call.lease.pause()  # it waits for a task, and must not keep the place of who would end that
     try:
         links = upstream.links
         link = links.link_now(call.agent) or await links.link(call.agent, clock.began + clock.timeout)
         if isinstance(link, PrivateLink):
             private, link = link, link.link
-        upstream.retry_budget.requested(now())
-        for number in count(1):
+        upstream.retry_budget.requested(began)
+        while True:
+            number += 1
             try:
                 return await _try(upstream, link, call, params, clock, is_first=number == 1)
             except CircuitOpen as refusal:
@@ -202,10 +202,10 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
             if call.trace is not None:
                 call.trace.event("retry", {"mcp_gateway.attempt": number + 1, "mcp_gateway.seconds": wait})
             await asyncio.sleep(wait)
-        raise AssertionError  # `count` does not end
     finally:
-        failure = call.lease = None  # an error refers to this frame, which must not refer back
-        lease.release()
+        failure = None  # an error refers to this frame, which must not refer back
+        call.lease.release()
+        call.lease = None
         if private is not None:
             private.release()
 
@@ -236,14 +236,14 @@ async def _try(
     try:
         permit.session = session = session or await _connected(upstream, link, call, clock, is_first=is_first)
         try:
-            result = await _send_and_wait(upstream, link, session, call, params, clock)
+            result = await _exchange(upstream, link, session, call, params, clock)
         except SessionLost as lost:
             # If the session was refused, the request was not acted on, and is sent on a new one.
             if (lost.delivered or call.spoke) and not _is_repeatable(upstream, call, params):
                 raise
             patience = min(upstream.config.connect_timeout, clock.left(asyncio.get_running_loop().time()))
             permit.session = session = await link.ready(patience, after=session)
-            result = await _send_and_wait(upstream, link, session, call, params, clock)
+            result = await _exchange(upstream, link, session, call, params, clock)
     except GatewayError as error:
         permit.failed(error)
         raise
@@ -271,12 +271,12 @@ async def _connected(
         call.queue_seconds += time.perf_counter() - waited
 
 
-async def _send_and_wait(
+async def _exchange(
     upstream: Upstream, link: Link, session: "UpstreamSession", call: Call, params: dict[str, Any], clock: "_Clock"
 ) -> dict[str, Any]:
     """Request and answer, over one connection: `session.connection` is its dispatcher."""
-    connection = session.connection
-    spent, sent = asyncio.get_running_loop().time() - clock.began, time.perf_counter()
+    connection, sent = session.connection, time.perf_counter()
+    spent = asyncio.get_running_loop().time() - clock.began
     pending: Pending | None = session.send(call, params, clock.timeout, clock.max_timeout, spent)
     try:
         return await pending.future  # which `CallTable` sets, from the connection's callback
@@ -295,8 +295,7 @@ async def _send_and_wait(
         pending = None  # whose future holds the error that refers to this frame
 
 
-@dataclass(slots=True)
-class _Clock:
+class _Clock(msgspec.Struct, eq=False, gc=False):
     """When a call must be answered, whatever of that time goes by before it is sent. In seconds."""
 
     timeout: float

@@ -51,11 +51,12 @@ class Admission:
         Raises:
             InsufficientScope, TooManyRequests, Overloaded, RateLimited: it is not served.
         """
-        needed = SCOPES.get(call.method, WRITE)
-        if needed is not None and needed not in call.principal.scopes:
+        method, principal = call.method, call.principal
+        needed = SCOPES.get(method, WRITE)
+        if needed is not None and needed not in principal.scopes:
             raise self._lacks_scope(call, {needed})
-        if call.method not in LASTING:
-            self._in_flight.take(call.principal)
+        if method not in LASTING:
+            self._in_flight.take(principal)
             call.counted = True
             if self._slots is not None and not self._slots.take_now(call):
                 return self._go_on_later(self._slots, call)

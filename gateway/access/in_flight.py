@@ -44,10 +44,10 @@ class InFlight:
 
     def give(self, principal: Principal) -> None:
         """Give back what the principal took."""
-        root = principal.root_id
-        self.total -= 1
-        self._count[root] -= 1
-        if not self._count[root]:
+        root, self.total = principal.root_id, self.total - 1
+        if (count := self._count[root] - 1) > 0:
+            self._count[root] = count
+        else:
             del self._count[root]
 
     @contextmanager

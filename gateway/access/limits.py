@@ -62,7 +62,7 @@ class Limits:
             rpm = self._default.rpm if principal.rate_limit_rpm is None else principal.rate_limit_rpm
             if rpm < 0:
                 return {}
-            decision = self._limiter.consume(f"principal:{principal.id}", _limit(rpm, self._default.burst))
+            decision = self._limiter.consume("principal:" + principal.id, _limit(rpm, self._default.burst))
             if decision is None:
                 return None
             self._observe("principal", decision.allowed)

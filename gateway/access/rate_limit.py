@@ -3,12 +3,14 @@
 The bucket is pure; time is passed in. It refills `rpm / 60` tokens a second and holds `rpm + burst`.
 """
 
-import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Final, Protocol
+
+import msgspec
 
 MAX_BUCKETS: Final = 100_000
 """Most principals remembered. Who has been quiet longest is forgotten first, and starts with a full bucket."""
@@ -27,14 +29,13 @@ class Limit:
 
     def __post_init__(self) -> None:
         capacity, per_second = self.rpm + self.burst, self.rpm / 60
-        window = math.ceil(capacity / per_second) if per_second > 0 else 0
+        window = ceil(capacity / per_second) if per_second > 0 else 0
         object.__setattr__(self, "capacity", capacity)
         object.__setattr__(self, "per_second", per_second)
         object.__setattr__(self, "header", f'"default";q={capacity};w={window}')
 
 
-@dataclass(slots=True)
-class Decision:
+class Decision(msgspec.Struct):
     """What a limit says to one request."""
 
     allowed: bool
@@ -60,16 +61,17 @@ class Bucket:
 
     def consume(self, limit: Limit, now: float) -> Decision:
         """Take one token if there is one. A clock that steps back is taken to have stood still."""
+        tokens, capacity = self.tokens, limit.capacity
         if now > self.at:
-            tokens = self.tokens + (now - self.at) * limit.per_second
-            self.tokens = tokens if tokens < limit.capacity else limit.capacity
+            tokens += (now - self.at) * limit.per_second
+            if tokens > capacity:
+                tokens = capacity
             self.at = now
-        allowed = self.tokens >= 1
-        if allowed:
-            self.tokens -= 1
-        wait = 0.0 if allowed else (1 - self.tokens) / limit.per_second
-        reset = (limit.capacity - self.tokens) / limit.per_second
-        return Decision(allowed, limit, math.floor(self.tokens), reset, wait)
+        if tokens >= 1:
+            self.tokens = tokens = tokens - 1
+            return Decision(True, limit, int(tokens), (capacity - tokens) / limit.per_second, 0.0)
+        self.tokens = tokens
+        return Decision(False, limit, 0, (capacity - tokens) / limit.per_second, (1 - tokens) / limit.per_second)
 
     def give_back(self, limit: Limit) -> None:
         """Undo one `consume`."""
@@ -122,5 +124,5 @@ def headers(decision: Decision) -> dict[str, str]:
     """The `RateLimit` and `RateLimit-Policy` fields (draft-ietf-httpapi-ratelimit-headers)."""
     return {
         "ratelimit-policy": decision.limit.header,
-        "ratelimit": f'"default";r={decision.remaining};t={math.ceil(decision.reset)}',
+        "ratelimit": f'"default";r={decision.remaining};t={ceil(decision.reset)}',
     }

@@ -69,8 +69,8 @@ class SkillLookup:
             raise InvalidParams(f"No directory can be read at {uri[:200]}")
         return owner
 
-    def finish_skill(self, call: Call, owner: Owner, result: dict[str, Any]) -> None:
-        """Changes the result in place.
+    def finish_skill(self, call: Call, owner: Owner, result: dict[str, Any]) -> dict[str, Any]:
+        """The entry of a skill under the URIs by which the agent has it; `result`, changed in place.
 
         Raises:
             UpstreamProtocolError: it is no entry of that skill.
@@ -87,9 +87,10 @@ class SkillLookup:
         if not all(self._lookup.admits_uri(call, owner.upstream, uri) for uri in skills.uris(skill)):
             raise UnknownSkill(call.params["uri"])
         result["skill"] = skills.renamed(skill, _prefix(call.params["uri"], owner.original))
+        return result
 
-    def finish_directory(self, call: Call, owner: Owner, result: dict[str, Any]) -> None:
-        """What of a directory an agent may have, under the URIs by which it does. Changes the result in place."""
+    def finish_directory(self, call: Call, owner: Owner, result: dict[str, Any]) -> dict[str, Any]:
+        """What of a directory an agent may have, under the URIs by which it does; `result`, changed in place."""
         children: object = jsonrpc.opened(result).get("resources")
         if not isinstance(children, list):
             raise UpstreamProtocolError(owner.upstream, "a directory without 'resources'")
@@ -99,6 +100,7 @@ class SkillLookup:
         if not self._lookup.grant(call).unrestricted:
             some = [child for child in some if self._may_have(call, owner.upstream, child["uri"])]
         result["resources"] = [skills.renamed(child, prefix) for child in some]
+        return result
 
     def _may_have(self, call: Call, upstream: str, own: str) -> bool:
         """Whether it is a file that the agent may have, or a directory of a skill that it may."""

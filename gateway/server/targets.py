@@ -1,7 +1,6 @@
 """Who owns what a call names, what that upstream is sent, and what of its result is the gateway's to change."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -38,12 +37,11 @@ from gateway.upstream.listing import LOGIN_TOOL, is_login_tool
 from gateway.upstream.upstream import Upstream
 
 
-@dataclass(slots=True)
-class Target:
+class Target(msgspec.Struct, eq=False):
     """Where a call goes."""
 
     upstream: str
-    params: dict[str, Any] = field(repr=False)
+    params: dict[str, Any]
     """Under the upstream's own names."""
     kind: Kind | None = None
     """None where it names no item."""
@@ -54,21 +52,16 @@ class Target:
     """Whether the gateway makes a task of it, and waits for that."""
     is_login: bool = False
     """Whether it is the gateway's own tool by which somebody logs in to the upstream."""
+    question: dict[str, Any] | None = None
+    """What the agent's user is asked first, who must agree."""
+    answer: dict[str, Any] | None = None
+    """The result, if the gateway gave it itself and nobody is asked."""
+
+    __repr__ = object.__repr__  # what is called with is nobody's but the agent's
 
 
-@dataclass(slots=True)
-class ConfirmedTarget(Target):
-    """Where a call goes if the agent's user says so."""
-
-    question: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
-    """What the user is asked."""
-
-
-@dataclass(slots=True)
-class AnsweredTarget(Target):
-    """No upstream's: the gateway has answered it."""
-
-    result: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
+def _answered(call: Call, answer: dict[str, Any]) -> Target:
+    return Target("", call.params, answer=answer)
 
 
 class Targets:
@@ -103,6 +96,11 @@ class Targets:
             "skills/get": self._skill,
             "resources/directory/read": self._directory,
             "tasks/list": self._task_list,
+        }
+        self._finish: dict[str, Callable[[Call, Owner, dict[str, Any]], dict[str, Any]]] = {
+            "completion/complete": self._finish_completion,
+            "skills/get": self._skills.finish_skill,
+            "resources/directory/read": self._skills.finish_directory,
         }
 
     def find_now(self, call: Call) -> Target | None:
@@ -151,14 +149,14 @@ class Targets:
         """An upstream's result as the agent is to have it; changed in place, as a rule."""
         if result.get("resultType") == "task" or (target.kind is None and family_of(call.method) == FAMILY):
             self._extensions.publish(call, target.upstream, target.params, result, target.tool)
-        if call.method == "completion/complete" and target.kind == "resources" and target.owner is not None:
-            result = self._permitted(call, target.owner, result)
-        if call.method == "skills/get" and target.owner is not None:
-            self._skills.finish_skill(call, target.owner, result)
-        elif call.method == "resources/directory/read" and target.owner is not None:
-            self._skills.finish_directory(call, target.owner, result)
-        elif target.upstream in self._lookup.shadows and not self._lookup.is_own(call.agent.view):
-            self._relink(result, target.upstream)
+        finish = self._finish.get(call.method)
+        if finish is not None and target.owner is not None:
+            return finish(call, target.owner, result)
+        return self._relinked(call, target.upstream, result)
+
+    def _relinked(self, call: Call, upstream: str, result: dict[str, Any]) -> dict[str, Any]:
+        if upstream in self._lookup.shadows and not self._lookup.is_own(call.agent.view):
+            self._relink(result, upstream)
         return result
 
     def _relink(self, result: dict[str, Any], upstream: str) -> None:
@@ -185,7 +183,7 @@ class Targets:
         if name == catalogue.reader:
             return await self._read_result(call)
         if name == FIND_TOOLS:
-            return AnsweredTarget("", call.params, result=await self._search.find(call))
+            return _answered(call, await self._search.find(call))
         name = self._search.unwrap(call)
         if name == catalogue.reader:
             return _restored(call, catalogue) or await self._read_result(call)
@@ -195,11 +193,11 @@ class Targets:
         target, question = self._target_of(call, owner), self._search.question(call, owner)
         if question is None or target.is_login:
             return target
-        known = target.upstream, target.params, target.kind, owner, target.tool, target.as_task
-        return ConfirmedTarget(*known, question=question)
+        target.question = question
+        return target
 
-    async def _read_result(self, call: Call) -> AnsweredTarget:
-        return AnsweredTarget("", call.params, result=await self._results.read_by_tool(call))
+    async def _read_result(self, call: Call) -> Target:
+        return _answered(call, await self._results.read_by_tool(call))
 
     async def _owner_of_tool(self, call: Call, name: str) -> Owner:
         """
@@ -228,7 +226,7 @@ class Targets:
         return target
 
     async def _task_list(self, call: Call) -> Target:
-        return AnsweredTarget("", call.params, result=await self._tasks.listed(call))
+        return _answered(call, await self._tasks.listed(call))
 
     async def _prompt(self, call: Call) -> Target:
         name = string(call.params, "name")
@@ -239,7 +237,7 @@ class Targets:
 
     async def _resource(self, call: Call) -> Target:
         if (kept := await self._results.read_resource(call)) is not None:
-            return AnsweredTarget("", call.params, result=kept)
+            return _answered(call, kept)
         owner = await self._lookup.owner(call, string(call.params, "uri"))
         return Target(owner.upstream, {**call.params, "uri": owner.original}, "resources", owner)
 
@@ -262,7 +260,7 @@ class Targets:
         elif ref.get("type") == "ref/resource":
             uri, key = string(ref, "uri"), "uri"
             if uri == TEMPLATE["uriTemplate"] and self._lookup.catalogue(call).reader is not None:
-                return AnsweredTarget("", call.params, result={"completion": {"values": []}})  # nobody lists them
+                return _answered(call, {"completion": {"values": []}})  # nobody lists them
             owner = await self._lookup.find(call, lambda catalogue: catalogue.template(uri) or catalogue.resource(uri))
             if owner is None:
                 raise UnknownResource(uri)
@@ -270,11 +268,14 @@ class Targets:
             raise InvalidParams("ref.type must be ref/prompt or ref/resource")
         return Target(owner.upstream, {**call.params, "ref": {**ref, key: owner.original}}, kind, owner)
 
-    def _permitted(self, call: Call, owner: Owner, result: dict[str, Any]) -> dict[str, Any]:
-        if self._lookup.grant(call).unrestricted:
-            return result
-        admits = partial(self._lookup.admits_uri, call, owner.upstream)
-        return permitted(result, owner.original, call.params, admits)
+    def _finish_completion(self, call: Call, owner: Owner, result: dict[str, Any]) -> dict[str, Any]:
+        if (
+            as_object(call.params.get("ref")).get("type") == "ref/resource"
+            and not self._lookup.grant(call).unrestricted
+        ):
+            admits = partial(self._lookup.admits_uri, call, owner.upstream)
+            result = permitted(result, owner.original, call.params, admits)
+        return self._relinked(call, owner.upstream, result)
 
     def _missing(self, call: Call, name: str) -> UpstreamUnavailable | None:
         """Why there is nothing of that name, if its upstream is away."""
@@ -294,7 +295,7 @@ def _tool_name(call: Call) -> str:
     return name if isinstance(name, str) else string(params, "name")
 
 
-def _restored(call: Call, catalogue: Catalogue) -> AnsweredTarget | None:
+def _restored(call: Call, catalogue: Catalogue) -> Target | None:
     """Make the arguments of a call into those that the tool's own schema asks for, where agents see another. What is
     wrong with them is a result, and no error: so a model sees it, and can try again."""
     if catalogue.dialect is None:
@@ -303,7 +304,7 @@ def _restored(call: Call, catalogue: Catalogue) -> AnsweredTarget | None:
         call.params = adapted.restore(catalogue, call.params["name"], call.params)
     except InvalidParams as error:
         text = {"type": "text", "text": error.message}
-        return AnsweredTarget("", call.params, result={"content": [text], "isError": True})
+        return _answered(call, {"content": [text], "isError": True})
     if catalogue.dialect.keywords is not None:
         call.http_headers = None  # no schema that the agent saw says what to mirror
     return None

@@ -74,8 +74,9 @@ class FairPlaces(Generic[Ticket]):
     def leave(self, tenant: str) -> list[Ticket]:
         """Give a place back. The tickets that were admitted in its stead, each of which holds a place now."""
         self._taken -= 1
-        self._held[tenant] -= 1
-        if not self._held[tenant]:
+        if (held := self._held[tenant] - 1) > 0:
+            self._held[tenant] = held
+        else:
             del self._held[tenant]
         return self._admit() if self._waiting else []
 

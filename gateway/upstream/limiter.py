@@ -3,8 +3,10 @@
 import asyncio
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import anyio
+import msgspec
 
 from gateway.upstream.fair import ALL, FairPlaces
 
@@ -25,6 +27,7 @@ class ConcurrencyLimiter:
 
     def __init__(self, limit: int | None, queue: int | None = None) -> None:
         self._places = FairPlaces[_Ticket](limit, queue)
+        self.is_limited = limit is not None
         self.acquire_now = self._places.enter
         """`(tenant)`: takes a place, if there is one to be had without waiting; returns whether."""
 
@@ -63,6 +66,7 @@ class ConcurrencyLimiter:
 
     def resize(self, limit: int | None, queue: int) -> None:
         """From now on there are so many. Nobody loses a place, or their turn in the queue."""
+        self.is_limited = limit is not None
         self._hand_on(self._places.resize(limit, queue))
 
     def _hand_on(self, admitted: list[_Ticket]) -> None:
@@ -74,16 +78,13 @@ class ConcurrencyLimiter:
                 ticket.turn.set_result(None)
 
 
-class Lease:
+class Lease(msgspec.Struct, eq=False):
     """A call's place, from when it is taken to `release`."""
 
-    __slots__ = ("_is_over", "_limiter", "_pauses", "_tenant")
-
-    def __init__(self, limiter: ConcurrencyLimiter, tenant: str = ALL) -> None:
-        self._limiter = limiter
-        self._tenant = tenant
-        self._pauses = 0
-        self._is_over = False
+    _limiter: ConcurrencyLimiter
+    _tenant: str = ALL
+    _pauses: int = 0
+    _is_over: bool = False
 
     def pause(self) -> None:
         """The upstream does not work on the call, it waits for somebody: the place is others' until `resume`."""
@@ -103,3 +104,16 @@ class Lease:
         self._is_over = True
         if not self._pauses:
             self._limiter.release(self._tenant)
+
+
+class NoLease:
+    """The place of a call where there is any number of them: nobody counts."""
+
+    __slots__ = ()
+
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def release(self) -> None: ...
+
+
+NO_LEASE: Final = NoLease()

@@ -10,8 +10,10 @@ failures are allowed, and nobody succeeds, it is the upstream, and the breaker o
 """
 
 import asyncio
-from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from gateway.errors import (
     CircuitOpen,
@@ -20,7 +22,7 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gateway.upstream.breaker import Breaker, BreakerState
+from gateway.upstream.breaker import Breaker, BreakerState, Permit
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.link import Link, reason_of
 
@@ -29,46 +31,43 @@ if TYPE_CHECKING:
     from gateway.upstream.session import UpstreamSession
 
 
-class BreakerPermit:
-    """One attempt.
+class BreakerPermit(msgspec.Struct, eq=False):
+    """One attempt."""
 
-    Args:
-        breakers: the upstream's.
-        tenant: whom the request is for.
-        call: what the attempt is made for; None where somebody only wants the connection.
+    _link: Link
+    _tenant: str
+    """Whom the request is for."""
+    _call: "Call | None"
+    """What the attempt is made for; None where somebody only wants the connection."""
+    _passed: Sequence[tuple[Breaker, Permit]]
+    """The breakers that let it through, that of all last, and what they gave it."""
+    session: "UpstreamSession | None" = None
+    """What the request is sent on, once that is known."""
 
-    Raises:
-        CircuitOpen: a breaker is open.
-    """
-
-    __slots__ = ("_breakers", "_call", "_link", "_permits", "_tenant", "session")
-
-    def __init__(self, link: Link, breakers: Breakers, tenant: str, call: "Call | None" = None) -> None:
-        self._link = link
-        self._tenant = tenant
-        self._call = call
-        self.session: UpstreamSession | None = None
-        """What the request is sent on, once that is known."""
+    @classmethod
+    def of(cls, link: Link, breakers: Breakers, tenant: str, call: "Call | None" = None) -> Self:
+        """
+        Raises:
+            CircuitOpen: a breaker is open.
+        """
         own, shared = breakers.of(tenant), breakers.shared
-        self._breakers = (own, shared) if link.breaker is None else (link.breaker, own, shared)
-        self._permits: list[int] = []
         if link.breaker is None and own.state is BreakerState.CLOSED is shared.state:
-            self._permits = [own.term, shared.term]  # as nearly always
-            return
-        now = asyncio.get_running_loop().time()
-        for breaker in self._breakers:
-            permit = breaker.admit(now, tenant)
-            if permit is None:
-                self.abandon()
-                wait = breaker.retry_after(now, tenant) or 0.0
-                raise CircuitOpen(link.upstream, breaker.reason, wait)
-            self._permits.append(permit)
+            return cls(link, tenant, call, ((own, own.term), (shared, shared.term)))  # as nearly always
+        now, passed = asyncio.get_running_loop().time(), list[tuple[Breaker, Permit]]()
+        permit = cls(link, tenant, call, passed)
+        for breaker in (own, shared) if link.breaker is None else (link.breaker, own, shared):
+            given = breaker.admit(now, tenant)
+            if given is None:
+                permit.abandon()
+                raise CircuitOpen(link.upstream, breaker.reason, breaker.retry_after(now, tenant) or 0.0)
+            passed.append((breaker, given))
+        return permit
 
     def passed(self) -> None:
         """The upstream has said something on behalf of the request; it need not be the answer."""
-        for breaker, permit in zip(self._breakers, self._permits, strict=False):
+        for breaker, given in self._passed:
             if breaker.is_troubled:
-                breaker.passed(permit)
+                breaker.passed(given)
 
     def failed(self, error: GatewayError) -> None:
         """The attempt ended with that error, which may say that the upstream works."""
@@ -77,17 +76,17 @@ class BreakerPermit:
         elif error.counts_for_breaker and not self._waits_for_agent(error):
             reason, now = reason_of(error, self._link.upstream), asyncio.get_running_loop().time()
             may_be_his_own = self._link.breaker is not None or not self._is_of_connection(error)
-            shared = self._breakers[-1]
-            for breaker, permit in zip(self._breakers, self._permits, strict=False):
+            shared = self._passed[-1][0]
+            for breaker, given in self._passed:
                 tenant = self._tenant if breaker is shared and may_be_his_own else None
-                breaker.failed(permit, now, reason, self._cause(breaker), tenant)
+                breaker.failed(given, now, reason, self._cause(breaker), tenant)
         else:
             self.abandon()
 
     def abandon(self) -> None:
         """What became of it says nothing of the upstream."""
-        for breaker, permit in zip(self._breakers, self._permits, strict=False):
-            breaker.abandoned(permit, self._tenant)
+        for breaker, given in self._passed:
+            breaker.abandoned(given, self._tenant)
 
     def _is_of_connection(self, error: GatewayError) -> bool:
         """Whether there is no connection, or it broke with all that was on it."""

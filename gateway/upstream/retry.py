@@ -79,14 +79,16 @@ class _Recent:
     """How many there were in the last `WINDOW_SECONDS`, in steps of a tenth of it."""
 
     _slot: int = 0
-    """The present step."""
+    """The present step, …"""
+    _over: float = 0.0
+    """… and when it ends."""
     _in_slot: int = 0
     _before: deque[tuple[int, int]] = field(default_factory=deque[tuple[int, int]])
     """Earlier steps, and how many there were in each."""
     _total: int = 0
 
     def add(self, now: float) -> None:
-        if int(now / WINDOW_SECONDS * _SLOTS) != self._slot:
+        if now >= self._over:
             self._go_on(now)
         self._in_slot += 1
         self._total += 1
@@ -100,5 +102,6 @@ class _Recent:
         if slot != self._slot:
             self._before.append((self._slot, self._in_slot))
             self._slot, self._in_slot = slot, 0
+        self._over = (slot + 1) * WINDOW_SECONDS / _SLOTS
         while self._before and self._before[0][0] <= slot - _SLOTS:
             self._total -= self._before.popleft()[1]

@@ -22,7 +22,7 @@ from gateway.upstream.breakers import Breakers
 from gateway.upstream.credentials import CredentialSource
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.learning import Learning
-from gateway.upstream.limiter import ConcurrencyLimiter, Lease
+from gateway.upstream.limiter import NO_LEASE, ConcurrencyLimiter, Lease, NoLease
 from gateway.upstream.link import TROUBLED, Link, State, Status
 from gateway.upstream.links import UpstreamLinks
 from gateway.upstream.listing import Listing, LoginListing
@@ -218,8 +218,10 @@ class Upstream:
         tool = params.get("name") if call.method == "tools/call" else None
         return self.config.timeout_of(tool if isinstance(tool, str) else None)
 
-    def lease_now(self, tenant: str) -> Lease | None:
+    def lease_now(self, tenant: str) -> Lease | NoLease | None:
         """A place among the calls it works on, if one is to be had without waiting."""
+        if not self._limiter.is_limited:
+            return NO_LEASE
         return Lease(self._limiter, tenant) if self._limiter.acquire_now(tenant) else None
 
     async def lease(self, tenant: str, patience: float) -> Lease:
@@ -242,7 +244,7 @@ class Upstream:
         Raises:
             CircuitOpen: one of them is open.
         """
-        return BreakerPermit(link, self._breakers, tenant, call)
+        return BreakerPermit.of(link, self._breakers, tenant, call)
 
     def suspect(self, link: Link) -> None:
         """A request could not be delivered on a link that seems to be up."""
@@ -390,8 +392,18 @@ class Upstream:
     def adjust(self, config: ServerConfig) -> None:
         """Take up a configuration that asks for no other connection (`config.diff.LIVE_KEYS`)."""
         self.config = config
+        was_limited = self._limiter.is_limited
         self._limiter.resize(config.max_concurrency, config.max_queue)
+        if self._limiter.is_limited and not was_limited:
+            self._count_those_at_work()
         self.links.private.cap = config.max_sessions
+
+    def _count_those_at_work(self) -> None:
+        """There are so many places from now on; those who are at work hold one, even if there are more of them."""
+        for call in self.calls:
+            if call.lease is NO_LEASE:
+                call.lease = Lease(self._limiter, tenant := call.principal.root_id)
+                self._limiter.reacquire(tenant)
 
     def restart(self) -> None:
         """Close the main connection and open it anew; with none, try now. Where all are somebody's own, each is opened
