@@ -28,8 +28,6 @@ class Wanted:
     """The scopes that this request takes."""
     error: str = ""
     """`invalid_token`, `insufficient_scope`, …"""
-    is_bearer: bool = False
-    """Whether it has asked for a bearer token at all."""
 
 
 def wanted(header: str) -> Wanted:
@@ -40,7 +38,7 @@ def wanted(header: str) -> Wanted:
     nothing: Mapping[str, str] = {}
     values = next((each for each in found if each), nothing)
     scopes = tuple(dict.fromkeys(values.get("scope", "").split()))[:MAX_SCOPES]
-    return Wanted(values.get("resource_metadata"), scopes, values.get("error", ""), True)
+    return Wanted(values.get("resource_metadata"), scopes, values.get("error", ""))
 
 
 def _challenges(header: str) -> Iterator[tuple[str, Mapping[str, str]]]:

@@ -51,8 +51,6 @@ class AuthorizationServer:
     """Whether a client may be known by the URL of its metadata."""
     names_issuer: bool = False
     """Whether its answers to a browser say who gives them (RFC 9207)."""
-    grant_types: tuple[str, ...] | None = None
-    grant_profiles: tuple[str, ...] = ()
     is_assumed: bool = False
     """Whether there was no metadata at all (2025-03-26)."""
 
@@ -219,8 +217,6 @@ def _server(web: Web, answer: HttpAnswer, issuer: str) -> AuthorizationServer:
         challenge_methods=_texts(content.get("code_challenge_methods_supported")),
         takes_metadata_documents=content.get("client_id_metadata_document_supported") is True,
         names_issuer=content.get("authorization_response_iss_parameter_supported") is True,
-        grant_types=_texts(content.get("grant_types_supported")),
-        grant_profiles=_texts(content.get("authorization_grant_profiles_supported")) or (),
     )
 
 

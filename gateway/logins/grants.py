@@ -9,8 +9,6 @@ EARLY: Final = (0.1, 0.2)
 """The last part of a token's life, in which it is renewed; between these, by chance, so that not all come at once."""
 MAX_EARLY: Final = 300.0
 """Seconds; no token is renewed earlier before its end than that."""
-DEFAULT_LIFETIME: Final = 3600.0
-"""Seconds after which a token is renewed of which nobody said how long it is good. It is used until it is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +31,11 @@ class Tokens:
         return self.expires is None or now < self.expires
 
 
-def renewal(now: float, lifetime: float | None, chance: float | None = None) -> float:
-    """When to renew a token that is good for so many seconds from now."""
+def renewal(now: float, lifetime: float | None) -> float:
+    """When to renew a token that is good for so many seconds from now; never, if nobody said for how long."""
     if lifetime is None:
         return float("inf")
-    part = EARLY[0] + (EARLY[1] - EARLY[0]) * (random.random() if chance is None else chance)  # noqa: S311
+    part = EARLY[0] + (EARLY[1] - EARLY[0]) * random.random()  # noqa: S311
     return now + lifetime - min(lifetime * part, MAX_EARLY)
 
 

@@ -28,7 +28,6 @@ class Held:
         grant: obtains tokens.
         needs: makes the error for those who have to wait until somebody has logged in.
         is_optional: whether a connection may be opened without tokens: it is the server that knows if it wants any.
-        clock: seconds since 1970.
     """
 
     def __init__(
@@ -36,7 +35,6 @@ class Held:
         upstream: str,
         grant: TokenGrant,
         needs: Callable[[NoLogin], LoginNeeded],
-        clock: Callable[[], float] = time.time,
         timing: LoginTiming = USUAL,
         *,
         is_optional: bool = False,
@@ -44,7 +42,6 @@ class Held:
         self._upstream = upstream
         self._grant = grant
         self._needs = needs
-        self._clock = clock
         self._timing = timing
         self._is_optional = is_optional
         self.is_on_behalf = False
@@ -66,13 +63,13 @@ class Held:
 
     async def prepare(self) -> None:
         async with self._turn:
-            if self._tokens is None or not self._tokens.is_good(self._clock()):
+            if self._tokens is None or not self._tokens.is_good(time.time()):
                 self._take(await self._known())
             if self._tokens is None and self._is_optional:
-                if self._missing is not None and self._clock() < self._missing[1] + self._timing.missing_seconds:
+                if self._missing is not None and time.time() < self._missing[1] + self._timing.missing_seconds:
                     raise self._needs(self._missing[0])
                 return
-            if self._tokens is None or not self._tokens.is_good(self._clock()):
+            if self._tokens is None or not self._tokens.is_good(time.time()):
                 await self._renew((), "")
 
     async def refused(self, challenge: Challenge) -> bool:
@@ -83,7 +80,7 @@ class Held:
             if challenge.sent != self.headers and self.headers:
                 return True  # somebody has renewed them meanwhile
             known = await self._known()
-            if known is not None and known != self._tokens and known.is_good(self._clock()):
+            if known is not None and known != self._tokens and known.is_good(time.time()):
                 self._take(known)
                 return True
             return await self._renew(asks.scopes, challenge.header)
@@ -163,7 +160,7 @@ class Held:
     def _mapped(self, failure: AuthFailure) -> GatewayError:
         if isinstance(failure, NoLogin):
             if self._tokens is None:
-                self._missing = failure, self._clock()
+                self._missing = failure, time.time()
             return self._needs(failure)
         state = "unauthorized" if not isinstance(failure, Unreachable) else "without authorization"
         return UpstreamUnavailable(self._upstream, state, str(failure))

@@ -5,7 +5,7 @@ them. They go to the authorization server that exchanges them, and nowhere else.
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,16 +26,9 @@ class Subject:
 
 
 class Subjects:
-    """
-    Args:
-        now: seconds since 1970.
-    """
-
-    def __init__(self, now: Callable[[], float] = time.time, most: int = MOST) -> None:
+    def __init__(self) -> None:
         self.wanted = False
         """Whether anybody needs them."""
-        self._now = now
-        self._most = most
         self._by_id: dict[str, Subject] = {}
 
     def note(self, principal: Principal, token: str) -> None:
@@ -48,13 +41,13 @@ class Subjects:
         self._by_id.pop(principal.id, None)
         until = float("inf") if principal.expires is None else principal.expires + principal.leeway
         self._by_id[principal.id] = Subject(token, until)
-        if len(self._by_id) > self._most:
+        if len(self._by_id) > MOST:
             del self._by_id[next(iter(self._by_id))]
 
     def of(self, principal: str) -> Subject | None:
         """The token of a principal (its id); None if there is none that is good."""
         subject = self._by_id.get(principal)
-        if subject is not None and subject.until <= self._now():
+        if subject is not None and subject.until <= time.time():
             del self._by_id[principal]
             return None
         return subject

@@ -4,7 +4,6 @@ All these addresses come from outside, so they are reached through `egress`: pub
 the gateway named in the file. No redirect is followed, nothing is decompressed, nothing is read without an end.
 """
 
-import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -16,7 +15,7 @@ import httpx2
 
 from gateway import __version__
 from gateway.config.models.auth import is_https_or_local
-from gateway.egress import EgressRefused, GuardedTransport, Resolve, UnfitBody, body_within, resolve, system_tls
+from gateway.egress import EgressRefused, GuardedTransport, UnfitBody, body_within, system_tls
 from gateway.jsonrpc import loads
 from gateway.logins.failures import Distrusted, Unreachable
 from gateway.upstream.credentials import MAX_CHALLENGE
@@ -51,30 +50,19 @@ class Web:
     Args:
         private_hosts: hosts that the owner of the gateway named, which may be on a private network.
         plain_hosts: of these, whom to talk to without TLS too, for the owner has written `http://`.
-        tls, lookup: see `GuardedTransport`.
     """
 
-    def __init__(
-        self,
-        private_hosts: Collection[str] = (),
-        plain_hosts: Collection[str] = (),
-        *,
-        tls: ssl.SSLContext | None = None,
-        lookup: Resolve = resolve,
-    ) -> None:
+    def __init__(self, private_hosts: Collection[str] = (), plain_hosts: Collection[str] = ()) -> None:
         self._private_hosts = frozenset(private_hosts)
         self._plain_hosts = frozenset(plain_hosts)
-        self._tls = tls
-        self._lookup = lookup
 
     @classmethod
-    def for_urls(cls, urls: Collection[str], **options: Any) -> "Web":
+    def for_urls(cls, urls: Collection[str]) -> "Web":
         """One that may go where these lead, and to public hosts."""
         parts = [urlsplit(url) for url in urls]
         return cls(
             {part.hostname for part in parts if part.hostname},
             {part.hostname for part in parts if part.hostname and part.scheme == "http"},
-            **options,
         )
 
     def check(self, url: str) -> str:
@@ -133,8 +121,8 @@ class Web:
             raise Unreachable(f"{_place(url)} cannot be reached ({error or type(error).__name__})") from None
 
     async def _client(self) -> httpx2.AsyncClient:
-        tls = self._tls or await anyio.to_thread.run_sync(system_tls)
-        transport = GuardedTransport(self._private_hosts, tls, self._lookup)
+        tls = await anyio.to_thread.run_sync(system_tls)
+        transport = GuardedTransport(self._private_hosts, tls)
         return httpx2.AsyncClient(transport=transport, timeout=REQUEST_SECONDS, follow_redirects=False, trust_env=False)
 
 

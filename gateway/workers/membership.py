@@ -84,10 +84,10 @@ class Membership:
         """Tell all other workers."""
         self._line.tell("broadcast", pack([kind.encode(), data]))
 
-    async def ask_all(self, kind: str, data: bytes = b"") -> list[bytes]:
+    async def ask_all(self, kind: str) -> list[bytes]:
         """What the other workers answer, those that do in time."""
         try:
-            return unpack(await self._line.ask("gather", pack([kind.encode(), data]), patience=5.0))
+            return unpack(await self._line.ask("gather", pack([kind.encode(), b""]), patience=5.0))
         except LineError:
             return []
 

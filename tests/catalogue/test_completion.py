@@ -7,9 +7,9 @@ import pytest
 from gateway.catalogue.completion import permitted
 
 
-def suggested(template: str, values: list[Any], *, argument: str = "b", chosen: dict[str, str] | None = None) -> Any:
+def suggested(template: str, values: list[Any], *, chosen: dict[str, str] | None = None) -> Any:
     """The result for who may not have what lies under `x://no/`."""
-    params = {"argument": {"name": argument, "value": ""}, "context": {"arguments": chosen or {}}}
+    params = {"argument": {"name": "b", "value": ""}, "context": {"arguments": chosen or {}}}
     result = {"completion": {"values": values, "total": 90, "hasMore": True}, "_meta": {"kept": 1}}
     return permitted(result, template, params, lambda uri: not uri.startswith("x://no/"))
 

@@ -37,10 +37,10 @@ class Followed:
         self.run = self._reloader.run
         self.first = self.current.loaded_at
 
-    async def becomes(self, text: str, *, asked: bool = False) -> list[str]:
+    async def becomes(self, text: str) -> list[str]:
         """Reload from another text; returns what the log said."""
         write(text)
-        return await self.reload(asked=asked)
+        return await self.reload()
 
     async def reload(self, *, asked: bool = False) -> list[str]:
         with structlog.testing.capture_logs() as logs:

@@ -29,9 +29,9 @@ def adapted(schema: Schema, name: str = "gemini") -> Adaptation:
     return made
 
 
-def property_of(schema: Any, name: str = "gemini") -> Schema:
+def property_of(schema: Any) -> Schema:
     """What one argument becomes."""
-    found = adapted(tool("a", a=schema), name).schema
+    found = adapted(tool("a", a=schema), "gemini").schema
     assert found is not None
     return found["properties"]["a"]
 

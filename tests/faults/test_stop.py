@@ -29,12 +29,12 @@ CAN_ASK: Final[dict[str, Any]] = {"elicitation": {"form": {}}}
 
 
 @asynccontextmanager
-async def held(it: House, agents: list[Agent], tool: str = "up__hold") -> AsyncGenerator[list[Any]]:
+async def held(it: House, agents: list[Agent]) -> AsyncGenerator[list[Any]]:
     """A call of each agent in flight; their answers once the block has ended, which takes the gate to open."""
     answers: list[Any] = []
 
     async def hold(agent: Agent) -> None:
-        answers.append(await agent.ask("tools/call", {"name": tool, "arguments": {"gate": str(it.gate)}}))
+        answers.append(await agent.ask("tools/call", {"name": "up__hold", "arguments": {"gate": str(it.gate)}}))
 
     async with anyio.create_task_group() as tg:
         for agent in agents:

@@ -80,7 +80,6 @@ async def book(
     cap: int = 10,
     cap_each: int = 10,
     idle: float = 60,
-    lifetime: float = 3600,
     name: str = "here",
     timing: FrontTiming = USUAL,
 ) -> AsyncGenerator[Book]:
@@ -91,7 +90,7 @@ async def book(
         ids = SessionIds(["a key that all nodes have, long enough"])
         quota = SessionQuota(cap, cap_each)
         backlogs = Backlogs()
-        sessions = Sessions(quota, idle, lifetime, host, ids, records, Node(name), backlogs.open, tg, timing)
+        sessions = Sessions(quota, idle, 3600, host, ids, records, Node(name), backlogs.open, tg, timing)
         yield Book(host, sessions)
         tg.cancel_scope.cancel()
     await records.aclose()

@@ -10,8 +10,8 @@ from tests.interaction._http import sent
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 
-def _get(url: str, headers: dict[str, str], method: str = "GET") -> tuple[int, str, str]:
-    with sent(method, url, None, headers) as response:
+def _get(url: str, headers: dict[str, str]) -> tuple[int, str, str]:
+    with sent("GET", url, None, headers) as response:
         return response.status, response.headers["Content-Type"], response.read().decode()
 
 

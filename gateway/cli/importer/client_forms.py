@@ -138,9 +138,9 @@ def copilot(name: str, entry: Entry) -> list[str]:
     return [*words, name, "--", entry["command"], *entry["args"]]
 
 
-def _header_words(entry: Entry, separator: str = ": ") -> list[str]:
+def _header_words(entry: Entry) -> list[str]:
     headers = entry.get("headers", {}).items()
-    return [word for key, value in headers for word in ("--header", f"{key}{separator}{value}")]
+    return [word for key, value in headers for word in ("--header", f"{key}: {value}")]
 
 
 # --- Files ----------------------------------------------------------------------------------------------------------

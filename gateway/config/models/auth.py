@@ -1,7 +1,7 @@
 """How the gateway proves to a server who asks: a login that somebody makes, or a machine's own credential."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -9,8 +9,6 @@ from pydantic import AfterValidator, Field, model_validator
 from gateway.config.models.fields import FilePath, Line, Model
 
 Kind = Literal["auto", "none", "login", "client_credentials", "token_exchange", "enterprise", "workload"]
-
-_LOGINS: Final = ("auto", "none", "shared", "each")
 
 
 def is_https_or_local(url: str) -> bool:

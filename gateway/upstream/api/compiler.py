@@ -43,14 +43,14 @@ async def compile_apart(
     return await _apart(options, {name: len(each) for name, each in documents.items()}, documents.values(), seconds)
 
 
-async def look_apart(documents: Mapping[str, bytes], seconds: float = SECONDS) -> Elsewhere:
+async def look_apart(documents: Mapping[str, bytes]) -> Elsewhere:
     """To which others some documents refer.
 
     Raises:
         CompileFailed: it cannot be found out.
     """
     lengths = {name: len(each) for name, each in documents.items()}
-    (found,) = await _apart(CompileOptions("", looks=True), lengths, documents.values(), seconds)
+    (found,) = await _apart(CompileOptions("", looks=True), lengths, documents.values(), SECONDS)
     assert isinstance(found, Elsewhere)
     return found
 
