@@ -43,7 +43,6 @@ _IMPORTED: Final = (
 )
 """None of them starts a thread, which a fork would lose, or reads the environment."""
 
-_ROOT: Final = Path(__file__).resolve().parent.parent
 _NUMBER_BYTES: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _HIGHEST_DESCRIPTOR: Final = 1024

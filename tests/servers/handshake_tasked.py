@@ -25,7 +25,6 @@ RELATED: Final = "io.modelcontextprotocol/related-task"
 _SUPPORT: Final = {"work": "optional", "ask": "required", "must": "required"}
 _TOOLS: Final = ("work", "ask", "must", "plain", "end", "tell", "status", "show")
 _TIMES: Final = {"createdAt": "2026-01-01T00:00:00Z", "lastUpdatedAt": "2026-01-01T00:00:00Z", "ttl": 600_000}
-_OVER: Final = ("completed", "failed", "cancelled")
 
 Say = Callable[[Message], None]
 """Sends a message on the stream of the request it belongs to."""
