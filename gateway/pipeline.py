@@ -127,14 +127,16 @@ class Pipeline:
         call.upstream, params, owner = target.upstream, target.params, target.owner
         if target.kind is not None and owner is not None:
             self._lookup.check(call, target.kind, owner)  # pins: its definition is the one that was approved
-        # Limits of its upstream and tool
-        if not self._limits.count_upstream_now(call.principal, target.upstream, target.tool):
-            await self._limits.count_upstream(call.principal, target.upstream, target.tool)
+        limits = self._limits
+        if target.upstream in limits.upstreams and not limits.count_upstream_now(
+            call.principal, target.upstream, target.tool
+        ):
+            await limits.count_upstream(call.principal, target.upstream, target.tool)
         upstream = self._targets.upstream(target)
         send = log_in if target.is_login else attempt_task if target.as_task else attempt
         upstream.enter(call)  # from here on it is not let go, even if another takes its place
         try:
-            if self._log_messages.raises_level(call):
+            if call.agent.log_level is not None and self._log_messages.raises_level(call):
                 await self._log_messages.take_up(upstream)
             if target.question is not None:
                 result = await self._bridge.confirm(call, upstream, params, target.question, send)

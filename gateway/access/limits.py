@@ -49,7 +49,8 @@ class Limits:
             upstreams: further limits, by upstream.
         """
         self._default = default
-        self._upstreams = upstreams
+        self.upstreams = upstreams
+        """What is asked of one more often than that is refused."""
 
     def count_now(self, principal: Principal) -> dict[str, str] | None:
         """Count one request of a principal, and of all that an agent descends from; returns the header fields that say
@@ -97,12 +98,12 @@ class Limits:
         Raises:
             RateLimited: one of them is used up.
         """
-        limits = self._upstreams.get(upstream)
+        limits = self.upstreams.get(upstream)
         return limits is None or self._consume_now(_of_upstream(limits, principal, upstream, tool)) is not None
 
     async def count_upstream(self, principal: Principal, upstream: str, tool: str | None) -> None:
         """As `count_upstream_now`, however long it takes."""
-        await self._consume(_of_upstream(self._upstreams[upstream], principal, upstream, tool))
+        await self._consume(_of_upstream(self.upstreams[upstream], principal, upstream, tool))
 
     def _of_principal(self, principal: Principal) -> list["_Bucket"]:
         # The root comes last: what an agent is refused by a limit of its own uses up nothing that others have.

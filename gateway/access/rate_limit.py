@@ -101,14 +101,14 @@ class MemoryLimiter:
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
     def consume(self, key: str, limit: Limit) -> Decision:
-        now = self._clock()
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = self._buckets[key] = Bucket.full(limit, now)
-            if len(self._buckets) > self._cap:
-                self._buckets.popitem(last=False)
-        else:
-            self._buckets.move_to_end(key)
+        buckets, now = self._buckets, self._clock()
+        bucket = buckets.get(key)
+        if bucket is not None:
+            buckets.move_to_end(key)
+            return bucket.consume(limit, now)
+        bucket = buckets[key] = Bucket.full(limit, now)
+        if len(buckets) > self._cap:
+            buckets.popitem(last=False)
         return bucket.consume(limit, now)
 
     async def consume_later(self, key: str, limit: Limit) -> Decision:

@@ -55,9 +55,9 @@ class Bridge:
     def is_needed(self, call: Call) -> bool:
         """Whether a call is not just sent: its agent may be asked something, or comes back with answers."""
         agent = call.agent
-        return (bool(agent.capabilities) and is_askable(agent)) or (
-            agent.era is Era.MODERN and "requestState" in call.params
-        )
+        if agent.capabilities and is_askable(agent):
+            return True
+        return "requestState" in call.params and agent.era is Era.MODERN
 
     async def carry(self, call: Call, upstream: Upstream, params: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
         """The result of such a call.

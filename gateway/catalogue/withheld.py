@@ -33,10 +33,7 @@ class Withheld:
         self._blocked: dict[Names, Mapping[tuple[str, str], Change]] = {}
         """Only of lists of which something is."""
         self._catalogues: dict[tuple[View, Selection], Catalogue] = {}
-
-    @property
-    def is_any(self) -> bool:
-        return bool(self._blocked)
+        self.is_any = False
 
     def renew(self) -> None:
         """Go by the verdicts as they are now."""
@@ -44,6 +41,7 @@ class Withheld:
         self._blocked = {
             each: {**_files(verdict.blocked), **verdict.blocked} for each, verdict in all_of_them if verdict.blocked
         }
+        self.is_any = bool(self._blocked)
         self._catalogues.clear()
 
     def is_from(self, upstream: str, selection: Selection) -> bool:

@@ -79,10 +79,11 @@ def unrecognised(tool: Owner, headers: Mapping[str, str]) -> dict[str, str]:
 
 def _declared(tool: Owner) -> dict[str, Any] | None:
     """What of a tool's schema is about headers; None if nothing is, or not as it must be."""
-    if _KEY not in tool.memo:
+    memo = tool.memo
+    if _KEY not in memo:
         schema = tool.item.get("inputSchema")
-        tool.memo[_KEY] = _extract(schema) if _mentions(schema) else None
-    return tool.memo[_KEY]
+        memo[_KEY] = _extract(schema) if _mentions(schema) else None
+    return memo[_KEY]
 
 
 def _extract(schema: Any) -> dict[str, Any] | None:

@@ -108,7 +108,7 @@ class Targets:
         if call.method != "tools/call":
             return None
         catalogue = self._lookup.catalogue(call)
-        owner = catalogue.tool(_tool_name(call))
+        owner = catalogue.tool_owners.get(_tool_name(call))
         if owner is None:
             return None
         if catalogue.dialect is not None and (refused := _restored(call, catalogue)) is not None:
@@ -149,21 +149,23 @@ class Targets:
         """An upstream's result as the agent is to have it; changed in place, as a rule."""
         if result.get("resultType") == "task" or (target.kind is None and family_of(call.method) == FAMILY):
             self._extensions.publish(call, target.upstream, target.params, result, target.tool)
-        finish = self._finish.get(call.method)
-        if finish is not None and target.owner is not None:
+        if (
+            target.kind != "tools"
+            and target.owner is not None
+            and (finish := self._finish.get(call.method)) is not None
+        ):
             return finish(call, target.owner, result)
-        return self._relinked(call, target.upstream, result)
-
-    def _relinked(self, call: Call, upstream: str, result: dict[str, Any]) -> dict[str, Any]:
-        if upstream in self._lookup.shadows and not self._lookup.is_own(call.agent.view):
-            self._relink(result, upstream)
+        if target.upstream in self._lookup.shadows:
+            self._relink(call, target.upstream, result)
         return result
 
-    def _relink(self, result: dict[str, Any], upstream: str) -> None:
+    def _relink(self, call: Call, upstream: str, result: dict[str, Any]) -> None:
         """
         Raises:
             UpstreamOversized, UpstreamProtocolError: it has to be looked into, and cannot be.
         """
+        if self._lookup.is_own(call.agent.view):
+            return
         try:
             self._lookup.relink(result, upstream)
         except jsonrpc.TooManyValues:
@@ -211,13 +213,15 @@ class Targets:
         return owner
 
     def _target_of(self, call: Call, owner: Owner) -> Target:
-        call.headers = param_headers.of_call(owner, call.params, call.http_headers)
-        target = Target(owner.upstream, {**call.params, "name": owner.original}, "tools", owner, owner.original)
-        if owner.original == LOGIN_TOOL:
-            target.is_login = is_login_tool(owner.original, owner.item)
-        if "execution" in owner.item and "task" not in call.params:
-            target.as_task = needs_task(owner.item) and not takes_tasks(call.agent)
-        if "task" in call.params:
+        own, params = owner.original, call.params
+        call.headers = param_headers.of_call(owner, params, call.http_headers)
+        target = Target(owner.upstream, {**params, "name": own}, "tools", owner, own)
+        if own == LOGIN_TOOL:
+            target.is_login = is_login_tool(own, owner.item)
+        if "task" not in params:
+            if "execution" in owner.item:
+                target.as_task = needs_task(owner.item) and not takes_tasks(call.agent)
+        else:
             upstream = self.upstream(target)
             if not self._extensions.makes_tasks(call.agent, upstream):
                 del target.params["task"]  # nobody could ever ask for its result
@@ -275,7 +279,7 @@ class Targets:
         ):
             admits = partial(self._lookup.admits_uri, call, owner.upstream)
             result = permitted(result, owner.original, call.params, admits)
-        return self._relinked(call, owner.upstream, result)
+        return result  # in which there are no links
 
     def _missing(self, call: Call, name: str) -> UpstreamUnavailable | None:
         """Why there is nothing of that name, if its upstream is away."""
@@ -288,11 +292,10 @@ def _tool_name(call: Call) -> str:
     Raises:
         InvalidParams: there is none, or its arguments are none.
     """
-    params = call.params
-    arguments, name = params.get("arguments"), params.get("name")
-    if arguments is not None and not isinstance(arguments, dict | msgspec.Raw):
+    arguments = call.params.get("arguments")
+    if type(arguments) is not msgspec.Raw and not isinstance(arguments, dict | None):
         raise InvalidParams("arguments must be an object")
-    return name if isinstance(name, str) else string(params, "name")
+    return string(call.params, "name")
 
 
 def _restored(call: Call, catalogue: Catalogue) -> Target | None:

@@ -213,10 +213,13 @@ class Upstream:
 
     def timeout(self, call: Call, params: Mapping[str, Any]) -> float:
         """Seconds it has for a call, without progress."""
+        config = self.config
         if call.method == "tasks/result":
-            return self.config.max_timeout  # it comes when the task is over
+            return config.max_timeout  # it comes when the task is over
+        if not config.timeouts:
+            return config.timeout
         tool = params.get("name") if call.method == "tools/call" else None
-        return self.config.timeout_of(tool if isinstance(tool, str) else None)
+        return config.timeout_of(tool if isinstance(tool, str) else None)
 
     def lease_now(self, tenant: str) -> Lease | NoLease | None:
         """A place among the calls it works on, if one is to be had without waiting."""
