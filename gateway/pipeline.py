@@ -175,10 +175,13 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
     clock = _Clock(upstream.timeout(call, params), upstream.config.max_timeout, began := now())
     private: PrivateLink | None = None
     failure: GatewayError | None = None
-    call.spoke, number = False, 0
-    call.lease = upstream.lease_now(tenant) or await _queue(upstream, call, tenant, clock.timeout)
-    if call.method == "tasks/result":
-        call.lease.pause()  # it waits for a task, and must not keep the place of who would end that
+    number = 0
+    if call.spoke:
+        call.spoke = False
+    if upstream.is_limited and call.lease is None:
+        call.lease = upstream.lease_now(tenant) or await _queue(upstream, call, tenant, clock.timeout)
+        if call.method == "tasks/result":
+            call.lease.pause()  # it waits for a task, and must not keep the place of who would end that
     try:
         links = upstream.links
         link = links.link_now(call.agent) or await links.link(call.agent, clock.began + clock.timeout)
@@ -206,8 +209,9 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
             await asyncio.sleep(wait)
     finally:
         failure = None  # an error refers to this frame, which must not refer back
-        call.lease.release()
-        call.lease = None
+        if call.lease is not None:
+            call.lease.release()
+            call.lease = None
         if private is not None:
             private.release()
 

@@ -214,7 +214,8 @@ class Targets:
 
     def _target_of(self, call: Call, owner: Owner) -> Target:
         own, params = owner.original, call.params
-        call.headers = param_headers.of_call(owner, params, call.http_headers)
+        if (headers := param_headers.of_call(owner, params, call.http_headers)) is not call.headers:
+            call.headers = headers
         target = Target(owner.upstream, {**params, "name": own}, "tools", owner, own)
         if own == LOGIN_TOOL:
             target.is_login = is_login_tool(own, owner.item)

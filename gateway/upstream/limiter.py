@@ -3,7 +3,6 @@
 import asyncio
 import math
 from dataclasses import dataclass
-from typing import Final
 
 import anyio
 import msgspec
@@ -104,16 +103,3 @@ class Lease(msgspec.Struct, eq=False):
         self._is_over = True
         if not self._pauses:
             self._limiter.release(self._tenant)
-
-
-class NoLease:
-    """The place of a call where there is any number of them: nobody counts."""
-
-    __slots__ = ()
-
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-    def release(self) -> None: ...
-
-
-NO_LEASE: Final = NoLease()

@@ -22,7 +22,7 @@ from gateway.upstream.breakers import Breakers
 from gateway.upstream.credentials import CredentialSource
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.learning import Learning
-from gateway.upstream.limiter import NO_LEASE, ConcurrencyLimiter, Lease, NoLease
+from gateway.upstream.limiter import ConcurrencyLimiter, Lease
 from gateway.upstream.link import TROUBLED, Link, State, Status
 from gateway.upstream.links import UpstreamLinks
 from gateway.upstream.listing import Listing, LoginListing
@@ -208,6 +208,9 @@ class Upstream:
 
     def leave(self, call: Call) -> None:
         del self.calls[call]
+        if call.lease is not None:  # it got one while it was at work
+            call.lease.release()
+            call.lease = None
         if self._changed is not None:
             self.pulse()
 
@@ -221,10 +224,13 @@ class Upstream:
         tool = params.get("name") if call.method == "tools/call" else None
         return config.timeout_of(tool if isinstance(tool, str) else None)
 
-    def lease_now(self, tenant: str) -> Lease | NoLease | None:
+    @property
+    def is_limited(self) -> bool:
+        """Whether it works on so many calls at a time and no more. If not, they need no lease."""
+        return self._limiter.is_limited
+
+    def lease_now(self, tenant: str) -> Lease | None:
         """A place among the calls it works on, if one is to be had without waiting."""
-        if not self._limiter.is_limited:
-            return NO_LEASE
         return Lease(self._limiter, tenant) if self._limiter.acquire_now(tenant) else None
 
     async def lease(self, tenant: str, patience: float) -> Lease:
@@ -404,7 +410,7 @@ class Upstream:
     def _count_those_at_work(self) -> None:
         """There are so many places from now on; those who are at work hold one, even if there are more of them."""
         for call in self.calls:
-            if call.lease is NO_LEASE:
+            if call.lease is None:
                 call.lease = Lease(self._limiter, tenant := call.principal.root_id)
                 self._limiter.reacquire(tenant)
 

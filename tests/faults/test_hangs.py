@@ -5,12 +5,27 @@ from typing import Any
 import anyio
 import pytest
 
+from gateway.call import Call
 from gateway.errors import CircuitOpen, UpstreamTimeout
+from gateway.pipeline import attempt
 from gateway.upstream.breaker import BreakerState
 from tests.faults.conftest import Keep, PassTime
 from tests.faults.proxy import Fault, proxy
 from tests.support import wait_until
-from tests.upstream.ends import DEADLINE, STREAM_HEAD, Got, Mcp, ask, byte_server, event, service, supervised, text_of
+from tests.upstream.ends import (
+    DEADLINE,
+    STREAM_HEAD,
+    Got,
+    Mcp,
+    ask,
+    byte_server,
+    config,
+    event,
+    nobody,
+    service,
+    supervised,
+    text_of,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -114,3 +129,40 @@ async def test_waiting_for_ones_turn_is_part_of_the_deadline(keep: Keep, pass_ti
             pass_time(0.6 * DEADLINE)
             await wait_until(lambda: ended, 0.2 * DEADLINE)
             assert ended[0].data == {"upstream": "up", "timeout": DEADLINE}
+
+
+async def test_calls_at_work_hold_places_when_these_become_limited(keep: Keep) -> None:
+    go_on = anyio.Event()
+
+    async def hold(got: Got) -> None:
+        await go_on.wait()
+        await mcp.answer(got)
+
+    mcp = Mcp(service("modern"), on={"hold": hold})
+    async with byte_server(mcp) as server:
+        kept = keep(server.url, timeout=DEADLINE)
+        upstream, ended = kept.upstream, list[Call]()
+
+        async def work(tool: str) -> None:
+            call = Call(1, "tools/call", {"name": tool}, nobody(), nobody().opener, lambda method, params: None)
+            upstream.enter(call)
+            try:
+                await attempt(upstream, call, call.params)
+            finally:
+                upstream.leave(call)
+            ended.append(call)
+
+        async with supervised(upstream) as tg:
+            await upstream.settled.wait()
+            tg.start_soon(work, "hold")
+            tg.start_soon(work, "hold")
+            await wait_until(lambda: upstream.in_flight() == 2)
+            upstream.adjust(config(server.url, timeout=DEADLINE, max_concurrency=2))
+            tg.start_soon(work, "other")
+            await anyio.wait_all_tasks_blocked()
+            assert mcp.methods().count("tools/call") == 2, "its turn has not come"
+            go_on.set()
+            await wait_until(lambda: len(ended) == 3)
+            upstream.adjust(config(server.url, timeout=DEADLINE, max_concurrency=1, max_queue=0))
+            await work("last")
+            assert upstream.health().queued == 0, "no place was lost"
