@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from enum import IntEnum
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 
@@ -25,9 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 COLLECT_AFTER: Final = (10_000, 20, 20)
-"""When garbage is looked for (`gc.set_threshold`). Calls leave none; what is new while many are under way is not worth a
-look after every 700 objects."""
-
+"""When garbage is looked for (`gc.set_threshold`). Calls leave none, and what is new while many are under way is
+not worth a look after every 700 objects."""
 
 
 class Exit(IntEnum):
