@@ -1,20 +1,41 @@
-"""Loads the MCP SDK, once, whoever needs it first.
+"""Loads what the gateway uses of the MCP SDK, once, whoever needs it first.
 
-Its import takes most of a second: too long for a stdio client to wait before `tools/list` is answered from the
+Its import takes a third of a second: too long for a stdio client to wait before `tools/list` is answered from the
 snapshot, and long enough for two threads to meet in the middle of it, which its circular imports do not survive. So
 nothing of ours imports `mcp` at module level on the way to the first answer, and whatever needs it calls `load` first.
+
+The packages themselves import everything there is, a web framework with it, to offer it under short names that the
+gateway does not use: as much time again, and 5 MiB. So they are put in place with their `__init__` put off.
 """
 
 import sys
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
-from pathlib import Path
+from importlib.util import find_spec, module_from_spec
 from threading import Lock
 from types import ModuleType
+from typing import Any, Final
+
+PACKAGES: Final = ("mcp", "mcp.client", "mcp.server")
+"""Those whose `__init__` imports far more than a module in them needs. Each stands after the one that it is in."""
 
 _lock = Lock()
+_placing = Lock()
 _loaded = False
+
+
+class _Unopened(ModuleType):
+    """A package whose `__init__` runs when a name is asked for that it would define (`from mcp import Client`)."""
+
+    opened = False
+
+    def __getattr__(self, name: str) -> Any:
+        spec = self.__spec__
+        if self.opened or name.startswith("__") or spec is None or spec.loader is None:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        self.opened = True
+        spec.loader.exec_module(self)
+        return getattr(self, name)
 
 
 def load() -> None:
@@ -23,7 +44,8 @@ def load() -> None:
     if _loaded:
         return
     with _lock:
-        for module in ("mcp", "mcp.client.session", "mcp.client.sse", "mcp.shared.inbound", "mcp.shared.uri_template"):
+        _put_off()
+        for module in ("mcp.client.session", "mcp.shared.inbound", "mcp.shared.uri_template"):
             import_module(module)
         _loaded = True
 
@@ -32,15 +54,22 @@ def load() -> None:
 def uri_templates() -> ModuleType:
     """The SDK's `mcp.shared.uri_template`, without the rest of the SDK: who owns a URI is to be known before the first
     list is answered, and that file needs nothing else."""
-    loaded = sys.modules.get("mcp.shared.uri_template")
-    package = find_spec("mcp")
-    if loaded is not None or package is None or not package.submodule_search_locations:
-        return loaded or import_module("mcp.shared.uri_template")
-    file = Path(package.submodule_search_locations[0], "shared", "uri_template.py")
-    spec = spec_from_file_location("gateway._uri_template", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+    _put_off()
+    return import_module("mcp.shared.uri_template")
+
+
+def _put_off() -> None:
+    """Unless somebody has imported them already."""
+    with _placing:
+        for name in PACKAGES:
+            if name in sys.modules:
+                continue
+            spec = find_spec(name)
+            if spec is None:
+                return  # whoever imports it will say that it is missing
+            module = module_from_spec(spec)
+            module.__class__ = _Unopened
+            sys.modules[name] = module
+            parent, _, child = name.rpartition(".")
+            if parent:
+                setattr(sys.modules[parent], child, module)

@@ -1,26 +1,28 @@
 """`requestState`: sealed when an agent gets it, and good only for the same principal, upstream and request.
 
-Source: 2026-07-28, basic/patterns/mrtr ("Server Requirements"). The cipher is the SDK's (AES-GCM, with a key ring).
+Source: 2026-07-28, basic/patterns/mrtr ("Server Requirements"). It is sealed as what stands in a store is (AES-GCM, with
+a key ring): the SDK's codec does the same, but lives in its server, of which the gateway loads nothing.
 """
 
+import base64
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import structlog
 
-from gateway import jsonrpc, sdk
+from gateway import jsonrpc
 from gateway.bridge.timing import USUAL, BridgeTiming
 from gateway.call import Call
 from gateway.errors import InvalidRequestState
-
-if TYPE_CHECKING:
-    from mcp.server.request_state import AESGCMRequestStateCodec
+from gateway.store.seal import Seal
 
 log = structlog.stdlib.get_logger("gateway.bridge")
 
 _VERSION: Final = 1
+_NAME: Final = "requestState"
+"""Keeps what is sealed here apart from what is sealed for the store."""
 
 
 class StateSeal:
@@ -33,10 +35,9 @@ class StateSeal:
     def __init__(
         self, keys: Sequence[bytes | str], clock: Callable[[], float] = time.time, timing: BridgeTiming = USUAL
     ) -> None:
-        self._keys = keys
+        self._seal = Seal(keys)
         self._clock = clock
         self._timing = timing
-        self._made: AESGCMRequestStateCodec | None = None
 
     def seal(self, content: Mapping[str, Any], request: Call, upstream: str) -> str:
         """Make the state that only a retry of `request` at `upstream` opens again."""
@@ -46,7 +47,7 @@ class StateSeal:
             "for": _binding(request, upstream),
             "is": content,
         }
-        return self._codec().seal(jsonrpc.dumps(claims))
+        return _text(self._seal.seal(_NAME, jsonrpc.dumps(claims)))
 
     def open(self, state: object, request: Call, upstream: str) -> dict[str, Any]:
         """What was sealed.
@@ -55,29 +56,34 @@ class StateSeal:
             InvalidRequestState: it was not made here, for this, or is too old. The log says which; the agent does not
                 learn it.
         """
-        from mcp.server.request_state import InvalidRequestState as Unsealable
-
         try:
-            if not isinstance(state, str):
-                raise Unsealable("not a string")
-            claims = jsonrpc.loads(self._codec().unseal(state))
+            claims = self._opened(state)
             if claims["v"] != _VERSION or claims["for"] != _binding(request, upstream):
-                raise Unsealable("of another request, principal or upstream")
+                raise ValueError("of another request, principal or upstream")
             if not self._clock() < claims["exp"]:
-                raise Unsealable("expired")
+                raise ValueError("expired")
             return claims["is"]
-        except (Unsealable, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             principal = request.principal.id
             log.warning("requestState refused", principal=principal, upstream=upstream, reason=str(error))
             raise InvalidRequestState from None
 
-    def _codec(self) -> "AESGCMRequestStateCodec":
-        if self._made is None:
-            sdk.load()
-            from mcp.server.request_state import AESGCMRequestStateCodec
+    def _opened(self, state: object) -> dict[str, Any]:
+        """
+        Raises:
+            ValueError: it was not sealed here.
+        """
+        if not isinstance(state, str):
+            raise ValueError("not a string")
+        sealed = base64.b64decode(state, altchars=b"-_", validate=True)
+        content = self._seal.open(_NAME, sealed) if _text(sealed) == state else None  # one text alone for each state
+        if content is None:
+            raise ValueError("sealed under no key of ours")
+        return jsonrpc.loads(content)
 
-            self._made = AESGCMRequestStateCodec(self._keys)
-        return self._made
+
+def _text(sealed: bytes) -> str:
+    return base64.urlsafe_b64encode(sealed).decode()
 
 
 def _binding(request: Call, upstream: str) -> str:

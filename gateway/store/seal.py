@@ -26,11 +26,11 @@ MAX_DERIVED: Final = 256
 class Seal:
     """
     Args:
-        keys: secrets of at least 32 characters. The first seals, all open.
+        keys: secrets of at least 32 bytes. The first seals, all open.
     """
 
-    def __init__(self, keys: Sequence[str]) -> None:
-        self._roots = [hmac.digest(b"mcp-gateway store", key.encode(), "sha256") for key in keys]
+    def __init__(self, keys: Sequence[bytes | str]) -> None:
+        self._roots = [hmac.digest(b"mcp-gateway store", _bytes(key), "sha256") for key in keys]
         self._salt = secrets.token_bytes(_SALT_BYTES)
         self._own = _derive(self._roots[0], self._salt)
         self._numbers = count(1)
@@ -61,6 +61,10 @@ class Seal:
         else:
             self._derived.move_to_end(salt)
         return found
+
+
+def _bytes(key: bytes | str) -> bytes:
+    return key.encode() if isinstance(key, str) else key
 
 
 def _derive(root: bytes, salt: bytes) -> AESGCM:

@@ -260,6 +260,6 @@ listing = Listing(tools=tools, templates=templates, resources=resources, version
 catalogue = merge.merge([UpstreamItems("a", listing), UpstreamItems("b", listing)], "upstream")
 assert catalogue.resource("b+f:1")
 assert catalogue.unlisted("f:2").upstream == "a"
-assert not {"mcp", "mcp_types", "pydantic"} & sys.modules.keys()
+assert not {"mcp.client.session", "mcp_types", "pydantic"} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", script], check=True)
