@@ -1,7 +1,7 @@
 """`requestState`: sealed when an agent gets it, and good only for the same principal, upstream and request.
 
-Source: 2026-07-28, basic/patterns/mrtr ("Server Requirements"). It is sealed as what stands in a store is (AES-GCM, with
-a key ring): the SDK's codec does the same, but lives in its server, of which the gateway loads nothing.
+Source: 2026-07-28, basic/patterns/mrtr ("Server Requirements"). It is sealed as what stands in a store is (AES-GCM,
+with a key ring): the SDK's codec does the same, but lives in its server, of which the gateway loads nothing.
 """
 
 import base64

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Collection
 from enum import IntEnum
 from functools import partial, wraps
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
@@ -39,6 +40,19 @@ class Exit(IntEnum):
     """Wrong usage, or a configuration that cannot be used."""
     NOT_STARTED = 3
     INTERRUPTED = 130
+
+
+def import_structlog() -> None:
+    """Import it without rich, which it would import if it can, for tracebacks that are never shown here (they print
+    local variables, and those hold secrets): 4 MiB of every gateway, and some of the time it takes to start. To be
+    called before anything else imports it."""
+    if "rich" in sys.modules:
+        return
+    sys.modules["rich"] = None  # pyright: ignore[reportArgumentType]  # how one says that there is none
+    try:
+        import_module("structlog")
+    finally:
+        del sys.modules["rich"]
 
 
 def fail(message: str, code: Exit) -> NoReturn:

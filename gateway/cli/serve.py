@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from gateway.cli.common import Exit, configure_logs, fail, file_argument, or_fail, run, with_reader
+from gateway.cli.common import Exit, configure_logs, fail, file_argument, import_structlog, or_fail, run, with_reader
 
 if TYPE_CHECKING:
     from gateway.config.models import Config
@@ -34,6 +34,7 @@ CPU_SHARE: Final = Path("/sys/fs/cgroup/cpu.max")
 @with_reader
 def command(read: "Reading", workers: int) -> None:
     """Serve agents over HTTP: /mcp for all upstreams, /mcp/NAME for one, /sse for old clients."""
+    import_structlog()
     import structlog
 
     config = or_fail(read)

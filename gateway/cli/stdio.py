@@ -9,6 +9,7 @@ from gateway.cli.common import (
     check_profile,
     configure_logs,
     file_argument,
+    import_structlog,
     or_fail,
     profile_option,
     reader,
@@ -42,6 +43,7 @@ def command(
 
 def serve(path: Path | None, overrides: dict[str, str | None], strict: bool, profile: str | None = None) -> None:
     """Until the agent leaves or a signal ends us."""
+    import_structlog()
     from gateway import stdio_service
     from gateway.app import Gateway
     from gateway.frontend.stdio import stdio_agent

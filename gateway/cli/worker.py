@@ -15,7 +15,9 @@ def main(door: int, line: int) -> None:
         door: the descriptor over which connections come.
         line: the one for messages, of which the first are the orders.
     """
-    from gateway.cli.common import configure_logs, or_fail, run
+    from gateway.cli.common import configure_logs, import_structlog, or_fail, run
+
+    import_structlog()
     from gateway.telemetry import logs
     from gateway.workers.membership import Membership, Orders
 
