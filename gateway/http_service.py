@@ -91,7 +91,7 @@ class HttpService:
         links = gateway.logins.links = ConnectLinks(gateway.state_keys, settings.public_url or _local_url(settings))
         async with asked_to_stop() as stop, gateway.running() as tg:
             connecting, pages = await anyio.to_thread.run_sync(self._build_pages, entry, links)
-            rest = await anyio.to_thread.run_sync(self._build_rest, entry, connecting)
+            rest = self._build_rest(entry, connecting)
             await anyio.to_thread.run_sync(sdk.load)  # before anybody is there who would notice
             self._tasks = tg
             self._sessions = sessions = await anyio.to_thread.run_sync(self._open_sessions, backlogs_of(settings), tg)

@@ -1,6 +1,6 @@
 """The REST side: health, metrics, agents' tokens, the upstreams' states, the configuration, and a page to try them on.
 
-Everything here that is imported at once is cheap; FastAPI is loaded when `rest_app` is called.
+Everything here that is imported at once is cheap. FastAPI is loaded when the first request comes that needs it.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -13,6 +13,7 @@ from gateway.request import Principal
 from gateway.rest.changes import Changes
 from gateway.rest.failures import fail, reply_error
 from gateway.rest.metrics import metrics_app
+from gateway.rest.public import PublicEndpoints
 from gateway.rest.shell import Shell
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def rest_app(
     load: Callable[[], tuple[int, int]] = lambda: (0, 0),
     connecting: "Connecting | None" = None,
 ) -> Rest:
-    """What is behind every path that is not MCP. Takes half a second to import; may be called in a thread.
+    """What is behind every path that is not MCP.
 
     Args:
         upstreams: those that run now; looked at on every request.
@@ -61,24 +62,30 @@ def rest_app(
         changes: who wants to know of what is changed here, and of what is refused.
         connecting: the logins of principals, where there are any.
     """
-    from gateway.rest.application import application
-    from gateway.telemetry.activity import Activity
-
     changes = Changes() if changes is None else changes
-    app = application(
-        current,
-        upstreams,
-        library,
-        policy,
-        metrics,
-        agents,
-        restart=restart,
-        count=count,
-        is_draining=is_draining,
-        lacks_scope=lacks_scope,
-        changes=changes,
-        activity=activity if activity is not None else Activity(),
-        load=load,
-        connecting=connecting,
-    )
-    return Shell(cast(App, app), changes.on_refused)  # Starlette's ASGI types are wider than ours
+    own_metrics = metrics if current.config.gateway.metrics.host is None else None
+
+    def build() -> App:
+        from gateway.rest.application import application
+        from gateway.telemetry.activity import Activity
+
+        app = application(
+            current,
+            upstreams,
+            library,
+            policy,
+            agents,
+            has_metrics=own_metrics is not None,
+            restart=restart,
+            count=count,
+            is_draining=is_draining,
+            lacks_scope=lacks_scope,
+            changes=changes,
+            activity=activity if activity is not None else Activity(),
+            load=load,
+            connecting=connecting,
+        )
+        return cast(App, app)  # Starlette's ASGI types are wider than ours
+
+    public = PublicEndpoints(current, upstreams, library, policy, is_draining, own_metrics)
+    return Shell(public, build, changes.on_refused)

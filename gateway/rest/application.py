@@ -32,7 +32,6 @@ from gateway.rest.masking import redactor
 from gateway.rest.status import status_routes
 from gateway.rest.upstreams import upstream_routes
 from gateway.telemetry.activity import Activity
-from gateway.telemetry.metrics import Metrics
 from gateway.upstream.upstream import Upstream
 
 DESCRIPTION: Final = """\
@@ -47,9 +46,9 @@ def application(
     upstreams: Mapping[str, Upstream],
     library: CatalogueViews,
     policy: Policy,
-    metrics: Metrics,
     agents: AgentTokens,
     *,
+    has_metrics: bool,
     restart: Callable[[Upstream], None],
     count: Count,
     is_draining: Callable[[], bool],
@@ -59,7 +58,11 @@ def application(
     load: Callable[[], tuple[int, int]],
     connecting: Connecting | None = None,
 ) -> FastAPI:
-    """See `rest_app`."""
+    """See `rest_app`.
+
+    Args:
+        has_metrics: whether `/metrics` is served here.
+    """
 
     async def on_insufficient_scope(request: Request, error: Any) -> JSONResponse:
         return await _on_gateway_error(request, lacks_scope(request.scope["user"], error.needed))
@@ -82,8 +85,7 @@ def application(
         },
     )
     redact = redactor(current)
-    own_metrics = metrics if current.config.gateway.metrics.host is None else None
-    app.include_router(health_routes(current, upstreams, library, policy, is_draining, own_metrics))
+    app.include_router(health_routes(metrics=has_metrics))
     app.include_router(agent_routes(agents, count, changes))
     app.include_router(
         upstream_routes(current, upstreams, library, policy, redact, restart, count, changes, connecting)
