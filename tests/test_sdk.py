@@ -5,7 +5,7 @@ import sys
 
 from tests.support import ROOT
 
-UNUSED = ("mcp.server.lowlevel", "starlette", "uvicorn", "sse_starlette", "httpx2")
+UNUSED = ("mcp.server.lowlevel", "starlette", "uvicorn", "sse_starlette", "httpx2", "mcp_types._v2025_11_25")
 
 
 def run(script: str) -> None:
@@ -23,8 +23,10 @@ sdk.load()
 from mcp.client.session import ClientSession
 import mcp, mcp.client
 from mcp import Client
+from mcp_types import methods
 from mcp.server import MCPServer
 assert mcp.ClientSession is mcp.client.ClientSession is ClientSession
+assert methods.SERVER_RESULTS["tools/list", "2025-11-25"]
 assert mcp.types.Tool.__name__ == "Tool"
 assert mcp.__file__ == mcp.__spec__.origin
 try: mcp.nothing_of_that_name
