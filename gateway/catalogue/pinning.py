@@ -212,7 +212,7 @@ class Pinning:
             await self._unsaved.wait()
             await anyio.sleep(self._timing.pin_seconds)
             await self.save(blocking.SAVE_SECONDS)
-            if self._unsaved.is_set():
+            if self._trouble:  # else, what is unsaved by now was pinned meanwhile
                 await anyio.sleep(self._timing.retry_seconds)
 
     async def _follow(self, on_pins: Callable[[], None]) -> None:
@@ -231,10 +231,12 @@ class Pinning:
             return
         if self._on_change is not None and (others := _differing(self._pins or {}, stored)):
             self._on_change("pins", how="approved", upstreams=others)
-        self._pins = pin_file.joined(stored, self._pins or {})
-        if self._pins != stored:
-            self._unsaved.set()  # somebody who did not know of ours wrote at the same instant
-        on_pins()
+        pins = pin_file.joined(stored, self._pins or {})
+        if pins != stored:
+            self._unsaved.set()  # somebody who did not know of ours wrote at the same instant, or some are new since
+        if pins != self._pins:  # else it was ourselves who wrote, and hundreds of listings would be judged for nothing
+            self._pins = pins
+            on_pins()
 
 
 def _differing(ours: Mapping[str, Pins], stored: Mapping[str, Pins]) -> list[str]:

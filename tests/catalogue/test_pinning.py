@@ -328,13 +328,59 @@ async def test_an_approval_counts_at_once(path: Path) -> None:
     assert published(library.whole(None), "tools") == ["a__add"]
     async with kept(pins) as told:
         await wait_until(path.exists)
-        await wait_until(lambda: told)
-        told.clear()
         pin_file.update(path, lambda stored: {**stored, "a": Pins({"tools": {t["name"]: t for t in LATER.tools}})})
         await wait_until(lambda: told)
         assert library.update([("a", LATER)]) == {None, "a"}
         assert library.changes(None, EVERYTHING) == {"tools"}
         assert published(library.whole(None), "tools") == ["a__add", "a__mul"]
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """A list that grows whenever the file was read."""
+    done: list[Path] = []
+    load = pin_file.load
+
+    def counted(path: Path) -> dict[str, Pins]:
+        pins = load(path)
+        done.append(path)
+        return pins
+
+    monkeypatch.setattr(pin_file, "load", counted)
+    return done
+
+
+async def test_what_the_gateway_writes_itself_is_no_news(path: Path, reads: list[Path]) -> None:
+    pins = pinning_of(path, a="warn", b="warn", c="warn")
+    async with kept(pins) as told:
+        for name in "abc":
+            reads.clear()
+            pins.judge(name, FIRST)
+            written = pins.known
+            await wait_until(lambda: reads)
+            assert pins.known is written
+        assert told == []
+
+
+async def test_what_is_pinned_while_the_rest_is_written_waits_for_no_second_try(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timing = CatalogueTiming(poll_seconds=0.01, pin_seconds=0.01, retry_seconds=3600)
+    pins = Pinning({"a": server(), "b": server()}, path, Counts(), timing=timing)
+    add, writing, pinned = pin_file.add, threading.Event(), threading.Event()
+
+    def slowly(path: Path, ours: Any) -> None:
+        writing.set()
+        assert pinned.wait(10)
+        add(path, ours)
+
+    monkeypatch.setattr(pin_file, "add", slowly)
+    async with kept(pins):
+        pins.judge("a", FIRST)
+        await wait_until(writing.is_set)
+        pins.judge("b", FIRST)
+        pinned.set()
+        await wait_until(lambda: path.exists() and len(pin_file.load(path)) == 2)
 
 
 async def test_a_file_that_becomes_unreadable_changes_nothing(path: Path) -> None:
@@ -350,15 +396,17 @@ async def test_a_file_that_becomes_unreadable_changes_nothing(path: Path) -> Non
         assert len(pins.judge("a", LATER).changes) == 2
         assert content(path) == b"{"
         overwrite(path, good)
+        pin_file.update(path, lambda stored: {**stored, "a": Pins({"tools": {t["name"]: t for t in LATER.tools}})})
         await wait_until(lambda: told)
 
 
-async def test_a_file_that_vanishes_is_written_again(path: Path) -> None:
+async def test_a_file_that_vanishes_is_written_again(path: Path, reads: list[Path]) -> None:
     pins = pinning_of(path, a="block")
     pins.judge("a", FIRST)
     await pins.save()
-    async with kept(pins) as told:
-        await wait_until(lambda: told)  # it has seen its own file
+    reads.clear()
+    async with kept(pins):
+        await wait_until(lambda: reads)  # it has seen its own file
         remove(path)
         await wait_until(path.exists)
     assert len(pins.judge("a", LATER).changes) == 2
