@@ -105,8 +105,10 @@ class HttpExchange(Protocol):
     logged: LoggedLine | None
     """Is to say `bytes_out`, once the answer has been written."""
 
-    headers: dict[str, str]
-    """By lower-case name."""
+    @property
+    def headers(self) -> dict[str, str]:
+        """By lower-case name."""
+        ...
 
     @property
     def address(self) -> str: ...

@@ -8,9 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from gateway import jsonrpc
 from gateway.frontend.backlog import Backlog, Backlogs
-from gateway.frontend.http_head import JSON, Fields
+from gateway.frontend.http_head import JSON, Fields, field_lines
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.silence import Silence
 from gateway.frontend.streams import Channel, event, priming
@@ -23,7 +25,7 @@ CHUNK: Final = 256 * 1024
 """Bytes that are written at a time, or one message."""
 
 EVENTS: Final = "text/event-stream"
-STREAM_HEADERS: Final = (("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no"))
+STREAM_LINES: Final = field_lines(("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no"))
 
 
 def _nothing() -> None:
@@ -61,12 +63,12 @@ class EventStream:
         """Whether notifications are dropped for now."""
         return len(self._queue) >= MAX_BACKLOG or not self._backlog.has_room(1)
 
-    def open(self, headers: Fields) -> None:
-        """Begin to write, with what was pushed until now."""
+    def open(self, headers: Fields = (), also: str = "") -> None:
+        """Begin to write, with what was pushed until now; see `HttpRequest.start`."""
         self._opened = True
         self._backlog.stream_opened()
         self._request.on_writable = self._flush
-        self._request.start(200, [("content-type", EVENTS), *STREAM_HEADERS, *headers])
+        self._request.start(200, [("content-type", EVENTS), *headers], STREAM_LINES + also)
         self._silence.watch(self)
         self._flush()
 
@@ -135,52 +137,28 @@ class EventStream:
         on_over()
 
 
-class CallResponse:
-    """Answers one request.
+class CallResponse(msgspec.Struct, eq=False):
+    """Answers one request."""
 
-    Args:
-        silence: turns the response to a stream when nothing was said for a while; `watch` is its owner's business.
-        headers: for either form of the response; may be added to until it begins.
-        streams: whether the client accepts an event stream; if not, notifications have nowhere to go.
-        channel: the stream of a session that this is, if its client can come back for it.
-        prime: whether such a client is given an id to come back with before there is anything to say; its answer is
-            then an event as well.
-        backlogs: count what waits for the client, who is `principal`.
-    """
-
-    __slots__ = (
-        "_backlogs",
-        "_channel",
-        "_prime",
-        "_principal",
-        "_request",
-        "_silence",
-        "_stream",
-        "headers",
-        "streams",
-    )
-
-    def __init__(
-        self,
-        request: HttpRequest,
-        silence: Silence,
-        headers: dict[str, str],
-        *,
-        streams: bool,
-        channel: Channel | None = None,
-        prime: bool = False,
-        backlogs: Backlogs | None = None,
-        principal: Principal | None = None,
-    ) -> None:
-        self._request = request
-        self._silence = silence
-        self.headers = headers
-        self.streams = streams
-        self._channel = channel
-        self._prime = prime
-        self._backlogs = backlogs
-        self._principal = principal
-        self._stream: EventStream | None = None
+    request: HttpRequest
+    silence: Silence
+    """Turns the response to a stream when nothing was said for a while; `watch` is its owner's business."""
+    headers: dict[str, str]
+    """For either form of the response; may be added to until it begins."""
+    streams: bool
+    """Whether the client accepts an event stream; if not, notifications have nowhere to go."""
+    backlogs: Backlogs | None = None
+    """Count what waits for the client."""
+    principal: Principal | None = None
+    """Who that is."""
+    also: str = ""
+    """Further headers, as `field_lines` makes them."""
+    channel: Channel | None = None
+    """The stream of a session that this is, if its client can come back for it."""
+    prime: bool = False
+    """Whether such a client is given an id to come back with before there is anything to say; its answer is then an
+    event as well."""
+    _stream: EventStream | None = None
 
     def notify(self, method: str, params: dict[str, Any] | None) -> None:
         """Send a notification ahead of the answer."""
@@ -190,16 +168,16 @@ class CallResponse:
     def write(self, message: Message, *, must: bool = True) -> None:
         """Send a message ahead of the answer."""
         stream = self._open()
-        if self._channel is not None:
-            self._channel.push(message, must=must)
+        if self.channel is not None:
+            self.channel.push(message, must=must)
         else:
             stream.push(event(message), must=must)
 
     def pause(self) -> None:
         """End the connection, but not the stream, where the client can come back for the rest."""
-        if self.streams and self._prime and self._channel is not None:
+        if self.streams and self.prime and self.channel is not None:
             stream = self._open()
-            self._channel.detach(stream)
+            self.channel.detach(stream)
             stream.end()
 
     def on_silence(self) -> None:
@@ -208,35 +186,33 @@ class CallResponse:
 
     def finish(self, answer: Message | list[Message] | None, status: int = 200) -> None:
         """Send the answer, or those to a batch; None for a request that was cancelled and is owed none."""
-        if self._stream is None:
-            self._silence.forget(self)
-            self._reply(answer, status)
+        if self._stream is not None:
+            self._end(self._stream, answer)
             return
+        self.silence.forget(self)
+        channel, kind, also = self.channel, JSON, self.also
+        if self.prime and channel is not None and isinstance(answer, dict) and status == 200:
+            body, kind, also = priming(channel.id(0)) + channel.record(answer)[1], EVENTS, STREAM_LINES + also
+        else:
+            body = jsonrpc.dumps_spliced(answer) if answer is not None else b""
+        if channel is not None:
+            channel.end()
+        self.request.reply(status, body, self.headers.items(), kind, also)
+
+    def _end(self, stream: EventStream, answer: Message | list[Message] | None) -> None:
         for one in answer if isinstance(answer, list) else [answer]:
             if one is not None:
                 self.write(one)
-        if self._channel is not None:
-            self._channel.end()
-        self._stream.end()
-
-    def _reply(self, answer: Message | list[Message] | None, status: int) -> None:
-        """Nothing was said before: one response of a known length."""
-        channel, headers = self._channel, self.headers
-        if self._prime and channel is not None and isinstance(answer, dict) and status == 200:
-            body = priming(channel.id(0)) + channel.record(answer)[1]
-            channel.end()
-            self._request.reply(status, body, [*STREAM_HEADERS, *headers.items()], EVENTS)
-            return
-        if channel is not None:
-            channel.end()
-        self._request.reply(status, jsonrpc.dumps_spliced(answer) if answer is not None else b"", headers.items(), JSON)
+        if self.channel is not None:
+            self.channel.end()
+        stream.end()
 
     def _open(self) -> EventStream:
         if self._stream is None:
-            self._silence.forget(self)
-            backlog = self._backlogs.open(self._principal) if self._backlogs is not None else None
-            self._stream = EventStream(self._request, self._silence, backlog)
-            if self._channel is not None:
-                self._channel.attach(self._stream, 0, prime=self._prime)
-            self._stream.open(self.headers.items())
+            self.silence.forget(self)
+            backlog = self.backlogs.open(self.principal) if self.backlogs is not None else None
+            self._stream = EventStream(self.request, self.silence, backlog)
+            if self.channel is not None:
+                self.channel.attach(self._stream, 0, prime=self.prime)
+            self._stream.open(self.headers.items(), self.also)
         return self._stream

@@ -148,14 +148,18 @@ class AgentConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.closing:
             return
-        heads, is_first = self._heads, not (self._arriving or self._requests)
+        self._connections.traffic.received += len(data)
+        is_first = not (self._arriving or self._requests)
         if is_first and (again := self._last.match(data)) is not None:
-            self._requests.append(HttpRequest(self, *again))
-            self._advance()
+            request = HttpRequest(self, *again)
+            self._requests.append(request)
+            if not self._write_paused:
+                request.begun = True
+                self._connections.run(request)
             return
+        heads = self._heads
         self._arriving = True
         self._overhead += len(data)
-        self._connections.traffic.received += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
@@ -265,8 +269,7 @@ class AgentConnection(asyncio.Protocol):
         if self._advancing:  # it was answered at once
             return
         self._advancing = True
-        while self._requests and not (self._write_paused or self._requests[0].begun):
-            request = self._requests[0]
+        while self._requests and not self._write_paused and not (request := self._requests[0]).begun:
             request.begun = True
             self._connections.run(request)
         self._advancing = False
@@ -285,14 +288,15 @@ class AgentConnection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def on_answered(self, *, close: bool) -> None:
-        self._requests.popleft()
-        if close or (self._ending and not self._requests):
+        requests = self._requests
+        requests.popleft()
+        if close or (self._ending and not requests):
             self._close()
-        else:
-            if not (self._requests or self._arriving):
-                self._go_idle(KEEP_ALIVE_SECONDS)
-            if self._requests or self._held:
-                self._advance()
+            return
+        if not (requests or self._arriving):
+            self._go_idle(KEEP_ALIVE_SECONDS)
+        if requests or self._held:
+            self._advance()
 
     @property
     def is_ending(self) -> bool:

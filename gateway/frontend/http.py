@@ -22,7 +22,7 @@ from gateway.frontend.sse import LegacySse
 from gateway.frontend.streamable import Http, Streamable, check_routing, reply_failure, reply_json
 from gateway.frontend.welcome import is_browser, reply_page, reply_sentence
 from gateway.request import Principal
-from gateway.request_id import HEADER, accepted
+from gateway.request_id import HEADER, accepted, make
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -43,8 +43,11 @@ class Pages(Protocol):
         ...
 
 
-Endpoints = Mapping[str, Callable[[Http], Work | None]]
-"""What answers, by HTTP method."""
+Endpoint = Callable[[Http], Work | None]
+"""Answers at once, or returns what does."""
+
+Endpoints = Mapping[str, Endpoint]
+"""By HTTP method."""
 
 PUBLIC: Final = ("/health", "/readyz", "/metrics", "/docs", "/openapi.json")
 """Paths that ask nobody who they are."""
@@ -108,7 +111,11 @@ class HttpFront:
         self._policy = policy
         self._has_view = has_view
         self._has_view_now = has_view_now
-        self._mcp: Endpoints = {"POST": streamable.post, "GET": streamable.get, "DELETE": streamable.delete}
+        self._mcp: Endpoints = {
+            "POST": streamable.post,
+            "GET": streamable.get,
+            "DELETE": streamable.delete,
+        }
         self._legacy: Mapping[str, Endpoints] = {"/sse": {"GET": sse.get}, "/messages": {"POST": sse.post}}
         self._rest = rest
         self._fail_rest = fail_rest
@@ -123,18 +130,17 @@ class HttpFront:
         Raises:
             GatewayError: see `fail`.
         """
-        request.id = accepted(request.headers.get(HEADER))
-        request.extra_headers = ((HEADER, request.id),)
-        route = request.head.once(self._route_of)
-        if route.extra_headers:
-            request.extra_headers = (*request.extra_headers, *route.extra_headers)
+        head = request.head
+        request.id = accepted(given) if (given := head.headers.get(HEADER)) is not None else make()
+        route = head.once(self._route_of)
+        request.extra_headers = route.extra_headers
         if not route.is_mcp:
             return self._elsewhere(request, route.path)
-        if request.method != "DELETE":  # who ends a session takes load away
+        if head.method != "DELETE":  # who ends a session takes load away
             self._overload.check()
         if route.address is None:
             route.address = self._origin(request)
-        route.known = known = self._recognise(request.headers, route.address, route.view, route.known)
+        route.known = known = self._recognise(head.headers, route.address, route.view, route.known)
         if known is not None:
             return self._admit(request, route, known.principal)
         return self._admit_later(request, route, route.address)
@@ -152,8 +158,8 @@ class HttpFront:
         path = head.path.rstrip("/")
         is_mcp = serves_mcp(path) and head.method != "OPTIONS" and not is_browser(head.method, head.headers)
         view = path.removeprefix("/mcp/") if path.startswith("/mcp/") else None
-        endpoints = self._legacy.get(path, self._mcp)
-        return _Route(path, is_mcp, view, endpoints, _cors(origin) if origin is not None else ())
+        endpoint = _endpoint(self._legacy.get(path, self._mcp), head.method)
+        return _Route(path, is_mcp, view, endpoint, _cors(origin) if origin is not None else ())
 
     def fail(self, request: HttpRequest, error: BaseException) -> None:
         """Answer a request that raised an error."""
@@ -180,15 +186,15 @@ class HttpFront:
         view = route.view
         if view is None and principal.profiles is not None and len(principal.profiles) == 1:
             (view,) = principal.profiles  # who sees one profile and nothing besides need not say so
-        http = Http(request, principal, view, request.headers)
+        http = Http(request, principal, view, request.head.headers)
         if view is not None and not self._has_view_now(view, self._policy.grant(principal, view)):
             return self._serve_view(http, route, view)
-        return _serve(http, route)
+        return route.endpoint(http)
 
     async def _serve_view(self, http: Http, route: "_Route", view: str) -> None:
         if not await self._has_view(view, self._policy.grant(http.principal, view)):
             raise NotFound(f"No server or profile named {view!r} here.")
-        if (work := _serve(http, route)) is not None:
+        if (work := route.endpoint(http)) is not None:
             await work
 
     # --- All else ---------------------------------------------------------------------------------------------------
@@ -252,8 +258,8 @@ class _Route:
     path: str
     is_mcp: bool
     view: str | None
-    endpoints: Endpoints
-    """What answers such a path, by HTTP method."""
+    endpoint: Endpoint
+    """What answers them."""
     extra_headers: Fields
     address: str | None = None
     """Where they come from, once that was asked."""
@@ -261,12 +267,13 @@ class _Route:
     """Who sent the last of them."""
 
 
-def _serve(http: Http, route: _Route) -> Work | None:
-    method = http.request.method
-    endpoint = route.endpoints.get(method)
-    if endpoint is None:
-        raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(route.endpoints)}.", route.endpoints)
-    return endpoint(http)
+def _endpoint(endpoints: Endpoints, method: str) -> Endpoint:
+    """What answers a path, of what does so by HTTP method."""
+
+    def refuse(http: Http) -> Work | None:
+        raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(endpoints)}.", endpoints)
+
+    return endpoints.get(method, refuse)
 
 
 def serves_mcp(path: str) -> bool:

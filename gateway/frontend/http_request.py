@@ -12,6 +12,7 @@ from gateway.call import LoggedLine
 from gateway.errors import InvalidRequest, PayloadTooLarge
 from gateway.frontend.http_head import CONTINUE, JSON, STATUS_LINES, Fields, RequestHead, field_lines
 from gateway.request import Principal
+from gateway.request_id import HEADER as REQUEST_ID
 
 BODILESS: Final = frozenset({204, 304})
 READ_AHEAD: Final = 64 * 1024
@@ -69,11 +70,9 @@ class HttpRequest:
         "extra_headers",
         "gone",
         "head",
-        "headers",
         "id",
         "keep_alive",
         "logged",
-        "method",
         "on_gone",
         "on_writable",
         "sent",
@@ -82,25 +81,25 @@ class HttpRequest:
         "whole",
     )
 
+    _chunked: bool
+    _left: int | None
+    """Bytes of the answer that its content-length promises still; None where there is no such promise."""
+    sent: int
+    """Bytes of the answer's body that were written. Like the two above, from the answer's beginning."""
+
     def __init__(self, connection: RequestConnection, head: RequestHead, body: bytes | None = None) -> None:
         self._connection = connection
         self.head = head
-        self.method = head.method
-        self.headers = head.headers
         self.keep_alive = head.keep_alive
         """Whether the connection is to go on after the answer."""
         self.expects_continue = False
         """Whether the client waits for a word from us before it sends the body."""
         self.id = ""
-        """What it is called in logs, once somebody named it."""
+        """What it is called in logs, and in its answer's `X-Request-Id`, once somebody named it."""
         self.user: Principal | None = None
         """Who sent it, once that is known."""
         self.logged: LoggedLine | None = None
         """See `gateway.call.HttpExchange`."""
-        self.sent = 0
-        """Bytes of the answer's body that were written."""
-        if body is None:
-            self.expects_continue = head.headers.get("expect", "").lower() == "100-continue"
         self.extra_headers: Fields = ()
         """Further headers of the answer, whatever it will be."""
         self.on_gone: Callable[[], object] | None = None
@@ -109,7 +108,7 @@ class HttpRequest:
         """Called when the client has read enough of the answer for more of it, and when it has left."""
         self.begun = False
         """Whether somebody is at work on it."""
-        self.whole = body is not None
+        self.whole = True
         """Whether all of its body is there."""
         self.started = False
         """Whether its answer has begun."""
@@ -117,16 +116,25 @@ class HttpRequest:
         """Whether its answer has been written."""
         self.gone = False
         """Whether there is nobody to answer any more."""
-        self._buffer: bytes | bytearray = body or b""
-        self._limit = -1
-        """How much of the body is wanted; -1 while nobody asks for it."""
-        self._more: asyncio.Future[None] | None = None
+        self._buffer: bytes | bytearray = b"" if body is None else body
         self._over: asyncio.Future[None] | None = None
-        self._chunked = False
-        self._left: int | None = None
-        """Bytes of the answer that its content-length promises still; None where there is no such promise."""
+        if body is None:
+            self.whole = False
+            self.expects_continue = head.headers.get("expect", "").lower() == "100-continue"
+            self._limit = -1
+            """How much of the body is wanted; -1 while nobody asks for it."""
+            self._more: asyncio.Future[None] | None = None
 
     # --- The request ------------------------------------------------------------------------------------------------
+
+    @property
+    def method(self) -> str:
+        return self.head.method
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By lower-case name; see `RequestHead`."""
+        return self.head.headers
 
     @property
     def version(self) -> str:
@@ -170,9 +178,7 @@ class HttpRequest:
     @property
     def body(self) -> bytes:
         """What there is of the body; all of it if `whole`."""
-        if isinstance(self._buffer, bytearray):
-            self._buffer = bytes(self._buffer)
-        return self._buffer
+        return bytes(self._buffer)
 
     def body_within(self, limit: int) -> bytes:
         """The body, which is `whole`.
@@ -182,7 +188,7 @@ class HttpRequest:
         """
         if len(self._buffer) > limit:
             raise PayloadTooLarge(limit)
-        return self.body
+        return bytes(self._buffer)
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Where it is `whole` already this does not wait.
@@ -191,8 +197,8 @@ class HttpRequest:
             PayloadTooLarge: it is larger than that.
             InvalidRequest: the client left.
         """
-        self._limit = limit
         while not self.whole and len(self._buffer) <= limit:
+            self._limit = limit
             if self.gone:
                 raise InvalidRequest("The client left before its request was complete.")
             self._more = self._connection.future()
@@ -216,25 +222,26 @@ class HttpRequest:
 
     # --- The answer -------------------------------------------------------------------------------------------------
 
-    def reply(self, status: int, body: bytes = b"", headers: Fields = (), kind: str = JSON) -> None:
+    def reply(self, status: int, body: bytes = b"", headers: Fields = (), kind: str = JSON, also: str = "") -> None:
         """Answer in one piece.
 
         Args:
             kind: the body's media type.
+            also: further headers, as `field_lines` makes them.
         """
         if self.gone:
             return
-        first = STATUS_LINES[status]
-        if body:
-            first = f"{first}content-type: {kind}\r\ncontent-length: {len(body)}\r\n"
+        first, size = STATUS_LINES[status], len(body)
+        if size:
+            first = f"{first}content-type: {kind}\r\ncontent-length: {size}\r\n"
         elif status not in BODILESS:
             first += "content-length: 0\r\n"
         close = not self.keep_alive or self.expects_continue or self._connection.is_ending
-        head = self._head(first, headers, close=close)
-        if self.method == "HEAD" or status in BODILESS:
-            body = b""
-        self.sent = len(body)
-        if len(body) <= ONE_PIECE:
+        head = self._head(first, headers, also, close=close)
+        if self.head.method == "HEAD" or status in BODILESS:
+            body, size = b"", 0
+        self.sent = size
+        if size <= ONE_PIECE:
             self._connection.write(head + body)
         else:
             self._connection.write(head)
@@ -242,10 +249,15 @@ class HttpRequest:
                 self._connection.write(body)
         self._finish(close=close)
 
-    def start(self, status: int, headers: Fields) -> None:
-        """Begin an answer of which more is written later. Its length is what `content-length` says, or open."""
+    def start(self, status: int, headers: Fields, also: str = "") -> None:
+        """Begin an answer of which more is written later. Its length is what `content-length` says, or open.
+
+        Args:
+            also: see `reply`.
+        """
         if self.gone:
             return
+        self.sent, self._chunked, self._left = 0, False, None
         headers = list(headers)
         first = STATUS_LINES[status]
         length = next((value for name, value in headers if name == "content-length"), None)
@@ -259,7 +271,7 @@ class HttpRequest:
             self._chunked = True
             first += "transfer-encoding: chunked\r\n"
         self.keep_alive = self.keep_alive and not (self.expects_continue or self._connection.is_ending)
-        self._connection.write(self._head(first, headers, close=not self.keep_alive))
+        self._connection.write(self._head(first, headers, also, close=not self.keep_alive))
 
     def write(self, data: bytes) -> None:
         """
@@ -301,16 +313,19 @@ class HttpRequest:
         """End the connection at once."""
         self._connection.abort()
 
-    def _head(self, first: str, headers: Fields, *, close: bool) -> bytes:
+    def _head(self, first: str, headers: Fields, also: str, *, close: bool) -> bytes:
         if self.started:
             raise RuntimeError("The request has an answer already.")
-        fields = field_lines(*headers, *self.extra_headers)
+        if headers or self.extra_headers:
+            also += field_lines(*headers, *self.extra_headers)
+        if self.id:  # which `accepted` has seen, or is our own
+            also = f"{also}{REQUEST_ID}: {self.id}\r\n"
         if close:
-            fields += "connection: close\r\n"
+            also += "connection: close\r\n"
         elif self.head.version == "1.0":
-            fields += "connection: keep-alive\r\n"
+            also += "connection: keep-alive\r\n"
         self.started = True
-        return f"{first}{fields}\r\n".encode("latin-1", "replace")
+        return f"{first}{also}\r\n".encode("latin-1", "replace")
 
     def _finish(self, *, close: bool) -> None:
         if self.gone:  # it does not read
@@ -341,6 +356,7 @@ class HttpRequest:
         """All of it is there."""
         self.whole = True
         self.expects_continue = False
+        self._buffer = bytes(self._buffer)
         self._wake()
 
     @property
@@ -353,7 +369,8 @@ class HttpRequest:
         if self.gone or self.answered:
             return
         self.gone = True
-        self._wake()
+        if not self.whole:
+            self._wake()
         if self._over is not None:
             self._over.set_result(None)
         if (on_gone := self.on_gone) is not None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from gateway import jsonrpc
 from gateway.access.expiry import at_expiry
 from gateway.errors import CallLost
-from gateway.frontend.call_response import EVENTS, STREAM_HEADERS, EventStream
+from gateway.frontend.call_response import EVENTS, STREAM_LINES, EventStream
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.session import HandshakeSession
 from gateway.frontend.streams import FormerStream, event, no_such_event
@@ -59,7 +59,7 @@ async def resume(
     except BaseException:
         on_over()
         raise
-    rest.open([("mcp-session-id", session.id)])
+    rest.open(also=session.header)
 
 
 def _reply_lost(request: HttpRequest, session: HandshakeSession, stream: FormerStream) -> None:
@@ -71,4 +71,4 @@ def _reply_lost(request: HttpRequest, session: HandshakeSession, stream: FormerS
         raise no_such_event()
     error = CallLost()
     answer = event(jsonrpc.error(stream.request, error.code, error.message))
-    request.reply(200, answer, [*STREAM_HEADERS, ("mcp-session-id", session.id)], EVENTS)
+    request.reply(200, answer, kind=EVENTS, also=STREAM_LINES + session.header)

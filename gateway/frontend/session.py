@@ -9,6 +9,7 @@ from gateway.errors import InvalidRequest
 from gateway.frontend.asks import ServerRequests
 from gateway.frontend.backlog import Backlog
 from gateway.frontend.call_response import CallResponse
+from gateway.frontend.http_head import field_lines
 from gateway.frontend.relay import SessionRelay
 from gateway.frontend.streams import Streams
 from gateway.jsonrpc import Message, RequestId
@@ -41,6 +42,8 @@ class HandshakeSession:
     ) -> None:
         self.agent = agent
         self.id = id or agent.id
+        self.header = field_lines(("mcp-session-id", self.id))
+        """Of each answer in it."""
         self.name = name
         self.node = node
         self.relay: SessionRelay | None = None

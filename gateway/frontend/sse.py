@@ -101,7 +101,7 @@ class LegacySse:
             async with anyio.create_task_group() as tg:
                 duplex = Duplex(agent, self._handle, write, tg, self._on_open, self._on_notification)
                 self._open[id] = SseConnection(duplex, stream)
-                stream.open(())
+                stream.open()
                 try:
                     await over.wait()
                 finally:

@@ -5,12 +5,12 @@ has to agree. Nothing here knows what a method means, except for `initialize`, w
 """
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
 import anyio
+import msgspec
 import structlog
 from anyio.abc import TaskGroup
 
@@ -76,8 +76,7 @@ ROUTING_HEADERS: Final = frozenset(
 )
 
 
-@dataclass(slots=True)
-class Http:
+class Http(msgspec.Struct, eq=False):
     """One HTTP request, and who sent it."""
 
     request: HttpRequest
@@ -90,12 +89,15 @@ class Http:
         return accepts(self.request.head, kind)
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(msgspec.Struct, frozen=True, eq=False):
     """What the head of a POST says of it."""
 
     version: str | None
     """`MCP-Protocol-Version`."""
+    is_modern: bool
+    """Whether that is one of the modern era, or one that is not spoken here."""
+    session: str | None
+    """`Mcp-Session-Id`."""
     streams: bool
     """Whether its client accepts an event stream."""
     names_events: bool
@@ -117,7 +119,13 @@ def _form(head: RequestHead) -> Form:
     check_form(head.headers)
     check_encoding(head.headers)
     version = head.headers.get("mcp-protocol-version")
-    return Form(version, accepts(head, EVENTS), EVENTS in head.headers.get("accept", ""))
+    return Form(
+        version,
+        version is not None and version not in HANDSHAKE_VERSIONS,
+        head.headers.get("mcp-session-id"),
+        accepts(head, EVENTS),
+        EVENTS in head.headers.get("accept", ""),
+    )
 
 
 def check_routing(head: RequestHead) -> None:
@@ -169,11 +177,12 @@ class Streamable:
         Raises:
             GatewayError: the exchange itself failed; answered with the error's own HTTP status.
         """
-        form, cap = http.request.head.once(_form), self._settings.max_request_bytes
-        if not http.request.whole:
+        request, cap = http.request, self._settings.max_request_bytes
+        form = request.head.once(_form)
+        if not request.whole:
             check_size(http.headers, cap)
             return self._post_when_read(http, form, cap)
-        return self._post(http, form, messages_of(http.request.body_within(cap)))
+        return self._post(http, form, messages_of(request.body_within(cap)))
 
     async def _post_when_read(self, http: Http, form: Form, cap: int) -> None:
         with self._in_flight.held(http.principal):
@@ -183,28 +192,44 @@ class Streamable:
 
     def _post(self, http: Http, form: Form, message: Message | list[object]) -> Work | None:
         if isinstance(message, list):
-            return self._post_batch(http, message)
-        if "id" not in message and "method" in message:
+            return self._post_batch(http, form, message)
+        if "method" not in message:
+            return self._post_unanswered(http, form, message)
+        if "id" not in message:
             return self._post_notification(http, form, message)
-        return self._post_message(http, form, message)
+        if form.is_modern or carries_envelope(message.get("params")):
+            return self._post_modern(http, form, message)
+        if message["method"] == "initialize":
+            return self._open_session(http, form, message)
+        if form.session is None:
+            return self._post_alone(http, form, message)
+        session = self._sessions.get(form.session, http.principal, http.view)
+        if session is None:
+            return self._resume(http, partial(self._answer_in, http, form, message))
+        return self._answer(http, form, message, session.agent, session)
 
     async def _post_notification(self, http: Http, form: Form, message: Message) -> None:
         await self._count_notification(http.principal, message["method"])
-        if (work := self._post_message(http, form, message)) is not None:
+        if (work := self._post_unanswered(http, form, message)) is not None:
             await work
 
-    def _post_message(self, http: Http, form: Form, message: Message) -> Work | None:
-        version = form.version
-        if (version is not None and version not in HANDSHAKE_VERSIONS) or carries_envelope(message.get("params")):
-            return self._post_modern(http, message, version or "")
-        if message.get("method") == "initialize" and "id" in message:
-            return self._open_session(http, message)
-        if "mcp-session-id" in http.headers:
+    def _post_unanswered(self, http: Http, form: Form, message: Message) -> Work | None:
+        """A notification, or the answer to a question."""
+        if form.is_modern or carries_envelope(message.get("params")):
+            if "method" not in message:
+                raise InvalidRequest("A response cannot be posted in 2026-07-28.")
+            if Era.of(form.version or "") is not Era.MODERN:
+                raise UnsupportedVersion(form.version or "")
+            http.request.reply(202)  # the era has no client notifications; closing the stream cancels
+        elif form.session is not None:
             session = self._session(http)
             if session is None:
-                return self._resume(http, partial(self._post_in_session, http, message))
-            return self._post_in_session(http, message, session)
-        return self._post_alone(http, message, version)
+                return self._resume(http, partial(self._take_up, http, message))
+            self._take_up(http, message, session)
+        else:
+            _check_alone(form)
+            http.request.reply(202)
+        return None
 
     def get(self, http: Http) -> Work | None:
         """The standing stream of a session, or with `Last-Event-ID` the rest of any stream of it. When the credential
@@ -250,7 +275,7 @@ class Streamable:
         channel.attach(stream, after, prime=_primes(session.agent) and after is not None)
         if channel is session.streams.standing:
             self._sessions.stream_opened(session, found if isinstance(found, FormerStream) else None)
-        stream.open(_session_header(session).items())
+        stream.open(also=session.header)
         return None
 
     async def delete(self, http: Http) -> None:
@@ -273,34 +298,34 @@ class Streamable:
         if (work := then(session)) is not None:
             await work
 
-    async def _open_session(self, http: Http, message: Message) -> None:
+    async def _open_session(self, http: Http, form: Form, message: Message) -> None:
         try:
             session = self._sessions.open(http.principal, http.view, as_object(message.get("params")))
         except InvalidParams as error:
             reply_json(http.request, 200, jsonrpc.error(message["id"], error.code, error.message, error.data))
             return
-        opened, response = False, self._response(http, None)
-        try:
-            answer, status = await self._handled(http, message, session.agent, session, response)
+        opened, response = False, self._response(http, form)
+
+        def finish(answer: Message, status: int) -> None:
+            nonlocal opened
             if opened := "result" in answer:
                 self._sessions.opened(session)
-                response.headers["mcp-session-id"] = session.id
+                response.also = session.header
             response.finish(answer, status)
+
+        try:
+            await self._answer(http, form, message, session.agent, session, response, finish)
         finally:
             if not opened:
                 with anyio.CancelScope(shield=True):
                     await self._sessions.discard(session)
 
-    def _post_in_session(self, http: Http, message: Message, session: HandshakeSession) -> Work | None:
-        if "id" in message and "method" in message:
-            return self._answer(http, message, session.agent, session)
-        self._take(message, session, http.principal)
-        http.request.reply(202)
-        return None
+    def _answer_in(self, http: Http, form: Form, message: Message, session: HandshakeSession) -> Work:
+        return self._answer(http, form, message, session.agent, session)
 
-    async def _post_batch(self, http: Http, batch: list[object]) -> None:
+    async def _post_batch(self, http: Http, form: Form, batch: list[object]) -> None:
         """Several messages at once, as 2025-03-26 has it: answered in one piece, or one by one on a stream."""
-        if "mcp-session-id" not in http.headers:
+        if form.session is None:
             raise InvalidRequest(NO_BATCHES)
         session = self._session(http) or await self._sessions.take_up(_session_id(http), http.principal, http.view)
         messages = check_batch(batch, session.agent.version)
@@ -313,29 +338,32 @@ class Streamable:
         if not requests:
             http.request.reply(202)
             return
-        response = self._response(http, session)
+        response = self._response(http, form, session)
         self._silence.watch(response)
         answers: list[Message] = []
         held = self._waiting.open(http.principal)
 
-        async def answer(message: Message) -> None:
-            one, _ = await self._handled(http, message, session.agent, session, response)
-            size = len(jsonrpc.dumps(one))
+        def add(answer: Message, status: int) -> None:
+            size = len(jsonrpc.dumps(answer))
             if held.has_room(size, must=True):
                 held.add(size)
             else:
                 error = Overloaded("the answers to this batch are too large together", "max_backlog_per_stream")
-                one = jsonrpc.error(message["id"], error.code, error.message, error.data)
-            answers.append(one)
+                answer = jsonrpc.error(answer["id"], error.code, error.message, error.data)
+            answers.append(answer)
 
         try:
             async with anyio.create_task_group() as tg:
                 for message in requests:
-                    tg.start_soon(answer, message)
+                    tg.start_soon(self._answer, http, form, message, session.agent, session, response, add)
         finally:
             self._silence.forget(response)
             held.clear()
         response.finish(answers)
+
+    def _take_up(self, http: Http, message: Message, session: HandshakeSession) -> None:
+        self._take(message, session, http.principal)
+        http.request.reply(202)
 
     def _take(self, message: Message, session: HandshakeSession, sender: Principal) -> None:
         """A notification or a response; nobody is owed an answer."""
@@ -347,110 +375,99 @@ class Streamable:
         else:
             self._tasks.start_soon(self._on_notification, session.agent, method, params)
 
-    def _post_alone(self, http: Http, message: Message, version: str | None) -> Work | None:
-        """A message that belongs to no session, as plain HTTP tools send it: served on its own."""
-        if version is not None:
-            raise InvalidRequest("Mcp-Session-Id is missing. Open a session with initialize.")
-        if "id" not in message or "method" not in message:
-            http.request.reply(202)
-            return None
+    def _post_alone(self, http: Http, form: Form, message: Message) -> Work:
+        """A request that belongs to no session, as plain HTTP tools send it: served on its own."""
+        _check_alone(form)
         agent = ConnectedAgent(http.principal, http.view, DEFAULT_VERSION, lasting=False)
-        return self._answer(http, message, agent, None)
+        return self._answer(http, form, message, agent)
 
     # --- Modern era -------------------------------------------------------------------------------------------------
 
-    def _post_modern(self, http: Http, message: Message, version: str) -> Work | None:
-        if "method" not in message:
-            raise InvalidRequest("A response cannot be posted in 2026-07-28.")
-        if "id" not in message:
-            if Era.of(version) is not Era.MODERN:
-                raise UnsupportedVersion(version)
-            http.request.reply(202)  # the era has no client notifications; closing the stream cancels
-            return None
+    def _post_modern(self, http: Http, form: Form, message: Message) -> Work | None:
         try:
             agent = modern_agent(message, http.principal, http.view, http.headers)
         except GatewayError as error:
             reply_failure(http.request, error, message["id"])
             return None
-        if message["method"] == "subscriptions/listen" and not http.accepts(EVENTS):
+        if message["method"] == "subscriptions/listen" and not form.streams:
             raise NotAcceptable("Accept must include text/event-stream.")
-        return self._answer(http, message, agent, None, http.headers)
+        return self._answer(http, form, message, agent)
 
     # --- Both -------------------------------------------------------------------------------------------------------
 
     async def _answer(
         self,
         http: Http,
+        form: Form,
         message: Message,
         agent: ConnectedAgent,
-        session: HandshakeSession | None,
-        http_headers: Mapping[str, str] | None = None,
-    ) -> bool:
-        """Handle one request and send what comes of it. Returns whether it succeeded."""
-        response = self._response(http, session, message["id"])
-        self._silence.watch(response)
-        try:
-            answer, status = await self._handled(http, message, agent, session, response, http_headers)
-        except BaseException:
-            self._silence.forget(response)
-            raise
-        response.finish(answer, status)
-        return "result" in answer
+        session: HandshakeSession | None = None,
+        response: CallResponse | None = None,
+        finish: Callable[[Message, int], None] | None = None,
+    ) -> None:
+        """Handle one request and send what comes of it.
 
-    async def _handled(
-        self,
-        http: Http,
-        message: Message,
-        agent: ConnectedAgent,
-        session: HandshakeSession | None,
-        response: CallResponse,
-        http_headers: Mapping[str, str] | None = None,
-    ) -> tuple[Message, int]:
-        """The answer to one request, and its HTTP status."""
-        id: RequestId = message["id"]
-        params: dict[str, Any] = message.get("params") or {}
-        headers = response.headers
-        said = id, message["method"], params, agent, http.principal, response.notify
-        call = Call(*said, None, response.pause, http.request, headers, http_headers)
+        Args:
+            response: what is said ahead of the answer goes there, …
+            finish: … and here the answer, with its HTTP status; both to one of its own if these are None.
+        """
+        id, request, is_modern = message["id"], http.request, agent.era is Era.MODERN
+        if response is None:
+            response = self._response(http, form, session, id)
+            self._silence.watch(response)
+        said = id, message["method"], message.get("params") or {}, agent, http.principal, response.notify
+        http_headers = http.headers if is_modern else None
+        call = Call(*said, None, response.pause, request, response.headers, http_headers)
+        status = 200
         try:
             if session is not None:
                 call.ask = partial(session.ask, response, call)
                 session.begin(call)
-            elif agent.era is Era.MODERN:
-                http.request.on_gone = call.cancel
-                if http.request.gone:
+            elif is_modern:
+                request.on_gone = call.cancel
+                if request.gone:
                     call.cancel()
-            return jsonrpc.result(id, await self._handle(call)), 200
+            answer = jsonrpc.result(id, await self._handle(call))
         except GatewayError as error:
-            headers.update(error.headers)
-            status = error.status if error.ends_exchange else _status(error.code_in(agent.era), agent.era)
-            return jsonrpc.error(id, error.code_in(agent.era), error.message, error.data), status
+            response.headers.update(error.headers)
+            code = error.code_in(agent.era)
+            status = error.status if error.ends_exchange else _status(code, agent.era)
+            answer = jsonrpc.error(id, code, error.message, error.data)
         except Exception:
             log.exception("request failed", method=Clipped(call.method, 100))
-            return jsonrpc.error(id, INTERNAL_ERROR, "Internal error"), 200
+            answer = jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
+        except BaseException:
+            self._silence.forget(response)
+            raise
         finally:
-            http.request.on_gone = call.ask = None
+            request.on_gone = call.ask = None
             if session is not None:
                 session.end(call)
+        (finish or response.finish)(answer, status)
 
-    def _response(self, http: Http, session: HandshakeSession | None, request: RequestId | None = None) -> CallResponse:
-        form = http.request.head.once(_form)
-        streams = form.streams
+    def _response(
+        self, http: Http, form: Form, session: HandshakeSession | None = None, request: RequestId | None = None
+    ) -> CallResponse:
+        streams, principal = form.streams, http.principal
+        if session is None:
+            return CallResponse(http.request, self._silence, {}, streams, self._waiting, principal)
         channel, prime = None, False
-        if session is not None and streams:
-            channel = session.streams.open(http.principal, request)
+        if streams:
+            channel = session.streams.open(principal, request)
             # Who names the type can read it; `*/*` is what plain HTTP tools send.
-            prime = _primes(session.agent) and form.names_events
+            prime = form.names_events and _primes(session.agent)
         return CallResponse(
-            http.request,
-            self._silence,
-            {"mcp-session-id": session.id} if session is not None else {},
-            streams=streams,
-            channel=channel,
-            prime=prime,
-            backlogs=self._waiting,
-            principal=http.principal,
+            http.request, self._silence, {}, streams, self._waiting, principal, session.header, channel, prime
         )
+
+
+def _check_alone(form: Form) -> None:
+    """
+    Raises:
+        InvalidRequest: its client speaks of a session.
+    """
+    if form.version is not None:
+        raise InvalidRequest("Mcp-Session-Id is missing. Open a session with initialize.")
 
 
 def _status(code: int, era: Era) -> int:
@@ -474,10 +491,6 @@ def _session_id(http: Http) -> str:
     if id is None:
         raise InvalidRequest("Mcp-Session-Id is missing. Open a session with initialize.")
     return id
-
-
-def _session_header(session: HandshakeSession) -> dict[str, str]:
-    return {"mcp-session-id": session.id}
 
 
 def reply_failure(request: HttpRequest, error: GatewayError, id: RequestId | None = None) -> None:

@@ -4,8 +4,9 @@ import functools
 import hashlib
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from gateway import jsonrpc, sdk
 from gateway.bridge import questions
@@ -33,22 +34,20 @@ MAX_REMEMBERED: Final = 16
 """Requests with the same `_meta`, of which it is remembered what the envelope says, …"""
 LONGEST_REMEMBERED: Final = 512
 """… and how many characters of theirs may be kept for it."""
-_ROUTING: Final = ("mcp-protocol-version", "mcp-method", "mcp-name")
 
 
 def _nowhere(method: str, params: dict[str, Any] | None) -> None:
     """A modern request has no channel besides its own stream."""
 
 
-@dataclass(eq=False, slots=True)
-class ConnectedAgent:
+class ConnectedAgent(msgspec.Struct, eq=False):
     """See `gateway.request.Agent`."""
 
     opener: Principal
     view: str | None
     version: str
-    capabilities: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    info: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    capabilities: Mapping[str, Any] = {}
+    info: Mapping[str, Any] = {}
     log_level: str | None = None
     outlet: Notify = _nowhere
     """Where notifications go that belong to no request."""
@@ -56,12 +55,14 @@ class ConnectedAgent:
     """Where questions go that belong to no request."""
     tasks: Mapping[tuple[str, str], str] | None = None
     lasting: bool = True
-    era: Era = field(init=False)
+    era: Era = Era.HANDSHAKE
+    """Follows from the version."""
     _id: str = ""
     _digest: str = ""
 
     def __post_init__(self) -> None:
-        self.era = Era.MODERN if self.version in MODERN_VERSIONS else Era.HANDSHAKE
+        if self.version in MODERN_VERSIONS:
+            self.era = Era.MODERN
 
     @property
     def id(self) -> str:
@@ -158,12 +159,18 @@ def modern_agent(
         InvalidParams, HeaderMismatch, UnsupportedVersion: the envelope is incomplete, contradicted, or of a revision
             that is not spoken here.
     """
-    said = _said_before(message, headers) or _envelope(message, headers)
+    params: dict[str, Any] = message.get("params") or {}
+    meta = params.get("_meta")
+    if headers is None or not isinstance(meta, jsonrpc.Meta):
+        said = _envelope(message, headers)
+    else:
+        get = headers.get
+        key = message["method"], params.get("name"), get("mcp-protocol-version"), get("mcp-method"), get("mcp-name")
+        said = meta.memo.get(key) or _remembered(message, headers, meta.memo, key)
     return ConnectedAgent(principal, view, said.version, said.capabilities, said.info, said.log_level, lasting=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Envelope:
+class _Envelope(msgspec.Struct, frozen=True, eq=False):
     """What a client says of itself with each request."""
 
     version: str
@@ -172,21 +179,20 @@ class _Envelope:
     log_level: str | None
 
 
-def _said_before(message: Message, headers: Mapping[str, str] | None) -> _Envelope | None:
-    """The envelope of a call that came with the same `_meta`; it follows from that and from what the routing headers
-    and the body say."""
-    params: dict[str, Any] = message.get("params") or {}
-    meta = params.get("_meta")
-    if not isinstance(meta, jsonrpc.Meta) or headers is None:
-        return None
-    key = (message["method"], params.get("name"), *map(headers.get, _ROUTING))
-    said = meta.memo.get(key)
-    if said is None:
-        said = _envelope(message, headers)
-        if sum(len(each) for each in key if isinstance(each, str)) <= LONGEST_REMEMBERED:
-            if len(meta.memo) >= MAX_REMEMBERED:
-                meta.memo.clear()
-            meta.memo[key] = said
+def _remembered(
+    message: Message, headers: Mapping[str, str], memo: dict[object, _Envelope], key: tuple[str | None, ...]
+) -> _Envelope:
+    """The envelope of a request, for those to come with the same `_meta`: it follows from that, and from what the
+    routing headers and the body say.
+
+    Raises:
+        InvalidParams, HeaderMismatch, UnsupportedVersion: see `modern_agent`.
+    """
+    said = _envelope(message, headers)
+    if sum(len(each) for each in key if isinstance(each, str)) <= LONGEST_REMEMBERED:
+        if len(memo) >= MAX_REMEMBERED:
+            memo.clear()
+        memo[key] = said
     return said
 
 

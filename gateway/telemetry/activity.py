@@ -4,6 +4,7 @@ Slices of a few seconds, each with a bounded number of cells; what is older than
 is passed in.
 """
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,24 @@ class Cell:
     principal: Principal
     numbers: list[float]
     """How many failed, the sum of seconds, the longest, and how many by bucket of `DURATIONS`."""
+
+    def add(self, seconds: float, bucket: int, *, ok: bool) -> None:
+        """
+        Args:
+            bucket: the first of `DURATIONS` that is not less than `seconds`.
+        """
+        numbers = self.numbers
+        numbers[_BUCKETS + bucket] += 1
+        numbers[_SUM] += seconds
+        if seconds > numbers[_MAX]:
+            numbers[_MAX] = seconds
+        if not ok:
+            numbers[_FAILED] += 1
+
+
+def unseen() -> Cell:
+    """One that nobody reads."""
+    return Cell(OTHERS, [0.0] * (_BUCKETS + len(DURATIONS) + 1))
 
 
 @dataclass(slots=True)
@@ -104,30 +123,20 @@ class Activity:
         self.slices: deque[Slice] = deque(maxlen=SLICES)
         self.gather: Callable[[], Awaitable[Sequence[Elsewhere]]] | None = None
         """Where there are other processes: asks them what goes on."""
-        self._until = float("-inf")
+        self.until = -math.inf
+        """When the next slice begins."""
         self._cells: dict[tuple[str, str, str], Cell] = {}
 
-    def record(
-        self, principal: Principal, upstream: str, target: str, seconds: float, bucket: int, now: float, *, ok: bool
-    ) -> None:
-        """
+    def cell(self, principal: Principal, upstream: str, target: str, now: float) -> Cell:
+        """Where calls of that kind are counted, which is so `until` then.
+
         Args:
             upstream: empty for what the gateway answers itself.
-            bucket: the first of `DURATIONS` that is not less than `seconds`.
             now: seconds of a clock that does not go back.
         """
-        if now >= self._until:
+        if now >= self.until:
             self._turn(now)
-        cell = self._cells.get((principal.id, upstream, target))
-        if cell is None:
-            cell = self._made(principal, upstream, target)
-        numbers = cell.numbers
-        if not ok:
-            numbers[_FAILED] += 1
-        numbers[_SUM] += seconds
-        if seconds > numbers[_MAX]:
-            numbers[_MAX] = seconds
-        numbers[_BUCKETS + bucket] += 1
+        return self._cells.get((principal.id, upstream, target)) or self._made(principal, upstream, target)
 
     def read(
         self, now: float, sees: Callable[[Principal, str], bool], elsewhere: Iterable[Slice] = ()
@@ -165,7 +174,7 @@ class Activity:
         """The next slice begins."""
         made = Slice(now)
         self.slices.append(made)
-        self._cells, self._until = made.cells, now + SLICE_SECONDS
+        self._cells, self.until = made.cells, now + SLICE_SECONDS
 
     def _made(self, principal: Principal, upstream: str, target: str) -> Cell:
         if len(self._cells) >= MOST:

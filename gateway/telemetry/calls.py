@@ -4,6 +4,7 @@ Metrics are cells of our own, which the registry reads when it is scraped. Acces
 written together; of arguments and results they say nothing.
 """
 
+import math
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +22,7 @@ from gateway.protocol import Era
 from gateway.request import Principal
 from gateway.telemetry import families
 from gateway.telemetry.access_log import AccessLine
-from gateway.telemetry.activity import Activity
+from gateway.telemetry.activity import Activity, Cell, unseen
 from gateway.telemetry.cells import DURATIONS
 
 METHODS: Final = frozenset(
@@ -47,9 +48,15 @@ MAX_TARGET: Final = 200
 """Characters of the name of a tool or the like; what is called by longer ones is counted by its method."""
 
 
+MAX_ALIKE: Final = 4096
+"""Kinds of calls of which it is remembered where they are counted."""
+
 _BYTES: Final = -2
 _SECONDS: Final = -1
-"""Where a cell has the results' bytes and the sum of durations; before them are the counts by bucket."""
+"""Where durations have the results' bytes and the sum of seconds; before them are the counts by bucket."""
+
+Kind = tuple[str, str | None, str | None, str, str | None, str]
+"""Calls that are counted alike: method, target, upstream, outcome, view, and the id of the principal."""
 
 
 class CallRecorder(Collector):
@@ -74,71 +81,83 @@ class CallRecorder(Collector):
         self._tool_of = tool_of
         self._tools: dict[tuple[str, str], _Tool] = {}
         """(upstream, tool) → how its calls went."""
-        self._counts: dict[tuple[str, str, str], int] = {}
-        """(method, upstream, outcome) → how many."""
-        self._views: dict[tuple[str, str], int] = {}
-        """(view, outcome) → how many; not of the merged view."""
+        self._calls: dict[tuple[str, str, str], list[float]] = {}
+        """By method, upstream and outcome: how many by how long they took, one more for what is beyond all buckets; the
+        bytes of the results; and the sum of seconds."""
+        self._views: dict[tuple[str, str], _Count] = {}
+        """By view and outcome; not of the merged view."""
         self._exemplars: dict[tuple[str, str], dict[int, Exemplar]] = {}
         """(method, upstream) → by bucket, a call that was traced."""
-        self._cells: dict[tuple[str, str], list[float]] = {}
-        """(method, upstream) → how many by bucket, one more for what is beyond all; the bytes of the results; and the
-        sum of seconds."""
+        self._alike: dict[Kind, _Alike] = {}
 
     def record(self, call: Call) -> None:
         """The call is over."""
         now = time.perf_counter()
         seconds = now - call.began
-        params = call.params
+        agent, http, params = call.agent, call.http, call.params
         target = params.get("name") or params.get("uri")
-        method = call.method if call.method in METHODS else "other"
-        upstream = call.upstream or ""
-        key = method, upstream, call.outcome
-        self._counts[key] = self._counts.get(key, 0) + 1
-        if method != LASTING:
-            cell = self._cells.get(key[:2])
-            if cell is None:
-                cell = self._cells[key[:2]] = [0.0] * (len(DURATIONS) + 1 + 2)
-            bucket = bisect_left(DURATIONS, seconds)
-            cell[bucket] += 1
-            cell[_BYTES] += call.result_bytes
-            cell[_SECONDS] += seconds
-            if call.trace is not None and call.trace.is_sampled:
-                self._keep_exemplar(call.trace.trace_id, key[:2], seconds)
-            what = target if upstream and isinstance(target, str) and len(target) <= MAX_TARGET else method
-            self.activity.record(call.principal, upstream, what, seconds, bucket, now, ok=call.outcome == "ok")
-        if self._tool_of is not None and method == "tools/call":
+        if type(target) is not str:
+            target = None
+        kind = call.method, target, call.upstream, call.outcome, agent.view, call.principal.id
+        alike = self._alike.get(kind) or self._alike_of(kind)
+        if alike.in_view is not None:
+            alike.in_view.calls += 1
+        calls, bucket = alike.calls, bisect_left(DURATIONS, seconds)
+        calls[bucket] += 1
+        calls[_BYTES] += call.result_bytes
+        calls[_SECONDS] += seconds
+        if now >= alike.until:
+            alike.active = self.activity.cell(call.principal, call.upstream or "", alike.what, now)
+            alike.until = self.activity.until
+        alike.active.add(seconds, bucket, ok=call.outcome == "ok")
+        if call.trace is not None and call.trace.is_sampled and call.method != LASTING:
+            self._keep_exemplar(call.trace.trace_id, alike.key, seconds, bucket)
+        if self._tool_of is not None and call.method == "tools/call":
             self._count_tool(call, self._tool_of, seconds)
-        agent, http = call.agent, call.http
         client = agent.info.get("name")
-        if agent.view is not None:
-            seen = agent.view, call.outcome
-            self._views[seen] = self._views.get(seen, 0) + 1
-        self._write(
-            time.time(),
-            line := AccessLine(
-                request_id=call.request_id,
-                trace_id=call.trace_id,
-                method=method if method != "other" else _short(call.method, 100),
-                target=target if isinstance(target, str) and len(target) <= MAX_TARGET else _short(target, MAX_TARGET),
-                upstream=call.upstream,
-                outcome=call.outcome,
-                code=call.code,
-                ms=_ms(seconds),
-                queue_ms=_ms(call.queue_seconds),
-                upstream_ms=_ms(call.upstream_seconds),
-                bytes_in=http.received if http is not None else call.received,
-                principal=call.principal.id,
-                session=agent.digest if agent.lasting else None,
-                era="modern" if agent.era is Era.MODERN else "handshake",  # `value` is slow
-                view=agent.view,
-                client=client if isinstance(client, str) and len(client) <= MAX_CLIENT else _short(client, MAX_CLIENT),
-            ),
+        call.logged = line = AccessLine(
+            request_id=call.request_id,
+            trace_id=call.trace_id,
+            method=alike.method,
+            target=alike.target,
+            upstream=call.upstream,
+            outcome=call.outcome,
+            code=call.code,
+            ms=(ms := _ms(seconds)),
+            queue_ms=_ms(call.queue_seconds) if call.queue_seconds else 0.0,
+            upstream_ms=_ms(call.upstream_seconds),
+            bytes_in=http.received if http is not None else call.received,
+            principal=call.principal.id,
+            session=agent.digest if agent.lasting else None,
+            era="modern" if agent.era is Era.MODERN else "handshake",  # `value` is slow
+            view=agent.view,
+            client=client if client is None else _short(client, MAX_CLIENT),
         )
-        call.logged = line
         if http is not None:
             http.logged = line
+        self._write(time.time(), line)
         if self._audit is not None:
-            self._audit(call, _ms(seconds))
+            self._audit(call, ms)
+
+    def _alike_of(self, kind: Kind) -> "_Alike":
+        """Where calls of that kind are counted; remembered, unless a client made up the names."""
+        method, target, upstream, outcome, view, _ = kind
+        counted, of = method if method in METHODS else OTHER, upstream or ""
+        is_short = target is None or len(target) <= MAX_TARGET
+        made = _Alike(
+            (counted, of),
+            counted if counted != OTHER else _short(method, 100),
+            target if is_short else _short(target, MAX_TARGET),
+            target if upstream and target and is_short else counted,
+            self._calls.setdefault((counted, of, outcome), [0.0] * (len(DURATIONS) + 1 + 2)),
+            self._views.setdefault((view, outcome), _Count()) if view is not None else None,
+            math.inf if counted == LASTING else -math.inf,
+        )
+        if counted != OTHER and is_short:
+            if len(self._alike) >= MAX_ALIKE:
+                self._alike.clear()
+            self._alike[kind] = made
+        return made
 
     def refused(self, http: HttpExchange, what: str, address: str, by: Principal | None, error: GatewayError) -> None:
         """A request that was to be one of MCP ended before it was a call.
@@ -162,10 +181,10 @@ class CallRecorder(Collector):
         )
         http.logged = line
 
-    def _keep_exemplar(self, trace_id: str, key: tuple[str, str], seconds: float) -> None:
+    def _keep_exemplar(self, trace_id: str, key: tuple[str, str], seconds: float, bucket: int) -> None:
         """The latest of each bucket."""
         exemplar = Exemplar({"trace_id": trace_id}, seconds, round(time.time(), 3))
-        self._exemplars.setdefault(key, {})[bisect_left(DURATIONS, seconds)] = exemplar
+        self._exemplars.setdefault(key, {})[bucket] = exemplar
 
     def _count_tool(self, call: Call, tool_of: Callable[[Call], str | None], seconds: float) -> None:
         key = call.upstream or "", (tool_of(call) if call.upstream is not None else None) or OTHER
@@ -177,16 +196,24 @@ class CallRecorder(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """See `prometheus_client`; may be called from another thread."""
-        counts, views = dict(self._counts), dict(self._views)
+        calls = {key: list(numbers) for key, numbers in list(self._calls.items())}
+        views = {key: many.calls for key, many in list(self._views.items())}
+        counts = {key: sum(numbers[:_BYTES]) for key, numbers in calls.items()}
         yield families.REQUESTS.of(dict(counts))
         yield families.VIEW_REQUESTS.of(_by_path(counts, views))
-        duration, tokens = families.REQUEST_DURATION, dict[families.Labels, float]()
-        seconds = duration.metric()
-        for key, cell in list(self._cells.items()):
-            duration.add_histogram(
-                seconds, key, DURATIONS, cell[:_BYTES], cell[_SECONDS], dict(self._exemplars.get(key, ()))
+        durations, tokens = dict[tuple[str, str], list[float]](), dict[families.Labels, float]()
+        for (method, upstream, _), numbers in calls.items():
+            if method != LASTING:
+                before = durations.get((method, upstream))
+                added = numbers if before is None else [one + other for one, other in zip(before, numbers, strict=True)]
+                durations[method, upstream] = added
+        family = families.REQUEST_DURATION
+        seconds = family.metric()
+        for key, numbers in durations.items():
+            family.add_histogram(
+                seconds, key, DURATIONS, numbers[:_BYTES], numbers[_SECONDS], dict(self._exemplars.get(key, ()))
             )
-            tokens[key[1:]] = tokens.get(key[1:], 0.0) + cell[_BYTES] / BYTES_A_TOKEN
+            tokens[key[1:]] = tokens.get(key[1:], 0.0) + numbers[_BYTES] / BYTES_A_TOKEN
         yield seconds
         yield families.RESULT_TOKENS.of(tokens)
         if self._tool_of is not None:
@@ -204,6 +231,28 @@ class CallRecorder(Collector):
         yield metric
 
 
+@dataclass(eq=False, slots=True)
+class _Count:
+    calls: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class _Alike:
+    """Calls of one kind: what the log says of each, and where they are counted."""
+
+    key: tuple[str, str]
+    """Method and upstream, as metrics have them."""
+    method: str | None
+    target: str | None
+    what: str
+    """What they are for, as `activity` has it."""
+    calls: list[float]
+    in_view: _Count | None
+    until: float
+    """How long they are counted in `active`, by `perf_counter`."""
+    active: Cell = field(default_factory=unseen)
+
+
 @dataclass(slots=True)
 class _Tool:
     """The calls of one tool."""
@@ -218,10 +267,10 @@ def _ms(seconds: float) -> float:
 
 
 def _by_path(
-    counts: Mapping[tuple[str, str, str], int], views: Mapping[tuple[str, str], int]
+    counts: Mapping[tuple[str, str, str], float], views: Mapping[tuple[str, str], int]
 ) -> dict[families.Labels, float]:
     """Path and outcome → how many; what no other view was asked, the merged one was."""
-    merged: dict[str, int] = {}
+    merged: dict[str, float] = {}
     for (_, _, outcome), many in counts.items():
         merged[outcome] = merged.get(outcome, 0) + many
     for (_, outcome), many in views.items():
