@@ -236,8 +236,7 @@ class HttpRequest:
             first = f"{first}content-type: {kind}\r\ncontent-length: {size}\r\n"
         elif status not in BODILESS:
             first += "content-length: 0\r\n"
-        close = not self.keep_alive or self.expects_continue or self._connection.is_ending
-        head = self._head(first, headers, also, close=close)
+        head = self._head(first, headers, also)
         if self.head.method == "HEAD" or status in BODILESS:
             body, size = b"", 0
         self.sent = size
@@ -247,7 +246,7 @@ class HttpRequest:
             self._connection.write(head)
             if not self.gone:
                 self._connection.write(body)
-        self._finish(close=close)
+        self._finish()
 
     def start(self, status: int, headers: Fields, also: str = "") -> None:
         """Begin an answer of which more is written later. Its length is what `content-length` says, or open.
@@ -270,8 +269,7 @@ class HttpRequest:
         else:
             self._chunked = True
             first += "transfer-encoding: chunked\r\n"
-        self.keep_alive = self.keep_alive and not (self.expects_continue or self._connection.is_ending)
-        self._connection.write(self._head(first, headers, also, close=not self.keep_alive))
+        self._connection.write(self._head(first, headers, also))
 
     def write(self, data: bytes) -> None:
         """
@@ -307,27 +305,29 @@ class HttpRequest:
             return
         if self._chunked:
             self._connection.write(b"0\r\n\r\n")
-        self._finish(close=not self.keep_alive)
+        self._finish()
 
     def abort(self) -> None:
         """End the connection at once."""
         self._connection.abort()
 
-    def _head(self, first: str, headers: Fields, also: str, *, close: bool) -> bytes:
+    def _head(self, first: str, headers: Fields, also: str) -> bytes:
         if self.started:
             raise RuntimeError("The request has an answer already.")
         if headers or self.extra_headers:
             also += field_lines(*headers, *self.extra_headers)
         if self.id:  # which `accepted` has seen, or is our own
             also = f"{also}{REQUEST_ID}: {self.id}\r\n"
-        if close:
+        if self.expects_continue or self._connection.is_ending:
+            self.keep_alive = False
+        if not self.keep_alive:
             also += "connection: close\r\n"
         elif self.head.version == "1.0":
             also += "connection: keep-alive\r\n"
         self.started = True
         return f"{first}{also}\r\n".encode("latin-1", "replace")
 
-    def _finish(self, *, close: bool) -> None:
+    def _finish(self) -> None:
         if self.gone:  # it does not read
             return
         self.answered = True
@@ -337,7 +337,7 @@ class HttpRequest:
         self.on_gone = self.on_writable = None
         if self._over is not None:
             self._over.set_result(None)
-        self._connection.on_answered(close=close)
+        self._connection.on_answered(close=not self.keep_alive)
 
     # --- The connection's side --------------------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ from gateway.protocol import (
     Era,
 )
 from gateway.request import Principal
-from gateway.server.agents import ConnectedAgent, OnNotification, carries_envelope, modern_agent
+from gateway.server.agents import ConnectedAgent, OnNotification, Routing, carries_envelope, modern_agent, routing_of
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -102,6 +102,7 @@ class Form(msgspec.Struct, frozen=True, eq=False):
     """Whether its client accepts an event stream."""
     names_events: bool
     """Whether it does so by name."""
+    routing: Routing
 
 
 def accepts(head: RequestHead, kind: str) -> bool:
@@ -125,6 +126,7 @@ def _form(head: RequestHead) -> Form:
         head.headers.get("mcp-session-id"),
         accepts(head, EVENTS),
         EVENTS in head.headers.get("accept", ""),
+        routing_of(head.headers),
     )
 
 
@@ -385,7 +387,7 @@ class Streamable:
 
     def _post_modern(self, http: Http, form: Form, message: Message) -> Work | None:
         try:
-            agent = modern_agent(message, http.principal, http.view, http.headers)
+            agent = modern_agent(message, http.principal, http.view, http.headers, form.routing)
         except GatewayError as error:
             reply_failure(http.request, error, message["id"])
             return None

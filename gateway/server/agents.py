@@ -147,13 +147,26 @@ def _ladder() -> tuple[Any, Any]:
     return classify_inbound_request, InboundLadderRejection
 
 
+Routing = tuple[str | None, str | None, str | None]
+"""What the HTTP headers of a modern request say of its body: revision, method, and name."""
+
+
+def routing_of(headers: Mapping[str, str]) -> Routing:
+    return headers.get("mcp-protocol-version"), headers.get("mcp-method"), headers.get("mcp-name")
+
+
 def modern_agent(
-    message: Message, principal: Principal, view: str | None, headers: Mapping[str, str] | None = None
+    message: Message,
+    principal: Principal,
+    view: str | None,
+    headers: Mapping[str, str] | None = None,
+    routing: Routing | None = None,
 ) -> ConnectedAgent:
     """Who sent one modern request, by its envelope.
 
     Args:
         headers: HTTP headers by lower-case name, which must agree with the body; None where there are none.
+        routing: of the headers, for who has it already.
 
     Raises:
         InvalidParams, HeaderMismatch, UnsupportedVersion: the envelope is incomplete, contradicted, or of a revision
@@ -161,11 +174,10 @@ def modern_agent(
     """
     params: dict[str, Any] = message.get("params") or {}
     meta = params.get("_meta")
-    if headers is None or not isinstance(meta, jsonrpc.Meta):
+    if routing is None or not isinstance(meta, jsonrpc.Meta):
         said = _envelope(message, headers)
     else:
-        get = headers.get
-        key = message["method"], params.get("name"), get("mcp-protocol-version"), get("mcp-method"), get("mcp-name")
+        key = message["method"], params.get("name"), routing
         said = meta.memo.get(key) or _remembered(message, headers, meta.memo, key)
     return ConnectedAgent(principal, view, said.version, said.capabilities, said.info, said.log_level, lasting=False)
 
@@ -180,7 +192,10 @@ class _Envelope(msgspec.Struct, frozen=True, eq=False):
 
 
 def _remembered(
-    message: Message, headers: Mapping[str, str], memo: dict[object, _Envelope], key: tuple[str | None, ...]
+    message: Message,
+    headers: Mapping[str, str] | None,
+    memo: dict[object, Any],
+    key: tuple[str, str | None, Routing],
 ) -> _Envelope:
     """The envelope of a request, for those to come with the same `_meta`: it follows from that, and from what the
     routing headers and the body say.
@@ -189,7 +204,7 @@ def _remembered(
         InvalidParams, HeaderMismatch, UnsupportedVersion: see `modern_agent`.
     """
     said = _envelope(message, headers)
-    if sum(len(each) for each in key if isinstance(each, str)) <= LONGEST_REMEMBERED:
+    if sum(len(each) for each in (*key[:2], *key[2]) if isinstance(each, str)) <= LONGEST_REMEMBERED:
         if len(memo) >= MAX_REMEMBERED:
             memo.clear()
         memo[key] = said

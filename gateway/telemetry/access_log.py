@@ -2,55 +2,48 @@
 
 import asyncio
 import functools
+import json
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
 
-from gateway.harmless import Clipped
 from gateway.telemetry import logs
-from gateway.telemetry.logs import Redactor
 
 FLUSH_SECONDS: Final = 0.05
 """How long lines are kept, to be written together."""
-_CLIENTS: Final = ("method", "target", "client", "http")
-"""What a client says, which may be longer than is shown of it."""
+_OURS: Final = ("event", "level", "timestamp", "worker")
+"""What every line of the log says anyway."""
 
 
-class AccessLine(msgspec.Struct, omit_defaults=True, eq=False, gc=False):
-    """One line, as it is written; what is None is left out. Times are in milliseconds."""
+class AccessLine(msgspec.Struct, eq=False, gc=False):
+    """One line. What is None is left out."""
 
-    request_id: str | None = None
-    trace_id: str | None = None
-    http: str | None = None
-    """Method and path of what was refused before it was a call."""
-    status: int | None = None
-    """Of HTTP, for such a one."""
-    method: str | None = None
-    target: str | None = None
-    upstream: str | None = None
-    outcome: str | None = None
-    code: int | None = None
-    ms: float | None = None
-    queue_ms: float | None = None
-    upstream_ms: float | None = None
-    bytes_in: int | None = None
+    members: str
+    """What is the same in many lines: see `members_of`."""
+    request_id: str | None
+    trace_id: str | None
+    session: str | None
+    bytes_in: int | None
+    seconds: float | None = None
+    """How long it took; None for what was refused before it was a call."""
+    queue_seconds: float = 0.0
+    upstream_seconds: float = 0.0
     bytes_out: int | None = None
     """Filled in when the answer has been written."""
-    principal: str | None = None
-    address: str | None = None
-    session: str | None = None
-    era: str | None = None
-    view: str | None = None
-    client: str | None = None
-    event: str | None = None
-    level: str | None = None
-    timestamp: str | None = None
-    worker: int | None = None
 
 
-_encode: Final = msgspec.json.Encoder().encode
+def members_of(**fields: str | int | None) -> str:
+    """What lines say, as JSON without its braces; what is None is left out."""
+    given = {name: _clipped(value) for name, value in fields.items() if value is not None}
+    return logs.render_json(None, "", given)[1:-1]
+
+
+def _clipped(value: object) -> object:
+    """What is shown of what a client says that is longer."""
+    access = logs.access()
+    return access.redact.clip(value) if access is not None else value
 
 
 class AccessLog:
@@ -81,26 +74,33 @@ class AccessLog:
         lines, self._lines = self._lines, []
         access = logs.access()
         if access is None or access.sink is None:
-            for _, line in lines:
-                structlog.get_logger("gateway.access").info("request", **_fields(line))
+            for at, line in lines:
+                said = {name: value for name, value in json.loads(_text(at, line)).items() if name not in _OURS}
+                structlog.get_logger("gateway.access").info("request", **said)
         elif lines:
-            redact = access.redact
-            access.sink.write(redact("".join([_text(at, line, redact) for at, line in lines])))
+            access.sink.write(access.redact("".join([_text(at, line) for at, line in lines])))
 
 
-def _text(at: float, line: AccessLine, redact: Redactor) -> str:
-    for name in _CLIENTS:
-        if type(value := getattr(line, name)) is Clipped:
-            setattr(line, name, redact.clip(value))
-    line.event, line.level, line.timestamp, line.worker = "request", "info", iso(at), logs.worker
-    try:
-        return _encode(line).decode() + "\n"
-    except (UnicodeEncodeError, OverflowError):
-        return logs.render_json(None, "", _fields(line)) + "\n"
-
-
-def _fields(line: AccessLine) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.structs.asdict(line).items() if value is not None}
+def _text(at: float, line: AccessLine) -> str:
+    text = line.members
+    if line.request_id is not None:  # it needs no escapes, nor do the other two
+        text = f'"request_id":"{line.request_id}",{text}'
+    if line.trace_id is not None:
+        text = f'{text},"trace_id":"{line.trace_id}"'
+    if line.session is not None:
+        text = f'{text},"session":"{line.session}"'
+    if line.seconds is not None:
+        text = (
+            f'{text},"ms":{line.seconds * 1000:.2f},"queue_ms":{line.queue_seconds * 1000:.2f}'
+            f',"upstream_ms":{line.upstream_seconds * 1000:.2f}'
+        )
+    if line.bytes_in is not None:
+        text = f'{text},"bytes_in":{line.bytes_in}'
+    if line.bytes_out is not None:
+        text = f'{text},"bytes_out":{line.bytes_out}'
+    if logs.worker is not None:
+        text = f'{text},"worker":{logs.worker}'
+    return f'{{{text},"event":"request","level":"info","timestamp":"{iso(at)}"}}\n'
 
 
 def iso(at: float) -> str:

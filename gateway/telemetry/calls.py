@@ -21,7 +21,7 @@ from gateway.harmless import Clipped
 from gateway.protocol import Era
 from gateway.request import Principal
 from gateway.telemetry import families
-from gateway.telemetry.access_log import AccessLine
+from gateway.telemetry.access_log import AccessLine, members_of
 from gateway.telemetry.activity import Activity, Cell, unseen
 from gateway.telemetry.cells import DURATIONS
 
@@ -55,8 +55,9 @@ _BYTES: Final = -2
 _SECONDS: Final = -1
 """Where durations have the results' bytes and the sum of seconds; before them are the counts by bucket."""
 
-Kind = tuple[str, str | None, str | None, str, str | None, str]
-"""Calls that are counted alike: method, target, upstream, outcome, view, and the id of the principal."""
+Kind = tuple[str, str | None, str | None, str, int | None, str | None, str, str, str | None]
+"""Calls of which lines say the same, but for numbers: method, target, upstream, outcome, code, view, the id of the
+principal, the revision that is spoken, and the client's name."""
 
 
 class CallRecorder(Collector):
@@ -98,7 +99,10 @@ class CallRecorder(Collector):
         target = params.get("name") or params.get("uri")
         if type(target) is not str:
             target = None
-        kind = call.method, target, call.upstream, call.outcome, agent.view, call.principal.id
+        kind = (
+            *(call.method, target, call.upstream, call.outcome, call.code),
+            *(agent.view, call.principal.id, agent.version, agent.info.get("name")),
+        )
         alike = self._alike.get(kind) or self._alike_of(kind)
         if alike.in_view is not None:
             alike.in_view.calls += 1
@@ -114,46 +118,47 @@ class CallRecorder(Collector):
             self._keep_exemplar(call.trace.trace_id, alike.key, seconds, bucket)
         if self._tool_of is not None and call.method == "tools/call":
             self._count_tool(call, self._tool_of, seconds)
-        client = agent.info.get("name")
         call.logged = line = AccessLine(
-            request_id=call.request_id,
-            trace_id=call.trace_id,
-            method=alike.method,
-            target=alike.target,
-            upstream=call.upstream,
-            outcome=call.outcome,
-            code=call.code,
-            ms=(ms := _ms(seconds)),
-            queue_ms=_ms(call.queue_seconds) if call.queue_seconds else 0.0,
-            upstream_ms=_ms(call.upstream_seconds),
-            bytes_in=http.received if http is not None else call.received,
-            principal=call.principal.id,
-            session=agent.digest if agent.lasting else None,
-            era="modern" if agent.era is Era.MODERN else "handshake",  # `value` is slow
-            view=agent.view,
-            client=client if client is None else _short(client, MAX_CLIENT),
+            alike.members,
+            call.request_id,
+            call.trace_id,
+            agent.digest if agent.lasting else None,
+            http.received if http is not None else call.received,
+            seconds,
+            call.queue_seconds,
+            call.upstream_seconds,
         )
         if http is not None:
             http.logged = line
         self._write(time.time(), line)
         if self._audit is not None:
-            self._audit(call, ms)
+            self._audit(call, int(seconds * 100_000 + 0.5) / 100)
 
     def _alike_of(self, kind: Kind) -> "_Alike":
-        """Where calls of that kind are counted; remembered, unless a client made up the names."""
-        method, target, upstream, outcome, view, _ = kind
+        """What is known of calls of that kind; remembered, unless a client made up long names."""
+        method, target, upstream, outcome, code, view, principal, version, client = kind
         counted, of = method if method in METHODS else OTHER, upstream or ""
         is_short = target is None or len(target) <= MAX_TARGET
+        members = members_of(
+            method=counted if counted != OTHER else _short(method, 100),
+            target=_short(target, MAX_TARGET),
+            upstream=upstream,
+            outcome=outcome,
+            code=code,
+            principal=principal,
+            era=Era.of(version).value,
+            view=view,
+            client=_short(client, MAX_CLIENT),
+        )
         made = _Alike(
+            members,
             (counted, of),
-            counted if counted != OTHER else _short(method, 100),
-            target if is_short else _short(target, MAX_TARGET),
             target if upstream and target and is_short else counted,
             self._calls.setdefault((counted, of, outcome), [0.0] * (len(DURATIONS) + 1 + 2)),
             self._views.setdefault((view, outcome), _Count()) if view is not None else None,
             math.inf if counted == LASTING else -math.inf,
         )
-        if counted != OTHER and is_short:
+        if counted != OTHER and is_short and len(client or "") <= MAX_CLIENT:
             if len(self._alike) >= MAX_ALIKE:
                 self._alike.clear()
             self._alike[kind] = made
@@ -166,20 +171,16 @@ class CallRecorder(Collector):
             what: method and path.
             by: who sent it, if that is known.
         """
-        self._write(
-            time.time(),
-            line := AccessLine(
-                request_id=http.id or None,
-                http=_short(what, 200),
-                status=error.status,
-                outcome=error.outcome,
-                code=error.code,
-                bytes_in=http.received,
-                principal=by.id if by is not None else None,
-                address=address,
-            ),
+        members = members_of(
+            http=_short(what, 200),
+            status=error.status,
+            outcome=error.outcome,
+            code=error.code,
+            principal=by.id if by is not None else None,
+            address=address,
         )
-        http.logged = line
+        http.logged = line = AccessLine(members, http.id or None, None, None, http.received)
+        self._write(time.time(), line)
 
     def _keep_exemplar(self, trace_id: str, key: tuple[str, str], seconds: float, bucket: int) -> None:
         """The latest of each bucket."""
@@ -238,12 +239,12 @@ class _Count:
 
 @dataclass(eq=False, slots=True)
 class _Alike:
-    """Calls of one kind: what the log says of each, and where they are counted."""
+    """What is known of calls of one kind."""
 
+    members: str
+    """Of their lines in the access log."""
     key: tuple[str, str]
     """Method and upstream, as metrics have them."""
-    method: str | None
-    target: str | None
     what: str
     """What they are for, as `activity` has it."""
     calls: list[float]
@@ -259,11 +260,6 @@ class _Tool:
 
     outcomes: dict[str, int] = field(default_factory=dict[str, int])
     seconds: float = 0.0
-
-
-def _ms(seconds: float) -> float:
-    """Milliseconds with two decimals. `round` takes three times as long."""
-    return int(seconds * 100_000 + 0.5) / 100
 
 
 def _by_path(

@@ -2,11 +2,11 @@
 
 import base64
 import gc
-from dataclasses import replace
 from pathlib import Path
 from weakref import ref
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.request import Principal
 from gateway.server.lookup import Opener
