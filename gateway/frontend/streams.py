@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final, Protocol
 
+import msgspec
+
 from gateway import jsonrpc
 from gateway.errors import InvalidRequest
 from gateway.frontend.backlog import Backlog, Backlogs
@@ -47,8 +49,7 @@ class StreamConnection(Protocol):
     def end(self) -> None: ...
 
 
-@dataclass(eq=False, slots=True)
-class Channel:
+class Channel(msgspec.Struct, eq=False):
     """One stream of a session. Made by `Streams`."""
 
     streams: "Streams"
@@ -61,15 +62,18 @@ class Channel:
     ended: bool = False
     sent: int = 0
     """The last event that a connection took."""
-    events: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
-    waiting: dict[int, int] = field(default_factory=dict[int, int])
+    events: list[tuple[int, bytes]] = []
+    waiting: dict[int, int] = {}
     """Hash of a message that goes out once → the event it is; the last of them, as far as no connection took it."""
+    _name: str = ""
+    """What the ids of its events begin with."""
 
     def id(self, event: int) -> str:
-        request = self.request
-        if request is None:
-            return f"{self.streams.run}{self.number}-{event}"
-        return f"{self.streams.run}{self.number}~{request if isinstance(request, int) else _named(request)}-{event}"
+        if not self._name:
+            request = self.request
+            of = "" if request is None else f"~{request if isinstance(request, int) else _named(request)}"
+            self._name = f"{self.streams.run}{self.number}{of}-"
+        return f"{self._name}{event}"
 
     def record(self, message: Message, *, must: bool = True) -> tuple[int, bytes]:
         """Number and keep an event."""
@@ -216,13 +220,15 @@ class Streams:
         kept.size += size
         while len(kept.events) > MAX_EVENTS or (kept.size > MAX_BYTES and (len(kept.events) > 1 or not must)):
             self._forget(kept)
-        while kept.events and not self._backlog.has_room(self._size - self._backlog.size, must=True):
+        while (more := self._more) > 0 and kept.events and not self._backlog.has_room(more, must=True):
             self._forget(kept)
-        self._backlog.resize(self._size)
+        if more:
+            self._backlog.resize(self._backlog.size + more)
 
     @property
-    def _size(self) -> int:
-        return self._kept.size + self._kept_of_standing.size
+    def _more(self) -> int:
+        """Bytes that are kept and not counted yet."""
+        return self._kept.size + self._kept_of_standing.size - self._backlog.size
 
     def _forget(self, kept: _Kept) -> None:
         oldest, size = kept.events.pop(0)
