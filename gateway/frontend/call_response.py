@@ -160,6 +160,8 @@ class CallResponse(msgspec.Struct, eq=False):
     event as well."""
     _stream: EventStream | None = None
 
+    __repr__ = object.__repr__  # what it carries is nobody's but its agent's
+
     def notify(self, method: str, params: dict[str, Any] | None) -> None:
         """Send a notification ahead of the answer."""
         if self.streams and (self._stream is None or not self._stream.is_full):

@@ -85,6 +85,8 @@ class Http(msgspec.Struct, eq=False):
     headers: dict[str, str]
     """By lower-case name."""
 
+    __repr__ = object.__repr__  # headers hold credentials
+
     def accepts(self, kind: str) -> bool:
         return accepts(self.request.head, kind)
 
@@ -417,9 +419,20 @@ class Streamable:
         if response is None:
             response = self._response(http, form, session, id)
             self._silence.watch(response)
-        said = id, message["method"], message.get("params") or {}, agent, http.principal, response.notify
-        http_headers = http.headers if is_modern else None
-        call = Call(*said, None, response.pause, request, response.headers, http_headers)
+        params: dict[str, Any] = message.get("params") or {}
+        call = Call(
+            id,
+            message["method"],
+            params,
+            agent,
+            http.principal,
+            response.notify,
+            None,
+            response.pause,
+            request,
+            response.headers,
+            http.headers if is_modern else None,
+        )
         status = 200
         try:
             if session is not None:

@@ -68,6 +68,8 @@ class Channel(msgspec.Struct, eq=False):
     _name: str = ""
     """What the ids of its events begin with."""
 
+    __repr__ = object.__repr__  # what it carries is nobody's but its agent's
+
     def id(self, event: int) -> str:
         if not self._name:
             request = self.request

@@ -60,6 +60,8 @@ class ConnectedAgent(msgspec.Struct, eq=False):
     _id: str = ""
     _digest: str = ""
 
+    __repr__ = object.__repr__  # its id opens a session
+
     def __post_init__(self) -> None:
         if self.version in MODERN_VERSIONS:
             self.era = Era.MODERN
