@@ -234,22 +234,38 @@ async def _queue(upstream: Upstream, call: Call, tenant: str, patience: float) -
 async def _try(
     upstream: Upstream, link: Link, call: Call, params: dict[str, Any], clock: "_Clock", *, is_first: bool
 ) -> dict[str, Any]:
-    """One attempt, as the breakers see it."""
-    session = link.current()
+    """One attempt, as the breakers see it. A session that is lost with it was refused, as a rule: the request was not
+    acted on then, and is sent on a new one."""
+    session, pending, lost = link.current(), None, None
     if session is None:
         link.check()  # while it backs off, it knows better than the breaker when it is tried again
     call.permit = permit = upstream.admit(link, call.principal.root_id, call)
     try:
-        permit.session = session = session or await _connected(upstream, link, call, clock, is_first=is_first)
-        try:
-            result = await _exchange(upstream, link, session, call, params, clock)
-        except SessionLost as lost:
-            # If the session was refused, the request was not acted on, and is sent on a new one.
-            if (lost.delivered or call.spoke) and not _is_repeatable(upstream, call, params):
+        while True:
+            if session is None:
+                session = await _connected(upstream, link, call, clock, is_first=is_first)
+            elif lost is not None:
+                patience = min(upstream.config.connect_timeout, clock.left(asyncio.get_running_loop().time()))
+                session = await link.ready(patience, after=session)
+            permit.session, sent = session, time.perf_counter()
+            pending = session.send(call, params, clock.timeout, clock.max_timeout, clock.spent())
+            try:
+                result = await pending.future  # which `CallTable` sets, from the connection's callback
+                break
+            except (asyncio.CancelledError, UpstreamTimeout):
+                session.connection.withdraw(pending)
                 raise
-            patience = min(upstream.config.connect_timeout, clock.left(asyncio.get_running_loop().time()))
-            permit.session = session = await link.ready(patience, after=session)
-            result = await _exchange(upstream, link, session, call, params, clock)
+            except UpstreamLost as error:
+                if not error.delivered and session.connection.closed is None:
+                    upstream.suspect(link)
+                if lost is not None or not _may_go_on(upstream, call, params, error):
+                    raise
+                lost = error
+            finally:
+                call.upstream_seconds += time.perf_counter() - sent
+                if call.trace is not None:
+                    call.trace.answered(pending.id, pending.future)
+                session.connection.end(pending)
     except GatewayError as error:
         permit.failed(error)
         raise
@@ -257,7 +273,7 @@ async def _try(
         permit.abandon()
         raise
     finally:
-        call.permit = None
+        call.permit = pending = lost = None  # an error refers to this frame, which must not refer back
     permit.passed()
     return result
 
@@ -277,30 +293,6 @@ async def _connected(
         call.queue_seconds += time.perf_counter() - waited
 
 
-async def _exchange(
-    upstream: Upstream, link: Link, session: "UpstreamSession", call: Call, params: dict[str, Any], clock: "_Clock"
-) -> dict[str, Any]:
-    """Request and answer, over one connection: `session.connection` is its dispatcher."""
-    connection, sent = session.connection, time.perf_counter()
-    spent = asyncio.get_running_loop().time() - clock.began
-    pending: Pending | None = session.send(call, params, clock.timeout, clock.max_timeout, spent)
-    try:
-        return await pending.future  # which `CallTable` sets, from the connection's callback
-    except (asyncio.CancelledError, UpstreamTimeout):
-        connection.withdraw(pending)
-        raise
-    except UpstreamLost as error:
-        if not error.delivered and connection.closed is None:
-            upstream.suspect(link)
-        raise
-    finally:
-        call.upstream_seconds += time.perf_counter() - sent
-        if call.trace is not None:
-            call.trace.answered(pending.id, pending.future)
-        connection.end(pending)
-        pending = None  # whose future holds the error that refers to this frame
-
-
 class _Clock(msgspec.Struct, eq=False, gc=False):
     """When a call must be answered, whatever of that time goes by before it is sent. In seconds."""
 
@@ -313,6 +305,13 @@ class _Clock(msgspec.Struct, eq=False, gc=False):
 
     def left(self, now: float) -> float:
         return max(0.0, self.timeout - (now - self.began))
+
+
+def _may_go_on(upstream: Upstream, call: Call, params: Mapping[str, Any], error: UpstreamLost) -> bool:
+    """Whether to send it on another session."""
+    if not isinstance(error, SessionLost):
+        return False
+    return not (error.delivered or call.spoke) or _is_repeatable(upstream, call, params)
 
 
 def _may_repeat(upstream: Upstream, call: Call, params: Mapping[str, Any], error: GatewayError) -> bool:

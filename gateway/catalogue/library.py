@@ -62,7 +62,7 @@ class CatalogueViews:
         self._shapes: Mapping[View, ViewShape] = shapes or {}
         self._contributions = Contributions(servers, prefix, judge or Lenient(), owners or Owners(servers))
         self._table = self._contributions.table
-        self._withheld = self._contributions.withheld
+        self.withheld = self._contributions.withheld
         self.labels: Mapping[str, frozenset[str]] = self._table.labels
         """Upstream → the labels of clients to which it offers something else; only of those that do."""
         self._replaced: dict[View, dict[Names, tuple[Part | None, Part | None]]] = {}
@@ -157,27 +157,22 @@ class CatalogueViews:
         """That of each upstream of which there is one."""
         return dict(self._contributions.verdicts)
 
-    @property
-    def blocks(self) -> bool:
-        """Whether anything is blocked."""
-        return self._withheld.is_any
-
     def blocked(self, kind: Kind, owner: Owner, selection: Selection = ()) -> Change | None:
         """The unapproved change because of which an item must not be used, or the template that led to it."""
-        return self._withheld.change(kind, owner, selection)
+        return self.withheld.change(kind, owner, selection)
 
     def held_back(self, view: View, sight: Visibility, selection: Selection = ()) -> Catalogue:
         """What is not published because it is blocked and new, under the names it would have. Only for who sees
         everything: to others it might never be shown."""
         if not sight.unrestricted:
             return NOTHING
-        return self._withheld.catalogue(self.base(view), selection, self._contributions.prefix)
+        return self.withheld.catalogue(self.base(view), selection, self._contributions.prefix)
 
     def withholds(self, upstream: str, uri: str, selection: Selection = ()) -> bool:
         """Whether all that stands for an unlisted URI of an upstream's are templates that are blocked."""
-        if not self._withheld.is_from(upstream, selection):
+        if not self.withheld.is_from(upstream, selection):
             return False
-        withheld = self._withheld.catalogue(upstream, selection, self._contributions.prefix)
+        withheld = self.withheld.catalogue(upstream, selection, self._contributions.prefix)
         catalogues = self.whole(upstream, selection), withheld
         owners = [owner for catalogue in catalogues if (owner := catalogue.unlisted(uri)) is not None and owner.item]
         return bool(owners) and all(self.blocked("resources", owner, selection) for owner in owners)

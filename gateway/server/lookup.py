@@ -281,7 +281,7 @@ class Lookup:
         Raises:
             DefinitionChanged: it is not what was pinned, and blocked until somebody approves it.
         """
-        if not self._library.blocks:
+        if not self._library.withheld.is_any:
             return
         if change := self._library.blocked(kind, owner, self.selection(viewer)):
             raise DefinitionChanged(owner.upstream, change.kind, change.name, change.what)

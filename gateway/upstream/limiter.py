@@ -26,7 +26,6 @@ class ConcurrencyLimiter:
 
     def __init__(self, limit: int | None, queue: int | None = None) -> None:
         self._places = FairPlaces[_Ticket](limit, queue)
-        self.is_limited = limit is not None
         self.acquire_now = self._places.enter
         """`(tenant)`: takes a place, if there is one to be had without waiting; returns whether."""
 
@@ -65,7 +64,6 @@ class ConcurrencyLimiter:
 
     def resize(self, limit: int | None, queue: int) -> None:
         """From now on there are so many. Nobody loses a place, or their turn in the queue."""
-        self.is_limited = limit is not None
         self._hand_on(self._places.resize(limit, queue))
 
     def _hand_on(self, admitted: list[_Ticket]) -> None:

@@ -100,6 +100,8 @@ class Upstream:
         """There while somebody waits for a change."""
         self._engagements = 0
         self._limiter = ConcurrencyLimiter(config.max_concurrency, config.max_queue)
+        self.is_limited = config.max_concurrency is not None
+        """Whether it works on so many calls at a time and no more. If not, they need no lease."""
         self.reports = UpstreamReports(name, lambda: self.links.main.session is not None)
         self._breakers = breakers = Breakers(self.new_breaker, self.reports.breaker, self._on_shared_breaker)
         host = host if config.type == "stdio" and not config.per_worker else None
@@ -223,11 +225,6 @@ class Upstream:
             return config.timeout
         tool = params.get("name") if call.method == "tools/call" else None
         return config.timeout_of(tool if isinstance(tool, str) else None)
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether it works on so many calls at a time and no more. If not, they need no lease."""
-        return self._limiter.is_limited
 
     def lease_now(self, tenant: str) -> Lease | None:
         """A place among the calls it works on, if one is to be had without waiting."""
@@ -401,9 +398,9 @@ class Upstream:
     def adjust(self, config: ServerConfig) -> None:
         """Take up a configuration that asks for no other connection (`config.diff.LIVE_KEYS`)."""
         self.config = config
-        was_limited = self._limiter.is_limited
+        was_limited, self.is_limited = self.is_limited, config.max_concurrency is not None
         self._limiter.resize(config.max_concurrency, config.max_queue)
-        if self._limiter.is_limited and not was_limited:
+        if self.is_limited and not was_limited:
             self._count_those_at_work()
         self.links.private.cap = config.max_sessions
 
