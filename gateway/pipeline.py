@@ -32,7 +32,7 @@ from gateway.upstream import retry
 from gateway.upstream.limiter import Lease
 from gateway.upstream.link import Link
 from gateway.upstream.private import PrivateLink
-from gateway.upstream.transport.pending import Pending, SessionLost
+from gateway.upstream.transport.pending import SessionLost
 from gateway.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ async def _try(
                 patience = min(upstream.config.connect_timeout, clock.left(asyncio.get_running_loop().time()))
                 session = await link.ready(patience, after=session)
             permit.session, sent = session, time.perf_counter()
-            pending = session.send(call, params, clock.timeout, clock.max_timeout, clock.spent())
+            pending = session.send(call, params, clock.timeout, clock.max_timeout, clock.began)
             try:
                 result = await pending.future  # which `CallTable` sets, from the connection's callback
                 break

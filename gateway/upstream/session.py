@@ -168,7 +168,7 @@ class UpstreamSession(ClientSession):
             params = {**params, "_meta": own}
         return await self.connection.send_raw_request(method, params, options)
 
-    def send(self, call: Call, params: dict[str, Any], timeout: float, max_timeout: float, spent: float) -> Pending:
+    def send(self, call: Call, params: dict[str, Any], timeout: float, max_timeout: float, began: float) -> Pending:
         """Send a request for an agent's call, stamped for this upstream's revision; see `CallTable.send`.
 
         Raises:
@@ -190,7 +190,7 @@ class UpstreamSession(ClientSession):
         if call.trace is not None:
             params, headers = call.trace.send(self.connection.upstream, self.version, params, headers)
         return self.connection.send(
-            call, method, params, timeout, max_timeout, spent, headers, with_progress=token is not None
+            call, method, params, timeout, max_timeout, began, headers, with_progress=token is not None
         )
 
     def _stamp_for(self, method: str, params: Mapping[str, Any]) -> _Stamp:

@@ -94,7 +94,9 @@ async def exchange(
     """A request and its answer over one connection, as the pipeline has it."""
     agent, own = nobody(), {"_meta": {"progressToken": "p"}} if progress else {}
     call = Heard(1, method, own, agent, agent.opener, hear)
-    pending = table.send(call, method, params, timeout, max_timeout, spent, {}, progress)
+    pending = table.send(
+        call, method, params, timeout, max_timeout, asyncio.get_running_loop().time() - spent, {}, progress
+    )
     try:
         return jsonrpc.opened(await pending.future)
     except (asyncio.CancelledError, UpstreamTimeout):

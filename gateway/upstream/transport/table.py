@@ -123,7 +123,7 @@ class CallTable(ABC):
         params: dict[str, Any],
         timeout: float,
         max_timeout: float,
-        spent: float,
+        began: float,
         headers: Mapping[str, str],
         with_progress: bool,
     ) -> Pending:
@@ -133,7 +133,7 @@ class CallTable(ABC):
         Args:
             timeout: seconds without progress.
             max_timeout: seconds in all.
-            spent: how many of both are over.
+            began: since when, in the loop's time.
             with_progress: whether its agent wants to hear how it goes on.
 
         Raises:
@@ -143,7 +143,6 @@ class CallTable(ABC):
             raise self.closed
         self._next_id = id = self._next_id + 1
         loop, tenant = asyncio.get_running_loop(), call.principal.root_id
-        began = loop.time() - spent
         pending = Pending(
             self.upstream,
             id,
