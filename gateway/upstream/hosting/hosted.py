@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 
 from gateway.upstream.hosting import frames
 from gateway.upstream.hosting.frames import FrameSplitter, frame
+from gateway.upstream.transport.coalescing import CoalescingWriter
 from gateway.upstream.transport.process import MAX_UNREAD, Output, Program, SpawnError
 
 
@@ -22,7 +23,7 @@ class HostedChild(asyncio.Protocol):
     def __init__(self, output: HostedOutput) -> None:
         self._output = output
         self._splitter = FrameSplitter()
-        self._transport: asyncio.Transport | None = None
+        self._writer: CoalescingWriter | None = None
         self._said_exit = False
         self.started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """The number that the ids of this worker's requests begin with."""
@@ -32,31 +33,31 @@ class HostedChild(asyncio.Protocol):
         """The ids of this worker's requests follow it."""
         return self.started.result() << frames.ID_BITS
 
-    def write(self, data: bytes) -> bool:
-        """Queue a line for its stdin. False when it cannot be had."""
-        return self._send(frames.INPUT, data)
+    def write(self, data: bytes, in_flight: int = 0) -> bool:
+        """Queue a line for its stdin. False when it cannot be had.
+
+        Args:
+            in_flight: see `CoalescingWriter.write`.
+        """
+        return self._send(frames.INPUT, data, in_flight)
 
     async def end(self) -> None:
         """Use it no more; it ends when nobody does."""
-        if self._transport is not None:
+        if self._writer is not None:
             self._said_exit = True
-            self._transport.close()
+            self._writer.close()
 
     def restart(self) -> None:
         """Have it ended, whoever uses it."""
         self._send(frames.RESTART)
 
-    def _send(self, kind: bytes, data: bytes = b"") -> bool:
-        transport = self._transport
-        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > MAX_UNREAD:
-            return False
-        transport.write(frame(kind, data))
-        return True
+    def _send(self, kind: bytes, data: bytes = b"", in_flight: int = 0) -> bool:
+        return self._writer is not None and self._writer.write(frame(kind, data), in_flight)
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's own does not inherit from it
+        self._writer = CoalescingWriter(cast(asyncio.Transport, transport), MAX_UNREAD)
 
     def data_received(self, data: bytes) -> None:
         for kind, body in self._splitter.feed(data):

@@ -1,6 +1,6 @@
 """Splits a byte stream into lines, linear in its length and bounded. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +17,7 @@ class Overlong:
 
 
 class LineSplitter:
-    """Feed it chunks; it yields lines without their ends. The pieces of a line are joined once, when it ends."""
+    """Feed it chunks; it returns lines without their ends. The pieces of a line are joined once, when it ends."""
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
@@ -26,17 +26,26 @@ class LineSplitter:
         self._tail: bytes | None = None
         """The last bytes of a line over the cap, of which `_line` has the first."""
 
-    def feed(self, chunk: bytes) -> Iterator[bytes | Overlong]:
-        start = 0
-        while (end := chunk.find(b"\n", start)) >= 0:
-            if not self._size and end - start <= self._cap:
-                yield chunk[start:end]  # whole, as nearly all are
-            else:
-                self._push(chunk[start:end])
-                yield self._take()
-            start = end + 1
-        if start < len(chunk):
-            self._push(chunk[start:] if start else chunk)
+    def feed(self, chunk: bytes) -> Sequence[bytes | Overlong]:
+        if self._size:
+            begun, end, chunk = chunk.partition(b"\n")
+            self._push(begun)
+            return [self._take(), *self.feed(chunk)] if end else ()
+        lines = chunk.split(b"\n")
+        rest = lines.pop()
+        if len(chunk) > self._cap:
+            whole = [self._measured(line) for line in lines]
+            self._push(rest)
+            return whole
+        if rest:
+            self._push(rest)
+        return lines
+
+    def _measured(self, line: bytes) -> bytes | Overlong:
+        if len(line) <= self._cap:
+            return line
+        self._push(line)
+        return self._take()
 
     def rest(self) -> bytes:
         """What stood after the last line end, when the stream is over."""

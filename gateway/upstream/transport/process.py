@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -24,6 +24,7 @@ from anyio.lowlevel import checkpoint
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.guardian_process import MARK
 from gateway.upstream.timing import USUAL, UpstreamTiming
+from gateway.upstream.transport.coalescing import CoalescingWriter
 
 MAX_UNREAD: Final = 32 * 1024 * 1024
 """Most bytes written to a child that it has not read."""
@@ -74,7 +75,7 @@ class Child(asyncio.SubprocessProtocol):
         self._guardian = guardian
         self._timing = timing
         self._transport: asyncio.SubprocessTransport | None = None
-        self._stdin: asyncio.WriteTransport | None = None
+        self._stdin: CoalescingWriter | None = None
         self._said_exit = False
         self._exited = anyio.Event()
 
@@ -83,12 +84,13 @@ class Child(asyncio.SubprocessProtocol):
         assert self._transport is not None
         return self._transport.get_pid()
 
-    def write(self, data: bytes) -> bool:
-        """Queue bytes for its stdin. False when it has gone, or has stopped reading."""
-        if self._stdin is None or self._stdin.is_closing() or self._stdin.get_write_buffer_size() > MAX_UNREAD:
-            return False
-        self._stdin.write(data)
-        return True
+    def write(self, data: bytes, in_flight: int = 0) -> bool:
+        """Queue bytes for its stdin. False when it has gone, or has stopped reading.
+
+        Args:
+            in_flight: see `CoalescingWriter.write`.
+        """
+        return self._stdin is not None and self._stdin.write(data, in_flight)
 
     def restart(self) -> None:
         """Nobody else uses it: it ends with the connection."""
@@ -115,11 +117,16 @@ class Child(asyncio.SubprocessProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.SubprocessTransport, transport)  # uvloop's own does not inherit from it
-        self._stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
+        stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
+        self._stdin = CoalescingWriter(stdin, MAX_UNREAD)
 
     def pipe_data_received(self, fd: int, data: bytes | str) -> None:
-        assert isinstance(data, bytes)
-        (self._output.on_stdout if fd == 1 else self._output.on_stderr)(data)
+        if TYPE_CHECKING:
+            assert isinstance(data, bytes)
+        if fd == 1:
+            self._output.on_stdout(data)
+        else:
+            self._output.on_stderr(data)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         if fd == 1:

@@ -20,7 +20,7 @@ from gateway.upstream.transport.lines import KEPT_OF_OVERLONG, LineSplitter, Ove
 from gateway.upstream.transport.pending import Peer, Pending
 from gateway.upstream.transport.process import Child, Program, spawn
 from gateway.upstream.transport.stderr import StderrLog
-from gateway.upstream.transport.table import CallTable
+from gateway.upstream.transport.table import MAX_NOTIFICATION, CallTable
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
@@ -86,7 +86,7 @@ class StdioDispatcher(CallTable):
         self._write(jsonrpc.notification(method, dict(params) if params is not None else None))
 
     def _transmit(self, message: Message, call: Pending) -> None:
-        if not self._write(message):
+        if not self._write(message, len(self.calls)):
             call.fail(UpstreamLost(self.upstream, "it has gone, or has stopped reading its stdin", delivered=False))
 
     def _withdraw(self, call: Pending, *, tell: bool) -> None:
@@ -97,10 +97,10 @@ class StdioDispatcher(CallTable):
     async def _answer(self, message: Message) -> None:
         self._write(message)
 
-    def _write(self, message: Message) -> bool:
+    def _write(self, message: Message, in_flight: int = 0) -> bool:
         data = jsonrpc.dumps_spliced(message) + b"\n"
         self.traffic.sent += len(data)
-        return self._child is not None and self._child.write(data)
+        return self._child is not None and self._child.write(data, in_flight)
 
     # --- Output -----------------------------------------------------------------------------------------------------
 
@@ -122,20 +122,30 @@ class StdioDispatcher(CallTable):
         self.close(UpstreamLost(self.upstream, reason))
 
     def _on_line(self, line: bytes) -> None:
-        if self.drops(line):
+        if len(line) > MAX_NOTIFICATION and self.drops(line):
             return
         try:
             message = jsonrpc.loads_answer(line)
         except ValueError as error:
-            failure: GatewayError = UpstreamProtocolError(self.upstream, "a line that is not JSON")
-            if isinstance(error, jsonrpc.TooManyValues):
-                failure = UpstreamOversized(self.upstream, jsonrpc.MAX_VALUES, "values")
-            self._broken(line[:KEPT_OF_OVERLONG], line[-KEPT_OF_OVERLONG:], failure)
+            self._on_unreadable(line, error)
             return
-        if isinstance(message, dict):
-            self.receive(message, size=len(line))
-        else:
+        if not isinstance(message, dict):
             self._noise(line)
+            return
+        answer: Message = message  # pyright: ignore[reportUnknownVariableType]
+        id: object = answer.get("id")
+        if type(id) is int and isinstance(answer.get("result"), dict) and "method" not in answer:
+            call = self.calls.get(id)
+            if call is not None and call.call is not None:
+                self.answered(call, answer["result"], len(line))  # as nearly always
+                return
+        self.receive(answer, size=len(line))
+
+    def _on_unreadable(self, line: bytes, error: ValueError) -> None:
+        failure: GatewayError = UpstreamProtocolError(self.upstream, "a line that is not JSON")
+        if isinstance(error, jsonrpc.TooManyValues):
+            failure = UpstreamOversized(self.upstream, jsonrpc.MAX_VALUES, "values")
+        self._broken(line[:KEPT_OF_OVERLONG], line[-KEPT_OF_OVERLONG:], failure)
 
     def _broken(self, head: bytes, tail: bytes, error: GatewayError) -> None:
         """Fail the call the line was meant to answer, if it still says so; else it is noise, and deadlines answer."""
