@@ -66,7 +66,8 @@ class Duplex:
         self._asks = ServerRequests()
         self._opened = False
         self._spoke = False
-        self._in_flight: dict[RequestId, Call] = {}
+        self.in_flight: dict[RequestId, Call] = {}
+        """Requests that are not answered yet."""
         self._serving: dict[Call, asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
         self._idle: anyio.Event | None = None
@@ -76,8 +77,12 @@ class Duplex:
 
     def receive(self, data: bytes) -> None:
         """Take one encoded message."""
-        if (usual := jsonrpc.usual_request(data)) is not None:
-            self._receive_shaped(usual, len(data))
+        usual = jsonrpc.usual_request(data)
+        if usual is not None:
+            try:
+                self.take(usual, size=len(data))
+            except GatewayError as error:
+                self._refuse(usual.get("id"), error, self._write)
             return
         try:
             message = decode(data)
@@ -88,12 +93,6 @@ class Duplex:
             self._receive_batch(cast("list[object]", message))
         else:
             self._receive(cast("object", message), size=len(data))
-
-    def _receive_shaped(self, message: Message, size: int) -> None:
-        try:
-            self.take(message, size=size)
-        except GatewayError as error:
-            self._refuse(message.get("id"), error, self._write)
 
     def _receive(
         self, message: object, write: Callable[[Message], object] | None = None, size: int | None = None
@@ -160,7 +159,7 @@ class Duplex:
             self._hear(method, as_object(message.get("params")))
             return
         self._admit()
-        if id in self._in_flight:
+        if id in self.in_flight:
             raise InvalidRequest(f"Request id {id!r} is already in use; give every request an id of its own.")
         sender = sender or self.agent.opener
         try:
@@ -172,7 +171,7 @@ class Duplex:
         call.http, call.received = http, size
         if agent is self.agent:
             call.ask = partial(self._ask, call=call)
-        self._in_flight[id] = call
+        self.in_flight[id] = call
         task = asyncio.Task(self._serve(call, write), loop=self._loop, **TASK_OPTIONS)
         if not task.done():
             self._serving[call] = task
@@ -180,18 +179,18 @@ class Duplex:
     def _hear(self, method: str, params: dict[str, Any]) -> None:
         if method == "notifications/cancelled":
             id = params.get("requestId")
-            if jsonrpc.is_id(id) and id in self._in_flight:
-                self._in_flight[id].cancel()
+            if jsonrpc.is_id(id) and id in self.in_flight:
+                self.in_flight[id].cancel()
         else:
             self._tasks.start_soon(self._on_notification, self.agent, method, params)
 
     async def drain(self, seconds: float) -> None:
         """Let what is in flight finish, for at most that long; what is not finished then is cancelled."""
         with anyio.move_on_after(seconds):
-            while self._in_flight:
+            while self.in_flight:
                 self._idle = anyio.Event()
                 await self._idle.wait()
-        for call in list(self._in_flight.values()):
+        for call in list(self.in_flight.values()):
             call.cancel()
 
     async def close(self) -> None:
@@ -209,7 +208,17 @@ class Duplex:
             write: takes the answer as one of a batch, which is answered when all of it is.
         """
         try:
-            answer = await self._answer(call)
+            try:
+                result = await self._handle(call)
+                if call.method == "initialize" and not self._opened:
+                    self._opened = True
+                    self._on_open(self.agent)
+                answer = jsonrpc.result(call.id, result)
+            except GatewayError as error:
+                answer = jsonrpc.error(call.id, error.code_in(call.agent.era), error.message, error.data)
+            except Exception:
+                log.exception("request failed", method=Clipped(call.method, 100))
+                answer = jsonrpc.error(call.id, INTERNAL_ERROR, "Internal error")
             if write is not None:
                 write(answer)
             elif not call.is_cancelled:  # else nobody waits for it
@@ -221,22 +230,9 @@ class Duplex:
         finally:
             call.ask = None
             self._serving.pop(call, None)
-            del self._in_flight[call.id]
-            if self._idle is not None and not self._in_flight:
+            del self.in_flight[call.id]
+            if self._idle is not None and not self.in_flight:
                 self._idle.set()
-
-    async def _answer(self, call: Call) -> Message:
-        try:
-            result = await self._handle(call)
-            if call.method == "initialize" and not self._opened:
-                self._opened = True
-                self._on_open(self.agent)
-            return jsonrpc.result(call.id, result)
-        except GatewayError as error:
-            return jsonrpc.error(call.id, error.code_in(call.agent.era), error.message, error.data)
-        except Exception:
-            log.exception("request failed", method=Clipped(call.method, 100))
-            return jsonrpc.error(call.id, INTERNAL_ERROR, "Internal error")
 
     def _describe(self, message: Message, params: dict[str, Any], sender: Principal) -> ConnectedAgent:
         """The agent as it describes itself in this request."""
@@ -252,8 +248,9 @@ class Duplex:
             agent.era = Era.HANDSHAKE
             if message["method"] == "initialize":
                 agent.capabilities = declared(params.get("capabilities"))
-        self._spoke = True
-        self._on_first()
+        if not self._spoke:
+            self._spoke = True
+            self._on_first()
         return agent
 
     async def _ask(self, method: str, params: dict[str, Any] | None, call: Call | None = None) -> dict[str, Any]:

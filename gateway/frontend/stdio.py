@@ -25,6 +25,7 @@ from gateway.protocol import HANDSHAKE_VERSIONS
 from gateway.request import ANONYMOUS
 from gateway.server.agents import ConnectedAgent, OnNotification
 from gateway.server.drain import LAST_WORD_SECONDS
+from gateway.upstream.transport.coalescing import CoalescingWriter
 from gateway.upstream.transport.lines import LineSplitter, Overlong
 
 log = structlog.stdlib.get_logger("gateway.frontend")
@@ -65,17 +66,18 @@ async def serve_stdio(
     output = await _open_output(settings, reading, ended.set)
 
     def write(message: Message | list[Message]) -> int | None:
-        if isinstance(message, list) or "id" in message or not output.is_full:
-            output.write(line := jsonrpc.dumps_spliced(message) + b"\n")
-            return len(line) - 1
-        return None
+        if output.is_full and not isinstance(message, list) and "id" not in message:
+            return None
+        line = jsonrpc.dumps_spliced(message) + b"\n"
+        output.write(line, len(duplex.in_flight))
+        return len(line) - 1
 
     def feed(data: bytes) -> None:
         for line in lines.feed(data):
             if isinstance(line, Overlong):
                 error = PayloadTooLarge(settings.max_request_bytes)
                 write(jsonrpc.error(None, error.code, error.message))
-            elif line.strip():
+            elif line and not line.isspace():
                 duplex.receive(line)
         if not data:
             if (last := lines.rest()).strip():  # not everybody ends the last line
@@ -163,6 +165,7 @@ class _Output(asyncio.BaseProtocol):
         self._settings = settings
         self._reading = reading
         self._on_lost = on_lost
+        self._is_lost = False
         self._lost = anyio.Event()
         self.is_full = False
         """Whether notifications are dropped for now."""
@@ -170,16 +173,18 @@ class _Output(asyncio.BaseProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's own does not inherit from it
         self._transport.set_write_buffer_limits(self._settings.max_backlog_per_stream)
+        self._writer = CoalescingWriter(self._transport, self._settings.max_backlog)
 
-    def write(self, data: bytes) -> None:
-        if self._lost.is_set():
+    def write(self, data: bytes, in_flight: int) -> None:
+        """
+        Args:
+            in_flight: see `CoalescingWriter.write`.
+        """
+        if self._is_lost or self._writer.write(data, in_flight) or self._transport.is_closing():
             return
-        if self._transport.get_write_buffer_size() > self._settings.max_backlog:
-            log.error("the client does not read its answers", setting="max_backlog")
-            self._transport.abort()
-            self.connection_lost(None)
-        else:
-            self._transport.write(data)
+        log.error("the client does not read its answers", setting="max_backlog")
+        self._transport.abort()
+        self.connection_lost(None)
 
     def pause_writing(self) -> None:
         self.is_full = True
@@ -191,10 +196,11 @@ class _Output(asyncio.BaseProtocol):
 
     async def close(self) -> None:
         """Returns once everything has gone out."""
-        self._transport.close()
+        self._writer.close()
         await self._lost.wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True
         self._lost.set()
         self._reading.resume()
         self._on_lost()
@@ -208,7 +214,7 @@ class _File:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, in_flight: int) -> None:
         while data:
             data = data[os.write(self._descriptor, data) :]
 
