@@ -155,19 +155,24 @@ class Duplex:
         if method is None:
             self._asks.answer(message, sender or self.agent.opener)
             return
+        params = as_object(message.get("params"))
         if id is None:
-            self._hear(method, as_object(message.get("params")))
+            self._hear(method, params)
             return
         self._admit()
         if id in self.in_flight:
             raise InvalidRequest(f"Request id {id!r} is already in use; give every request an id of its own.")
-        sender = sender or self.agent.opener
-        try:
-            agent = self._describe(message, as_object(message.get("params")), sender)
-        except GatewayError as error:
-            self._refuse(id, error, write or self._write)
-            return
-        call = Call(id, method, as_object(message.get("params")), agent, sender, self._notify)
+        agent = self.agent
+        sender = sender or agent.opener
+        if self._spoke and method != "initialize" and "_meta" not in params:
+            agent.era = Era.HANDSHAKE  # as nearly always: it says nothing of itself
+        else:
+            try:
+                agent = self._describe(message, params, sender)
+            except GatewayError as error:
+                self._refuse(id, error, write or self._write)
+                return
+        call = Call(id, method, params, agent, sender, self._notify)
         call.http, call.received = http, size
         if agent is self.agent:
             call.ask = partial(self._ask, call=call)

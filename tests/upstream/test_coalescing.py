@@ -59,10 +59,14 @@ async def test_with_few_in_flight_each_leaves_at_once() -> None:
 async def test_what_is_large_waits_for_nothing_and_overtakes_nothing() -> None:
     writer = CoalescingWriter(transport := Counted(), MAX_UNREAD)
     large = b"x" * (MOST + 1)
-    for message in (large, b"a", b"b", large, b"c", b"d" * MOST, b"e"):
+    writer.write(large, FEW)
+    assert transport.writes == [large]
+    for message in (b"a", b"b", large, b"c", b"d" * MOST, b"e"):
         writer.write(message, FEW)
+    at_once = [large, b"ab", large, b"c", b"d" * MOST]
+    assert transport.writes == at_once
     await asyncio.sleep(0)
-    assert transport.writes == [large, b"ab", large, b"c", b"d" * MOST, b"e"]
+    assert transport.writes == [*at_once, b"e"]
 
 
 async def test_a_side_that_does_not_read_or_has_gone_is_found_out() -> None:
