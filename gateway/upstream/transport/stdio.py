@@ -124,22 +124,21 @@ class StdioDispatcher(CallTable):
     def _on_line(self, line: bytes) -> None:
         if len(line) > MAX_NOTIFICATION and self.drops(line):
             return
+        usual = jsonrpc.usual_answer(line)
+        if usual is not None and type(usual[0]) is int:
+            call = self.calls.get(usual[0])
+            if call is not None and call.call is not None:
+                call.answered(usual[1], len(line))
+                return
         try:
             message = jsonrpc.loads_answer(line)
         except ValueError as error:
             self._on_unreadable(line, error)
             return
-        if not isinstance(message, dict):
+        if isinstance(message, dict):
+            self.receive(message, size=len(line))
+        else:
             self._noise(line)
-            return
-        answer: Message = message  # pyright: ignore[reportUnknownVariableType]
-        id: object = answer.get("id")
-        if type(id) is int and isinstance(answer.get("result"), dict) and "method" not in answer:
-            call = self.calls.get(id)
-            if call is not None and call.call is not None:
-                self.answered(call, answer["result"], len(line))  # as nearly always
-                return
-        self.receive(answer, size=len(line))
 
     def _on_unreadable(self, line: bytes, error: ValueError) -> None:
         failure: GatewayError = UpstreamProtocolError(self.upstream, "a line that is not JSON")
