@@ -7,63 +7,59 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
-from itertools import accumulate
 from typing import Annotated, Any, Final, TypeVar
 
 from anyio.to_thread import run_sync
 from mcp import MCPError
-from mcp.server.caching import CacheHint
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 from mcp_types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     Completion,
     CompletionArgument,
-    EmbeddedResource,
     PromptReference,
     Resource,
     ResourceTemplateReference,
     ToolAnnotations,
 )
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from gateway import __version__
-from gateway.demo.announcing import AnnouncingServer
-from gateway.demo.notebook import NoSuchNote, Note, Notebook, NotebookError, default_path
-from gateway.demo.shapes import (
-    MARKDOWN,
-    FullNote,
-    Listing,
-    Summary,
-    embedded,
-    full,
-    listing,
-    markdown,
-    resource,
-    summary,
-    uri_of,
-)
+from gateway.demo.notebook import Heading, NoSuchNote, Note, Notebook, NotebookError, default_path
 
 MAX_PROMPT: Final = 60_000
 """Characters of notes in one prompt."""
-MAX_COMPLETIONS: Final = 100
-"""The protocol's own limit on `completion/complete`."""
-FOREVER: Final = CacheHint(ttl_ms=3_600_000, scope="public")
-"""For what cannot change while the process lives; an hour is long enough."""
+MAX_LISTED: Final = 100
+"""Notes in one answer, and values of one completion, which is the protocol's own limit."""
+MARKDOWN: Final = "text/markdown"
 
 Id = Annotated[int, Field(description="The note's number", ge=1)]
 Title = Annotated[str, Field(description="One line", min_length=1, max_length=200)]
 Text = Annotated[str, Field(description="Markdown", max_length=20_000)]
-Tag = Annotated[str, Field(min_length=1, max_length=50)]
+Tag = Annotated[str, Field(max_length=50)]
 Tags = Annotated[list[Tag], Field(description="Words to find it by; their case does not matter", max_length=20)]
 Query = Annotated[str, Field(description="Words that must all occur, in any order", min_length=1, max_length=200)]
 
-ResultT = TypeVar("ResultT")
+READS: Final = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+WRITES: Final = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
+)
+DELETES: Final = ToolAnnotations(
+    read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
+)
+
+T = TypeVar("T")
 
 
-class NotesServer(AnnouncingServer):
+class Notes(BaseModel):
+    """Notes, newest first."""
+
+    notes: list[Heading]
+    total: Annotated[int, Field(description="How many there are; more than in `notes` when the list was cut")]
+
+
+class NotesServer(MCPServer[Any]):
     def __init__(self, notebook: Notebook) -> None:
         super().__init__(
             "notes",
@@ -72,134 +68,122 @@ class NotesServer(AnnouncingServer):
             description="Short notes that outlive the conversation.",
             instructions="Keep what should be remembered in notes; search before you add, to avoid duplicates.",
             log_level="WARNING",
-            cache_hints={"tools/list": FOREVER, "prompts/list": FOREVER, "resources/templates/list": FOREVER},
         )
         self._notebook = notebook
-        hints = partial(ToolAnnotations, open_world_hint=False)
-        reads = hints(read_only_hint=True, idempotent_hint=True)
-        writes = hints(read_only_hint=False, destructive_hint=False, idempotent_hint=False)
-        deletes = hints(read_only_hint=False, destructive_hint=True, idempotent_hint=True)
-        for method, name, title, annotations in (
-            (self.add_note, "add", "Add a note", writes),
-            (self.list_notes, "list", "List notes", reads),
-            (self.read_note, "read", "Read a note", reads),
-            (self.search_notes, "search", "Search notes", reads),
-            (self.delete_note, "delete", "Delete a note", deletes),
-        ):
-            self.add_tool(method, name=name, title=title, annotations=annotations, structured_output=True)
+        self.add_tool(self.add_note, name="add", title="Add a note", annotations=WRITES)
+        self.add_tool(self.list_notes, name="list", title="List notes", annotations=READS)
+        self.add_tool(self.read_note, name="read", title="Read a note", annotations=READS)
+        self.add_tool(self.search_notes, name="search", title="Search notes", annotations=READS)
+        self.add_tool(self.delete_note, name="delete", title="Delete a note", annotations=DELETES)
         self.resource("note://{id}", name="note", title="A note", mime_type=MARKDOWN)(self.note_resource)
         self.prompt(title="Summarise notes")(self.summarise_notes)
         self.completion()(self.complete)
 
-    # Tools
+    # --- Tools --------------------------------------------------------------------------------------------------------
 
-    async def add_note(self, title: Title, text: Text, ctx: Context[Any, Any], tags: Tags | None = None) -> Summary:
-        """Keep a note for later conversations. Returns its number and its URI."""
+    async def add_note(self, title: Title, text: Text, ctx: Context[Any, Any], tags: Tags | None = None) -> Heading:
+        """Keep a note for later conversations. Returns its number."""
         line = " ".join(title.split())
         if not line:
             raise ToolError("The title is blank. Give the note one that will be recognised later.")
-        folded = list(dict.fromkeys(fold(tag) for tag in tags or [] if fold(tag)))
-        note = await in_tool(lambda: self._notebook.add(line, text, folded))
-        await self.announce(uri_of(note), ctx)
-        return summary(note)
+        folded = [folded for tag in tags or [] if (folded := fold(tag))]
+        note = await in_tool(lambda: self._notebook.add(line, text, list(dict.fromkeys(folded))))
+        await announce(note, ctx)
+        return note.heading
 
-    async def list_notes(self, tag: Tag | None = None) -> Listing:
+    async def list_notes(self, tag: Tag = "") -> Notes:
         """List the notes, newest first, without their texts; with a tag, only those that carry it."""
         return listing(tagged(await in_tool(self._notebook.all), tag))
 
-    async def read_note(self, id: Id) -> FullNote:
+    async def read_note(self, id: Id) -> Note:
         """Read one note in full."""
-        return full(await in_tool(lambda: self._notebook.get(id)))
+        return await in_tool(lambda: self._notebook.get(id))
 
-    async def search_notes(self, query: Query) -> Listing:
+    async def search_notes(self, query: Query) -> Notes:
         """Find the notes whose title, text and tags contain every word of the query, newest first."""
         return listing(await in_tool(lambda: self._notebook.search(query)))
 
-    async def delete_note(self, id: Id, ctx: Context[Any, Any]) -> Summary:
+    async def delete_note(self, id: Id, ctx: Context[Any, Any]) -> Heading:
         """Delete one note for good. Returns what it was."""
         note = await in_tool(lambda: self._notebook.delete(id))
-        await self.announce(uri_of(note), ctx)
-        return summary(note)
+        await announce(note, ctx)
+        return note.heading
 
-    # Resources
+    # --- Resources, a prompt, and completion --------------------------------------------------------------------------
 
     async def list_resources(self) -> list[Resource]:
         """Read afresh each time: another process may have changed the file."""
-        return [resource(note) for note in await in_protocol(self._notebook.all)]
+        return [
+            Resource(uri=uri_of(note), name=f"note-{note.id}", title=note.title, mime_type=MARKDOWN)
+            for note in await in_protocol(self._notebook.all)
+        ]
 
     async def note_resource(self, id: str) -> str:
         """One note as Markdown, its title as the heading."""
         if not re.fullmatch("[1-9][0-9]{0,8}", id):
             raise ResourceNotFoundError(f"There is no note {id[:20]!r}.")
         try:
-            return markdown(await run_sync(self._notebook.get, int(id)))
+            return (await run_sync(self._notebook.get, int(id))).markdown
         except NoSuchNote as error:
             raise ResourceNotFoundError(str(error)) from error
         except NotebookError as error:
             raise ResourceError(str(error)) from error
 
-    # Prompt and completion
-
     async def summarise_notes(
         self, tag: Annotated[str, Field(description="Only notes with this tag; empty for all")] = ""
-    ) -> list[str | EmbeddedResource]:
+    ) -> str:
         """Summarise the notes, or those with one tag."""
-        notes = tagged(await in_protocol(self._notebook.all), tag)
-        if not notes:
-            raise MCPError(INVALID_PARAMS, f"There are no notes tagged {tag!r}." if tag else "There are no notes.")
-        shown = fitting(notes)
         which = f" tagged {tag!r}" if tag else ""
-        left_out = f" The {len(notes) - len(shown)} oldest are left out for length; say so." if shown != notes else ""
-        ask = f"Summarise my notes{which} in a few sentences, and name open tasks. They stand newest first.{left_out}"
-        return [ask, *(embedded(note) for note in shown)]
+        text = "\n".join(note.markdown for note in tagged(await in_protocol(self._notebook.all), tag))
+        if not text:
+            raise MCPError(INVALID_PARAMS, f"There are no notes{which}.")
+        if len(text) > MAX_PROMPT:
+            text = f"{text[:MAX_PROMPT]}\n\n(The rest is left out for length; say so.)"
+        return f"Summarise my notes{which} in a few sentences, and name open tasks. Newest first, they are:\n\n{text}"
 
     async def complete(
         self, ref: PromptReference | ResourceTemplateReference, argument: CompletionArgument, context: object
     ) -> Completion | None:
-        """Tags for the prompt, numbers for the URI template."""
-        notes = await in_protocol(self._notebook.all)
-        match ref, argument.name:
-            case PromptReference(name="summarise_notes"), "tag":
-                offers = sorted({tag for note in notes for tag in note.tags})
-            case ResourceTemplateReference(), "id":
-                offers = [str(note.id) for note in notes]
-            case _:
-                return None
-        values = [offer for offer in offers if offer.startswith(argument.value.strip().lower())]
-        return Completion(values=values[:MAX_COMPLETIONS], total=len(values), has_more=len(values) > MAX_COMPLETIONS)
+        """Tags for the prompt."""
+        if not isinstance(ref, PromptReference) or argument.name != "tag":
+            return None
+        tags = sorted({tag for note in await in_protocol(self._notebook.all) for tag in note.tags})
+        values = [tag for tag in tags if tag.startswith(fold(argument.value))]
+        return Completion(values=values[:MAX_LISTED], total=len(values), has_more=len(values) > MAX_LISTED)
 
 
-# --- Where the notebook's errors become the protocol's --------------------------------------------------------------
+async def announce(note: Note, ctx: Context[Any, Any]) -> None:
+    """Tell who listens that the note and the list of notes have changed (2026-07-28, `subscriptions/listen`)."""
+    await ctx.notify_resources_changed()
+    await ctx.notify_resource_updated(uri_of(note))
 
 
-async def in_tool(call: Callable[[], ResultT]) -> ResultT:
-    """For the model to read."""
+async def in_tool(call: Callable[[], T]) -> T:
+    """The notebook's errors are for the model to read."""
     try:
         return await run_sync(call)
     except NotebookError as error:
         raise ToolError(str(error)) from error
 
 
-async def in_protocol(call: Callable[[], ResultT]) -> ResultT:
-    """For the client, where no model reads along."""
+async def in_protocol(call: Callable[[], T]) -> T:
+    """They are for the client, where no model reads along."""
     try:
         return await run_sync(call)
     except NotebookError as error:
         raise MCPError(INTERNAL_ERROR, str(error)) from error
 
 
-# --- Which notes ----------------------------------------------------------------------------------------------------
+def uri_of(note: Note) -> str:
+    return f"note://{note.id}"
 
 
-def tagged(notes: list[Note], tag: str | None) -> list[Note]:
-    wanted = fold(tag or "")
-    return [note for note in notes if not wanted or wanted in note.tags]
+def listing(notes: list[Note]) -> Notes:
+    return Notes(notes=[note.heading for note in notes[:MAX_LISTED]], total=len(notes))
 
 
-def fitting(notes: list[Note]) -> list[Note]:
-    """As many of the first as one prompt takes, and at least one."""
-    sizes = accumulate(len(note.text) for note in notes)
-    return [note for note, size in zip(notes, sizes, strict=True) if size <= MAX_PROMPT] or notes[:1]
+def tagged(notes: list[Note], tag: str) -> list[Note]:
+    return [note for note in notes if not fold(tag) or fold(tag) in note.tags]
 
 
 def fold(tag: str) -> str:

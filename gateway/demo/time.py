@@ -1,50 +1,35 @@
 """An MCP server that knows what time it is, anywhere: `python -m gateway.demo.time`, over stdio.
 
-Needs no network and no credentials; the time zones are the operating system's.
+Needs no network and no credentials; the time zones are the operating system's, or Python's own.
 """
 
 import datetime as dt
+import difflib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Annotated, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from mcp.server.caching import CacheHint
 from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.exceptions import ResourceError
-from mcp_types import (
-    Completion,
-    CompletionArgument,
-    CompletionContext,
-    PromptReference,
-    ResourceTemplateReference,
-    ToolAnnotations,
-)
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp_types import ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway import __version__
-from gateway.demo.meeting import complete, plan_meeting
-from gateway.demo.zones import NO_DATABASE, all_zones, find_zone, place, read_instant, read_time
 
 Clock = Callable[[], dt.datetime]
 """Returns the present moment, with a time zone."""
 
 FOREVER: Final = CacheHint(ttl_ms=3_600_000, scope="public")
 """For what cannot change while the process lives; an hour is long enough."""
+READS: Final = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
 Zone = Annotated[str, Field(description='IANA time zone, such as "Europe/Berlin" or "UTC"', max_length=64)]
 Time = Annotated[
     str,
     Field(
         description='Local time: "14:30" (today in the source time zone) or "2026-03-30T14:30"',
-        min_length=1,
-        max_length=64,
-    ),
-]
-Date = Annotated[
-    str,
-    Field(
-        description='ISO 8601: "2026-03-30", "2026-03-30T14:30" (taken as UTC) or "2026-03-30T14:30+02:00"',
         min_length=1,
         max_length=64,
     ),
@@ -65,8 +50,6 @@ class Moment(Answer):
     """ISO 8601, to the second, with the UTC offset."""
     weekday: str
     """In English."""
-    utc_offset: str
-    """Such as "+05:30"."""
     dst: bool
     """Whether daylight saving time is in force."""
 
@@ -78,61 +61,101 @@ class Conversion(Answer):
     target: Moment
     difference: str
     """How far the target's clocks are ahead of the source's, such as "-03:30"."""
-    note: str | None
-    """Set when the source's clocks showed that time twice."""
 
 
-class Span(Answer):
-    """What lies between two instants."""
-
-    seconds: float
-    """Negative when the end is before the start."""
-    text: str
-    """For people, such as "2 days 3 h 5 min"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """The three tools. Every error they raise is one that the model can read and correct."""
-
-    clock: Clock
+class TimeServer(MCPServer):
+    def __init__(self, clock: Clock = lambda: dt.datetime.now(dt.UTC)) -> None:
+        super().__init__(
+            "time",
+            title="Time",
+            version=__version__,
+            description="What time it is, anywhere.",
+            instructions="Ask for the time instead of guessing it. Time zones are IANA names; time://zones lists them.",
+            log_level="WARNING",
+            subscriptions=False,
+            cache_hints={"tools/list": FOREVER, "resources/list": FOREVER, "resources/read": FOREVER},
+        )
+        self._clock = clock
+        self.add_tool(self.now, title="Current time", annotations=READS)
+        self.add_tool(self.convert, title="Convert between time zones", annotations=READS)
+        self.resource("time://zones", name="zones", title="Time zones")(self.zones)
 
     def now(self, timezone: Zone = "UTC") -> Moment:
         """Tell the current date and time in a time zone."""
-        return show(self.clock().astimezone(find_zone(timezone)), timezone)
+        return moment(self._clock().astimezone(find_zone(timezone)), timezone)
 
     def convert(self, time: Time, source_timezone: Zone, target_timezone: Zone) -> Conversion:
         """Convert a local time in one time zone to the local time in another, daylight saving time included."""
         source, target = find_zone(source_timezone), find_zone(target_timezone)
-        there, note = place(read_time(time, self.clock().astimezone(source).date()), source, source_timezone)
+        there = read_time(time, source, self._clock().astimezone(source).date())
         here = there.astimezone(target)
-        ahead = (here.utcoffset() or dt.timedelta()) - (there.utcoffset() or dt.timedelta())
         return Conversion(
-            source=show(there, source_timezone),
-            target=show(here, target_timezone),
-            difference=show_offset(ahead),
-            note=note,
+            source=moment(there, source_timezone),
+            target=moment(here, target_timezone),
+            difference=show_offset(offset_of(here) - offset_of(there)),
         )
 
-    def difference(self, start: Date, end: Date) -> Span:
-        """Measure the time between two dates or times."""
-        first, last = (read_instant(text) for text in (start, end))
-        seconds = (last - first).total_seconds()
-        return Span(seconds=seconds, text=show_span(seconds))
+    def zones(self) -> str:
+        """Every IANA time zone, one a line."""
+        return "\n".join(all_zones())
 
 
-# --- Writing what people read -------------------------------------------------------------------------------------
+# --- Time zones and times the way people write them; what cannot be understood is an error with a way out ------------
 
 
-def show(moment: dt.datetime, timezone: str) -> Moment:
-    offset = moment.utcoffset() or dt.timedelta()
+def all_zones() -> list[str]:
+    """Every IANA name there is, sorted."""
+    return sorted(available_timezones() - {"localtime", "Factory"})  # which are files of it, and not places
+
+
+def find_zone(name: str) -> dt.tzinfo:
+    if name.upper() in ("UTC", "Z"):
+        return dt.UTC
+    with suppress(ZoneInfoNotFoundError, ValueError, OSError):  # OSError: "America" is a folder of the database
+        return ZoneInfo(name)
+    near = near_zones(name)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "Read time://zones for the names there are."
+    raise ToolError(f"Unknown time zone {name!r}. {hint}")
+
+
+def near_zones(name: str) -> list[str]:
+    """Those of which the name, or the city in it, is most like `name`."""
+    zones = all_zones()
+    spelled = {zone.rpartition("/")[2].casefold(): zone for zone in reversed(zones)}
+    spelled |= {zone.casefold(): zone for zone in zones}
+    wanted = name.strip().replace(" ", "_").casefold()
+    close = [wanted] if wanted in spelled else difflib.get_close_matches(wanted, spelled, n=3, cutoff=0.7)
+    return list(dict.fromkeys(spelled[each] for each in close))
+
+
+def read_time(text: str, zone: dt.tzinfo, today: dt.date) -> dt.datetime:
+    """A time of day, or a date and time, in that zone unless it has an offset of its own. One that the clocks show
+    twice is the first."""
+    local = None
+    with suppress(ValueError):
+        local = dt.datetime.fromisoformat(text)
+    with suppress(ValueError):
+        local = dt.datetime.combine(today, dt.time.fromisoformat(text))
+    if local is None:
+        raise ToolError(f'{text!r} is not a time. Write "14:30" or "2026-03-30T14:30" (ISO 8601).')
+    if not dt.MINYEAR < local.year < dt.MAXYEAR:  # moving it to another time zone could leave the calendar
+        raise ToolError(f"The year of {text!r} is out of range.")
+    if local.tzinfo is not None:
+        return local.astimezone(zone)
+    there = local.replace(tzinfo=zone)
+    if there.astimezone(dt.UTC).astimezone(zone).replace(tzinfo=None) != local:
+        raise ToolError(f"{local.isoformat()} does not exist in {zone}: the clocks are put forward over it.")
+    return there
+
+
+def moment(time: dt.datetime, timezone: str) -> Moment:
     return Moment(
-        timezone=timezone,
-        time=moment.isoformat(timespec="seconds"),
-        weekday=f"{moment:%A}",
-        utc_offset=show_offset(offset),
-        dst=bool(moment.dst()),
+        timezone=timezone, time=time.isoformat(timespec="seconds"), weekday=f"{time:%A}", dst=bool(time.dst())
     )
+
+
+def offset_of(time: dt.datetime) -> dt.timedelta:
+    return time.utcoffset() or dt.timedelta()
 
 
 def show_offset(offset: dt.timedelta) -> str:
@@ -140,69 +163,9 @@ def show_offset(offset: dt.timedelta) -> str:
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
-def show_span(seconds: float) -> str:
-    whole = round(seconds)
-    days, rest = divmod(abs(whole), 86_400)
-    parts = [(days, "day" if days == 1 else "days"), (rest // 3600, "h"), (rest // 60 % 60, "min"), (rest % 60, "s")]
-    text = " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
-    return f"-{text}" if whole < 0 else text
-
-
-# --- The server ---------------------------------------------------------------------------------------------------
-
-
-def zones_resource() -> str:
-    if not (zones := all_zones()):
-        raise ResourceError(NO_DATABASE)
-    return "\n".join(zones)
-
-
-async def complete_argument(
-    ref: PromptReference | ResourceTemplateReference, argument: CompletionArgument, context: CompletionContext | None
-) -> Completion | None:
-    del context  # no argument depends on another
-    if isinstance(ref, PromptReference) and (ref.name, argument.name) == ("plan_meeting", "cities"):
-        return complete(argument.value)
-    return None
-
-
-def utc_now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
-
-
-def build(clock: Clock = utc_now) -> MCPServer:
-    server = MCPServer(
-        "time",
-        title="Time",
-        version=__version__,
-        description="What time it is, anywhere.",
-        instructions="Ask for the time instead of guessing it. Time zones are IANA names; time://zones lists them.",
-        log_level="WARNING",
-        subscriptions=False,
-        cache_hints={
-            "tools/list": FOREVER,
-            "prompts/list": FOREVER,
-            "resources/list": FOREVER,
-            "resources/templates/list": FOREVER,
-            "resources/read": FOREVER,
-        },
-    )
-    tools = Tools(clock)
-    hints = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
-    server.add_tool(tools.now, title="Current time", annotations=hints, structured_output=True)
-    server.add_tool(tools.convert, title="Convert between time zones", annotations=hints, structured_output=True)
-    server.add_tool(tools.difference, title="Time between two dates", annotations=hints, structured_output=True)
-    server.prompt(title="Plan a meeting across time zones")(plan_meeting)
-    server.resource("time://zones", name="zones", title="Time zones", description="Every IANA time zone, one a line.")(
-        zones_resource
-    )
-    server.completion()(complete_argument)
-    return server
-
-
 def main() -> None:
     with suppress(KeyboardInterrupt):
-        build().run("stdio")
+        TimeServer().run("stdio")
 
 
 if __name__ == "__main__":

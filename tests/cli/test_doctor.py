@@ -38,7 +38,7 @@ servers:
     time, old = report["servers"]
     assert (time["name"], time["state"], time["era"], time["protocol"]) == ("time", "ready", "modern", "2026-07-28")
     assert (old["era"], old["protocol"], old["implementation"]) == ("handshake", "2025-11-25", "raw 1")
-    assert time["tools"] == 3
+    assert time["tools"] == 2
     assert 0 < time["latency_ms"] < time["started_ms"]
 
     write(f"gateway: {{port: {free_port()}}}\nservers:\n  raw: {stdio('tests.servers.raw')}\n")

@@ -91,7 +91,7 @@ def test_on_a_terminal_no_line_is_wider_than_it(write: Write, folder: Path) -> N
         process.kill()
         os.close(ours)
     table = written.decode().split("\r\n\r\n")[0].split("\r\n")
-    assert len(table) == 4
+    assert len(table) == 3
     assert max(map(len, table)) == 50
     assert table[1].endswith("…")
     assert "\x1b" not in written.decode()

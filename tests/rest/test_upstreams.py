@@ -19,7 +19,7 @@ async def test_an_upstream_that_works(home: House) -> None:
     assert answer.status_code == 200
     shown = answer.json()
     offered = home.gateway.library.whole("time")
-    assert len(offered.tools) > len(offered.prompts) > 0  # or the counts below could be of anything
+    assert len(offered.tools) > len(offered.resources) > 0  # or the counts below could be of anything
     assert shown == {
         "name": "time",
         "description": None,
