@@ -1,12 +1,12 @@
 """What a call costs in instructions, which are the same however busy the machine is. Needs valgrind.
 
     python -m tests.bench.instructions [--kind KIND]... [--seconds 10] [--keep FOLDER]
-        KIND: modern, handshake, list, big, modern-view, handshake-view, stdio, stdio-front
+        KIND: modern, handshake, list, big, modern-view, handshake-view, many, stdio, stdio-front
 
 The gateway runs under callgrind, fifty times slower, and is asked for so many seconds by four connections; what it
-does when nobody asks is taken off. `stdio` is a call to a stdio server, `stdio-front` one that comes in on stdin. The
-kernel's part is not in it. With `--keep`, callgrind's files are left in a folder, for `callgrind_annotate` to say which
-functions of the interpreter and of the libraries it went to.
+does when nobody asks is taken off. `many` is a modern call to one of a hundred servers, `stdio` one to a stdio server,
+`stdio-front` one that comes in on stdin. The kernel's part is not in it. With `--keep`, callgrind's files are left in a
+folder, for `callgrind_annotate` to say which functions of the interpreter and of the libraries it went to.
 """
 
 import argparse
@@ -25,13 +25,14 @@ import uvloop
 
 from tests.bench.calls import web
 from tests.bench.load import Agent, Load, Work
-from tests.bench.processes import OTHER_CPU
+from tests.bench.processes import OTHER_CPU, settle
 from tests.bench.rounds import ready
 from tests.bench.systems import Program, System, configured, fixture, gateway, started
 from tests.bench.viewed import PROFILES, through
 from tests.bench.wires import Pipe, connected
 from tests.interaction._gateway import Entry, child
 
+MANY: Final = "many"
 STDIO: Final = "stdio"
 FRONT: Final = "stdio-front"
 KINDS: Final = {
@@ -41,10 +42,15 @@ KINDS: Final = {
     "big": Work("u0__big", "big", True, 64),
     "modern-view": Work("u0__echo", "echo", True, 0),
     "handshake-view": Work("u0__echo", "echo", False, 0),
+    MANY: Work("u0__echo", "echo", True, 0),
     STDIO: Work("u0__echo", "echo", False, 0),
     FRONT: Work("u0__echo", "echo", False, 0),
 }
 """Those that end in `-view` are asked through a profile."""
+SERVERS: Final = 100
+"""With `many`."""
+TOOLS: Final = 6
+"""Of each server."""
 CONNECTIONS: Final = 4
 WARM_SECONDS: Final = 3.0
 IDLE_SECONDS: Final = 5.0
@@ -124,7 +130,8 @@ def through_http(program: Program, folder: Path, servers: dict[str, Entry], opti
     """What comes in over HTTP, with these servers behind."""
     system = gateway(program, folder, servers, profiles=PROFILES, **SLOW)
     with started(system, folder, patience=300.0) as pid:
-        uvloop.run(ready(system, 6))
+        uvloop.run(ready(system, TOOLS * len(servers)))
+        settle(pid)
         counter = Counter(pid, folder)
         idle = counter.idle()
         for kind in options.kinds:
@@ -146,7 +153,7 @@ async def through_stdin(program: Program, folder: Path, servers: dict[str, Entry
         return pipe.agents(CONNECTIONS)
 
     try:
-        await pipe.open(6)
+        await pipe.open(TOOLS)
         counter = Counter(pipe.pid, folder)
         await counted(counter, FRONT, counter.idle(), connect, options)
     finally:
@@ -157,9 +164,12 @@ def main(options: Options) -> None:
     with tempfile.TemporaryDirectory() as name, fixture(folder := Path(name)) as (base, _):
         valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/callgrind.%p"]
         program = Program("gateway", (*valgrind, sys.executable, "-P", "-m", "gateway"))
-        rest = [kind for kind in options.kinds if kind not in (STDIO, FRONT)]
+        rest = [kind for kind in options.kinds if kind not in (MANY, STDIO, FRONT)]
         if rest:
             through_http(program, folder, web(base, "u0"), replace(options, kinds=rest))
+        if MANY in options.kinds:
+            servers = web(base, *(f"u{number}" for number in range(SERVERS)))
+            through_http(program, folder, servers, replace(options, kinds=[MANY]))
         if STDIO in options.kinds:
             servers = {"u0": child("tests.bench.fixture_stdio", str(OTHER_CPU))}
             through_http(program, folder, servers, replace(options, kinds=[STDIO]))
