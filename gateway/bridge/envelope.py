@@ -20,12 +20,15 @@ _CACHEABLE = frozenset({*LIST_METHODS, "resources/read", "skills/get", "server/d
 def unwrap_params(params: dict[str, Any]) -> dict[str, Any]:
     """The parameters without what belongs to the agent's own hop. The input is left as it is."""
     meta = params.get("_meta")
-    if not isinstance(meta, dict):
+    if isinstance(meta, Meta):
+        kept = meta.memo.get(_kept)
+        if kept is None:
+            kept = meta.memo[_kept] = _kept(meta)
+    elif isinstance(meta, dict):
+        kept = _kept(cast("dict[str, Any]", meta))
+    else:
         return params
     rest = params.copy()
-    kept: dict[str, Any] | None = meta.memo.get(_kept) if isinstance(meta, Meta) else None
-    if kept is None:
-        kept = _kept(cast("dict[str, Any]", meta))  # pyright: ignore[reportUnnecessaryCast]
     if kept:
         rest["_meta"] = kept
     else:
@@ -34,10 +37,7 @@ def unwrap_params(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kept(meta: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in meta.items() if key not in _OWN}
-    if isinstance(meta, Meta):
-        meta.memo[_kept] = kept
-    return kept
+    return {key: value for key, value in meta.items() if key not in _OWN}
 
 
 def dress_result(
@@ -51,13 +51,16 @@ def dress_result(
     if era is Era.HANDSHAKE:
         result.pop("resultType", None)
         return result
-    result.setdefault("resultType", "complete")
+    if "resultType" not in result:
+        result["resultType"] = "complete"
     if method in _CACHEABLE:
         result.setdefault("ttlMs", 0)
         result.setdefault("cacheScope", "private")
-    meta = result.setdefault("_meta", {})
-    if isinstance(meta, dict):
-        meta.setdefault(META_SERVER_INFO, server_info)  # pyright: ignore[reportUnknownMemberType]
+    meta: object = result.get("_meta")
+    if meta is None and "_meta" not in result:
+        result["_meta"] = {META_SERVER_INFO: server_info}
+    elif isinstance(meta, dict) and META_SERVER_INFO not in meta:
+        meta[META_SERVER_INFO] = server_info
     return result
 
 

@@ -236,3 +236,24 @@ async def test_only_a_visible_session_id_is_adopted(line: str) -> None:
     mcp.on["initialize"] = initialize
     async with byte_server(mcp) as server, connected(server.url) as up:
         assert up.dispatcher.session_id in (None, "x")
+
+
+async def test_the_session_of_a_server_that_says_so_in_each_answer_is_adopted() -> None:
+    """The head of its answer to `initialize` is the one of the answer before, and still looked into."""
+    mcp = Mcp(service("handshake"))
+
+    async def answer(got: Got) -> None:
+        message = got.json()
+        unknown = {"error": {"code": -32601, "message": "unknown"}}
+        reply = unknown if message["method"] == "server/discover" else mcp.service.answer(message)
+        body = encode({"jsonrpc": "2.0", **(reply or {}), "id": message.get("id")})
+        await got.send(response(body, headers={"Mcp-Session-Id": "always"}))
+
+    mcp.on = dict.fromkeys(("server/discover", "initialize", "notifications/initialized", "a"), answer)
+    async with byte_server(mcp) as server, connected(server.url) as up:
+        for _ in range(3):
+            assert await up.call("a") == "a"
+        assert up.dispatcher.session_id == "always"
+        posts = [got for got in server.got if got.method == "POST"]
+        assert [got.headers.get("mcp-session-id") for got in posts[2:]] == ["always"] * len(posts[2:])
+        assert [got.headers.get("mcp-protocol-version") for got in posts[2:]] == [up.session.version] * len(posts[2:])

@@ -143,6 +143,59 @@ async def test_standing_streams_take_no_turn() -> None:
         assert pool.take() is None  # the end of the standing one gave nobody a turn
 
 
+async def test_an_idle_connection_keeps_nobody_else_from_a_place() -> None:
+    async with byte_server(answer) as server:
+        pool = limited(server, 4)
+        wires = [await pool.acquire("ann") for _ in range(3)]
+        for wire in wires:
+            await start(wire).ended
+        with anyio.fail_after(DEADLINE):
+            assert [await pool.acquire("bob") for _ in range(2)] == wires[:0:-1]
+        assert pool.take("cid") is wires[0]
+        assert server.connections == 3
+
+
+async def test_a_place_that_nobody_uses_is_not_taken() -> None:
+    async with byte_server(answer) as server:
+        pool = limited(server, 4)
+        idle = [await pool.acquire("ann") for _ in range(2)]
+        for tenant in ("bob", "cid"):
+            await pool.acquire(tenant)
+        for wire in idle:
+            await start(wire).ended
+        assert pool.take("bob") is idle[1], "two are in use, though all were taken"
+        assert pool.take("bob") is None, "the last is for who has none"
+        assert pool.take("dan") is idle[0]
+
+
+async def test_whose_it_was_gets_it_again_in_their_turn_only() -> None:
+    async with byte_server(answer) as server, anyio.create_task_group() as tg:
+        pool = limited(server, 1)
+        wire = await pool.acquire("ann")
+        await start(wire).ended
+        assert pool.take("ann") is wire
+        got: list[HttpConnection] = []
+
+        async def wait() -> None:
+            got.append(await pool.acquire("bob"))
+
+        tg.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        await start(wire).ended
+        assert pool.take("ann") is None
+        await wait_until(lambda: got == [wire])
+
+
+async def test_a_standing_stream_gives_back_the_place_of_the_connection_it_takes() -> None:
+    async with byte_server(answer) as server:
+        pool = limited(server, 1)
+        wire = await pool.acquire("ann")
+        await start(wire).ended
+        assert await pool.acquire(standing=True) is wire
+        with anyio.fail_after(DEADLINE):
+            assert await pool.acquire("bob") is not wire
+
+
 # --- Reuse ---------------------------------------------------------------------------------------------------------
 
 

@@ -49,7 +49,7 @@ class ApiReply(CallReply):
         self._headers = ResponseHeaders()
 
     def send(self) -> None:
-        self._open(self._api.encoded(self._request, self._call))
+        self.exchange(self._api.encoded(self._request, self._call))
 
     # --- Reply --------------------------------------------------------------------------------------------------------
 

@@ -154,8 +154,9 @@ class HttpDispatcher(CallTable):
     # --- CallTable ------------------------------------------------------------------------------------------------
 
     def _transmit(self, message: Message, call: Pending) -> None:
-        call.reply = reply = self._reply_type(self, call, jsonrpc.dumps_spliced(message))
-        reply.send()
+        body = jsonrpc.dumps_spliced(message)
+        call.reply = reply = self._reply_type(self, call, body)
+        reply.exchange(self.post(call.headers, body))
 
     def _withdraw(self, call: Pending, *, tell: bool) -> None:
         # Closing the connection is how a modern request is cancelled; in the handshake era it means nothing, and a

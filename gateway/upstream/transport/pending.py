@@ -252,7 +252,8 @@ class Pending(msgspec.Struct, eq=False):
         """The result has come; `size` is its answer's, in bytes."""
         if self.call is not None:
             self.call.result_bytes = size
-        self.succeed(result)
+        if not self.future.done():
+            self.future.set_result(result)
 
     def succeed(self, result: dict[str, Any]) -> None:
         if not self.future.done():

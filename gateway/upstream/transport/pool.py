@@ -68,18 +68,22 @@ class Pool:
         """Longest idle first."""
         self._open: set[HttpConnection] = set()
         self._turns = ConcurrencyLimiter(limit)
+        """The places of connections that are in use. One that is not keeps its place for whoever had it last, as most
+        of the time nobody else wants it; while somebody may be waiting for one, it is given back at once."""
+        self._waiting = 0
         self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
 
     def take(self, tenant: str = ALL) -> HttpConnection | None:
         """An idle connection, or None when one has to be waited for: see `acquire`."""
-        if not self._idle or not self._turns.acquire_now(tenant):
-            return None
         wire = self._pop_idle()
-        if wire is None:
-            self._turns.release(tenant)
-        else:
-            wire.holder = tenant
+        if wire is None or wire.holder == tenant:  # it has the place that it had before
+            return wire
+        self._give_back(wire)
+        if not self._turns.acquire_now(tenant) and not (self._give_all_back() and self._turns.acquire_now(tenant)):
+            self._idle.append(wire)
+            return None
+        wire.holder = tenant
         return wire
 
     async def acquire(self, tenant: str = ALL, *, standing: bool = False) -> HttpConnection:
@@ -92,13 +96,21 @@ class Pool:
             WireError: no connection could be made; nothing was delivered.
         """
         if standing:
-            return self._pop_idle() or await self._connect()
-        await self._turns.acquire(tenant=tenant)
+            wire = self._pop_idle() or await self._connect()
+            self._give_back(wire)
+            return wire
+        self._give_all_back()
+        self._waiting += 1
+        try:
+            await self._turns.acquire(tenant=tenant)
+        finally:
+            self._waiting -= 1
         try:
             wire = self._pop_idle() or await self._connect()
         except BaseException:
             self._turns.release(tenant)
             raise
+        self._give_back(wire)
         wire.holder = tenant
         return wire
 
@@ -119,9 +131,8 @@ class Pool:
             _keep_alive(sock)
 
     def release(self, wire: HttpConnection) -> None:
-        if (holder := wire.holder) is not None:
-            wire.holder = None
-            self._turns.release(holder)
+        if self._waiting:
+            self._give_back(wire)
         loop = asyncio.get_running_loop()
         wire.idle_since = loop.time()
         self._idle.append(wire)
@@ -129,7 +140,7 @@ class Pool:
             self._reaper = loop.call_later(self._idle_seconds, self._reap)
 
     def forget(self, wire: HttpConnection) -> None:
-        self._settle(wire)
+        self._give_back(wire)
         self._open.discard(wire)
 
     # --- Inside -----------------------------------------------------------------------------------------------------
@@ -139,8 +150,9 @@ class Pool:
         fresh = asyncio.get_running_loop().time() - self._idle_seconds
         while self._idle:
             wire = self._idle.pop()
-            if wire.usable and wire.idle_since > fresh:
+            if wire.idle_since > fresh and not wire.is_closing():
                 return wire
+            self._give_back(wire)
             wire.abort()
         return None
 
@@ -148,14 +160,24 @@ class Pool:
         loop = asyncio.get_running_loop()
         self._reaper = None
         while self._idle and self._idle[0].idle_since <= loop.time() - self._idle_seconds:
-            self._idle.popleft().abort()
+            wire = self._idle.popleft()
+            self._give_back(wire)
+            wire.abort()
         if self._idle:
             self._reaper = loop.call_at(self._idle[0].idle_since + self._idle_seconds, self._reap)
 
-    def _settle(self, wire: HttpConnection) -> None:
+    def _give_back(self, wire: HttpConnection) -> None:
+        """Somebody else may have the place of that connection, if it has one."""
         holder, wire.holder = wire.holder, None
         if holder is not None:
             self._turns.release(holder)
+
+    def _give_all_back(self) -> bool:
+        """The same of all that are idle; returns whether there were any."""
+        held = [wire for wire in self._idle if wire.holder is not None]
+        for wire in held:
+            self._give_back(wire)
+        return bool(held)
 
     async def _connect(self) -> HttpConnection:
         origin = self.origin

@@ -81,10 +81,11 @@ class CallReply(Reply):
         return self._dispatcher.endpoint.max_response_bytes
 
     def send(self) -> None:
-        """POST the request: at once where a connection is idle, else as soon as one can be had."""
-        self._open(self._dispatcher.post(self._call.headers, self._body))
+        """POST the request, again if need be."""
+        self.exchange(self._dispatcher.post(self._call.headers, self._body))
 
-    def _open(self, request: bytes) -> None:
+    def exchange(self, request: bytes) -> None:
+        """Send an HTTP request: at once where a connection is idle, else as soon as one can be had."""
         dispatcher = self._dispatcher
         self._proof = dispatcher.proof
         self._wire = wire = dispatcher.pool.take(self._call.tenant)
@@ -266,7 +267,7 @@ class CallReply(Reply):
         wanted = self._resume_seconds
         await anyio.sleep(wanted if wanted is not None else self._dispatcher.timing.resume_seconds)
         if not self._call.future.done():
-            self._open(self._dispatcher.request(b"GET", {"last-event-id": last_event_id.decode("latin-1")}))
+            self.exchange(self._dispatcher.request(b"GET", {"last-event-id": last_event_id.decode("latin-1")}))
 
     def _redirect(self, location: str) -> None:
         self._redirects += 1

@@ -7,6 +7,7 @@ delivered to a `Reply` piece by piece, synchronously, so that nothing has to be 
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 import httptools
@@ -89,6 +90,7 @@ class HttpConnection(asyncio.Protocol):
         """When it was last released, in the loop's time."""
         self.holder: str | None = None
         """The tenant that holds one of the pool's places with it, if any does."""
+        self.is_closing: Callable[[], bool] = _not_yet
         self._last = LastHead[ResponseHeaders]()
         self._parser = httptools.HttpResponseParser(self)
         self._begin()
@@ -107,7 +109,7 @@ class HttpConnection(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Whether another exchange can be started on it."""
-        return not self._closed and self._transport is not None and not self._transport.is_closing()
+        return not self._closed and self._transport is not None and not self.is_closing()
 
     def start(self, request: bytes, reply: Reply) -> None:
         """Write a whole request; its response goes to `reply`."""
@@ -131,6 +133,7 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own does not inherit from it
+        self.is_closing = transport.is_closing
         self._keeper.opened(self, transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
@@ -138,15 +141,16 @@ class HttpConnection(asyncio.Protocol):
         if reply is None:
             self._shut()  # bytes nobody asked for
             return
-        self._traffic.received += len(data)
+        size = len(data)
+        self._traffic.received += size
         is_first = self._is_awaited
         if is_first:
-            again = self._last.match(data) if len(data) < MUCH else None
+            again = self._last.match(data) if size < MUCH else None
             if again is not None:
                 self._receive_whole(reply, *again)
                 return
             self._begin()
-        self._overhead += len(data)
+        self._overhead += size
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -161,7 +165,7 @@ class HttpConnection(asyncio.Protocol):
                     self._last.keep(data, self._headers)
             elif self._overhead > MAX_OVERHEAD and not self._complete:
                 self._fail(f"its response has more than {MAX_OVERHEAD} bytes of headers")
-        if len(data) >= MUCH and self._transport is not None and self.usable:
+        if size >= MUCH and self._transport is not None and self.usable:
             # The event loop would read on as long as there is something to read, and nobody else had a turn meanwhile.
             self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._read_on)
@@ -251,3 +255,8 @@ class HttpConnection(asyncio.Protocol):
         self._shut()
         if reply is not None:
             reply.on_lost(WireError(reason))
+
+
+def _not_yet() -> bool:
+    """Before there is a connection."""
+    return False
