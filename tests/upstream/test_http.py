@@ -120,7 +120,7 @@ async def test_line_breaks_in_headers_are_refused(line_end: str) -> None:
             call = Call(1, "tools/call", {"name": "a"}, nobody(), nobody().opener, lambda method, params: None)
             call.headers = headers
             with pytest.raises(ValueError, match="line break"):
-                up.session.send(call, call.params, DEADLINE, DEADLINE, 0.0)
+                up.session.send(call, call.params, DEADLINE, DEADLINE, anyio.current_time())
             assert not up.dispatcher.calls
         assert await up.call("a") == "a"
         assert len(server.got) == before + 1

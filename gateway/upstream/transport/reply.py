@@ -194,7 +194,8 @@ class CallReply(Reply):
     def _on_json(self, body: bytes) -> None:
         call, usual = self._call, jsonrpc.usual_answer(body)
         if usual is not None and usual[0] == call.id and call.call is not None:
-            call.answered(usual[1], len(body))
+            call.call.result_bytes = len(body)
+            call.future.set_result(usual[1])
             return
         try:
             message = jsonrpc.loads_answer(body)

@@ -142,12 +142,12 @@ class CallTable(ABC):
         if self.closed is not None:
             raise self.closed
         self._next_id = id = self._next_id + 1
-        loop, tenant = asyncio.get_running_loop(), call.principal.root_id
+        tenant = call.principal.root_id
         pending = Pending(
             self.upstream,
             id,
             method,
-            loop.create_future(),
+            asyncio.get_running_loop().create_future(),
             call=call,
             tenant=tenant,
             headers=headers,
