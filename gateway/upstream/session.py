@@ -45,8 +45,10 @@ _NAMED_BY: Final = {**NAME_BEARING_METHODS, **dict.fromkeys(_UNKNOWN_TO_SDK, "ta
 MAX_STAMPS: Final = 1024
 LONGEST_NAME: Final = 256
 """Characters of what is named in a request whose envelope is kept for the next."""
-MAX_ENVELOPES: Final = 16
-"""Of each stamp."""
+MAX_ENVELOPES: Final = 8
+"""Of each stamp, those for what agents can do, …"""
+LONGEST_ENVELOPE: Final = 1024
+"""… and bytes of one that is kept."""
 
 _NOT_THAT_ERA: Final = frozenset({UNSUPPORTED_VERSION, METHOD_NOT_FOUND, INVALID_PARAMS, HEADER_MISMATCH})
 """How those that know the modern era alone may refuse `initialize`."""
@@ -82,12 +84,15 @@ class _Stamp:
     def envelope(self, capabilities: Mapping[str, Any]) -> msgspec.Raw:
         """`_meta` of a request for an agent that can do this, of which there is no more to say."""
         known = self._envelopes.get(id(capabilities))
-        if known is None:
-            meta = msgspec.Raw(jsonrpc.dumps({**self.meta, META_CLIENT_CAPABILITIES: capabilities}))
+        if known is not None:
+            return known[1]
+        data = jsonrpc.dumps({**self.meta, META_CLIENT_CAPABILITIES: capabilities})
+        meta = msgspec.Raw(data)
+        if len(data) <= LONGEST_ENVELOPE:
             if len(self._envelopes) >= MAX_ENVELOPES:
                 self._envelopes.clear()
-            known = self._envelopes[id(capabilities)] = capabilities, meta  # kept, so that no other gets its `id`
-        return known[1]
+            self._envelopes[id(capabilities)] = capabilities, meta  # both, so that nothing else gets that `id`
+        return meta
 
 
 class UpstreamSession(ClientSession):

@@ -17,8 +17,10 @@ from gateway.errors import (
     UpstreamProtocolError,
     UpstreamTimeout,
 )
-from gateway.jsonrpc import MAX_VALUES
-from gateway.upstream.session import UpstreamSession
+from gateway.jsonrpc import MAX_VALUES, loads
+from gateway.protocol import META_CLIENT_CAPABILITIES, META_VERSION, MODERN_VERSIONS
+from gateway.server.agents import ConnectedAgent
+from gateway.upstream.session import MAX_ENVELOPES, UpstreamSession
 from gateway.upstream.transport.http import HttpDispatcher, HttpEndpoint
 from gateway.upstream.transport.pending import HttpRefusal
 from gateway.upstream.transport.pool import Pool
@@ -33,6 +35,7 @@ from tests.upstream.ends import (
     Got,
     Mcp,
     Script,
+    Up,
     byte_server,
     chunk,
     connected,
@@ -107,6 +110,41 @@ async def test_results_are_not_touched() -> None:
     }
     async with byte_server(Mcp(service("handshake", odd=lambda params: odd))) as server, connected(server.url) as up:
         assert await up.session.forward("odd", {}, {}) == odd
+
+
+def able(number: int) -> dict[str, Any]:
+    return {f"x{number}": "x" * (number % 3 // 2) * 2000}
+
+
+async def send_for(capabilities: dict[str, Any], up: Up) -> None:
+    """Have the tool called twice for an agent that can do that."""
+    opener = nobody().opener
+    agent = ConnectedAgent(opener, None, MODERN_VERSIONS[-1], capabilities)
+    for _ in range(2):
+        call = Call(1, "tools/call", {"name": "a"}, agent, opener, lambda method, params: None)
+        pending = up.session.send(call, call.params, DEADLINE, DEADLINE, anyio.current_time())
+        assert "content" in await pending.future
+        up.dispatcher.end(pending)
+
+
+async def test_each_agent_is_said_to_be_able_to_do_what_it_can() -> None:
+    mcp, numbers = Mcp(service("modern")), range(5 * MAX_ENVELOPES)
+    async with byte_server(mcp) as server, connected(server.url) as up:
+        before = len(mcp.heard)
+        for number in numbers:
+            await send_for(able(number), up)
+    said = [message["params"]["_meta"] for message in mcp.heard[before:]]
+    assert [meta[META_CLIENT_CAPABILITIES] for meta in said] == [able(number) for number in numbers for _ in range(2)]
+    assert {meta[META_VERSION] for meta in said} == {MODERN_VERSIONS[-1]}
+
+
+async def test_what_another_agent_could_do_is_not_said_again() -> None:
+    """Though what the next one can do may be at the same place in memory."""
+    async with byte_server(Mcp(service("modern"))) as server, connected(server.url) as up:
+        stamp = up.session._stamp_for("tools/call", {"name": "a"})  # pyright: ignore[reportPrivateUsage]
+        for number in range(100):
+            envelope = loads(bytes(stamp.envelope({"x": number})))
+            assert envelope[META_CLIENT_CAPABILITIES] == {"x": number}
 
 
 BREAKS = ["\r\n", "\n", "\r", "\0"]
