@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from gateway import jsonrpc
+from gateway.call import NO_HEADERS
 from gateway.errors import GatewayError, UpstreamLost, UpstreamOversized, UpstreamProtocolError
 from gateway.jsonrpc import as_object
 from gateway.protocol import INVALID_REQUEST, METHOD_NOT_FOUND, Era
@@ -59,6 +60,8 @@ class CallReply(Reply):
     _parser: EventParser | None = None
     _skipped = ""
     """What came on its stream that was no message."""
+    _proof: Mapping[str, str] = NO_HEADERS
+    """What the request proved itself with when it was sent."""
 
     def __init__(self, dispatcher: "HttpDispatcher", call: Pending, body: bytes) -> None:
         self._dispatcher = dispatcher

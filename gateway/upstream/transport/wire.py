@@ -114,6 +114,7 @@ class HttpConnection(asyncio.Protocol):
     def start(self, request: bytes, reply: Reply) -> None:
         """Write a whole request; its response goes to `reply`."""
         assert self._transport is not None
+        assert self._reply is None
         self._reply, self._is_awaited = reply, True
         self._traffic.sent += len(request)
         self._transport.write(request)
