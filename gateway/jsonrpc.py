@@ -128,27 +128,13 @@ def loads_answer(data: bytes) -> Any:
     Raises:
         ValueError, TooManyValues: as `loads`.
     """
-    data = data.strip()
-    if _is_one_line(data) and not (len(data) > MAX_DEPTH and _needs_a_look(data)):
-        try:
-            answer = _answers.decode(data)
-            result = answer.result
-            if isinstance(result, dict) and answer.error is msgspec.UNSET and answer.method is msgspec.UNSET:
-                members: dict[str, Any] = {}
-                for name, raw in result.items():
-                    if name in PASSED_ON:
-                        members[name] = raw
-                    else:
-                        members[name] = loads(bytes(raw))
-                return {"id": answer.id, "result": members}
-        except (ValueError, RecursionError):
-            pass  # whatever is wrong with it, `loads` says so in its own words
-    return loads(data)
+    usual = usual_answer(data)
+    return {"id": usual[0], "result": usual[1]} if usual is not None else unusual_answer(data)
 
 
 def usual_answer(data: bytes) -> tuple[int | str, dict[str, Any]] | None:
     """The id and the result of an answer that is as those of tools nearly always are, with its content as the bytes it
-    came as; None for any other message, which `loads_answer` decodes."""
+    came as; None for any other message, which `unusual_answer` decodes."""
     data = data.strip()
     if not _is_one_line(data) or (len(data) > MAX_DEPTH and _needs_a_look(data)):
         return None
@@ -169,6 +155,21 @@ def usual_answer(data: bytes) -> tuple[int | str, dict[str, Any]] | None:
     except (ValueError, RecursionError):
         return None
     return answer.id, result
+
+
+def unusual_answer(data: bytes) -> Any:
+    """`loads_answer`, where it is known that this is no `usual_answer`."""
+    data = data.strip()
+    if _is_one_line(data) and not (len(data) > MAX_DEPTH and _needs_a_look(data)):
+        try:
+            answer = _answers.decode(data)
+            result = answer.result
+            if isinstance(result, dict) and answer.error is _UNSET and answer.method is _UNSET:
+                members = {name: raw if name in PASSED_ON else loads(bytes(raw)) for name, raw in result.items()}
+                return {"id": answer.id, "result": members}
+        except (ValueError, RecursionError):
+            pass  # whatever is wrong with it, `loads` says so in its own words
+    return loads(data)
 
 
 def _result_meta(data: bytes) -> Any:

@@ -19,6 +19,7 @@ from gateway.jsonrpc import (
     loads_answer,
     loads_request,
     opened,
+    unusual_answer,
     usual_answer,
     usual_request,
 )
@@ -287,7 +288,7 @@ UNUSUAL = (
 @pytest.mark.parametrize("text", USUAL)
 def test_a_usual_answer_is_what_any_would_be(text: str) -> None:
     for _ in range(2):  # from the second on, it is known what `_meta` says
-        usual, any_other = usual_answer(text.encode()), loads_answer(text.encode())
+        usual, any_other = usual_answer(text.encode()), unusual_answer(text.encode())
         assert usual is not None
         assert usual[0] == any_other["id"]
         assert {name: dumps(value) for name, value in usual[1].items()} == {

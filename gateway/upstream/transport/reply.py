@@ -195,13 +195,11 @@ class CallReply(Reply):
     # --- What the response means ------------------------------------------------------------------------------------
 
     def _on_json(self, body: bytes) -> None:
-        call, usual = self._call, jsonrpc.usual_answer(body)
-        if usual is not None and usual[0] == call.id and call.call is not None:
-            call.call.result_bytes = len(body)
-            call.future.set_result(usual[1])
+        if self._is_answered(body):
             return
+        call = self._call
         try:
-            message = jsonrpc.loads_answer(body)
+            message = jsonrpc.unusual_answer(body)
         except jsonrpc.TooManyValues:
             call.fail(UpstreamOversized(self._upstream, jsonrpc.MAX_VALUES, "values"))
             return
@@ -213,6 +211,15 @@ class CallReply(Reply):
         self._receive(message, len(body))
         if not call.future.done():
             call.fail(UpstreamProtocolError(self._upstream, "a message that is no answer"))
+
+    def _is_answered(self, data: bytes) -> bool:
+        """Whether that is the answer to an agent's call, and one as nearly all are."""
+        call, usual = self._call, jsonrpc.usual_answer(data)
+        if usual is None or usual[0] != call.id or call.call is None:
+            return False
+        call.call.result_bytes = len(data)
+        call.future.set_result(usual[1])
+        return True
 
     def _on_events(self, parser: EventParser, data: bytes) -> None:
         try:
@@ -235,10 +242,10 @@ class CallReply(Reply):
 
     def _on_event(self, data: bytes) -> None:
         """What is no message (heartbeats, `[DONE]`) is skipped: the answer may follow."""
-        if self._dispatcher.drops(data):
+        if self._dispatcher.drops(data) or self._is_answered(data):
             return
         try:
-            message = jsonrpc.loads_answer(data)
+            message = jsonrpc.unusual_answer(data)
         except jsonrpc.TooManyValues:
             raise
         except ValueError:
