@@ -5,15 +5,24 @@ have such take another way (`exact`): what passes through a gateway must come ou
 """
 
 import gc
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
-from itertools import chain
 from typing import Annotated, Any, Final, Literal, NoReturn, TypeGuard, cast
 
 import msgspec
 import orjson
 
 from gateway import exact
+from gateway.json_bounds import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    brackets_of,
+    check_brackets,
+    may_be_deep,
+    needs_a_look,
+)
+from gateway.json_bounds import TooManyValues as TooManyValues  # what `loads` raises
+from gateway.json_bounds import depth as depth
 
 Message = dict[str, Any]
 """One decoded JSON-RPC message."""
@@ -25,17 +34,8 @@ are all doubles, 2 is `2.0`."""
 BOM: Final = b"\xef\xbb\xbf"
 """A byte order mark, which Windows shells and some servers put before JSON. RFC 8259, 8.1: it may be ignored."""
 
-MAX_VALUES: Final = 100_000
-"""Most values in one message, an agent's or an upstream's. A million keys take 0.3 s, or 1 s beside a long integer, in
-which nothing else happens; so many, a tenth of a second at the very worst."""
-MAX_DEPTH: Final = 512
-"""Most arrays and objects inside one another. The standard library writes some 900, depending on who calls it."""
 _LARGE: Final = 64 * 1024
 """Bytes from which on it is worth a thought how long decoding takes."""
-
-
-class TooManyValues(ValueError):
-    """Decoding it would hold everybody else up for too long."""
 
 
 def loads(data: bytes, max_values: int = MAX_VALUES) -> Any:
@@ -52,14 +52,14 @@ def loads(data: bytes, max_values: int = MAX_VALUES) -> Any:
         data = data[len(BOM) :]
     if len(data) <= MAX_DEPTH:
         return _loads(data)  # it cannot be deep, nor have many values
-    brackets = _brackets(data)
+    brackets = brackets_of(data)
     if len(data) <= _LARGE:
         value = _loads(data)
     else:
-        _count(data, brackets, max_values)
+        check_brackets(data, brackets, max_values)
         with _without_collector():
             value = _loads(data)
-    if brackets > MAX_DEPTH and _is_deep(value):
+    if brackets > MAX_DEPTH and may_be_deep(data) and _is_deep(value):
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
     return value
 
@@ -70,12 +70,7 @@ def check_count(data: bytes, max_values: int = MAX_VALUES) -> None:
     Raises:
         TooManyValues: as `loads`.
     """
-    _count(data, _brackets(data), max_values)
-
-
-def _count(data: bytes, brackets: int, max_values: int) -> None:
-    if brackets + data.count(b",") > max_values and _marks(_without_strings(data, max_values)) > max_values:
-        raise TooManyValues(f"It has more than {max_values} values.")
+    check_brackets(data, brackets_of(data), max_values)
 
 
 class _Answer(msgspec.Struct):
@@ -136,7 +131,7 @@ def usual_answer(data: bytes) -> tuple[int | str, dict[str, Any]] | None:
     """The id and the result of an answer that is as those of tools nearly always are, with its content as the bytes it
     came as; None for any other message, which `unusual_answer` decodes."""
     data = data.strip()
-    if not _is_one_line(data) or (len(data) > MAX_DEPTH and _needs_a_look(data)):
+    if not _is_one_line(data) or (len(data) > MAX_DEPTH and needs_a_look(data)):
         return None
     try:
         answer = _usual_answers.decode(data)
@@ -160,7 +155,7 @@ def usual_answer(data: bytes) -> tuple[int | str, dict[str, Any]] | None:
 def unusual_answer(data: bytes) -> Any:
     """`loads_answer`, where it is known that this is no `usual_answer`."""
     data = data.strip()
-    if _is_one_line(data) and not (len(data) > MAX_DEPTH and _needs_a_look(data)):
+    if _is_one_line(data) and not (len(data) > MAX_DEPTH and needs_a_look(data)):
         try:
             answer = _answers.decode(data)
             result = answer.result
@@ -257,7 +252,7 @@ def loads_request(data: bytes) -> Any:
     """
     if data.find(_CALL) >= 0:
         data = data.strip()
-        if _is_one_line(data) and not _needs_a_look(data):
+        if _is_one_line(data) and not needs_a_look(data):
             try:
                 return _unusual_call(data)
             except (ValueError, RecursionError):
@@ -272,7 +267,7 @@ def usual_request(data: bytes) -> Message | None:
     It is a request or notification of JSON-RPC 2.0 with parameters that have the usual names, and an envelope, if any,
     that may be shared. The arguments of a `tools/call` are an object, as the bytes they came as.
     """
-    if not _is_one_line(data) or (len(data) > MAX_DEPTH and _needs_a_look(data)):
+    if not _is_one_line(data) or (len(data) > MAX_DEPTH and needs_a_look(data)):
         return None
     try:
         request = _usuals.decode(data)
@@ -341,26 +336,6 @@ def _is_one_line(data: bytes) -> bool:
     return _LF not in data and _CR not in data and (data.isascii() or _is_utf8(data))
 
 
-def _needs_a_look(data: bytes) -> bool:
-    """Whether it may be nested too deep or have too many values, which `loads` finds out: what is passed on as bytes
-    keeps the bounds of what is decoded."""
-    if _has_more(data, MAX_DEPTH):
-        return True
-    return len(data) > 2 * MAX_VALUES and _brackets(data) + data.count(b",") > MAX_VALUES
-
-
-def _has_more(data: bytes, many: int) -> bool:
-    """Whether there are more brackets than that. To look for one is thirty times as fast as to count all."""
-    for bracket in (b"[", b"{"):
-        at = data.find(bracket)
-        while at >= 0:
-            many -= 1
-            if many < 0:
-                return True
-            at = data.find(bracket, at + 1)
-    return False
-
-
 def opened(result: dict[str, Any]) -> dict[str, Any]:
     """A result, or the parameters of a request, with nothing in it that is still bytes. Changed in place.
 
@@ -397,34 +372,6 @@ def _is_deep(value: Any) -> bool:
     except TypeError:
         return depth(value) > MAX_DEPTH
     return False
-
-
-def depth(value: object) -> int:
-    """How many arrays and objects stand inside one another. Iterative: what it guards against is deep recursion."""
-    deep, level = 0, _containers([value])
-    while level:
-        deep += 1
-        level = _containers(chain.from_iterable(node.values() if isinstance(node, dict) else node for node in level))
-    return deep
-
-
-def _containers(nodes: Iterable[object]) -> list[dict[str, Any] | list[Any]]:
-    return [cast("dict[str, Any] | list[Any]", node) for node in nodes if isinstance(node, dict | list)]
-
-
-def _marks(data: bytes) -> int:
-    """How many values there can be, at most: each but the first follows one of these marks, or stands alone."""
-    return data.count(b",") + _brackets(data)
-
-
-def _brackets(data: bytes) -> int:
-    return data.count(b"[") + data.count(b"{")
-
-
-def _without_strings(data: bytes, max_values: int) -> bytes:
-    """What stands between the strings; all of it if these are too many themselves, and not worth being taken apart."""
-    bare = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
-    return b"".join(bare.split(b'"')[::2]) if bare.count(b'"') <= 4 * max_values else data
 
 
 @contextmanager

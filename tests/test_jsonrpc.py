@@ -322,3 +322,35 @@ def test_ids_that_are_usual(id: str) -> None:
 @pytest.mark.parametrize("id", ["7.0", "true", "null", "1e2", '"' + "x" * 1025 + '"', "{}"])
 def test_ids_that_are_not(id: str) -> None:
     assert usual_request(b'{"jsonrpc":"2.0","id":%b,"method":"m","params":{}}' % id.encode()) is None
+
+
+TRICKS = ('"]"', '"\\\\"', '"\\""', '"]}\\\\"', "[]", '{"]":"["}', '"\\\\\\"]"', '"","]","\\n\\\\"')
+
+
+@pytest.mark.parametrize("beside", TRICKS)
+def test_nothing_beside_it_hides_how_deep_it_is(beside: str) -> None:
+    for deep, is_usual in ((MAX_DEPTH + 1, False), (MAX_DEPTH // 4, True)):
+        text = answer(f"[{beside}," * deep + "1" + "]" * deep)
+        assert (usual_answer(text) is not None) is is_usual
+        if not is_usual:
+            with pytest.raises(ValueError, match="deep"):
+                loads_answer(text)
+
+
+@pytest.mark.parametrize("item", ['{"a":["[","]"]}', '{"{\\"":[[],{}]}', "[[[[[[[[]]]]]]]]"])
+def test_what_is_wide_is_usual_also_as_a_text(item: str) -> None:
+    wide = f"[{','.join([item] * 1000)}]"
+    for content in (wide, json.dumps(wide), json.dumps(json.dumps(wide))):
+        usual = usual_answer(answer(content))
+        assert usual is not None
+        assert dumps(usual[1]) == b'{"content":%b,"isError":false}' % content.encode()
+
+
+@given(st.lists(st.tuples(st.sampled_from(TRICKS), st.booleans(), st.booleans()), min_size=1, max_size=12))
+def test_whatever_is_too_deep_gets_a_look(layers: list[tuple[str, bool, bool]]) -> None:
+    value = "1"
+    for number in range(MAX_DEPTH + 1):
+        beside, is_array, is_behind = layers[number % len(layers)]
+        inner = f"{value},{beside}" if is_behind else f"{beside},{value}"
+        value = f"[{inner}]" if is_array else f'{{"x":[{inner}]}}'
+    assert usual_answer(answer(value)) is None
