@@ -153,7 +153,7 @@ def usual_answer(data: bytes) -> tuple[int | str, dict[str, Any]] | None:
 
 
 def unusual_answer(data: bytes) -> Any:
-    """`loads_answer`, where it is known that this is no `usual_answer`."""
+    """`loads_answer` without a look at whether it is a `usual_answer`, for who has had that."""
     data = data.strip()
     if _is_one_line(data) and not (len(data) > MAX_DEPTH and needs_a_look(data)):
         try:

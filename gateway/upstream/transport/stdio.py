@@ -131,7 +131,7 @@ class StdioDispatcher(CallTable):
                 call.answered(usual[1], len(line))
                 return
         try:
-            message = jsonrpc.loads_answer(line)
+            message = jsonrpc.unusual_answer(line)
         except ValueError as error:
             self._on_unreadable(line, error)
             return
