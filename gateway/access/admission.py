@@ -59,15 +59,15 @@ class Admission:
             self._in_flight.take(principal)
             call.counted = True
             if self._slots is not None and not self._slots.take_now(call):
-                return self._go_on_later(self._slots, call)
-        return self._go_on(call)
+                return self._count_once_there_is_a_slot(self._slots, call)
+        return self._count(call)
 
-    async def _go_on_later(self, slots: SharedSlots, call: Call) -> None:
+    async def _count_once_there_is_a_slot(self, slots: SharedSlots, call: Call) -> None:
         await slots.take(call)
-        if (waiting := self._go_on(call)) is not None:
+        if (waiting := self._count(call)) is not None:
             await waiting
 
-    def _go_on(self, call: Call) -> Awaitable[None] | None:
+    def _count(self, call: Call) -> Awaitable[None] | None:
         if self._audit_gate is not None:
             self._audit_gate(call)
         if call.method in FREE:

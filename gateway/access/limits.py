@@ -59,19 +59,21 @@ class Limits:
         Raises:
             RateLimited: nothing is.
         """
-        if not principal.ancestors:
-            rpm = self._default.rpm if principal.rate_limit_rpm is None else principal.rate_limit_rpm
-            if rpm < 0:
-                return {}
-            decision = self._limiter.consume("principal:" + principal.id, _limit(rpm, self._default.burst))
-            if decision is None:
-                return None
-            self._observe("principal", decision.allowed)
-            if not decision.allowed:
-                raise _refusal(decision, f"of {rpm} a minute")
-            return headers(decision)
-        decisions = self._consume_now(self._of_principal(principal))
-        return None if decisions is None else _least(decisions)
+        if principal.ancestors:
+            decisions = self._consume_now(self._of_principal(principal))
+            return None if decisions is None else _least(decisions)
+        default, rpm = self._default, principal.rate_limit_rpm
+        if rpm is None:
+            rpm = default.rpm
+        if rpm < 0:
+            return {}
+        decision = self._limiter.consume("principal:" + principal.id, _limit(rpm, default.burst))
+        if decision is None:
+            return None
+        self._observe("principal", decision.allowed)
+        if not decision.allowed:
+            raise _refusal(decision, f"of {rpm} a minute")
+        return headers(decision)
 
     async def count(self, principal: Principal) -> dict[str, str]:
         """As `count_now`, however long it takes."""

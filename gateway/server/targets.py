@@ -293,10 +293,11 @@ def _tool_name(call: Call) -> str:
     Raises:
         InvalidParams: there is none, or its arguments are none.
     """
-    arguments = call.params.get("arguments")
+    params = call.params
+    name, arguments = params.get("name"), params.get("arguments")
     if type(arguments) is not msgspec.Raw and not isinstance(arguments, dict | None):
         raise InvalidParams("arguments must be an object")
-    return string(call.params, "name")
+    return name if type(name) is str else string(params, "name")
 
 
 def _restored(call: Call, catalogue: Catalogue) -> Target | None:
