@@ -43,9 +43,10 @@ class Failures:
 
     def remembers(self, handle: bytes) -> bool:
         """Whether a credential was good from an address before."""
-        if handle not in self._good:
+        try:
+            self._good.move_to_end(handle)
+        except KeyError:
             return False
-        self._good.move_to_end(handle)
         return True
 
     @asynccontextmanager

@@ -25,7 +25,7 @@ CHUNK: Final = 256 * 1024
 """Bytes that are written at a time, or one message."""
 
 EVENTS: Final = "text/event-stream"
-STREAM_LINES: Final = field_lines(("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no"))
+STREAM_LINES: Final = field_lines((("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")))
 
 
 def _nothing() -> None:
@@ -192,14 +192,16 @@ class CallResponse(msgspec.Struct, eq=False):
             self._end(self._stream, answer)
             return
         self.silence.forget(self)
-        channel, kind, also = self.channel, JSON, self.also
+        channel, headers = self.channel, self.headers.items()
         if self.prime and channel is not None and isinstance(answer, dict) and status == 200:
-            body, kind, also = priming(channel.id(0)) + channel.record(answer)[1], EVENTS, STREAM_LINES + also
-        else:
-            body = jsonrpc.dumps_spliced(answer) if answer is not None else b""
+            body = priming(channel.id(0)) + channel.record(answer)[1]
+            channel.end()
+            self.request.reply(200, body, headers, EVENTS, STREAM_LINES + self.also)
+            return
         if channel is not None:
             channel.end()
-        self.request.reply(status, body, self.headers.items(), kind, also)
+        body = jsonrpc.dumps_spliced(answer) if answer is not None else b""
+        self.request.reply(status, body, headers, JSON, self.also)
 
     def _end(self, stream: EventStream, answer: Message | list[Message] | None) -> None:
         for one in answer if isinstance(answer, list) else [answer]:

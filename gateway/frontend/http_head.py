@@ -102,7 +102,7 @@ def read_target(url: bytes, host: str | None) -> tuple[bytes, str, bytes]:
     return raw_path, unquote(path) if "%" in path else path, query
 
 
-def field_lines(*fields: tuple[str, str]) -> str:
+def field_lines(fields: Fields) -> str:
     """
     Raises:
         ValueError: a value would end its header, and begin something else.
@@ -117,6 +117,6 @@ def field_lines(*fields: tuple[str, str]) -> str:
 
 def whole(status: int, body: bytes, headers: Fields) -> bytes:
     """An answer of JSON that is its connection's last."""
-    fields = field_lines(*headers)
+    fields = field_lines(headers)
     head = f"{STATUS_LINES[status]}content-type: {JSON}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
     return f"{head}{fields}\r\n".encode("latin-1", "replace") + body

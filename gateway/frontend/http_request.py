@@ -314,8 +314,10 @@ class HttpRequest:
     def _head(self, first: str, headers: Fields, also: str) -> bytes:
         if self.started:
             raise RuntimeError("The request has an answer already.")
-        if headers or self.extra_headers:
-            also += field_lines(*headers, *self.extra_headers)
+        if headers:
+            also += field_lines(headers)
+        if self.extra_headers:
+            also += field_lines(self.extra_headers)
         if self.id:  # which `accepted` has seen, or is our own
             also = f"{also}{REQUEST_ID}: {self.id}\r\n"
         if self.expects_continue or self._connection.is_ending:

@@ -42,7 +42,7 @@ class HandshakeSession:
     ) -> None:
         self.agent = agent
         self.id = id or agent.id
-        self.header = field_lines(("mcp-session-id", self.id))
+        self.header = field_lines((("mcp-session-id", self.id),))
         """Of each answer in it."""
         self.name = name
         self.node = node

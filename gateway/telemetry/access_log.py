@@ -20,6 +20,8 @@ _OURS: Final = ("event", "level", "timestamp", "worker")
 class AccessLine(msgspec.Struct, eq=False, gc=False):
     """One line. What is None is left out."""
 
+    at: float
+    """Seconds since 1970."""
     members: str
     """What is the same in many lines: see `members_of`."""
     request_id: str | None
@@ -50,19 +52,15 @@ class AccessLog:
     """The lines that each request leaves. `flush` at the end."""
 
     def __init__(self) -> None:
-        self._lines: list[tuple[float, AccessLine]] = []
+        self._lines: list[AccessLine] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def write(self, at: float, line: AccessLine) -> None:
+    def write(self, line: AccessLine) -> None:
         """
         Args:
-            at: seconds since 1970.
             line: what is filled in until it is written is in it.
         """
-        access = logs.access()
-        if access is None or not access.wanted:
-            return
-        self._lines.append((at, line))
+        self._lines.append(line)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
 
@@ -73,15 +71,17 @@ class AccessLog:
             self._timer = None
         lines, self._lines = self._lines, []
         access = logs.access()
-        if access is None or access.sink is None:
-            for at, line in lines:
-                said = {name: value for name, value in json.loads(_text(at, line)).items() if name not in _OURS}
+        if access is None or not access.wanted:
+            return
+        if access.sink is None:
+            for line in lines:
+                said = {name: value for name, value in json.loads(_text(line)).items() if name not in _OURS}
                 structlog.get_logger("gateway.access").info("request", **said)
         elif lines:
-            access.sink.write(access.redact("".join([_text(at, line) for at, line in lines])))
+            access.sink.write(access.redact("".join([_text(line) for line in lines])))
 
 
-def _text(at: float, line: AccessLine) -> str:
+def _text(line: AccessLine) -> str:
     text = line.members
     if line.request_id is not None:  # it needs no escapes, nor do the other two
         text = f'"request_id":"{line.request_id}",{text}'
@@ -100,7 +100,7 @@ def _text(at: float, line: AccessLine) -> str:
         text = f'{text},"bytes_out":{line.bytes_out}'
     if logs.worker is not None:
         text = f'{text},"worker":{logs.worker}'
-    return f'{{{text},"event":"request","level":"info","timestamp":"{iso(at)}"}}\n'
+    return f'{{{text},"event":"request","level":"info","timestamp":"{iso(line.at)}"}}\n'
 
 
 def iso(at: float) -> str:

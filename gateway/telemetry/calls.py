@@ -63,7 +63,7 @@ principal, the revision that is spoken, and the client's name."""
 class CallRecorder(Collector):
     """
     Args:
-        write: takes one line of the access log: seconds since 1970, and what it says.
+        write: takes one line of the access log.
         tool_of: the upstream's own name of the tool that a call is for, None if it lists none such. Without it, calls
             are not counted by tool.
         audit: told of each call, and how many milliseconds it took.
@@ -71,7 +71,7 @@ class CallRecorder(Collector):
 
     def __init__(
         self,
-        write: Callable[[float, AccessLine], None],
+        write: Callable[[AccessLine], None],
         tool_of: Callable[[Call], str | None] | None = None,
         audit: Callable[[Call, float], None] | None = None,
     ) -> None:
@@ -119,6 +119,7 @@ class CallRecorder(Collector):
         if self._tool_of is not None and call.method == "tools/call":
             self._count_tool(call, self._tool_of, seconds)
         call.logged = line = AccessLine(
+            time.time(),
             alike.members,
             call.request_id,
             call.trace_id,
@@ -130,7 +131,7 @@ class CallRecorder(Collector):
         )
         if http is not None:
             http.logged = line
-        self._write(time.time(), line)
+        self._write(line)
         if self._audit is not None:
             self._audit(call, int(seconds * 100_000 + 0.5) / 100)
 
@@ -179,8 +180,8 @@ class CallRecorder(Collector):
             principal=by.id if by is not None else None,
             address=address,
         )
-        http.logged = line = AccessLine(members, http.id or None, None, None, http.received)
-        self._write(time.time(), line)
+        http.logged = line = AccessLine(time.time(), members, http.id or None, None, None, http.received)
+        self._write(line)
 
     def _keep_exemplar(self, trace_id: str, key: tuple[str, str], seconds: float, bucket: int) -> None:
         """The latest of each bucket."""

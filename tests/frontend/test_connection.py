@@ -376,6 +376,16 @@ def test_a_head_that_came_before_is_not_parsed_again_and_means_the_same() -> Non
     assert (third.headers["x-api-key"], third.body) == ("b", b"{}")
 
 
+def test_bytes_are_counted_whether_their_head_came_before_or_not() -> None:
+    client, sent = Client(), 0
+    for body in (b"{}", b"[]", b'{"longer": 1}', b'{"longer": 2}', b"{}"):
+        message = post_of(body)
+        assert client.ask(message).body == body
+        client.answer()
+        sent += len(message)
+    assert client.connection._connections.traffic.received == sent  # pyright: ignore[reportPrivateUsage]
+
+
 @pytest.mark.parametrize(
     "sent",
     [

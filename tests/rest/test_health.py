@@ -104,7 +104,7 @@ async def test_metrics_are_elsewhere_if_configured(tmp_path: Path) -> None:
     ],
 )
 async def test_a_listener_of_its_own_for_metrics(method: str, path: str, headers: dict[str, str], status: int) -> None:
-    app = metrics_app(Metrics(lambda: [Health("time", "ready")], CallRecorder(lambda at, fields: None)), Guard([], []))
+    app = metrics_app(Metrics(lambda: [Health("time", "ready")], CallRecorder(lambda line: None)), Guard([], []))
     async with listening(app) as base, httpx2.AsyncClient(base_url=base, timeout=PATIENCE) as client:
         answer = await client.request(method, path, headers=headers)
         assert answer.status_code == status
