@@ -68,11 +68,12 @@ class Authentication:
         Args:
             known: what this returned for the same headers, address and view.
         """
-        if known is None or not self._known.holds(known):
-            way = next((way for way in self._ways if way.header in headers), None)
-            if way is None:
-                return None
-            known = self._known.find((self._failures.handle(address, f"{way.header}: {headers[way.header]}"), view))
+        if known is not None and self._known.holds(known) and self._failures.remembers(known.handle):
+            return known
+        way = next((way for way in self._ways if way.header in headers), None)
+        if way is None:
+            return None
+        known = self._known.find((self._failures.handle(address, f"{way.header}: {headers[way.header]}"), view))
         return known if known is not None and self._failures.remembers(known.handle) else None
 
     def forget(self) -> None:

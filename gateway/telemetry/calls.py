@@ -55,9 +55,10 @@ _BYTES: Final = -2
 _SECONDS: Final = -1
 """Where durations have the results' bytes and the sum of seconds; before them are the counts by bucket."""
 
-Kind = tuple[str, str | None, str | None, str, int | None, str | None, str, str, str | None]
-"""Calls of which lines say the same, but for numbers: method, target, upstream, outcome, code, view, the id of the
-principal, the revision that is spoken, and the client's name."""
+Who = tuple[str | None, str, str, str | None]
+"""Whom lines say the same of: view, the id of the principal, the revision that is spoken, and the client's name."""
+Kind = tuple[str, str | None, str | None, str, int | None, Who]
+"""Calls of which lines say the same, but for numbers: method, target, upstream, outcome, code, and who."""
 
 
 class CallRecorder(Collector):
@@ -99,10 +100,8 @@ class CallRecorder(Collector):
         target = params.get("name") or params.get("uri")
         if type(target) is not str:
             target = None
-        kind = (
-            *(call.method, target, call.upstream, call.outcome, call.code),
-            *(agent.view, call.principal.id, agent.version, agent.info.get("name")),
-        )
+        who = agent.view, call.principal.id, agent.version, agent.info.get("name")
+        kind = call.method, target, call.upstream, call.outcome, call.code, who
         alike = self._alike.get(kind) or self._alike_of(kind)
         if alike.in_view is not None:
             alike.in_view.calls += 1
@@ -137,7 +136,7 @@ class CallRecorder(Collector):
 
     def _alike_of(self, kind: Kind) -> "_Alike":
         """What is known of calls of that kind; remembered, unless a client made up long names."""
-        method, target, upstream, outcome, code, view, principal, version, client = kind
+        method, target, upstream, outcome, code, (view, principal, version, client) = kind
         counted, of = method if method in METHODS else OTHER, upstream or ""
         is_short = target is None or len(target) <= MAX_TARGET
         members = members_of(
