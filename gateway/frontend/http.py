@@ -107,7 +107,6 @@ class HttpFront:
         self._overload = overload
         self._recognise = recognise
         self._authenticate = authenticate
-        self._route_of = self._route
         self._policy = policy
         self._has_view = has_view
         self._has_view_now = has_view_now
@@ -132,7 +131,9 @@ class HttpFront:
         """
         head = request.head
         request.id = accepted(given) if (given := head.headers.get(HEADER)) is not None else make()
-        route = head.once(self._route_of)
+        route: _Route | None = head.route
+        if route is None:
+            route = head.route = self._route(head)
         request.extra_headers = route.extra_headers
         if not route.is_mcp:
             return self._elsewhere(request, route.path)

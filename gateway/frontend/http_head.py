@@ -3,14 +3,12 @@ answer's is written.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import unquote
 
 from gateway.errors import InvalidRequest
-
-T = TypeVar("T")
 
 Fields = Iterable[tuple[str, str]]
 """Headers as `(name, value)`; names in lower case."""
@@ -44,7 +42,7 @@ class RequestHead:
         InvalidRequest: the target is not ours.
     """
 
-    __slots__ = ("_memo", "headers", "keep_alive", "method", "path", "query", "raw_path", "repeated", "version")
+    __slots__ = ("form", "headers", "keep_alive", "method", "path", "query", "raw_path", "repeated", "route", "version")
 
     def __init__(
         self,
@@ -62,18 +60,10 @@ class RequestHead:
         self.repeated = repeated
         self.raw_path, self.path, self.query = read_target(url, headers.get("host"))
         self.keep_alive = keep_alive
-        self._memo: dict[object, Any] = {}
-
-    def once(self, conclude: "Callable[[RequestHead], T]") -> T:
-        """What follows from the head alone, worked out once for all requests that have it.
-
-        Raises:
-            GatewayError: what `conclude` raises, which is not remembered.
-        """
-        found = self._memo.get(conclude)
-        if found is None:
-            found = self._memo[conclude] = conclude(self)
-        return found
+        self.route: Any = None
+        """What follows from it for the front, and …"""
+        self.form: Any = None
+        """… for the endpoint, worked out once for all requests that have it."""
 
 
 def read_target(url: bytes, host: str | None) -> tuple[bytes, str, bytes]:

@@ -182,7 +182,9 @@ class Streamable:
             GatewayError: the exchange itself failed; answered with the error's own HTTP status.
         """
         request, cap = http.request, self._settings.max_request_bytes
-        form = request.head.once(_form)
+        form: Form | None = request.head.form
+        if form is None:
+            form = request.head.form = _form(request.head)
         if not request.whole:
             check_size(http.headers, cap)
             return self._post_when_read(http, form, cap)

@@ -117,13 +117,14 @@ class CallRecorder(Collector):
             self._keep_exemplar(call.trace.trace_id, alike.key, seconds, bucket)
         if self._tool_of is not None and call.method == "tools/call":
             self._count_tool(call, self._tool_of, seconds)
+        id, size = (http.id or call.request_id, http.received) if http is not None else (call.request_id, call.received)
         call.logged = line = AccessLine(
             time.time(),
             alike.members,
-            call.request_id,
+            id,
             call.trace_id,
             agent.digest if agent.lasting else None,
-            http.received if http is not None else call.received,
+            size,
             seconds,
             call.queue_seconds,
             call.upstream_seconds,
