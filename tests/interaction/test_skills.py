@@ -205,6 +205,7 @@ def test_a_profile_has_the_skills_that_its_rules_for_resources_leave(tmp_path: P
         "none": {"resources": []},
     }
     with http_gateway(tmp_path, servers, profiles=profiles, **PATIENT) as gateway:
+        assert wire(f"{gateway.base}/mcp").listed("skills/list", "skills")  # both are there, on which names depend
         few = wire(f"{gateway.base}/mcp/few")
         uris = {skill["uri"] for skill in few.listed("skills/list", "skills")}
         assert uris == {f"two+{REFUNDS}/SKILL.md", "skill://two-only/SKILL.md"}
