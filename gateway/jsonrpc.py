@@ -23,6 +23,7 @@ from gateway.json_bounds import (
 )
 from gateway.json_bounds import TooManyValues as TooManyValues  # what `loads` raises
 from gateway.json_bounds import depth as depth
+from gateway.protocol import META_SERVER_INFO
 
 Message = dict[str, Any]
 """One decoded JSON-RPC message."""
@@ -168,13 +169,14 @@ def unusual_answer(data: bytes) -> Any:
 
 
 def _result_meta(data: bytes) -> Any:
-    """`_meta` of a result, which is kept if it may well be that of the next, too: of what its server says of itself.
+    """`_meta` of a result, which is kept if it says no more than which server it is from: the next may well have the same.
+    Of what else is in it, somebody may change a part.
 
     Raises:
         ValueError: it is no JSON.
     """
     value = loads(data)
-    if isinstance(value, dict) and len(data) <= LONGEST_META:
+    if isinstance(value, dict) and len(data) <= LONGEST_META and value.keys() == {META_SERVER_INFO}:  # pyright: ignore[reportUnknownMemberType]
         if len(_result_metas) >= MAX_METAS:
             _result_metas.clear()
         _result_metas[data] = cast("dict[str, Any]", value).copy()

@@ -302,6 +302,14 @@ def test_all_other_answers_are_unusual(text: str) -> None:
     assert usual_answer(text.encode().replace(b"7", b"\xff")) is None
 
 
+def test_what_is_changed_in_the_meta_of_a_result_is_not_in_the_next() -> None:
+    text = b'{"id":7,"result":{"content":[],"_meta":{"ui":{"resourceUri":"ui://a"}}}}'
+    for _ in range(3):
+        interface = loads_answer(text)["result"]["_meta"]["ui"]
+        assert interface == {"resourceUri": "ui://a"}
+        interface["resourceUri"] = "ui://of-another-server/a"
+
+
 def test_what_is_done_to_one_result_is_done_to_no_other() -> None:
     text = b'{"id":7,"result":{"content":[],"_meta":{"a":1}}}'
     for _ in range(3):
