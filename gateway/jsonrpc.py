@@ -169,8 +169,8 @@ def unusual_answer(data: bytes) -> Any:
 
 
 def _result_meta(data: bytes) -> Any:
-    """`_meta` of a result, which is kept if it says no more than which server it is from: the next may well have the same.
-    Of what else is in it, somebody may change a part.
+    """`_meta` of a result, which is kept if it says no more than which server it is from, as that of the next will. Of
+    what else may be in it, somebody changes a part.
 
     Raises:
         ValueError: it is no JSON.
