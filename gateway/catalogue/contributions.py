@@ -148,7 +148,7 @@ class Contributions:
                     claimed = claims(self._items(name, _all_of))
                     self._is_unowned |= self.owners.update(name, claimed, complete=are_known)
             if self._is_unowned:
-                tell(self.owners.settle(), self.owners)
+                tell(self.owners.assign(), self.owners)
             ownership = self.owners.ownership
             affected = [name for name in self.verdicts if name in names or ownership.differs(self.ownership, name)]
             verdicts = {each: verdict for name in affected for each, verdict in verdicts_of(name, self.verdicts[name])}

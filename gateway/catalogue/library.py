@@ -30,7 +30,7 @@ from gateway.catalogue.visibility import Names, Selection, View, Visibility, lis
 from gateway.config.models import ServerConfig
 from gateway.upstream.listing import Listing, LoginListing
 
-MAX_SIGHTS: Final = 4_096
+MAX_VIEWERS: Final = 4_096
 """Most people of whom it is known what they see."""
 
 NOTHING: Final = Catalogue()
@@ -82,11 +82,11 @@ class CatalogueViews:
 
     # --- What somebody sees -------------------------------------------------------------------------------------------
 
-    def has(self, view: View, sight: Visibility) -> bool:
-        """Whether there is such a view for somebody of that sight."""
+    def has(self, view: View, visibility: Visibility) -> bool:
+        """Whether there is such a view for somebody who sees so much."""
         if view is not None and view in self._shapes:
-            return not sight.is_shut
-        return view is None or self.sees(view, sight)
+            return not visibility.is_shut
+        return view is None or self.sees(view, visibility)
 
     @property
     def shaped(self) -> Collection[View]:
@@ -101,36 +101,36 @@ class CatalogueViews:
         """Whether an upstream is in a view, as far as that says so itself; what of it, is a matter of who looks."""
         return view == upstream or not self.is_own(view)
 
-    def sees(self, upstream: str, sight: Visibility) -> bool:
-        """Whether an upstream is there for somebody of that sight: one of which it may use nothing is not."""
-        known = self._sees_of.get((upstream, id(sight)))
-        if known is not None and known[0] is sight:
+    def sees(self, upstream: str, visibility: Visibility) -> bool:
+        """Whether an upstream is there for somebody who sees so much: one of which it may use nothing is not."""
+        known = self._sees_of.get((upstream, id(visibility)))
+        if known is not None and known[0] is visibility:
             return known[1]
-        sees = self._find_out_whether(upstream, sight)
-        if len(self._sees_of) >= MAX_SIGHTS:
+        sees = self._find_out_whether(upstream, visibility)
+        if len(self._sees_of) >= MAX_VIEWERS:
             self._sees_of.clear()
-        self._sees_of[upstream, id(sight)] = sight, sees
+        self._sees_of[upstream, id(visibility)] = visibility, sees
         return sees
 
-    def _find_out_whether(self, upstream: str, sight: Visibility) -> bool:
-        if upstream not in self._contributions.rules or not sight.sees_upstream(upstream):
+    def _find_out_whether(self, upstream: str, visibility: Visibility) -> bool:
+        if upstream not in self._contributions.rules or not visibility.sees_upstream(upstream):
             return False
-        if sight.within is None:
+        if visibility.within is None:
             return True
-        return any(not self._restricted(part, sight).is_empty for part in self._table.offers_of(upstream))
+        return any(not self._restricted(part, visibility).is_empty for part in self._table.offers_of(upstream))
 
-    def view(self, view: View, sight: Visibility, selection: Selection = ()) -> Catalogue:
-        """The catalogue of somebody of that sight; an empty one where there is no such view, or no longer."""
+    def view(self, view: View, visibility: Visibility, selection: Selection = ()) -> Catalogue:
+        """The catalogue of somebody who sees so much; an empty one where there is no such view, or no longer."""
         if not self.is_own(view):
             shape = self._shapes.get(view)
             if selection or shape is not None:
-                return readable(self._join(self._parts(sight, selection), shape), is_sorted=True)
-            return readable(self._latest(sight), is_sorted=True)
+                return readable(self._join(self._parts(visibility, selection), shape), is_sorted=True)
+            return readable(self._latest(visibility), is_sorted=True)
         assert view is not None
         part = self._table.own_part(view, selection)
-        if part is None or not self.sees(view, sight):
+        if part is None or not self.sees(view, visibility):
             return NOTHING
-        return readable(self._restricted(part, sight).catalogue, is_sorted=False)
+        return readable(self._restricted(part, visibility).catalogue, is_sorted=False)
 
     def whole(self, view: View, selection: Selection = ()) -> Catalogue:
         """The view of somebody who may see everything."""
@@ -161,10 +161,10 @@ class CatalogueViews:
         """The unapproved change because of which an item must not be used, or the template that led to it."""
         return self.withheld.change(kind, owner, selection)
 
-    def held_back(self, view: View, sight: Visibility, selection: Selection = ()) -> Catalogue:
+    def held_back(self, view: View, visibility: Visibility, selection: Selection = ()) -> Catalogue:
         """What is not published because it is blocked and new, under the names it would have. Only for who sees
         everything: to others it might never be shown."""
-        if not sight.unrestricted:
+        if not visibility.unrestricted:
             return NOTHING
         return self.withheld.catalogue(self.base(view), selection, self._contributions.prefix)
 
@@ -190,16 +190,16 @@ class CatalogueViews:
         """The view that it is made of."""
         return view if self.is_own(view) else None
 
-    def changes(self, view: View, sight: Visibility, selection: Selection = ()) -> set[ChangeKind]:
+    def changes(self, view: View, visibility: Visibility, selection: Selection = ()) -> set[ChangeKind]:
         """Which lists the last `update` changed for somebody."""
         kinds = set[ChangeKind]()
         for (name, label), (before, after) in self._replaced.get(self.base(view), {}).items():
             if (name, label) != lists_of(name, selection):
                 continue
             old, new = (
-                NOTHING if part is None else self._restricted(part, sight).catalogue for part in (before, after)
+                NOTHING if part is None else self._restricted(part, visibility).catalogue for part in (before, after)
             )
-            if sight.sees_upstream(name):
+            if visibility.sees_upstream(name):
                 kinds |= changed(old, new)
         return kinds
 
@@ -276,16 +276,16 @@ class CatalogueViews:
         self._sees_of.clear()
         self.revision += 1
 
-    def _latest(self, sight: Visibility) -> Catalogue:
+    def _latest(self, visibility: Visibility) -> Catalogue:
         """The merged catalogue of somebody who declares nothing unusual, as nearly always. Who comes again brings the
         same object, and what it sees need not be compared."""
-        known = self._latest_of.get(id(sight))
-        if known is not None and known[0] is sight:
+        known = self._latest_of.get(id(visibility))
+        if known is not None and known[0] is visibility:
             return known[1]
-        catalogue = self._join(self._parts(sight, ()))
-        if len(self._latest_of) >= MAX_SIGHTS:
+        catalogue = self._join(self._parts(visibility, ()))
+        if len(self._latest_of) >= MAX_VIEWERS:
             self._latest_of.clear()
-        self._latest_of[id(sight)] = sight, catalogue
+        self._latest_of[id(visibility)] = visibility, catalogue
         return catalogue
 
     def _join(self, parts: tuple[Part, ...], shape: ViewShape | None = None) -> Catalogue:
@@ -293,29 +293,29 @@ class CatalogueViews:
             return NOTHING
         return self._joined.of(parts, self._contributions.prefix, self._contributions.ownership, shape)
 
-    def _parts(self, sight: Visibility, selection: Selection) -> tuple[Part, ...]:
+    def _parts(self, visibility: Visibility, selection: Selection) -> tuple[Part, ...]:
         """What the merged catalogue consists of for somebody."""
-        parts = self._seen.get((sight, selection))
+        parts = self._seen.get((visibility, selection))
         if parts is None:
-            seen = (part for part in self._table.merged_parts(selection) if self.sees(part.name, sight))
-            parts = tuple(self._restricted(part, sight) for part in seen)
-            if len(self._seen) >= MAX_SIGHTS:
+            seen = (part for part in self._table.merged_parts(selection) if self.sees(part.name, visibility))
+            parts = tuple(self._restricted(part, visibility) for part in seen)
+            if len(self._seen) >= MAX_VIEWERS:
                 self._seen.clear()
-            self._seen[sight, selection] = parts
+            self._seen[visibility, selection] = parts
         return parts
 
-    def _restricted(self, part: Part, sight: Visibility) -> Part:
-        if sight.within is None:
+    def _restricted(self, part: Part, visibility: Visibility) -> Part:
+        if visibility.within is None:
             return part
 
         def admits(kind: Kind, owner: Owner) -> bool:
             public = part.public.get((kind, owner.original), owner.original)
-            if not sight.admits(owner.upstream, public, kind, owner.original):
+            if not visibility.admits(owner.upstream, public, kind, owner.original):
                 return False
             # That an earlier upstream has the same URI takes none away from a rule that denies it.
-            return kind in ("tools", "prompts") or not sight.denies(owner.original)
+            return kind in ("tools", "prompts") or not visibility.denies(owner.original)
 
-        return part.restricted(sight.within, admits)
+        return part.restricted(visibility.within, admits)
 
 
 def _size(listing: Listing | None) -> int:

@@ -34,9 +34,9 @@ class Owners:
         self.keys: Mapping[str, str] = {}
         """Server → what it is remembered by."""
         self.takeovers: Waits = {}
-        """`(server, whose it was)` → what of the former's takes URIs from the latter, since the last `settle`."""
+        """`(server, whose it was)` → what of the former's takes URIs from the latter, since the last `assign`."""
         self.takeovers_before: Waits = {}
-        """The same since the `settle` before that."""
+        """The same since the `assign` before that."""
         self.ownership = Ownership()
         self._claimants = Claimants()
         self._blocks: set[str] = set()
@@ -64,7 +64,7 @@ class Owners:
                 self._claimants.update(name, _claims({*record.owned, *record.shadowed}))
 
     def update(self, server: str, claims: Claims, *, complete: bool = True) -> bool:
-        """A server claims these now. Returns whether that is something else than before; `settle` then.
+        """A server claims these now. Returns whether that is something else than before; `assign` then.
 
         Args:
             complete: whether all of its lists are known.
@@ -87,7 +87,7 @@ class Owners:
         """Those takeovers that wait for approval."""
         return {pair: what for pair, what in self.takeovers.items() if self._blocks & {*pair}}
 
-    def settle(self) -> Records:
+    def assign(self) -> Records:
         """Find out whose each URI is now, and remember that; returns what was remembered before."""
         self.takeovers_before, self.takeovers = self.takeovers, self._takeovers()
         self.ownership = self._claimants.ownership(self.keys, self.waits)
@@ -103,14 +103,14 @@ class Owners:
 
     def accept(self, stored: Mapping[str, OwnershipRecord]) -> bool:
         """Take up what others have approved, and what they remember of servers that are none of these. Returns whether
-        anything was approved; `settle` then."""
+        anything was approved; `assign` then."""
         own = approved(self.records, stored, self.waiting())
         is_new = own != self.records
         self.records = {**stored, **own}
         return is_new
 
     def approve(self, server: str, names: Collection[str] = ()) -> None:
-        """Let a server take over what it would; only these URIs and templates, if there are any. `settle` then."""
+        """Let a server take over what it would; only these URIs and templates, if there are any. `assign` then."""
         items = {item for item in self.waiting().get(self.keys[server], ()) if not names or item[1] in names}
         record = self.records[self.keys[server]]
         rest = {item: other for item, other in record.shadowed.items() if item not in items}

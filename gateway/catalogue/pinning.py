@@ -152,7 +152,7 @@ class Pinning:
         """All pins; another object whenever they are others. None if the file cannot be read."""
         return self._pins
 
-    def take(self, pins: Mapping[str, Pins]) -> None:
+    def adopt(self, pins: Mapping[str, Pins]) -> None:
         """Go by these from now on, and write them down. All listings have to be judged anew."""
         self._pins = dict(pins)
         self._unsaved.set()

@@ -80,7 +80,7 @@ class SharedPins:
                 return False
             differs = result != own
             if differs:
-                self._pinning.take(result)
+                self._pinning.adopt(result)
             self._agreed, self._compared = result, self._pinning.known
             return differs
 

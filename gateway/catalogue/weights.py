@@ -83,10 +83,12 @@ def own_tools_of(library: CatalogueViews) -> Tools:
     return (READER,) if any(merged.keeps_results for _, _, merged in library.contributions()) else ()
 
 
-def shaped_of(library: CatalogueViews, sight_of: Callable[[View], Visibility]) -> dict[str, Catalogue]:
+def shaped_of(library: CatalogueViews, visibility_of: Callable[[View], Visibility]) -> dict[str, Catalogue]:
     """The profiles, and the merged view if it does not list all, by path. On the event loop.
 
     Args:
-        sight_of: what somebody sees of a view whom nothing limits.
+        visibility_of: what somebody sees of a view whom nothing limits.
     """
-    return {"/mcp" if view is None else f"/mcp/{view}": library.view(view, sight_of(view)) for view in library.shaped}
+    return {
+        "/mcp" if view is None else f"/mcp/{view}": library.view(view, visibility_of(view)) for view in library.shaped
+    }

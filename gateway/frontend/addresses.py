@@ -23,7 +23,7 @@ _NO_SYN: Final = struct.pack(
 """A classic packet filter, linux/filter.h."""
 
 
-def take(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
     """A socket that is bound, and does not listen yet: whoever can connect is to be served."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     taken = socket.socket(family)

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import anyio.lowlevel
 
-from gateway.frontend.addresses import BACKLOG, listen, shut, take, url_of
+from gateway.frontend.addresses import BACKLOG, bind, listen, shut, url_of
 from gateway.frontend.connection import AgentConnection
 from gateway.frontend.connections import Connections
 from gateway.frontend.tls import ServerTls, TlsServer
@@ -51,7 +51,7 @@ class OwnAddress:
     def __init__(self, host: str, port: int, tls: ServerTls | None) -> None:
         self._host = host
         self._tls = tls
-        self.socket: socket.socket = take(host, port)
+        self.socket: socket.socket = bind(host, port)
         self._server: asyncio.Server | TlsServer | None = None
 
     @property

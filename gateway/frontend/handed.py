@@ -74,7 +74,7 @@ class Door:
                 break
             self._taken = (self._taken + 1) & 0xFFFFFFFF
             for each in descriptors:  # none, when this process can have no more files
-                self._listeners[data[0]].take(socket.socket(fileno=each))
+                self._listeners[data[0]].receive(socket.socket(fileno=each))
         self._report()
 
     def _report_on(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -112,7 +112,7 @@ class Handed:
     async def aclose(self) -> None:
         """There is nothing to close: the address is the supervisor's."""
 
-    def take(self, accepted: socket.socket) -> None:
+    def receive(self, accepted: socket.socket) -> None:
         together, tls = self._connections, self._tls
         accepted.setblocking(False)
         if together is None or (tls is not None and together.is_full):

@@ -30,7 +30,8 @@ class UpstreamManager:
         make: makes an upstream.
         is_same: whether two configurations lead to the same server, so that what is known of one holds for the other.
         on_change: told when others serve than before.
-        brief: called with each that begins to serve while agents are there, before its predecessor is let go.
+        restore_subscriptions: called with each that begins to serve while agents are there, before its predecessor is
+            let go.
     """
 
     def __init__(
@@ -38,14 +39,14 @@ class UpstreamManager:
         make: Make,
         is_same: Callable[[ServerConfig, ServerConfig], bool],
         on_change: Callable[[], None],
-        brief: Callable[[Upstream], Coroutine[Any, Any, None]],
+        restore_subscriptions: Callable[[Upstream], Coroutine[Any, Any, None]],
     ) -> None:
         self.serving: dict[str, Upstream] = {}
         """By name, in the order of the configuration. Always the same dict."""
         self._make = make
         self._is_same = is_same
         self._on_change = on_change
-        self._restore_subscriptions = brief
+        self._restore_subscriptions = restore_subscriptions
         self.runs = anyio.Event()
         """Set once `apply` may be called."""
         self._tasks: TaskGroup | None = None

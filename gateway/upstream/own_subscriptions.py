@@ -249,7 +249,7 @@ class _PrincipalSubscriptions:
     async def _restore(self, asked: SubscribeRequests, missed: Collection[str]) -> None:
         for uri in sorted(self.wanted):
             try:
-                await asked.settle(uri)
+                await asked.reconcile(uri)
             except GatewayError as error:
                 log.warning("not restored", upstream=self._upstream.name, reason=error.message)
         self._tell(missed)

@@ -51,7 +51,7 @@ class SubscribeRequests:
         refusal: UpstreamError | None = None
         for uri in sorted(todo):
             try:
-                await self.settle(uri)
+                await self.reconcile(uri)
             except UpstreamError as error:
                 refusal = refusal or error
             else:
@@ -59,8 +59,9 @@ class SubscribeRequests:
         if refusal is not None:
             raise refusal
 
-    async def settle(self, uri: str) -> None:
-        """Once for all who want it, or do not. Who asked first may give up; then the next does."""
+    async def reconcile(self, uri: str) -> None:
+        """Have it asked for, or not any more, as is wanted; once for all who want it. Who asked first may
+        give up; then the next does."""
         while self._differs(uri):
             if (asking := self._asking.get(uri)) is not None:
                 await asking.wait()

@@ -265,7 +265,7 @@ class Watch:
         """Tell a new handshake-era connection what the last one knew. What is wanted later, `want` asks for."""
         await self._try(self._send_log_level(session))
         for uri in inherited:
-            await self._try(subscriptions.settle(uri))
+            await self._try(subscriptions.reconcile(uri))
         self._miss(uri for uri in inherited if uri in self._wanted)
 
     async def _try(self, step: Awaitable[object]) -> None:

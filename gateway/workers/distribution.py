@@ -89,7 +89,7 @@ class Recipient:
 class Distribution:
     """
     Args:
-        addresses: bound sockets, and what they are called (`addresses.take`); their place is the listener's number.
+        addresses: bound sockets, and what they are called (`addresses.bind`); their place is the listener's number.
     """
 
     def __init__(self, addresses: Sequence[tuple[socket.socket, str]]) -> None:

@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from gateway.config.models import Config
 from gateway.config.reading.rereading import Reading
 from gateway.errors import ConfigError
-from gateway.frontend.addresses import take, url_of
+from gateway.frontend.addresses import bind, url_of
 from gateway.signals import asked_to_stop, on_hangup
 from gateway.telemetry import families, logs
 from gateway.telemetry.merging import Merged, export, export_values
@@ -85,7 +85,7 @@ class Supervisor:
         wanted = [(settings.host, settings.port, settings.tls is not None)]
         if settings.metrics.host is not None:
             wanted.append((settings.metrics.host, settings.metrics.port, False))
-        taken = [(take(host, port), host) for host, port, _ in wanted]
+        taken = [(bind(host, port), host) for host, port, _ in wanted]
         self._urls = [url_of(each, host, tls=wish[2]) for (each, host), wish in zip(taken, wanted, strict=True)]
         self._distribution = Distribution(taken)
         self._places = [WorkerPlace(number) for number in range(1, count + 1)]

@@ -48,7 +48,7 @@ class Run:
 
     def settle(self) -> Said:
         with capture_logs() as said:
-            tell(self.owners.settle(), self.owners)
+            tell(self.owners.assign(), self.owners)
         return [(each["event"], each["upstream"], each.get("by") or each["to"]) for each in said]
 
     def owner(self, uri: str) -> str | None:
@@ -212,15 +212,15 @@ def test_three_in_the_opposite_order_stay_whose_they_were() -> None:
 def test_a_renamed_server_has_what_it_had() -> None:
     records = first_run("ab", "b").records
     owners = Owners({"c": server("a", "block"), "b": server("b")}, records)
-    owners.settle()
+    owners.assign()
     assert owners.ownership.owner("f:1") == "c"
     owners.update("c", claims(["f:1"]))
-    owners.settle()
+    owners.assign()
     assert not owners.takeovers
 
 
 def test_another_server_of_the_name_has_nothing() -> None:
     owners = Owners({"x": server("other", "block"), "b": server("b")}, first_run("xb", x=["f:1"], b=["f:2"]).records)
     owners.update("x", claims(["f:2"]))
-    owners.settle()
+    owners.assign()
     assert owners.ownership.owner("f:2") == "b"

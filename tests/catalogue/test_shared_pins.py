@@ -88,7 +88,7 @@ async def test_an_approval_at_one_node_counts_at_all(make: Make) -> None:
         assert one.changed() == other.changed() == ["add", "mul"]
         known = other.pinning.known or {}
         verdict = other.pinning.judge("a", LATER)
-        other.pinning.take({**known, "a": approved(known["a"], verdict.changes)})  # as following the file does
+        other.pinning.adopt({**known, "a": approved(known["a"], verdict.changes)})  # as following the file does
         await wait_until(lambda: one.told)
         assert one.changed() == other.changed() == []
 

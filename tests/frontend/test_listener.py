@@ -13,7 +13,7 @@ import pytest
 
 from gateway.config.models import GatewaySettings
 from gateway.errors import ConfigError
-from gateway.frontend.addresses import listen, shut, take
+from gateway.frontend.addresses import bind, listen, shut
 from gateway.frontend.arrivals import OwnAddress
 from gateway.frontend.connections import bounds_of
 from gateway.frontend.http_request import HttpRequest
@@ -120,7 +120,7 @@ async def test_who_has_just_connected_may_say_what_for() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can")
 def test_an_address_that_is_about_to_be_closed_lets_nobody_come_and_keeps_who_has() -> None:
     with ExitStack() as until:
-        taken = until.enter_context(take("127.0.0.1", 0))
+        taken = until.enter_context(bind("127.0.0.1", 0))
         listen(taken, "127.0.0.1")
         first, second = (until.enter_context(socket.socket()) for _ in range(2))
         first.connect(taken.getsockname())

@@ -223,7 +223,7 @@ def approve(here: House, items: dict[str, Any]) -> None:
 
     server = here.gateway.current.config.servers["up"]
     pins = Pins(items, server=definition_hash(server))
-    here.gateway.pinning.take({"up": pins})
+    here.gateway.pinning.adopt({"up": pins})
 
 
 async def test_what_changes_after_it_was_first_seen_is_held_back_where_the_file_says_so(tmp_path: Path) -> None:

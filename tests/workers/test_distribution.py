@@ -6,7 +6,7 @@ from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 
-from gateway.frontend.addresses import take
+from gateway.frontend.addresses import bind
 from gateway.frontend.handed import REFUSAL, REPORT
 from gateway.workers.distribution import MAX_UNTAKEN, Distribution, Recipient
 from tests.support import wait_until
@@ -41,7 +41,7 @@ class Worker:
 class House:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        taken = take("127.0.0.1", 0)
+        taken = bind("127.0.0.1", 0)
         self._address = taken.getsockname()
         self.distribution = Distribution([(taken, "127.0.0.1")])
         self.clients: list[socket.socket] = []

@@ -39,7 +39,7 @@ def owners(config: Config, listings: Mapping[str, Listing], records: Records | N
     for name, server in config.enabled.items():
         if name in listings:
             found.update(name, claims(UpstreamItems(name, listings[name], CompiledToolRules.of(server))))
-    found.settle()
+    found.assign()
     return found
 
 

@@ -46,7 +46,7 @@ def decide(
         known: variables that are set already.
         rename: whether a name that is taken gets a number rather than being left out.
     """
-    result, withholder = Takeover(), SecretExtractor(known)
+    result, extractor = Takeover(), SecretExtractor(known)
     for server in servers:
         name, values = server.name, server.values
         if is_own(values, port):
@@ -57,7 +57,7 @@ def decide(
             continue
         variables: list[Variable] = []
         if not keep_secrets:
-            values, variables = withholder.apply(name, values)
+            values, variables = extractor.apply(name, values)
         taken = {**existing, **result.added}
         if name in taken:
             if _plain(taken[name]) == _plain(values):

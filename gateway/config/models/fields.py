@@ -48,7 +48,7 @@ def _variable_name(value: str) -> str:
     return value
 
 
-def settle(path: str, folder: Path) -> str:
+def absolute_path(path: str, folder: Path) -> str:
     """`path` with `~` expanded, relative to `folder`. It never raises, for validation is still to come."""
     return path if "\0" in path else str(folder / os.path.expanduser(path))
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from gateway.config.models.fields import settle
+from gateway.config.models.fields import absolute_path
 from gateway.config.models.settings import GatewaySettings
 from gateway.config.reading.problems import Problems, details, dotted, explain
 from gateway.config.reading.source import ConfigDocument, Place, mapping
@@ -48,7 +48,7 @@ def from_file(document: ConfigDocument, values: Mapping[str, Any]) -> Layer:
     def report(problems: Problems, place: Place, what: str) -> None:
         problems.add(document, (ROOT, *place), dotted((ROOT, *place)), what)
 
-    return Layer(_settled(values, document.folder), report, lambda place: document.written((ROOT, *place)))
+    return Layer(_absolute(values, document.folder), report, lambda place: document.written((ROOT, *place)))
 
 
 def from_environment(
@@ -82,7 +82,7 @@ def _layer(values: Mapping[str, Any], name: Callable[[Place], str], folder: Path
     def report(problems: Problems, place: Place, what: str) -> None:
         problems.add_line(f"{name(place)}: {what}")
 
-    return Layer(_settled(values, folder or Path.cwd()), report, lambda place: _at(values, place))
+    return Layer(_absolute(values, folder or Path.cwd()), report, lambda place: _at(values, place))
 
 
 def merge(layers: Iterable[Layer]) -> dict[str, Any]:
@@ -124,19 +124,19 @@ def _at(values: Any, place: Place) -> Any:
     return values
 
 
-def _settled(values: Mapping[str, Any], folder: Path, outer: Place = ()) -> dict[str, Any]:
+def _absolute(values: Mapping[str, Any], folder: Path, outer: Place = ()) -> dict[str, Any]:
     """With paths relative to `folder` made absolute; without what has no value, such as a path `${NAME:-}`."""
-    settled: dict[str, Any] = {}
+    absolute: dict[str, Any] = {}
     for key, value in values.items():
         place = (*outer, key)
         if (inner := mapping(value)) is not None:
-            settled[key] = _settled(inner, folder, place)
+            absolute[key] = _absolute(inner, folder, place)
         elif place in _PATHS and isinstance(value, str | Path):
             if str(value):
-                settled[key] = settle(str(value), folder)
+                absolute[key] = absolute_path(str(value), folder)
         elif value is not None:
-            settled[key] = value
-    return settled
+            absolute[key] = value
+    return absolute
 
 
 def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from gateway.config import redact
 from gateway.config.models import Config, OutOfOrder, ProfileConfig, ServerConfig
-from gateway.config.models.fields import settle
+from gateway.config.models.fields import absolute_path
 from gateway.config.models.openapi import is_url
 from gateway.config.models.settings import state_home
 from gateway.config.reading import advice, auth_words, entries, envfile, layers, profiles
@@ -282,11 +282,11 @@ class _Loading:
             if values.get(key) == "":  # as `${NAME:-}` leaves it
                 del values[key]
             elif isinstance(values.get(key), str):
-                values[key] = settle(values[key], entry.document.folder)
+                values[key] = absolute_path(values[key], entry.document.folder)
         if "openapi" in values:
-            values["openapi"] = _settled_document(values["openapi"], entry.document.folder)
+            values["openapi"] = _absolute_document(values["openapi"], entry.document.folder)
         if "auth" in values:
-            values["auth"] = _settled(values["auth"], entry.document.folder)
+            values["auth"] = _absolute(values["auth"], entry.document.folder)
         env, path = mapping(values.get("env", {})), values.get("env_file")
         if not isinstance(path, str) or env is None or entries.is_disabled(entry):
             return []
@@ -322,24 +322,26 @@ class _Loading:
                 self._report(entry, ("prefix",), f"none {what}")
 
 
-def _settled(value: Any, folder: Path) -> Any:
+def _absolute(value: Any, folder: Path) -> Any:
     """A copy in which all that is called `…_file` is absolute."""
     if (items := mapping(value)) is None:
         return value
     return {
-        key: settle(item, folder) if isinstance(item, str) and str(key).endswith("_file") else _settled(item, folder)
+        key: absolute_path(item, folder)
+        if isinstance(item, str) and str(key).endswith("_file")
+        else _absolute(item, folder)
         for key, item in items.items()
     }
 
 
-def _settled_document(value: Any, folder: Path) -> Any:
+def _absolute_document(value: Any, folder: Path) -> Any:
     """`openapi`, with the document's file absolute."""
     if isinstance(value, str):
-        return value if is_url(value) or not value else settle(value, folder)
+        return value if is_url(value) or not value else absolute_path(value, folder)
     items = mapping(value)
     if items is None or not isinstance(items.get("document"), str):
         return value
-    return {**items, "document": _settled_document(items["document"], folder)}
+    return {**items, "document": _absolute_document(items["document"], folder)}
 
 
 def _stood_in(key: str, value: Any) -> Any:

@@ -31,7 +31,7 @@ class Ships:
         )
         self.on_make: Callable[[str], None] = lambda name: None
         self.changes = 0
-        self.briefed: list[str] = []
+        self.restored: list[str] = []
 
     def apply(self, servers: Mapping[str, ServerConfig]) -> None:
         self.fleet.apply(servers, 0)
@@ -44,7 +44,7 @@ class Ships:
         self.changes += 1
 
     async def _restore_subscriptions(self, upstream: Upstream) -> None:
-        self.briefed.append(upstream.name)
+        self.restored.append(upstream.name)
 
 
 @asynccontextmanager
@@ -68,7 +68,7 @@ async def test_in_the_order_of_the_file_told_once_and_the_same_stays(guardian: G
         assert (b.config, b.successor) == (SLOW, None)
         assert it.changes == 1
         await anyio.wait_all_tasks_blocked()
-        assert it.briefed == ["c"]
+        assert it.restored == ["c"]
 
 
 async def test_what_failed_half_way_is_completed(guardian: Guardian) -> None:
@@ -87,7 +87,7 @@ async def test_what_failed_half_way_is_completed(guardian: Guardian) -> None:
         assert list(it.fleet.serving) == ["b", "c", "d"]
         assert it.fleet.serving["b"] is b
         await anyio.wait_all_tasks_blocked()
-        assert it.briefed == ["b", "c", "d"]
+        assert it.restored == ["b", "c", "d"]
 
 
 async def test_nobody_waits_any_longer_for_what_one_that_was_removed_might_have_offered(guardian: Guardian) -> None:
