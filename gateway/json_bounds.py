@@ -40,21 +40,24 @@ def check_brackets(data: bytes, brackets: int, max_values: int) -> None:
 def needs_a_look(data: bytes) -> bool:
     """Whether it may be nested too deep or have too many values, which `loads` finds out: what is passed on as bytes
     keeps the bounds of what is decoded."""
-    if len(data) > 2 * MAX_VALUES and brackets_of(data) + data.count(b",") > MAX_VALUES:
-        return True
-    return _has_more(data, MAX_DEPTH) and may_be_deep(data)
+    return may_have_many_values(data) or (has_many_brackets(data) and may_be_deep(data))
 
 
-def _has_more(data: bytes, many: int) -> bool:
-    """Whether there are more brackets than that. Most have a few, and to look for one is thirty times as fast as to
-    count all."""
+def may_have_many_values(data: bytes) -> bool:
+    """Whether there may be more than `MAX_VALUES`."""
+    return len(data) > 2 * MAX_VALUES and brackets_of(data) + data.count(b",") > MAX_VALUES
+
+
+def has_many_brackets(data: bytes) -> bool:
+    """Whether there are more than `MAX_DEPTH`. Most have a few, and to look for one is thirty times as fast as to count
+    all."""
     left = _FEW
     for bracket in (b"[", b"{"):
         at = data.find(bracket)
         while at >= 0:
             left -= 1
             if left < 0:
-                return brackets_of(data) > many
+                return brackets_of(data) > MAX_DEPTH
             at = data.find(bracket, at + 1)
     return False
 
@@ -63,8 +66,8 @@ def may_be_deep(data: bytes) -> bool:
     """Whether it may be nested more than `MAX_DEPTH` deep, by its brackets alone. With each pass, what is innermost is
     taken off, which is two layers at most; few documents have more than a few. What stands in strings, above all JSON
     that is a text, does not count."""
-    if len(data) > _MAX_SCANNED:
-        return True
+    if len(data) <= MAX_DEPTH or len(data) > _MAX_SCANNED:
+        return len(data) > _MAX_SCANNED
     bare = data.replace(b"\\\\", b"").replace(b'\\"', b"") if _BACKSLASH in data else data
     marks = bare.translate(None, _NO_MARKS).replace(b'""', b"")  # strings without a bracket; or the gap between two
     brackets = b"".join(marks.split(b'"')[::2])

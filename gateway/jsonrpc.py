@@ -18,7 +18,9 @@ from gateway.json_bounds import (
     MAX_VALUES,
     brackets_of,
     check_brackets,
+    has_many_brackets,
     may_be_deep,
+    may_have_many_values,
     needs_a_look,
 )
 from gateway.json_bounds import TooManyValues as TooManyValues  # what `loads` raises
@@ -106,9 +108,11 @@ _TOOLS_CALL: Final = "tools/call"
 _LF: Final = 10
 _CR: Final = 13
 _BRACE: Final = 123
+_QUOTE: Final = 34
 """Bytes are looked for as numbers, and texts with `find`: `b"x" in data` makes an exception, and drops it."""
 _UNSET: Final = msgspec.UNSET
 _answers: Final = msgspec.json.Decoder(_Answer)
+_contents: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _usual_answers: Final = msgspec.json.Decoder(_UsualAnswer)
 
 PASSED_ON: Final = frozenset({"content", "structuredContent", "contents", "messages", "arguments"})
@@ -132,11 +136,13 @@ def usual_answer(data: bytes) -> tuple[int | str, dict[str, Any]] | None:
     """The id and the result of an answer that is as those of tools nearly always are, with its content as the bytes it
     came as; None for any other message, which `unusual_answer` decodes."""
     data = data.strip()
-    if not _is_one_line(data) or (len(data) > MAX_DEPTH and needs_a_look(data)):
+    if not _is_one_line(data):
         return None
     try:
         answer = _usual_answers.decode(data)
         given = answer.result
+        if len(data) > MAX_DEPTH and not _is_bounded(data, given):
+            return None
         result: dict[str, Any] = {"content": given.content}
         if given.structured is not _UNSET:
             result["structuredContent"] = given.structured
@@ -166,6 +172,20 @@ def unusual_answer(data: bytes) -> Any:
         except (ValueError, RecursionError):
             pass  # whatever is wrong with it, `loads` says so in its own words
     return loads(data)
+
+
+def _is_bounded(data: bytes, result: _UsualResult) -> bool:
+    """Whether an answer has as few values as may be, and none that is nested too deep: texts never are, whatever they
+    have in them.
+
+    Raises:
+        ValueError: its content is none.
+    """
+    if may_have_many_values(data) or not has_many_brackets(data):
+        return not may_have_many_values(data)
+    parts = [raw for item in _contents.decode(result.content) for raw in item.values() if memoryview(raw)[0] != _QUOTE]
+    parts += [raw for raw in (result.structured, result.meta) if raw is not _UNSET]
+    return not any(may_be_deep(bytes(part)) for part in parts)
 
 
 def _result_meta(data: bytes) -> Any:

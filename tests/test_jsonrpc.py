@@ -335,23 +335,39 @@ def test_ids_that_are_not(id: str) -> None:
 TRICKS = ('"]"', '"\\\\"', '"\\""', '"]}\\\\"', "[]", '{"]":"["}', '"\\\\\\"]"', '"","]","\\n\\\\"')
 
 
+def places(value: str) -> tuple[bytes, ...]:
+    """Answers with that somewhere in their result."""
+    return (
+        answer('[{"type":"text","text":"]"},{"type":"x","x":%VALUE%}]'.replace("%VALUE%", value)),
+        answer('[],"structuredContent":' + value),
+        answer('[],"_meta":' + value),
+    )
+
+
 @pytest.mark.parametrize("beside", TRICKS)
 def test_nothing_beside_it_hides_how_deep_it_is(beside: str) -> None:
     for deep, is_usual in ((MAX_DEPTH + 1, False), (MAX_DEPTH // 4, True)):
-        text = answer(f"[{beside}," * deep + "1" + "]" * deep)
-        assert (usual_answer(text) is not None) is is_usual
-        if not is_usual:
-            with pytest.raises(ValueError, match="deep"):
-                loads_answer(text)
+        for text in places(f"[{beside}," * deep + "1" + "]" * deep):
+            assert (usual_answer(text) is not None) is is_usual
+            if not is_usual:
+                with pytest.raises(ValueError, match="deep"):
+                    loads_answer(text)
 
 
 @pytest.mark.parametrize("item", ['{"a":["[","]"]}', '{"{\\"":[[],{}]}', "[[[[[[[[]]]]]]]]"])
 def test_what_is_wide_is_usual_also_as_a_text(item: str) -> None:
     wide = f"[{','.join([item] * 1000)}]"
-    for content in (wide, json.dumps(wide), json.dumps(json.dumps(wide))):
-        usual = usual_answer(answer(content))
-        assert usual is not None
-        assert dumps(usual[1]) == b'{"content":%b,"isError":false}' % content.encode()
+    for value in (wide, json.dumps(wide), json.dumps(json.dumps(wide))):
+        for text in places(value):
+            usual = usual_answer(text)
+            assert usual is not None
+            assert dumps(usual[1]["content"]) in text
+
+
+def test_content_that_is_none_is_not_usual_where_there_is_much_of_it() -> None:
+    for content in ("[[]" + ",[]" * 600 + "]", '{"a":[[]' + ",[]" * 600 + "]}"):
+        assert usual_answer(answer(content)) is None
+        assert dumps(loads_answer(answer(content))["result"]["content"]) == content.encode()
 
 
 @given(st.lists(st.tuples(st.sampled_from(TRICKS), st.booleans(), st.booleans()), min_size=1, max_size=12))
@@ -361,4 +377,4 @@ def test_whatever_is_too_deep_gets_a_look(layers: list[tuple[str, bool, bool]]) 
         beside, is_array, is_behind = layers[number % len(layers)]
         inner = f"{value},{beside}" if is_behind else f"{beside},{value}"
         value = f"[{inner}]" if is_array else f'{{"x":[{inner}]}}'
-    assert usual_answer(answer(value)) is None
+    assert all(usual_answer(text) is None for text in places(value))
