@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -209,7 +209,7 @@ class Call(msgspec.Struct, eq=False):
     @property
     def progress_token(self) -> RequestId | None:
         meta = self.params.get("_meta")
-        return cast("dict[str, Any]", meta).get("progressToken") if isinstance(meta, dict) else None
+        return meta.get("progressToken") if isinstance(meta, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
     # --- What its upstream says and asks ------------------------------------------------------------------------------
 

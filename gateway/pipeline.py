@@ -171,7 +171,9 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
         CircuitOpen: the upstream, or this connection of it, has failed too often.
         GatewayError: the upstream's own error, or why there is no answer.
     """
-    params, tenant, now = unwrap_params(params), call.principal.root_id, asyncio.get_running_loop().time
+    tenant, now = call.principal.root_id, asyncio.get_running_loop().time
+    if "_meta" in params:
+        params = unwrap_params(params)
     clock = _Clock(upstream.timeout(call, params), upstream.config.max_timeout, began := now())
     private: PrivateLink | None = None
     failure: GatewayError | None = None

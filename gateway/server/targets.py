@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from gateway import jsonrpc
+from gateway.bridge.envelope import unwrap_params
 from gateway.bridge.tasks import FAMILY
 from gateway.call import Call, string
 from gateway.catalogue import adapted
@@ -216,7 +217,11 @@ class Targets:
         own, params = owner.original, call.params
         if (headers := param_headers.of_call(owner, params, call.http_headers)) is not call.headers:
             call.headers = headers
-        target = Target(owner.upstream, {**params, "name": own}, "tools", owner, own)
+        sent = unwrap_params(params)
+        if sent is params:
+            sent = params.copy()
+        sent["name"] = own
+        target = Target(owner.upstream, sent, "tools", owner, own)
         if own == LOGIN_TOOL:
             target.is_login = is_login_tool(own, owner.item)
         if "task" not in params:
