@@ -66,8 +66,7 @@ class Duplex:
         self._asks = ServerRequests()
         self._opened = False
         self._spoke = False
-        self.in_flight: dict[RequestId, Call] = {}
-        """Requests that are not answered yet."""
+        self._in_flight: dict[RequestId, Call] = {}
         self._serving: dict[Call, asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
         self._idle: anyio.Event | None = None
@@ -160,7 +159,7 @@ class Duplex:
             self._hear(method, params)
             return
         self._admit()
-        if id in self.in_flight:
+        if id in self._in_flight:
             raise InvalidRequest(f"Request id {id!r} is already in use; give every request an id of its own.")
         agent = self.agent
         sender = sender or agent.opener
@@ -176,7 +175,7 @@ class Duplex:
         call.http, call.received = http, size
         if agent is self.agent:
             call.ask = partial(self._ask, call=call)
-        self.in_flight[id] = call
+        self._in_flight[id] = call
         task = asyncio.Task(self._serve(call, write), loop=self._loop, **TASK_OPTIONS)
         if not task.done():
             self._serving[call] = task
@@ -184,18 +183,18 @@ class Duplex:
     def _hear(self, method: str, params: dict[str, Any]) -> None:
         if method == "notifications/cancelled":
             id = params.get("requestId")
-            if jsonrpc.is_id(id) and id in self.in_flight:
-                self.in_flight[id].cancel()
+            if jsonrpc.is_id(id) and id in self._in_flight:
+                self._in_flight[id].cancel()
         else:
             self._tasks.start_soon(self._on_notification, self.agent, method, params)
 
     async def drain(self, seconds: float) -> None:
         """Let what is in flight finish, for at most that long; what is not finished then is cancelled."""
         with anyio.move_on_after(seconds):
-            while self.in_flight:
+            while self._in_flight:
                 self._idle = anyio.Event()
                 await self._idle.wait()
-        for call in list(self.in_flight.values()):
+        for call in list(self._in_flight.values()):
             call.cancel()
 
     async def close(self) -> None:
@@ -235,8 +234,8 @@ class Duplex:
         finally:
             call.ask = None
             self._serving.pop(call, None)
-            del self.in_flight[call.id]
-            if self._idle is not None and not self.in_flight:
+            del self._in_flight[call.id]
+            if self._idle is not None and not self._in_flight:
                 self._idle.set()
 
     def _describe(self, message: Message, params: dict[str, Any], sender: Principal) -> ConnectedAgent:

@@ -25,7 +25,6 @@ from gateway.protocol import HANDSHAKE_VERSIONS
 from gateway.request import ANONYMOUS
 from gateway.server.agents import ConnectedAgent, OnNotification
 from gateway.server.drain import LAST_WORD_SECONDS
-from gateway.upstream.transport.coalescing import CoalescingWriter
 from gateway.upstream.transport.lines import LineSplitter, Overlong
 
 log = structlog.stdlib.get_logger("gateway.frontend")
@@ -69,7 +68,7 @@ async def serve_stdio(
         if output.is_full and not isinstance(message, list) and "id" not in message:
             return None
         line = jsonrpc.dumps_spliced(message) + b"\n"
-        output.write(line, len(duplex.in_flight))
+        output.write(line)
         return len(line) - 1
 
     def feed(data: bytes) -> None:
@@ -173,18 +172,16 @@ class _Output(asyncio.BaseProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's own does not inherit from it
         self._transport.set_write_buffer_limits(self._settings.max_backlog_per_stream)
-        self._writer = CoalescingWriter(self._transport, self._settings.max_backlog)
 
-    def write(self, data: bytes, in_flight: int) -> None:
-        """
-        Args:
-            in_flight: see `CoalescingWriter.write`.
-        """
-        if self._is_lost or self._writer.write(data, in_flight) or self._transport.is_closing():
+    def write(self, data: bytes) -> None:
+        if self._is_lost:
             return
-        log.error("the client does not read its answers", setting="max_backlog")
-        self._transport.abort()
-        self.connection_lost(None)
+        if self._transport.get_write_buffer_size() > self._settings.max_backlog:
+            log.error("the client does not read its answers", setting="max_backlog")
+            self._transport.abort()
+            self.connection_lost(None)
+        else:
+            self._transport.write(data)
 
     def pause_writing(self) -> None:
         self.is_full = True
@@ -196,7 +193,7 @@ class _Output(asyncio.BaseProtocol):
 
     async def close(self) -> None:
         """Returns once everything has gone out."""
-        self._writer.close()
+        self._transport.close()
         await self._lost.wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -214,7 +211,7 @@ class _File:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def write(self, data: bytes, in_flight: int) -> None:
+    def write(self, data: bytes) -> None:
         while data:
             data = data[os.write(self._descriptor, data) :]
 

@@ -4,8 +4,8 @@ them is woken once."""
 import asyncio
 from typing import Final
 
-FEW: Final = 3
-"""So few requests in flight are not worth waiting a turn for: one of them may be a subscription that stays."""
+FEW: Final = 8
+"""With fewer requests in flight than that, a message rarely has company that would be worth waiting for."""
 MOST: Final = 64 * 1024
 """Bytes that leave together."""
 
