@@ -405,9 +405,10 @@ class Upstream:
         self.links.private.cap = config.max_sessions
 
     def _count_those_at_work(self) -> None:
-        """There are so many places from now on; those who are at work hold one, even if there are more of them."""
+        """There are so many places from now on; those who are at work hold one, even if there are more of them. Who
+        waits for an agent, or for a task, is not at work."""
         for call in self.calls:
-            if call.lease is None:
+            if call.lease is None and not call.questions and call.method != "tasks/result":
                 call.lease = Lease(self._limiter, tenant := call.principal.root_id)
                 self._limiter.reacquire(tenant)
 
