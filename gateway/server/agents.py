@@ -179,7 +179,7 @@ def modern_agent(
     if routing is None or not isinstance(meta, jsonrpc.Meta):
         said = _envelope(message, headers)
     else:
-        key = message["method"], params.get("name"), routing
+        key = message["method"], params.get("name"), params.get("uri"), routing
         said = meta.memo.get(key) or _remembered(message, headers, meta.memo, key)
     return ConnectedAgent(principal, view, said.version, said.capabilities, said.info, said.log_level, lasting=False)
 
@@ -197,7 +197,7 @@ def _remembered(
     message: Message,
     headers: Mapping[str, str] | None,
     memo: dict[object, Any],
-    key: tuple[str, str | None, Routing],
+    key: tuple[str, str | None, str | None, Routing],
 ) -> _Envelope:
     """The envelope of a request, for those to come with the same `_meta`: it follows from that, and from what the
     routing headers and the body say.
@@ -206,7 +206,7 @@ def _remembered(
         InvalidParams, HeaderMismatch, UnsupportedVersion: see `modern_agent`.
     """
     said = _envelope(message, headers)
-    if sum(len(each) for each in (*key[:2], *key[2]) if isinstance(each, str)) <= LONGEST_REMEMBERED:
+    if sum(len(each) for each in (*key[:3], *key[3]) if isinstance(each, str)) <= LONGEST_REMEMBERED:
         if len(memo) >= MAX_REMEMBERED:
             memo.clear()
         memo[key] = said

@@ -68,6 +68,17 @@ def test_what_was_said_before_counts_for_no_request_that_says_something_else(url
 
 
 @requirement("modern:headers")
+def test_what_was_said_of_one_resource_counts_for_no_other(url: str) -> None:
+    """The envelope is remembered, by all that the headers say again."""
+    other = request("resources/read", {"uri": "raw://other"}, modern=True)
+    both = request("resources/read", {"uri": "raw://odd", "name": "raw://odd"}, modern=True)
+    with kept_alive(url) as ask:
+        assert [ask(message, fields(READ))[0] for message in (READ, both, READ)] == [200, 200, 200]
+        for message in (other, request("resources/read", {**both["params"], "uri": "raw://other"}, modern=True)):
+            assert ask(message, fields(READ))[1]["error"]["code"] == -32020
+
+
+@requirement("modern:headers")
 def test_a_resource_is_named_by_its_uri(url: str) -> None:
     assert post(url, READ, {"Mcp-Name": "raw://other"})[1]["error"]["code"] == -32020
     assert post(url, READ, {"Mcp-Name": ""})[1]["error"]["code"] == -32020
