@@ -183,7 +183,11 @@ def _is_bounded(data: bytes, result: _UsualResult) -> bool:
     """
     if may_have_many_values(data) or not has_many_brackets(data):
         return not may_have_many_values(data)
-    parts = [raw for item in _contents.decode(result.content) for raw in item.values() if memoryview(raw)[0] != _QUOTE]
+    values = [raw for item in _contents.decode(result.content) for raw in item.values()]
+    if len(memoryview(result.content)) - sum(len(memoryview(raw)) for raw in values) > MAX_DEPTH:
+        parts = [result.content]  # of two members with one name the first is not among them, and is passed on, too
+    else:
+        parts = [raw for raw in values if memoryview(raw)[0] != _QUOTE]
     parts += [raw for raw in (result.structured, result.meta) if raw is not _UNSET]
     return not any(may_be_deep(bytes(part)) for part in parts)
 

@@ -354,6 +354,13 @@ def test_nothing_beside_it_hides_how_deep_it_is(beside: str) -> None:
                     loads_answer(text)
 
 
+@pytest.mark.parametrize("beside", ["", '"y":"]",', '"text":' + json.dumps("[]" * MAX_DEPTH) + ","])
+def test_no_member_of_the_same_name_hides_how_deep_another_is(beside: str) -> None:
+    twice = answer('[{"type":"x",' + beside + '"x":' + "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1) + ',"x":"]"}]')
+    assert usual_answer(twice) is None
+    assert len(dumps(loads_answer(twice))) < len(twice) - MAX_DEPTH, "the last counts, and no other is passed on"
+
+
 @pytest.mark.parametrize("item", ['{"a":["[","]"]}', '{"{\\"":[[],{}]}', "[[[[[[[[]]]]]]]]"])
 def test_what_is_wide_is_usual_also_as_a_text(item: str) -> None:
     wide = f"[{','.join([item] * 1000)}]"
