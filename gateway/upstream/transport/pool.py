@@ -64,6 +64,7 @@ class Pool:
         """The resolver, if it is another than that of all."""
         self._connect_timeout = connect_timeout
         self._idle_seconds = timing.idle_seconds
+        self._loop = asyncio.get_running_loop()
         self._idle: deque[HttpConnection] = deque()
         """Longest idle first."""
         self._open: set[HttpConnection] = set()
@@ -133,11 +134,10 @@ class Pool:
     def release(self, wire: HttpConnection) -> None:
         if self._waiting:
             self._give_back(wire)
-        loop = asyncio.get_running_loop()
-        wire.idle_since = loop.time()
+        wire.idle_since = self._loop.time()
         self._idle.append(wire)
         if self._reaper is None:
-            self._reaper = loop.call_later(self._idle_seconds, self._reap)
+            self._reaper = self._loop.call_later(self._idle_seconds, self._reap)
 
     def forget(self, wire: HttpConnection) -> None:
         self._give_back(wire)
@@ -147,7 +147,7 @@ class Pool:
 
     def _pop_idle(self) -> HttpConnection | None:
         """The one used last, so that the others grow old and are closed."""
-        fresh = asyncio.get_running_loop().time() - self._idle_seconds
+        fresh = self._loop.time() - self._idle_seconds
         while self._idle:
             wire = self._idle.pop()
             if wire.idle_since > fresh and not wire.is_closing():

@@ -67,6 +67,7 @@ class CallTable(ABC):
         """Called when it reaches us again, after a time in which it did not."""
         self._peer = peer
         self._deadlines = Deadlines(self.calls.values())
+        self._loop = asyncio.get_running_loop()
         self._next_id = 0
         self._asked: dict[RequestId, anyio.CancelScope] = {}
         self._asked_for = Counter[RequestId | None]()
@@ -91,7 +92,7 @@ class CallTable(ABC):
         """
         if self.closed is not None:
             raise self.closed
-        options, loop = cast("CallOptions", opts or {}), asyncio.get_running_loop()
+        options, loop = cast("CallOptions", opts or {}), self._loop
         began, timeout = loop.time(), options.get("timeout")
         timeout = math.inf if timeout is None else timeout
         pending = Pending(
@@ -147,7 +148,7 @@ class CallTable(ABC):
             self.upstream,
             id,
             method,
-            asyncio.get_running_loop().create_future(),
+            self._loop.create_future(),
             call=call,
             tenant=tenant,
             headers=headers,
