@@ -1,8 +1,8 @@
-"""Where the gateway's own requests may go: an HTTP transport that never reaches a network somebody else chose for it.
+"""Where the gateway's own requests may go: never to a network that somebody else chose for it.
 
 For URLs that come from outside (an issuer's metadata, its keys), not for the upstreams, which the owner of the gateway
 configures. A host name is resolved once, every address it has is judged, and the connection is made to one of exactly
-these addresses: a name that resolves differently the next time cannot lead it elsewhere.
+these addresses (`egress_transport`): a name that resolves differently the next time cannot lead it elsewhere.
 """
 
 import functools
@@ -12,8 +12,6 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from socket import gaierror, inet_aton
 from typing import Final
-
-import httpx2
 
 from gateway.names import resolver
 
@@ -46,22 +44,6 @@ class EgressRefused(Exception):
 
 class UnfitBody(Exception):
     """What an answer carries is not taken; the message says why, in words that may follow its URL."""
-
-
-async def body_within(response: httpx2.Response, cap: int) -> bytes:
-    """The body of a streamed answer, of at most so many bytes; nothing is decompressed.
-
-    Raises:
-        UnfitBody: it is compressed, or larger.
-    """
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnfitBody("answered compressed, which was not asked for")
-    body = bytearray()
-    async for piece in response.aiter_raw():
-        body += piece
-        if len(body) > cap:
-            raise UnfitBody(f"answered with more than {cap} bytes")
-    return bytes(body)
 
 
 def refusal(address: Address, *, private: bool = False) -> str:
@@ -135,60 +117,3 @@ def _plain(text: str) -> Address:
 def system_tls() -> ssl.SSLContext:
     """The system's certificate authorities. One for all: reading them takes tens of milliseconds."""
     return ssl.create_default_context()
-
-
-class GuardedTransport(httpx2.AsyncBaseTransport):
-    """HTTP to addresses that `addresses` lets pass. `Host`, SNI and the certificate's check keep the name.
-
-    Every request has a connection of its own: the pool knows connections by address, and would lend one that was
-    verified for one name to another name of that address.
-
-    Args:
-        private_hosts: hosts that the owner of the gateway named, which may be on a private network.
-        tls: for https; by default the system's certificate authorities.
-        lookup: the resolver.
-    """
-
-    def __init__(
-        self, private_hosts: Collection[str] = (), tls: ssl.SSLContext | None = None, lookup: Resolve = resolve
-    ) -> None:
-        self._private_hosts = frozenset(private_hosts)
-        self._lookup = lookup
-        self._inner = httpx2.AsyncHTTPTransport(
-            verify=tls or system_tls(),
-            trust_env=False,
-            limits=httpx2.Limits(max_keepalive_connections=0),
-        )
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """
-        Raises:
-            EgressRefused: before anything is sent.
-            httpx2.TransportError: as usual.
-        """
-        url = request.url
-        if url.userinfo or not url.host:
-            raise EgressRefused("the URL has user information, or no host")
-        port = url.port or (443 if url.scheme == "https" else 80)
-        try:
-            found = await addresses(url.host, port, private=url.host in self._private_hosts, lookup=self._lookup)
-        except (OSError, UnicodeError) as error:
-            raise httpx2.ConnectError(f"{url.host} cannot be resolved ({error})", request=request) from None
-        for address in found[:-1]:
-            with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
-                return await self._inner.handle_async_request(_pinned(request, address))
-        return await self._inner.handle_async_request(_pinned(request, found[-1]))
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
-def _pinned(request: httpx2.Request, address: Address) -> httpx2.Request:
-    """The same request, to be sent to that address."""
-    return httpx2.Request(
-        request.method,
-        request.url.copy_with(host=str(address)),
-        headers=request.headers,  # `Host` is among them
-        stream=request.stream,
-        extensions={**request.extensions, "sni_hostname": request.url.host},
-    )

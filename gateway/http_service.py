@@ -15,7 +15,7 @@ from gateway import sdk
 from gateway.access.entry import Authenticators
 from gateway.access.proxies import TrustedProxies
 from gateway.app import Gateway
-from gateway.config.models import GatewaySettings
+from gateway.config.models import GatewaySettings, OAuthSettings
 from gateway.config.models.settings import is_loopback
 from gateway.errors import GatewayError
 from gateway.frontend.backlog import Backlogs, backlogs_of
@@ -32,9 +32,10 @@ from gateway.frontend.sse import LegacySse
 from gateway.frontend.streamable import Streamable
 from gateway.frontend.tls import ServerTls
 from gateway.instruments import watch_http
-from gateway.logins.document import published
+from gateway.logins.document import CALLBACK_PATH, published
 from gateway.logins.links import ConnectLinks
 from gateway.rest import fail, metrics_app, rest_app
+from gateway.rest.late_pages import LatePages
 from gateway.server.drain import LAST_WORD_SECONDS
 from gateway.signals import asked_to_stop
 from gateway.store import node, session_file
@@ -90,8 +91,9 @@ class HttpService:
         watch_http(gateway.metrics, listener, self._waiting)
         links = gateway.logins.links = ConnectLinks(gateway.state_keys, settings.public_url or _local_url(settings))
         async with asked_to_stop() as stop, gateway.running() as tg:
-            connecting, pages = await anyio.to_thread.run_sync(self._build_pages, entry, links)
-            rest = self._build_rest(entry, connecting)
+            signs_in = self._sign_in_settings() is not None
+            pages = LatePages(lambda: self._build_pages(entry, links), CALLBACK_PATH, signs_in=signs_in)
+            rest = self._build_rest(entry)
             await anyio.to_thread.run_sync(sdk.load)  # before anybody is there who would notice
             self._tasks = tg
             self._sessions = sessions = await anyio.to_thread.run_sync(self._open_sessions, backlogs_of(settings), tg)
@@ -134,7 +136,7 @@ class HttpService:
         overload: Overload,
         guard: Guard,
         rest: Rest,
-        pages: "ConnectPages",
+        pages: LatePages,
         tasks: TaskGroup,
     ) -> HttpFront:
         gateway, settings = self._gateway, self._settings
@@ -217,27 +219,34 @@ class HttpService:
             on_accepted=gateway.logins.subjects.note,
         )
 
-    def _build_pages(self, entry: Authenticators, links: ConnectLinks) -> "tuple[Connecting, ConnectPages]":
-        from gateway.logins.connecting import Connecting
+    def _sign_in_settings(self) -> OAuthSettings | None:
+        """The issuer where people sign in on the pages, if they do."""
+        auth = self._settings.auth
+        return auth.oauth if auth.enabled and auth.oauth is not None and auth.oauth.sign_in is not None else None
+
+    def _build_pages(self, entry: Authenticators, links: ConnectLinks) -> "ConnectPages":
         from gateway.logins.sign_in import SignIn
         from gateway.rest.connect import ConnectPages
 
-        gateway, auth = self._gateway, self._settings.auth
-        connecting = Connecting(
+        gateway, oauth = self._gateway, self._sign_in_settings()
+        sign_in = SignIn(oauth, entry.identify, gateway.state_keys) if oauth is not None else None
+        count = gateway.limits.count
+        return ConnectPages(self._connecting(), links, entry.authenticate, count, sign_in, entry.attempt)
+
+    def _connecting(self) -> "Connecting":
+        from gateway.logins.connecting import Connecting
+
+        gateway = self._gateway
+        return Connecting(
             gateway.logins,
             gateway.store,
             lambda: gateway.current.config.enabled,
             lambda principal, server: gateway.policy.grant(principal).sees_upstream(server),
             gateway.record,
-            asks_key=auth.enabled,
+            asks_key=self._settings.auth.enabled,
         )
-        sign_in = None
-        if auth.oauth is not None and auth.oauth.sign_in is not None and connecting.asks_key:
-            sign_in = SignIn(auth.oauth, entry.identify, gateway.state_keys)
-        pages = ConnectPages(connecting, links, entry.authenticate, gateway.limits.count, sign_in, entry.attempt)
-        return connecting, pages
 
-    def _build_rest(self, entry: Authenticators, connecting: "Connecting") -> Rest:
+    def _build_rest(self, entry: Authenticators) -> Rest:
         gateway = self._gateway
         return rest_app(
             gateway.current,
@@ -253,7 +262,7 @@ class HttpService:
             changes=replace(gateway.audit.changes, on_log_level=gateway.workers.tell_log_level),
             activity=gateway.recorder.activity,
             load=gateway.load,
-            connecting=connecting,
+            connecting=self._connecting,
         )
 
     async def _leave(self, listener: HttpListener, sessions: Sessions) -> None:

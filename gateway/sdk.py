@@ -9,13 +9,13 @@ not use; and its session imports the models of each revision, to check messages 
 are. That would be as much time again, and 11 MiB. So these modules are put in place unopened.
 """
 
-import sys
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec, module_from_spec
 from threading import Lock
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
+
+from gateway.unopened import put_off
 
 PACKAGES: Final = ("mcp", "mcp.client", "mcp.server")
 """Those whose `__init__` imports far more than a module in them needs. Each stands after the one that it is in."""
@@ -23,23 +23,7 @@ CHECKING: Final = "mcp_types.methods"
 """Knows the models of each revision."""
 
 _lock = Lock()
-_placing = Lock()
 _loaded = False
-
-
-class _Unopened(ModuleType):
-    """A module that runs when a name is asked for that it would define (`from mcp import Client`)."""
-
-    opened = False
-
-    def __getattr__(self, name: str) -> Any:
-        spec = self.__spec__
-        is_its_own = name == "__all__" or not name.startswith("__")
-        if self.opened or not is_its_own or spec is None or spec.loader is None:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        self.opened = True
-        spec.loader.exec_module(self)
-        return getattr(self, name)
 
 
 def load() -> None:
@@ -48,7 +32,7 @@ def load() -> None:
     if _loaded:
         return
     with _lock:
-        _put_off(*PACKAGES, CHECKING)
+        put_off(*PACKAGES, CHECKING)
         for module in ("mcp.client.session", "mcp.shared.inbound", "mcp.shared.uri_template"):
             import_module(module)
         _loaded = True
@@ -58,22 +42,5 @@ def load() -> None:
 def uri_templates() -> ModuleType:
     """The SDK's `mcp.shared.uri_template`, without the rest of the SDK: who owns a URI is to be known before the first
     list is answered, and that file needs nothing else."""
-    _put_off(*PACKAGES)
+    put_off(*PACKAGES)
     return import_module("mcp.shared.uri_template")
-
-
-def _put_off(*names: str) -> None:
-    """Unless somebody has imported them already."""
-    with _placing:
-        for name in names:
-            if name in sys.modules:
-                continue
-            spec = find_spec(name)
-            if spec is None:
-                return  # whoever imports it will say that it is missing
-            module = module_from_spec(spec)
-            module.__class__ = _Unopened
-            sys.modules[name] = module
-            parent, _, child = name.rpartition(".")
-            if parent:
-                setattr(sys.modules[parent], child, module)

@@ -54,12 +54,13 @@ async def serve(gateway: Gateway) -> None:
 
 async def _serve_desk(gateway: Gateway, tasks: TaskGroup) -> None:
     """Serve the pages to log in on, on this machine alone."""
-    from gateway.rest.desk import DeskPages
+    from gateway.rest.late_pages import DeskPages, LatePages
 
     links = gateway.logins.links = ConnectLinks(gateway.state_keys, None)
     links.is_desk = True
     listener = HttpListener("127.0.0.1", 0, bounds_of(gateway.current.config.gateway))
-    await tasks.start(listener.serve, DeskPages(lambda: _build_desk_pages(gateway, links)), fail)
+    pages = DeskPages(LatePages(lambda: _build_desk_pages(gateway, links), LOOPBACK_PATH))
+    await tasks.start(listener.serve, pages, fail)
     links.address = listener.url
 
 

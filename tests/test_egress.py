@@ -11,7 +11,8 @@ import httpx2
 import pytest
 from aiohttp import web
 
-from gateway.egress import EgressRefused, GuardedTransport, addresses, refusal, resolve
+from gateway.egress import EgressRefused, addresses, refusal, resolve
+from gateway.egress_transport import GuardedTransport
 from tests.certificates import tls_for
 
 pytestmark = pytest.mark.anyio

@@ -2,27 +2,24 @@
 
 The header of a token is one of a few constants, so that it is looked up and not parsed: whatever else a header may say
 (another `alg`, `jku`, `x5u`, a `kid` with dots in it), it is not one of ours.
+
+PyJWT and what it imports take 3 MiB, so this is loaded by the first token that is made or shown (`AgentTokens`).
 """
 
 import hashlib
-import hmac
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any, Final
 
 import jwt
 
+from gateway.access.agent_claims import MAX_TOKEN, BadToken, Verified, mark_of
 from gateway.access.api_keys import PREFIX as API_KEY
 from gateway.access.signing_key import SigningKey, SigningKeys
 from gateway.request import Principal
 from gateway.store.agents import AgentSession
 
 TYPE: Final = "mcp-agent+jwt"
-LEEWAY: Final = 5
-"""Seconds that the clocks of two nodes may differ by."""
-MAX_TOKEN: Final = 8192
-"""Characters; what servers and proxies take for a header."""
 MAX_REMEMBERED: Final = 4096
 """Tokens whose signature need not be computed again."""
 
@@ -35,41 +32,6 @@ _CHECKS: Final[Any] = {
     "verify_nbf": False,
     "verify_iat": False,
 }
-
-
-class BadToken(Exception):
-    """It is not good. The message says why, for the log and not for whoever sent it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """What a token with a good signature says."""
-
-    session_id: str
-    principal: Principal
-    not_before: int
-    """Seconds since 1970."""
-    expires: int
-    """Seconds since 1970."""
-    key: SigningKey
-    mark: str = ""
-    """Tells the key that its root had when it was registered from any other; empty in tokens of before there were."""
-
-    def is_of(self, key: str) -> bool:
-        """Whether that is still the key of the root, by its thumbprint."""
-        return not self.mark or hmac.compare_digest(self.mark, _mark(key, self.key))
-
-    def check(self, now: float) -> None:
-        """
-        Raises:
-            BadToken: this is not its time.
-        """
-        if now >= self.expires:
-            raise BadToken("expired")
-        if now < self.not_before - LEEWAY:
-            raise BadToken("not valid yet")
-        if not self.key.is_accepted(now):
-            raise BadToken("signed by a key of long ago")
 
 
 class AgentJwt:
@@ -106,7 +68,7 @@ class AgentJwt:
                 "parent": parent.id,
                 # An API key may be one that can be guessed, so it is named by what only we can compute.
                 "key": "" if session.root.startswith(API_KEY) else parent.key,
-                "mark": _mark(parent.key, self._signing) if parent.key else "",
+                "mark": mark_of(parent.key, self._signing) if parent.key else "",
                 "agent": {"name": session.agent_name, "version": session.agent_version},
             },
         }
@@ -144,10 +106,6 @@ class AgentJwt:
 
 def _encode(claims: dict[str, Any], key: SigningKey) -> str:
     return jwt.encode(claims, key.secret, algorithm=_ALGORITHM, headers={"kid": key.kid, "typ": TYPE})
-
-
-def _mark(thumbprint: str, key: SigningKey) -> str:
-    return hmac.new(key.secret, b"mcp-gateway root key\0" + thumbprint.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def _principal(claims: dict[str, Any]) -> Principal:

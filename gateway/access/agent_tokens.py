@@ -8,18 +8,22 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import anyio
+import anyio.to_thread
 import structlog
 
-from gateway.access.agent_jwt import MAX_TOKEN, AgentJwt, BadToken
+from gateway.access.agent_claims import MAX_TOKEN, BadToken
 from gateway.access.delegation import Share, share
 from gateway.access.signing_key import SigningKeys
 from gateway.blocking import in_thread
 from gateway.errors import ConfigError, InsufficientScope, InvalidParams, NotFound, RateLimited, Unauthenticated
 from gateway.request import ADMIN, Principal
 from gateway.store.agents import AgentSession, AgentStore
+
+if TYPE_CHECKING:
+    from gateway.access.agent_jwt import AgentJwt
 
 log = structlog.stdlib.get_logger("gateway.access")
 
@@ -77,7 +81,8 @@ class AgentTokens:
         self._bound = bound
         self._on_revoked = on_revoked
         self._clock = clock
-        self._jwt = AgentJwt(keys, name)
+        self._jwt: AgentJwt | None = None
+        """Made by the first token, and by the first after the keys have changed."""
         self._trouble = ""
         self._looking = anyio.Lock()
 
@@ -86,8 +91,9 @@ class AgentTokens:
         Raises:
             Unauthenticated: in the same words whatever is wrong; the log has the reason.
         """
+        form = await self._form()
         try:
-            verified = self._jwt.read(credential, self._clock())
+            verified = form.read(credential, self._clock())
         except BadToken as error:
             raise _refused(str(error)) from None
         session = await self._store.get(verified.session_id) or await self._newly_there(verified.session_id)
@@ -122,13 +128,19 @@ class AgentTokens:
         """Use the keys as they are now. If they cannot be read nothing changes, and the log says why, once."""
         try:
             if await in_thread(self._keys.reload):
-                self._jwt = AgentJwt(self._keys, self._name)
+                self._jwt = None
                 log.info("agent tokens are signed with a new key", kid=self._keys.signing.kid)
             self._trouble = ""
         except ConfigError as error:
             if error.message != self._trouble:
                 log.error("keys of agent tokens not reloaded; those from before stay", reason=error.message)
             self._trouble = error.message
+
+    async def _form(self) -> "AgentJwt":
+        if self._jwt is None:
+            kind = await anyio.to_thread.run_sync(_load)
+            self._jwt = kind(self._keys, self._name)
+        return self._jwt
 
     # --- Registering ----------------------------------------------------------------------------------------------
 
@@ -159,7 +171,7 @@ class AgentTokens:
         _check(agent_name, agent_version)
         granted = share(principal, requested_upstreams, requested_scopes, requested_profiles)
         session = await self._session(principal, agent_name, agent_version, granted)
-        token = self._jwt.sign(session, principal)
+        token = (await self._form()).sign(session, principal)
         if len(token) > MAX_TOKEN:
             raise InvalidParams("So many upstreams do not fit into a token. Request fewer.")
         if not await self._store.add(session, self._cap):
@@ -254,6 +266,12 @@ class AgentTokens:
     async def _lineage(self, session: AgentSession) -> list[str]:
         """Its id, and those of all that descend from it."""
         return [each.id for each in await self._store.sessions() if each.belongs_to(session.principal_id)]
+
+
+def _load() -> "type[AgentJwt]":
+    from gateway.access.agent_jwt import AgentJwt
+
+    return AgentJwt
 
 
 def _refused(reason: str) -> Unauthenticated:

@@ -6,12 +6,14 @@ is looked at by what is meant for tokens.
 
 import base64
 import re
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from gateway.access.api_keys import ApiKeys
-from gateway.access.oauth import OAuth
 from gateway.errors import Unauthenticated
 from gateway.request import Principal
+
+if TYPE_CHECKING:
+    from gateway.access.oauth import OAuth
 
 _JWT: Final = re.compile(r"([\w-]+)\.[\w-]*\.[\w-]*", re.ASCII)
 
@@ -37,9 +39,9 @@ class Bearer:
     """
 
     header: ClassVar[str] = "authorization"
-    good_for: ClassVar[float] = OAuth.good_for
+    good_for: ClassVar[float] = 0.25
 
-    def __init__(self, keys: ApiKeys | None, oauth: OAuth | None) -> None:
+    def __init__(self, keys: ApiKeys | None, oauth: "OAuth | None") -> None:
         self._keys = keys
         self._oauth = oauth
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -14,7 +14,6 @@ from gateway.access.api_keys import ApiKeys
 from gateway.access.authentication import Authentication, Authenticator
 from gateway.access.bearer import Bearer
 from gateway.access.known import Known
-from gateway.access.oauth import OAuth
 from gateway.access.oauth_settings import ClaimGrant, ResourceServerSettings
 from gateway.access.rate_limit import MemoryLimiter
 from gateway.config.models import GatewaySettings
@@ -24,6 +23,9 @@ from gateway.protocol import Era
 from gateway.request import ANONYMOUS, Agent, Principal
 from gateway.store.agent_file import FileAgentStore
 from gateway.store.agents import AgentStore
+
+if TYPE_CHECKING:
+    from gateway.access.oauth import OAuth
 
 DEV_KEYS_FILE: Final = Path(__file__).parents[1] / "demo" / "api_keys.json"
 """Keys that everybody knows: what a developer has who turned authentication on and made no keys yet. They are good for
@@ -91,7 +93,7 @@ class Authenticators:
         )
         self._oauth: OAuth | None = None
         if auth.enabled and self._oauth_settings is not None:
-            self._oauth = OAuth(self._oauth_settings, on_revoked=revoked, on_accepted=on_accepted)
+            self._oauth = _oauth(self._oauth_settings, revoked, on_accepted)
         ways: list[Authenticator] = [self.agents]
         if self._keys is not None:
             ways.insert(0, self._keys)
@@ -182,6 +184,16 @@ class Authenticators:
 
 def _somebody(headers: Mapping[str, str], address: str, view: str | None = None, known: Known | None = None) -> Known:
     return SOMEBODY
+
+
+def _oauth(
+    settings: ResourceServerSettings,
+    on_revoked: Callable[[frozenset[str]], None],
+    on_accepted: Callable[[Principal, str], None] | None,
+) -> "OAuth":
+    from gateway.access.oauth import OAuth  # with an HTTP client and all kinds of keys, that is 5 MiB
+
+    return OAuth(settings, on_revoked=on_revoked, on_accepted=on_accepted)
 
 
 def _oauth_settings(config: OAuthConfig) -> ResourceServerSettings:

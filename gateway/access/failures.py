@@ -15,9 +15,8 @@ from typing import Final
 
 import structlog
 
-from gateway.access.jwks import KeyUnknown
 from gateway.access.rate_limit import Limit, MemoryLimiter
-from gateway.errors import RateLimited, Unauthenticated
+from gateway.errors import KeyUnknown, RateLimited, Unauthenticated
 
 log = structlog.stdlib.get_logger("gateway.access")
 

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import anyio
 import httpx2
 
-from gateway.egress import EgressRefused, GuardedTransport, Resolve, UnfitBody, body_within, resolve, system_tls
+from gateway.egress import EgressRefused, Resolve, UnfitBody, resolve, system_tls
+from gateway.egress_transport import GuardedTransport, body_within
 from gateway.jsonrpc import loads
 
 FETCH_SECONDS: Final = 10.0

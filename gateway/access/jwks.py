@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar, Final, cast
+from typing import Any, Final, cast
 
 import anyio
 import jwt
@@ -19,7 +19,7 @@ import structlog
 
 from gateway.access.issuer import FETCH_SECONDS, Issuer, IssuerDocument, IssuerError
 from gateway.access.oauth_settings import ALGORITHMS
-from gateway.errors import GatewayError
+from gateway.errors import IssuerUnavailable, KeyUnknown
 
 log = structlog.stdlib.get_logger("gateway.access")
 
@@ -35,29 +35,6 @@ EARLY: Final = 0.8
 """The part of their lifetime after which they are fetched anew in the background."""
 GRACE: Final = 86_400.0
 """Seconds that keys are good after their lifetime, if the issuer cannot be reached all that time."""
-
-
-class IssuerUnavailable(GatewayError):
-    """There are no keys to check a token with: not the client's fault, and no reason to log in again."""
-
-    code, status, outcome, ends_exchange = -32000, 503, "issuer_unavailable", True
-
-    reason: ClassVar[str] = "The authorization server cannot be reached, so the bearer token cannot be checked."
-
-    def __init__(self, retry_after: float) -> None:
-        seconds = max(1, math.ceil(retry_after))
-        super().__init__(f"{self.reason} Try again in {seconds} s.", data={"retryAfter": seconds})
-        self.headers["retry-after"] = str(seconds)
-
-
-class KeyUnknown(IssuerUnavailable):
-    """No key we have fits, and the issuer cannot be asked for others yet: it may be a good token under a new key."""
-
-    outcome = "key_unknown"
-    reason: ClassVar[str] = (
-        "The bearer token is not signed with a key that is known here, and the authorization server was asked for its "
-        "keys a moment ago."
-    )
 
 
 @dataclass(slots=True)

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-import httpx2
-
 from gateway.request import READ, SCOPES
 
 ALGORITHMS: Final[Mapping[str, tuple[str, str]]] = {
@@ -124,6 +122,8 @@ def _check_url(name: str, url: str, *, allow_http: bool) -> None:
 
 
 def _parsed(url: str) -> SplitResult | None:
+    import httpx2  # which takes memory, and nobody is here without an authorization server
+
     try:
         httpx2.URL(url)
         parts = urlsplit(url)

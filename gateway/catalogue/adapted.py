@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
@@ -10,12 +10,13 @@ from gateway import jsonrpc
 from gateway.catalogue.catalogue import Catalogue, Owner
 from gateway.catalogue.kept_results import READ_RESULT, READER
 from gateway.catalogue.shapes import OWN_TOOLS
-from gateway.dialects.adapting import Adaptation, adapt
-from gateway.dialects.dialect import SchemaDialect
-from gateway.dialects.restoring import restored
 from gateway.jsonrpc import as_object
 from gateway.pause import Pause
 from gateway.upstream.listing import Item
+
+if TYPE_CHECKING:
+    from gateway.dialects.adapting import Adaptation
+    from gateway.dialects.dialect import SchemaDialect
 
 log = structlog.stdlib.get_logger("gateway.catalogue")
 
@@ -23,7 +24,7 @@ _MEMO: Final = "schema for "
 _OURS: Final = {**OWN_TOOLS, READ_RESULT: READER}
 
 
-def adaptation(catalogue: Catalogue, name: str) -> Adaptation | None:
+def adaptation(catalogue: Catalogue, name: str) -> "Adaptation | None":
     """That of a tool, by its name in the catalogue; None if there is none, or nothing to adapt it to."""
     if catalogue.dialect is None:
         return None
@@ -65,11 +66,15 @@ def restore(catalogue: Catalogue, name: str, params: dict[str, Any]) -> dict[str
     found = adaptation(catalogue, name)
     if found is None or found.restore is None or params.get("arguments") is None:
         return params
+    from gateway.dialects.restoring import restored
+
     jsonrpc.opened(params)
     return {**params, "arguments": restored(params["arguments"], found.restore)}
 
 
-def _of_owner(owner: Owner, dialect: SchemaDialect) -> Adaptation:
+def _of_owner(owner: Owner, dialect: "SchemaDialect") -> "Adaptation":
+    from gateway.dialects.adapting import Adaptation, adapt
+
     key = _MEMO + dialect.name
     found: Adaptation | None = owner.memo.get(key)
     if found is None:
@@ -86,5 +91,7 @@ def _of_owner(owner: Owner, dialect: SchemaDialect) -> Adaptation:
 
 
 @cache
-def _of_ours(name: str, dialect: SchemaDialect) -> Adaptation:
+def _of_ours(name: str, dialect: "SchemaDialect") -> "Adaptation":
+    from gateway.dialects.adapting import adapt
+
     return adapt(cast("dict[str, Any]", _OURS[name]["inputSchema"]), dialect)

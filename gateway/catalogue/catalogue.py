@@ -6,15 +6,17 @@ Built by `merge`. `Catalogue()` is the empty one.
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gateway import jsonrpc
 from gateway.catalogue.intake import DroppedItem
 from gateway.catalogue.naming import prefixed
 from gateway.catalogue.ownership import Ownership
 from gateway.catalogue.templates import Template, matching
-from gateway.dialects.dialect import SchemaDialect
 from gateway.upstream.listing import Item
+
+if TYPE_CHECKING:
+    from gateway.dialects.dialect import SchemaDialect
 
 ChangeKind = Literal["tools", "resources", "prompts"]
 
@@ -60,7 +62,7 @@ class Catalogue:
     discovery: Literal["list", "search", "search-only"] = "list"
     confirms: bool = False
     """Whether somebody is asked before `call_tool` calls a tool that may change something."""
-    dialect: SchemaDialect | None = None
+    dialect: "SchemaDialect | None" = None
     """Of which model's API the input schemas are that agents see; `tools` and `searched` have the upstreams' own."""
     keeps_results: bool = False
     """Whether it has a tool of whose results no more than some tokens are given at once."""

@@ -14,12 +14,12 @@ from gateway import jsonrpc
 from gateway.catalogue.catalogue import Catalogue, ChangeKind, Owner
 from gateway.catalogue.intake import KEYS, Kind
 from gateway.catalogue.naming import unused
-from gateway.dialects.dialect import DIALECTS, SchemaDialect
 from gateway.upstream.listing import Item
 
 if TYPE_CHECKING:
     from gateway.config.models import Config, GatewaySettings, ProfileConfig
     from gateway.config.models.profiles import Discovery
+    from gateway.dialects.dialect import SchemaDialect
 
 FIND_TOOLS: Final = "find_tools"
 CALL_TOOL: Final = "call_tool"
@@ -79,7 +79,7 @@ class ViewShape:
     pinned: tuple[str, ...] = ()
     """Globs over the names here."""
     confirm: bool = False
-    dialect: SchemaDialect | None = None
+    dialect: "SchemaDialect | None" = None
 
     @classmethod
     def of(cls, profile: "ProfileConfig") -> "ViewShape":
@@ -92,7 +92,7 @@ class ViewShape:
             profile.discovery,
             tuple(profile.pinned),
             profile.confirm,
-            DIALECTS[profile.schema_] if profile.schema_ is not None else None,
+            _dialect(profile.schema_) if profile.schema_ is not None else None,
         )
 
     @classmethod
@@ -197,3 +197,9 @@ def _changed(item: Item, *, name: str, words: str | None) -> Item:
     if words is not None:
         changed["description"] = words
     return {**item, **changed} if changed else item
+
+
+def _dialect(name: str) -> "SchemaDialect":
+    from gateway.dialects.dialect import DIALECTS  # for profiles with `schema` alone, as what `adapted` has of it
+
+    return DIALECTS[name]

@@ -1,7 +1,7 @@
 """What the lists of each view cost a model that is shown them, in tokens. An estimate: models count differently."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway import jsonrpc
 from gateway.catalogue.adapted import all_shown
@@ -9,8 +9,10 @@ from gateway.catalogue.catalogue import Catalogue
 from gateway.catalogue.kept_results import READER, readable
 from gateway.catalogue.library import CatalogueViews
 from gateway.catalogue.visibility import View, Visibility
-from gateway.dialects.dialect import SchemaDialect
 from gateway.upstream.listing import Item
+
+if TYPE_CHECKING:
+    from gateway.dialects.dialect import SchemaDialect
 
 BYTES_A_TOKEN: Final = 4
 SHOWN: Final = ("name", "description", "inputSchema")

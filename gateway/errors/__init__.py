@@ -47,6 +47,7 @@ from gateway.errors.client import (
     UnsupportedMediaType,
     UnsupportedVersion,
 )
+from gateway.errors.issuer import IssuerUnavailable, KeyUnknown
 from gateway.errors.upstream import (
     CircuitOpen,
     DefinitionChanged,
@@ -81,6 +82,8 @@ __all__ = [
     "InvalidParams",
     "InvalidRequest",
     "InvalidRequestState",
+    "IssuerUnavailable",
+    "KeyUnknown",
     "LoginNeeded",
     "MethodNotAllowed",
     "MethodNotFound",

@@ -6,7 +6,6 @@ Both are for anybody, so they say nothing of what stands behind this gateway. Th
 import base64
 import hashlib
 from collections.abc import Mapping
-from html import escape
 from typing import Final
 
 from gateway.frontend.http_request import HttpRequest
@@ -65,6 +64,8 @@ def is_browser(method: str, headers: Mapping[str, str]) -> bool:
 
 
 def reply_page(request: HttpRequest) -> None:
+    from html import escape  # with the names of all characters, which is half a MiB
+
     host = request.headers.get("host", "")  # what the browser calls us, which was found to be allowed
     url = escape(f"{request.scheme}://{host}/mcp" if host else "/mcp")
     _reply(request, PAGE.format(style=STYLE, url=url))

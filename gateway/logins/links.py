@@ -13,9 +13,23 @@ from gateway.request import Principal
 
 CONNECT_PATH: Final = "/connect/"
 """What comes after it is the server's name."""
+SIGNED_IN_PATH: Final = "/oauth/signed-in"
+"""Where a browser comes back to from the gateway's issuer; to be registered there."""
 FOR: Final = "for"
 SCOPE: Final = "scope"
 MARK_DIGITS: Final = 32
+
+
+def is_page(path: str, callback: str, *, signs_in: bool) -> bool:
+    """Whether there is a page at that path.
+
+    Args:
+        callback: the path that browsers come back to from servers.
+        signs_in: whether people may sign in at the gateway's issuer.
+    """
+    if path == SIGNED_IN_PATH:
+        return signs_in
+    return path == callback or (path.startswith(CONNECT_PATH) and "/" not in path[len(CONNECT_PATH) :])
 
 
 class ConnectLinks:

@@ -30,8 +30,6 @@ from gateway.logins.web import Web
 from gateway.request import Principal
 from gateway.store.seal import Seal
 
-SIGNED_IN_PATH: Final = "/oauth/signed-in"
-"""Where the browser comes back to; to be registered at the authorization server."""
 FRESH_SECONDS: Final = 300.0
 """How long the authorization server's metadata is kept."""
 RETRY_SECONDS: Final = 10.0
@@ -107,7 +105,7 @@ class SignIn:
     async def begin(self, back: str, server: str, mark: str, scope: str) -> Outward:
         """
         Args:
-            back: the address of `SIGNED_IN_PATH`.
+            back: the address of `links.SIGNED_IN_PATH`.
             server: where they log in once it is known who they are.
             mark, scope: of the link that they came by.
 

@@ -4,26 +4,16 @@ All these addresses come from outside, so they are reached through `egress`: pub
 the gateway named in the file. No redirect is followed, nothing is decompressed, nothing is read without an end.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
-import anyio
 import anyio.to_thread
-import httpx2
 
-from gateway import __version__
 from gateway.config.models.auth import is_https_or_local
-from gateway.egress import EgressRefused, GuardedTransport, UnfitBody, body_within, system_tls
 from gateway.jsonrpc import loads
-from gateway.logins.failures import Distrusted, Unreachable
-from gateway.upstream.credentials import MAX_CHALLENGE
-
-REQUEST_SECONDS: Final = 20.0
-"""Longest that one request may take."""
-MAX_ANSWER: Final = 256 * 1024
-"""Bytes of an answer."""
+from gateway.logins.failures import Distrusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +33,10 @@ class HttpAnswer:
         except ValueError:
             return None
         return cast(dict[str, Any], content) if isinstance(content, dict) else None
+
+
+Send = Callable[[str, str, Mapping[str, str], bytes | None, Collection[str]], Awaitable[HttpAnswer]]
+"""See `web_request.send`."""
 
 
 class Web:
@@ -96,36 +90,12 @@ class Web:
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
         self.check(url)
-        fixed = {
-            "accept": "application/json",
-            "accept-encoding": "identity",
-            "user-agent": f"mcp-gateway/{__version__}",
-        }
-        try:
-            with anyio.fail_after(REQUEST_SECONDS):
-                async with (
-                    await self._client() as client,
-                    client.stream(method, url, headers={**fixed, **headers}, content=body) as response,
-                ):
-                    challenge = response.headers.get("www-authenticate", "")[:MAX_CHALLENGE]
-                    return HttpAnswer(url, response.status_code, await body_within(response, MAX_ANSWER), challenge)
-        except TimeoutError:
-            raise Unreachable(f"{_place(url)} did not answer within {REQUEST_SECONDS:g} s") from None
-        except UnfitBody as error:
-            raise Distrusted(f"{_place(url)} {error}") from None
-        except EgressRefused as error:
-            raise Distrusted(f"{_place(url)} is out of bounds: {error}") from None
-        except httpx2.InvalidURL:
-            raise Distrusted(f"{url[:200]!r} is no URL") from None
-        except httpx2.HTTPError as error:
-            raise Unreachable(f"{_place(url)} cannot be reached ({error or type(error).__name__})") from None
-
-    async def _client(self) -> httpx2.AsyncClient:
-        tls = await anyio.to_thread.run_sync(system_tls)
-        transport = GuardedTransport(self._private_hosts, tls)
-        return httpx2.AsyncClient(transport=transport, timeout=REQUEST_SECONDS, follow_redirects=False, trust_env=False)
+        send = await anyio.to_thread.run_sync(_sender)
+        return await send(method, url, headers, body, self._private_hosts)
 
 
-def _place(url: str) -> str:
-    """The URL without what may be secret in it."""
-    return url.partition("?")[0][:200]
+def _sender() -> "Send":
+    """Loads an HTTP client, which a gateway needs whose servers want logins. Blocks the first time."""
+    from gateway.logins.web_request import send
+
+    return send

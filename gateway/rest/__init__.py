@@ -46,7 +46,7 @@ def rest_app(
     changes: Changes | None = None,
     activity: "Activity | None" = None,
     load: Callable[[], tuple[int, int]] = lambda: (0, 0),
-    connecting: "Connecting | None" = None,
+    connecting: "Callable[[], Connecting] | None" = None,
 ) -> Rest:
     """What is behind every path that is not MCP.
 
@@ -60,7 +60,7 @@ def rest_app(
         activity: what `/status` shows.
         load: how many sessions are open, and how many requests in flight.
         changes: who wants to know of what is changed here, and of what is refused.
-        connecting: the logins of principals, where there are any.
+        connecting: makes what makes logins of principals, where there are any.
     """
     changes = Changes() if changes is None else changes
     own_metrics = metrics if current.config.gateway.metrics.host is None else None
@@ -83,7 +83,7 @@ def rest_app(
             changes=changes,
             activity=activity if activity is not None else Activity(),
             load=load,
-            connecting=connecting,
+            connecting=connecting() if connecting is not None else None,
         )
         return cast(App, app)  # Starlette's ASGI types are wider than ours
 

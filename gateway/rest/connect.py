@@ -22,8 +22,8 @@ from gateway.logins import page
 from gateway.logins.connecting import CannotConnect, Connecting
 from gateway.logins.failures import AuthFailure
 from gateway.logins.flow import PENDING_SECONDS
-from gateway.logins.links import CONNECT_PATH, FOR, SCOPE, ConnectLinks
-from gateway.logins.sign_in import SIGNED_IN_PATH, SignIn
+from gateway.logins.links import CONNECT_PATH, FOR, SCOPE, SIGNED_IN_PATH, ConnectLinks
+from gateway.logins.sign_in import SignIn
 from gateway.request import Principal
 from gateway.rest.failures import status_of
 
@@ -77,14 +77,6 @@ class ConnectPages:
     @property
     def _attributes(self) -> str:
         return f"; Path=/; HttpOnly; SameSite=Lax{'; Secure' if self._is_secure else ''}"
-
-    def serves(self, path: str) -> bool:
-        """Whether it has that page."""
-        if self._sign_in is not None and path == SIGNED_IN_PATH:
-            return True
-        return path == self._connecting.callback or (
-            path.startswith(CONNECT_PATH) and "/" not in path[len(CONNECT_PATH) :]
-        )
 
     async def __call__(self, request: HttpRequest, address: str) -> None:
         """

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, cast
 
 import anyio.to_thread
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.registry import Collector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector, CollectorRegistry
 
 from gateway import __version__
 from gateway.telemetry import families
@@ -165,6 +165,8 @@ def _of_upstreams(seen: list[Health]) -> Iterable[Metric]:
 def _text(registry: Collector, form: Form) -> bytes:
     if form == "openmetrics":
         return cast(bytes, openmetrics.generate_latest(registry))  # pyright: ignore[reportUnknownMemberType]
+    from prometheus_client.exposition import generate_latest  # with an HTTP server of its own, until the first scrape
+
     return generate_latest(registry)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from prometheus_client.core import Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 

@@ -5,8 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway.access.jwks import KeyUnknown
-from gateway.errors import Unauthenticated
+from gateway.errors import KeyUnknown, Unauthenticated
 from tests.oauth.local_issuer import (
     RESOURCE,
     START,

@@ -8,9 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.access.issuer import FETCH_SECONDS, IssuerDocument
-from gateway.access.jwks import GRACE, LIFETIME, PAUSE, Freshness, IssuerUnavailable, Need
+from gateway.access.jwks import GRACE, LIFETIME, PAUSE, Freshness, Need
 from gateway.access.oauth import OAuth
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, IssuerUnavailable
 from gateway.request import Principal
 from tests.oauth.local_issuer import (
     KID,

@@ -107,7 +107,7 @@ async def house(
         is_draining=lambda: served.draining,
         lacks_scope=_lacks_scope,
         activity=activity,
-        connecting=_connecting(gateway),
+        connecting=lambda: _connecting(gateway),
     )
     async with (
         gateway.running(),

@@ -12,9 +12,12 @@ _LINE_BREAKERS: Final = re.compile(r"[\r\n\0]")
 
 
 class Model(BaseModel):
-    """Frozen, strict about keys, and silent about values: an error message must not carry a secret."""
+    """Frozen, strict about keys, and silent about values: an error message must not carry a secret.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    What checks values is made when a model is first used. For most that is never: they are checked as parts of others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 def _text(value: object) -> object:

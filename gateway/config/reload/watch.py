@@ -14,6 +14,7 @@ from typing import Final
 import anyio
 
 from gateway.blocking import in_thread
+from gateway.unopened import put_off
 
 LOOK_SECONDS: Final = 1.0
 DEBOUNCE_MS: Final = 1000
@@ -88,7 +89,8 @@ def folders(files: Iterable[Path]) -> list[str]:
 
 async def _events(folders: list[str], stop: anyio.Event, look_seconds: float) -> AsyncGenerator[None]:
     """At every event in these folders, and every so many seconds, until `stop`; it ends when they cannot be watched."""
-    from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType] - a parameter we do not use
+    put_off("watchfiles")  # its `__init__` imports multiprocessing
+    from watchfiles.main import awatch  # pyright: ignore[reportUnknownVariableType] - a parameter we do not use
 
     try:
         changes = awatch(

@@ -13,7 +13,8 @@ import anyio.to_thread
 import httpx2
 
 from gateway import __version__
-from gateway.egress import EgressRefused, GuardedTransport, UnfitBody, body_within, system_tls
+from gateway.egress import EgressRefused, UnfitBody, system_tls
+from gateway.egress_transport import GuardedTransport, body_within
 from gateway.upstream.transport.pool import Origin
 
 MAX_REDIRECTS: Final = 3
