@@ -39,6 +39,7 @@ NOT_LOADED: Final = frozenset(
         "gateway.access.oauth",
         "gateway.access.agent_jwt",
         "gateway.logins.web_request",
+        "gateway.upstream.api.web_request",
         "gateway.rest.connect",
     }
 )

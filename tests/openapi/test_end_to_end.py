@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tests.interaction._http import HttpChannel, sent
 from tests.interaction._wire import Wire, piped, shake_hands
 from tests.openapi.conftest import CREDENTIALS, Seen, change, entry, origin
 from tests.servers.library import PIXEL
-from tests.support import command, run_program, wait_until
+from tests.support import STARTUP_SECONDS, command, run_program, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -325,6 +326,13 @@ def test_servers_of_the_document_count_only_if_the_file_says_so(library: str, tm
         assert "cannot connect to 127.0.0.1:9" in wire.call("strict__poem").error["message"]
 
 
+def reasons_of(base: str, *names: str) -> dict[str, Any]:
+    """Why these servers are away; None for one that is still being tried for the first time."""
+    with sent("GET", f"{base}/upstreams") as response:
+        states = {each["name"]: each for each in json.loads(response.read())["upstreams"]}
+    return {name: states[name]["reason"] for name in names}
+
+
 def test_a_document_that_cannot_be_had_is_a_reason(library: str, tmp_path: Path) -> None:
     servers = {
         "gone": {"openapi": f"{library}/nowhere.json", "url": library},
@@ -335,11 +343,13 @@ def test_a_document_that_cannot_be_had_is_a_reason(library: str, tmp_path: Path)
     with http_gateway(tmp_path, servers, **PATIENT) as gateway:
         wire = Wire(HttpChannel(f"{gateway.base}/mcp"), True)
         assert any(tool["name"].startswith("fine__") for tool in wire.listed("tools/list", "tools"))
-        with sent("GET", f"{gateway.base}/upstreams") as response:
-            states = {each["name"]: each for each in json.loads(response.read())["upstreams"]}
-    assert "answered with HTTP status 404" in states["gone"]["reason"]
-    assert "is not a JSON or YAML object" in states["html"]["reason"]
-    assert "cannot be read (No such file or directory)" in states["file"]["reason"]
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while None in (reasons := reasons_of(gateway.base, "gone", "html", "file")).values():
+            assert time.monotonic() < deadline, reasons
+            time.sleep(0.05)
+    assert "answered with HTTP status 404" in reasons["gone"]
+    assert "is not a JSON or YAML object" in reasons["html"]
+    assert "cannot be read (No such file or directory)" in reasons["file"]
 
 
 @pytest.mark.parametrize("modern", [True, False], ids=["modern", "handshake"])

@@ -3,21 +3,10 @@
 A redirect is followed within the bounds of `egress`, and takes credentials no further than to their own origin.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
-from urllib.parse import urljoin
 
-import anyio
 import anyio.to_thread
-import httpx2
-
-from gateway import __version__
-from gateway.egress import EgressRefused, UnfitBody, system_tls
-from gateway.egress_transport import GuardedTransport, body_within
-from gateway.upstream.transport.pool import Origin
-
-MAX_REDIRECTS: Final = 3
 
 
 class FetchFailed(Exception):
@@ -34,6 +23,10 @@ class WebAnswer:
     headers: Mapping[bytes, bytes]
     """Lower-case names."""
     body: bytes
+
+
+Fetch = Callable[[str, Mapping[str, str], int, float, Collection[str], Mapping[str, str], bool], Awaitable[WebAnswer]]
+"""See `web_request.fetch`."""
 
 
 async def get(
@@ -56,49 +49,12 @@ async def get(
     Raises:
         FetchFailed: there is no answer, or it is too large.
     """
-    try:
-        with anyio.fail_after(seconds):
-            tls = await anyio.to_thread.run_sync(system_tls)
-            transport = GuardedTransport(private_hosts, tls)
-            async with httpx2.AsyncClient(
-                transport=transport, timeout=seconds, follow_redirects=False, trust_env=False
-            ) as client:
-                return await _follow(client, url, headers, cap, credentials or {}, stays=stays)
-    except TimeoutError:
-        raise FetchFailed(f"did not answer within {seconds:g} s") from None
-    except UnfitBody as error:
-        raise FetchFailed(str(error)) from None
-    except EgressRefused as error:
-        raise FetchFailed(f"is out of bounds: {error}") from None
-    except (httpx2.InvalidURL, ValueError):
-        raise FetchFailed("is no URL") from None
-    except httpx2.HTTPError as error:
-        raise FetchFailed(f"cannot be reached ({error or type(error).__name__})") from None
+    fetch = await anyio.to_thread.run_sync(_fetcher)
+    return await fetch(url, headers, cap, seconds, private_hosts, credentials or {}, stays)
 
 
-async def _follow(
-    client: httpx2.AsyncClient,
-    url: str,
-    headers: Mapping[str, str],
-    cap: int,
-    credentials: Mapping[str, str],
-    *,
-    stays: bool,
-) -> WebAnswer:
-    home = Origin.of(url)
-    fixed = {"accept-encoding": "identity", "user-agent": f"mcp-gateway/{__version__}", **headers}
-    for _ in range(MAX_REDIRECTS + 1):
-        own = {**fixed, **credentials} if Origin.of(url) == home else fixed
-        async with client.stream("GET", url, headers=own) as response:
-            location = response.headers.get("location")
-            if response.status_code in (301, 302, 303, 307, 308) and location:
-                following = urljoin(url, location)
-                if Origin.of(url).scheme == "https" and Origin.of(following).scheme != "https":
-                    raise FetchFailed("leads from https to http")
-                if stays and Origin.of(following) != home:
-                    raise FetchFailed("leads to another origin")
-                url = following
-                continue
-            raw = {name.lower(): value for name, value in response.headers.raw}
-            return WebAnswer(url, response.status_code, raw, await body_within(response, cap))
-    raise FetchFailed(f"has more than {MAX_REDIRECTS} redirects")
+def _fetcher() -> "Fetch":
+    """Loads an HTTP client, which a gateway needs whose APIs are documented elsewhere. Blocks the first time."""
+    from gateway.upstream.api.web_request import fetch
+
+    return fetch
