@@ -424,6 +424,11 @@ def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
         return exact.dumps(value, sort_keys=sort_keys)
 
 
+def dumps_to_keep(value: Any) -> bytes:
+    """As `dumps`, for what is kept: `orjson` reserves 4 KiB, or up to ten times what it writes, and keeps all of it."""
+    return bytes(memoryview(dumps(value)))
+
+
 def dumps_spliced(message: Message | list[Message]) -> bytes:
     """Encode a message of which the large parts are there as bytes (`PASSED_ON`): as `dumps`, in a third of the time.
     What has long texts that are not takes longer.

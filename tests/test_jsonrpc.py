@@ -2,6 +2,7 @@
 
 import gc
 import json
+import tracemalloc
 from contextlib import suppress
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from gateway.jsonrpc import (
     MAX_VALUES,
     TooManyValues,
     dumps,
+    dumps_to_keep,
     error_code,
     loads,
     loads_answer,
@@ -117,6 +119,19 @@ def test_half_a_surrogate_pair_stays_its_escape(half: bytes) -> None:
 
 def test_a_byte_order_mark_is_skipped() -> None:
     assert loads(b'\xef\xbb\xbf{"a": "\xef\xbb\xbf"}') == {"a": "\ufeff"}
+
+
+def test_what_is_kept_takes_as_many_bytes_as_it_has() -> None:
+    values = [{"a": "x" * length} for length in (1, 900, 5000)]
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        kept = [dumps_to_keep(value) for value in values * 10]
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert kept[: len(values)] == [dumps(value) for value in values]
+    assert taken < 2 * sum(map(len, kept))
 
 
 def test_what_can_be_an_error_code() -> None:

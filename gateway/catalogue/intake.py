@@ -127,7 +127,7 @@ def admit(upstream: UpstreamItems, kind: Kind, dropped: list[DroppedItem]) -> li
 def encode(value: object) -> bytes | None:
     """`value` as JSON; None when it could not be part of an answer."""
     try:
-        encoded = jsonrpc.dumps(value)
+        encoded = jsonrpc.dumps_to_keep(value)
     except (ValueError, RecursionError):
         return None
     brackets = encoded.count(b"{") + encoded.count(b"[")

@@ -320,7 +320,7 @@ class Server:
                 served = await adapted.shown_in_steps(catalogue, served)
             if field == "tools" and not is_modern:
                 served = [for_handshake(tool) for tool in served]
-            prepared = msgspec.Raw(jsonrpc.dumps(served)), after
+            prepared = msgspec.Raw(jsonrpc.dumps_to_keep(served)), after
             if cursor is None or any(cursor == following for _, following in catalogue.pages.values()):
                 catalogue.pages[name] = prepared  # not for cursors that a client made up: there is no end of those
         if hints is None:

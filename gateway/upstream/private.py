@@ -110,7 +110,7 @@ class PrivateLinks:
         """
         lasting = isolation == "session" and agent.lasting
         capabilities = declared(agent)
-        key = agent.id if lasting else agent.opener.id, jsonrpc.dumps(capabilities), era
+        key = agent.id if lasting else agent.opener.id, jsonrpc.dumps_to_keep(capabilities), era
         alone = alone and not lasting
         owner = partial(Audience, agent=agent) if lasting else partial(Audience, principal=agent.opener.id)
         make = partial(self._make, capabilities, owner, era, agent.opener)

@@ -45,8 +45,8 @@ _NAMED_BY: Final = {**NAME_BEARING_METHODS, **dict.fromkeys(_UNKNOWN_TO_SDK, "ta
 MAX_STAMPS: Final = 1024
 LONGEST_NAME: Final = 256
 """Characters of what is named in a request whose envelope is kept for the next."""
-MAX_ENVELOPES: Final = 8
-"""Of each stamp, those for what agents can do, …"""
+MAX_ENVELOPES: Final = 64
+"""Those for what agents can do, of a session, …"""
 LONGEST_ENVELOPE: Final = 1024
 """… and bytes of one that is kept."""
 
@@ -65,6 +65,10 @@ class Negotiated:
     instructions: str | None
 
 
+Envelopes = dict[int, tuple[Mapping[str, Any], msgspec.Raw]]
+"""Those that were sent, by what their agents can do: the same object says so again and again."""
+
+
 class _Stamp:
     """What the envelope of a request is made of.
 
@@ -72,21 +76,21 @@ class _Stamp:
         meta: what goes into `_meta`.
         headers: in HTTP.
         is_cancelled: whether its cancellation is told.
+        envelopes: of all stamps with the same `meta`.
     """
 
-    def __init__(self, meta: dict[str, Any], headers: HeaderLines, is_cancelled: bool) -> None:
+    def __init__(self, meta: dict[str, Any], headers: HeaderLines, is_cancelled: bool, envelopes: Envelopes) -> None:
         self.meta = meta
         self.headers = headers
         self.is_cancelled = is_cancelled
-        self._envelopes: dict[int, tuple[Mapping[str, Any], msgspec.Raw]] = {}
-        """Those that were sent, by what their agents can do: the same object says so again and again."""
+        self._envelopes = envelopes
 
     def envelope(self, capabilities: Mapping[str, Any]) -> msgspec.Raw:
         """`_meta` of a request for an agent that can do this, of which there is no more to say."""
         known = self._envelopes.get(id(capabilities))
         if known is not None:
             return known[1]
-        data = jsonrpc.dumps({**self.meta, META_CLIENT_CAPABILITIES: capabilities})
+        data = jsonrpc.dumps_to_keep({**self.meta, META_CLIENT_CAPABILITIES: capabilities})
         meta = msgspec.Raw(data)
         if len(data) <= LONGEST_ENVELOPE:
             if len(self._envelopes) >= MAX_ENVELOPES:
@@ -109,6 +113,8 @@ class UpstreamSession(ClientSession):
         """The revision that is spoken."""
         self._stamps: dict[tuple[str, str | None], _Stamp] = {}
         """What the envelope of a request is made of, by method and by what it names."""
+        self._envelopes: dict[bytes, Envelopes] = {}
+        """By what a stamp puts into `_meta`, which is the same for all, as far as the SDK has it."""
 
     async def negotiate(self, timeout: float, *, probe: bool = True, only: Era | None = None) -> Negotiated:
         """Agree on a revision: `server/discover` first, unless `probe` is off, then `initialize`.
@@ -208,6 +214,7 @@ class UpstreamSession(ClientSession):
             if not isinstance(name, str) or len(name) <= LONGEST_NAME:  # URIs are agents' text, and may be anything
                 if len(self._stamps) >= MAX_STAMPS:
                     self._stamps.clear()
+                    self._envelopes.clear()
                 self._stamps[key] = stamp
         return stamp
 
@@ -221,7 +228,9 @@ class UpstreamSession(ClientSession):
         headers = {**(options.get("headers") or {})}
         if method in _UNKNOWN_TO_SDK and isinstance(name := params.get(named), str):
             headers[MCP_NAME_HEADER] = encode_header_value(name)
-        return _Stamp(data["params"].get("_meta", {}), HeaderLines(headers), options.get("cancel_on_abandon", True))
+        meta: dict[str, Any] = data["params"].get("_meta", {})
+        envelopes = self._envelopes.setdefault(jsonrpc.dumps_to_keep(meta), {})
+        return _Stamp(meta, HeaderLines(headers), options.get("cancel_on_abandon", True), envelopes)
 
     # --- Negotiation ------------------------------------------------------------------------------------------------
 

@@ -147,6 +147,15 @@ async def test_what_another_agent_could_do_is_not_said_again() -> None:
             assert envelope[META_CLIENT_CAPABILITIES] == {"x": number}
 
 
+async def test_what_an_agent_can_do_is_kept_once_whatever_it_names() -> None:
+    async with byte_server(Mcp(service("modern"))) as server, connected(server.url) as up:
+        stamp_for, can = up.session._stamp_for, able(1)  # pyright: ignore[reportPrivateUsage]
+        stamps = [stamp_for("resources/read", {"uri": f"a://{number}"}) for number in range(3)]
+        stamps.append(stamp_for("tools/call", {"name": "a"}))
+        assert len({id(stamp) for stamp in stamps}) == 4
+        assert len({id(stamp.envelope(can)) for stamp in stamps}) == 1
+
+
 BREAKS = ["\r\n", "\n", "\r", "\0"]
 
 
