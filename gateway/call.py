@@ -104,6 +104,8 @@ class HttpExchange(Protocol):
     """What it is called in logs, and in its answer's `X-Request-Id`."""
     logged: LoggedLine | None
     """Is to say `bytes_out`, once the answer has been written."""
+    rate_limit: str
+    """Lines of its answer's head that say what the sender has left of a rate limit; they can be empty."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -138,8 +140,6 @@ class Call(msgspec.Struct, eq=False):
     """Ends the connection, but not the stream, where the agent can come back for the rest."""
     http: HttpExchange | None = None
     """The HTTP request that it came by; None on other fronts."""
-    response_headers: dict[str, str] = msgspec.field(default_factory=dict[str, str])
-    """HTTP headers for the answer, which may be added to; ignored on other fronts."""
     http_headers: Mapping[str, str] | None = None
     """Those that a modern agent sent, by lower-case name; None where there are none."""
     headers: Mapping[str, str] = NO_HEADERS

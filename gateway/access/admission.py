@@ -75,11 +75,14 @@ class Admission:
         left = self._limits.count_now(call.principal)
         if left is None:
             return self._count_later(call)
-        call.response_headers.update(left)
+        if call.http is not None:
+            call.http.rate_limit = left
         return None
 
     async def _count_later(self, call: Call) -> None:
-        call.response_headers.update(await self._limits.count(call.principal))
+        left = await self._limits.count_later(call.principal)
+        if call.http is not None:
+            call.http.rate_limit = left
 
     def leave(self, call: Call) -> None:
         """It is over. What `enter` did not take is not given back."""

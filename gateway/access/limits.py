@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import NamedTuple
 
-from gateway.access.rate_limit import Decision, Limit, Limiter, headers
+from gateway.access.rate_limit import Decision, Limit, Limiter, header_lines, headers
 from gateway.errors import RateLimited
 from gateway.protocol import CANCELLED
 from gateway.request import Principal
@@ -52,32 +52,37 @@ class Limits:
         self.upstreams = upstreams
         """What is asked of one more often than that is refused."""
 
-    def count_now(self, principal: Principal) -> dict[str, str] | None:
-        """Count one request of a principal, and of all that an agent descends from; returns the header fields that say
-        what is left. None if that takes waiting for the store that has the buckets, and `count` is to be asked.
+    def count_now(self, principal: Principal) -> str | None:
+        """Count one request of a principal, and of all that an agent descends from; returns the lines of HTTP that say
+        what is left. None if that takes waiting for the store that has the buckets, and `count_later` is to be asked.
 
         Raises:
             RateLimited: nothing is.
         """
         if principal.ancestors:
             decisions = self._consume_now(self._of_principal(principal))
-            return None if decisions is None else _least(decisions)
+            return None if decisions is None else _lines(decisions)
         default, rpm = self._default, principal.rate_limit_rpm
         if rpm is None:
             rpm = default.rpm
         if rpm < 0:
-            return {}
+            return ""
         decision = self._limiter.consume("principal:" + principal.id, _limit(rpm, default.burst))
         if decision is None:
             return None
         self._observe("principal", decision.allowed)
         if not decision.allowed:
             raise _refusal(decision, f"of {rpm} a minute")
-        return headers(decision)
+        return header_lines(decision)
+
+    async def count_later(self, principal: Principal) -> str:
+        """As `count_now`, however long it takes."""
+        return _lines(await self._consume(self._of_principal(principal)))
 
     async def count(self, principal: Principal) -> dict[str, str]:
-        """As `count_now`, however long it takes."""
-        return _least(await self._consume(self._of_principal(principal)))
+        """The same; returns the header fields."""
+        decisions = await self._consume(self._of_principal(principal))
+        return headers(_tightest(decisions)) if decisions else {}
 
     async def count_notification(self, principal: Principal, method: str) -> None:
         """Count what a principal says unasked like a request. A cancellation is counted and never refused: it takes
@@ -88,7 +93,7 @@ class Limits:
         """
         try:
             if self.count_now(principal) is None:
-                await self.count(principal)
+                await self.count_later(principal)
         except RateLimited:
             if method != CANCELLED:
                 raise
@@ -171,9 +176,13 @@ def _of_upstream(limits: UpstreamLimits, principal: Principal, upstream: str, to
     return buckets
 
 
-def _least(decisions: list[Decision]) -> dict[str, str]:
+def _tightest(decisions: list[Decision]) -> Decision:
+    return min(decisions, key=lambda decision: decision.remaining)
+
+
+def _lines(decisions: list[Decision]) -> str:
     """What the tightest says is left."""
-    return headers(min(decisions, key=lambda decision: decision.remaining)) if decisions else {}
+    return header_lines(_tightest(decisions)) if decisions else ""
 
 
 def _refusal(decision: Decision, what: str) -> RateLimited:

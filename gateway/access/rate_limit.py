@@ -26,6 +26,8 @@ class Limit:
     per_second: float = field(init=False, compare=False, repr=False)
     header: str = field(init=False, compare=False, repr=False)
     """The `RateLimit-Policy` field."""
+    lines: str = field(init=False, compare=False, repr=False)
+    """What `header_lines` begin with."""
 
     def __post_init__(self) -> None:
         capacity, per_second = self.rpm + self.burst, self.rpm / 60
@@ -33,6 +35,7 @@ class Limit:
         object.__setattr__(self, "capacity", capacity)
         object.__setattr__(self, "per_second", per_second)
         object.__setattr__(self, "header", f'"default";q={capacity};w={window}')
+        object.__setattr__(self, "lines", f'ratelimit-policy: {self.header}\r\nratelimit: "default";r=')
 
 
 class Decision(msgspec.Struct):
@@ -126,3 +129,8 @@ def headers(decision: Decision) -> dict[str, str]:
         "ratelimit-policy": decision.limit.header,
         "ratelimit": f'"default";r={decision.remaining};t={ceil(decision.reset)}',
     }
+
+
+def header_lines(decision: Decision) -> str:
+    """The same as lines of HTTP, each with its end."""
+    return f"{decision.limit.lines}{decision.remaining};t={ceil(decision.reset)}\r\n"

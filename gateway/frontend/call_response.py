@@ -15,7 +15,7 @@ from gateway.frontend.backlog import Backlog, Backlogs
 from gateway.frontend.http_head import JSON, Fields, field_lines
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.silence import Silence
-from gateway.frontend.streams import Channel, event, priming
+from gateway.frontend.streams import Channel, event
 from gateway.jsonrpc import Message
 from gateway.request import Principal
 
@@ -193,12 +193,10 @@ class CallResponse(msgspec.Struct, eq=False):
             return
         self.silence.forget(self)
         channel, headers = self.channel, self.headers.items()
-        if self.prime and channel is not None and isinstance(answer, dict) and status == 200:
-            body = priming(channel.id(0)) + channel.record(answer)[1]
-            channel.end()
-            self.request.reply(200, body, headers, EVENTS, STREAM_LINES + self.also)
-            return
         if channel is not None:
+            if self.prime and isinstance(answer, dict) and status == 200:
+                self.request.reply(200, channel.answer(answer), headers, EVENTS, STREAM_LINES + self.also)
+                return
             channel.end()
         body = jsonrpc.dumps_spliced(answer) if answer is not None else b""
         self.request.reply(status, body, headers, JSON, self.also)

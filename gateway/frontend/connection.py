@@ -298,8 +298,7 @@ class AgentConnection(asyncio.Protocol):
         if requests or self._held:
             self._advance()
 
-    @property
-    def is_ending(self) -> bool:
+    def ends_with_this(self) -> bool:
         return self._connections.is_ending or (self._ending and len(self._requests) == 1)
 
     @property

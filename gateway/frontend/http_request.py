@@ -25,17 +25,16 @@ class RequestConnection(Protocol):
     """What a request needs of the connection that it came by."""
 
     @property
-    def is_ending(self) -> bool:
-        """Whether the answer to this request is the connection's last."""
-        ...
-
-    @property
     def address(self) -> str: ...
     @property
     def scheme(self) -> str: ...
     @property
     def is_writable(self) -> bool:
         """Whether the client has read what was written, but for a little."""
+        ...
+
+    def ends_with_this(self) -> bool:
+        """Whether the answer to this request is the connection's last."""
         ...
 
     def write(self, data: bytes) -> None: ...
@@ -75,6 +74,7 @@ class HttpRequest:
         "logged",
         "on_gone",
         "on_writable",
+        "rate_limit",
         "sent",
         "started",
         "user",
@@ -99,6 +99,8 @@ class HttpRequest:
         self.user: Principal | None = None
         """Who sent it, once that is known."""
         self.logged: LoggedLine | None = None
+        """See `gateway.call.HttpExchange`."""
+        self.rate_limit = ""
         """See `gateway.call.HttpExchange`."""
         self.extra_headers: Fields = ()
         """Further headers of the answer, whatever it will be."""
@@ -318,16 +320,16 @@ class HttpRequest:
             also += field_lines(headers)
         if self.extra_headers:
             also += field_lines(self.extra_headers)
-        if self.id:  # which `accepted` has seen, or is our own
-            also = f"{also}{REQUEST_ID}: {self.id}\r\n"
-        if self.expects_continue or self._connection.is_ending:
+        if self.expects_continue or self._connection.ends_with_this():
             self.keep_alive = False
         if not self.keep_alive:
             also += "connection: close\r\n"
         elif self.head.version == "1.0":
             also += "connection: keep-alive\r\n"
+        if self.id:  # which `accepted` has seen, or is our own
+            also = f"{also}{REQUEST_ID}: {self.id}\r\n"
         self.started = True
-        return f"{first}{also}\r\n".encode("latin-1", "replace")
+        return f"{first}{self.rate_limit}{also}\r\n".encode("latin-1", "replace")
 
     def _finish(self) -> None:
         if self.gone:  # it does not read

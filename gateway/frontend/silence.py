@@ -24,15 +24,20 @@ class Silence:
     def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._seconds = seconds
         self._loop = loop or asyncio.get_running_loop()
+        self._now = self._loop.time
         self._due: dict[Quiet, float] = {}
         self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, who: Quiet) -> None:
+        """It is new, and begins to be silent."""
+        self._due[who] = due = self._now() + self._seconds
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._on_timer)
 
     def watch(self, who: Quiet) -> None:
         """It spoke just now, or begins to be silent."""
         self._due.pop(who, None)
-        self._due[who] = due = self._loop.time() + self._seconds
-        if self._timer is None:
-            self._timer = self._loop.call_at(due, self._on_timer)
+        self.begin(who)
 
     def forget(self, who: Quiet) -> None:
         self._due.pop(who, None)

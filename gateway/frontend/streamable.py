@@ -35,7 +35,7 @@ from gateway.errors import (
 from gateway.frontend.backlog import Backlogs
 from gateway.frontend.body import NO_BATCHES, check_batch, check_encoding, check_form, check_size, messages_of
 from gateway.frontend.call_response import EVENTS, CallResponse, EventStream
-from gateway.frontend.http_head import JSON, Fields, RequestHead
+from gateway.frontend.http_head import JSON, Fields, RequestHead, field_lines
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.relay import Forward
 from gateway.frontend.resuming import resume
@@ -71,6 +71,7 @@ MODERN_STATUSES: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400, INVALID_PARAMS
 PRIMING_VERSION: Final = "2025-11-25"
 """The first revision whose clients know events without a message."""
 
+RATE_LIMIT_HEADERS: Final = ("ratelimit-policy", "ratelimit")
 ROUTING_HEADERS: Final = frozenset(
     {"mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id", "host", "origin", "content-type"}
 )
@@ -420,7 +421,7 @@ class Streamable:
         id, request, is_modern = message["id"], http.request, agent.era is Era.MODERN
         if response is None:
             response = self._response(http, form, session, id)
-            self._silence.watch(response)
+            self._silence.begin(response)
         params: dict[str, Any] = message.get("params") or {}
         call = Call(
             id,
@@ -432,7 +433,6 @@ class Streamable:
             None,
             response.pause,
             request,
-            response.headers,
             http.headers if is_modern else None,
         )
         status = 200
@@ -446,7 +446,7 @@ class Streamable:
                     call.cancel()
             answer = jsonrpc.result(id, await self._handle(call))
         except GatewayError as error:
-            response.headers.update(error.headers)
+            _add_headers(response, error)
             code = error.code_in(agent.era)
             status = error.status if error.ends_exchange else _status(code, agent.era)
             answer = jsonrpc.error(id, code, error.message, error.data)
@@ -457,10 +457,14 @@ class Streamable:
             self._silence.forget(response)
             raise
         finally:
-            request.on_gone = call.ask = None
+            request.on_gone = None
             if session is not None:
+                call.ask = None
                 session.end(call)
-        (finish or response.finish)(answer, status)
+        if finish is None:
+            response.finish(answer, status)
+        else:
+            finish(answer, status)
 
     def _response(
         self, http: Http, form: Form, session: HandshakeSession | None = None, request: RequestId | None = None
@@ -485,6 +489,14 @@ def _check_alone(form: Form) -> None:
     """
     if form.version is not None:
         raise InvalidRequest("Mcp-Session-Id is missing. Open a session with initialize.")
+
+
+def _add_headers(response: CallResponse, error: GatewayError) -> None:
+    """What an error says of a rate limit stands in the place of what was left of another."""
+    headers = dict(error.headers)
+    if limit := [(name, headers.pop(name)) for name in RATE_LIMIT_HEADERS if name in headers]:
+        response.request.rate_limit = field_lines(limit)
+    response.headers.update(headers)
 
 
 def _status(code: int, era: Era) -> int:

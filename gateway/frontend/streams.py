@@ -33,8 +33,10 @@ RETRY_MS: Final = 1000
 
 def event(message: Message | list[Message], id: str | None = None) -> bytes:
     """One server-sent event that carries a message."""
-    head = b"id: %s\n" % id.encode() if id is not None else b""
-    return b"%sevent: message\ndata: %s\n\n" % (head, jsonrpc.dumps_spliced(message))
+    data = jsonrpc.dumps_spliced(message)
+    if id is None:
+        return b"event: message\ndata: %s\n\n" % data
+    return b"id: %s\nevent: message\ndata: %s\n\n" % (id.encode(), data)
 
 
 def priming(id: str) -> bytes:
@@ -71,20 +73,32 @@ class Channel(msgspec.Struct, eq=False):
     __repr__ = object.__repr__  # what it carries is nobody's but its agent's
 
     def id(self, event: int) -> str:
-        if not self._name:
+        name = self._name
+        if not name:
             request = self.request
             of = "" if request is None else f"~{request if isinstance(request, int) else _named(request)}"
-            self._name = f"{self.streams.run}{self.number}{of}-"
-        return f"{self._name}{event}"
+            self._name = name = f"{self.streams.run}{self.number}{of}-"
+        return f"{name}{event}"
 
     def record(self, message: Message, *, must: bool = True) -> tuple[int, bytes]:
         """Number and keep an event."""
-        number = self.streams.next_event()
-        recorded = number, event(message, self.id(number))
-        if not self.streams.over:
+        streams = self.streams
+        number = streams.next_event()
+        data = event(message, self.id(number))
+        recorded = number, data
+        if not streams.over:
             self.events.append(recorded)
-            self.streams.keep(self, len(recorded[1]), must=must)
+            streams.keep(self, len(data), must)
         return recorded
+
+    def answer(self, message: Message) -> bytes:
+        """All of a stream that says nothing but the answer, after an id to come back with. So it has ended."""
+        first = priming(self.id(0))
+        _, data = self.record(message)
+        self.ended = True
+        if self.connection is not None or not self.events:
+            self.end()
+        return first + data
 
     def push(self, message: Message, *, must: bool = False, once: bool = False) -> None:
         """Send it now if there is a connection, and keep it for one that comes later; with `once`, not if the same
@@ -180,7 +194,8 @@ class Streams:
         """What the ids of their events begin with."""
         self._backlog = backlog if backlog is not None else Backlogs().open()
         self._numbers = count()
-        self._events = count(1)
+        self.next_event = count(1).__next__
+        """Numbers events."""
         self._channels: dict[int, Channel] = {}
         self._kept, self._kept_of_standing = _Kept(), _Kept()
         self.standing = self.open()
@@ -212,31 +227,28 @@ class Streams:
         """The stream of that number, if anything of it is kept."""
         return self._channels.get(number)
 
-    def next_event(self) -> int:
-        return next(self._events)
-
-    def keep(self, channel: Channel, size: int, *, must: bool) -> None:
+    def keep(self, channel: Channel, size: int, must: bool) -> None:
         """An event was recorded; forget the oldest if there is no room for it, and at last itself."""
         kept = self._kept_of_standing if channel is self.standing else self._kept
-        kept.events.append((channel, size))
+        events = kept.events
+        events.append((channel, size))
         kept.size += size
-        while len(kept.events) > MAX_EVENTS or (kept.size > MAX_BYTES and (len(kept.events) > 1 or not must)):
+        while len(events) > MAX_EVENTS or (kept.size > MAX_BYTES and (len(events) > 1 or not must)):
             self._forget(kept)
-        while (more := self._more) > 0 and kept.events and not self._backlog.has_room(more, must=True):
+        backlog = self._backlog
+        while (size := self._kept.size + self._kept_of_standing.size) > backlog.size and events:
+            if backlog.has_room(size - backlog.size, must=True):
+                break
             self._forget(kept)
-        if more:
-            self._backlog.resize(self._backlog.size + more)
-
-    @property
-    def _more(self) -> int:
-        """Bytes that are kept and not counted yet."""
-        return self._kept.size + self._kept_of_standing.size - self._backlog.size
+        if size != backlog.size:
+            backlog.resize(size)
 
     def _forget(self, kept: _Kept) -> None:
         oldest, size = kept.events.pop(0)
         kept.size -= size
         oldest.events.pop(0)
-        self.ended(oldest)
+        if oldest.ended:
+            self.ended(oldest)
 
     def clear(self) -> None:
         """The session is over: nobody comes back."""

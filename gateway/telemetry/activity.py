@@ -33,7 +33,7 @@ class Cell:
     numbers: list[float]
     """How many failed, the sum of seconds, the longest, and how many by bucket of `DURATIONS`."""
 
-    def add(self, seconds: float, bucket: int, *, ok: bool) -> None:
+    def add(self, seconds: float, bucket: int, ok: bool) -> None:
         """
         Args:
             bucket: the first of `DURATIONS` that is not less than `seconds`.

@@ -96,12 +96,12 @@ class CallRecorder(Collector):
         """The call is over."""
         now = time.perf_counter()
         seconds = now - call.began
-        agent, http, params = call.agent, call.http, call.params
+        agent, http, params, outcome = call.agent, call.http, call.params, call.outcome
         target = params.get("name") or params.get("uri")
         if type(target) is not str:
             target = None
         who = agent.view, call.principal.id, agent.version, agent.info.get("name")
-        kind = call.method, target, call.upstream, call.outcome, call.code, who
+        kind = call.method, target, call.upstream, outcome, call.code, who
         alike = self._alike.get(kind) or self._alike_of(kind)
         if alike.in_view is not None:
             alike.in_view.calls += 1
@@ -112,9 +112,9 @@ class CallRecorder(Collector):
         if now >= alike.until:
             alike.active = self.activity.cell(call.principal, call.upstream or "", alike.what, now)
             alike.until = self.activity.until
-        alike.active.add(seconds, bucket, ok=call.outcome == "ok")
-        if call.trace is not None and call.trace.is_sampled and call.method != LASTING:
-            self._keep_exemplar(call.trace.trace_id, alike.key, seconds, bucket)
+        alike.active.add(seconds, bucket, outcome == "ok")
+        if (trace := call.trace) is not None and trace.is_sampled and call.method != LASTING:
+            self._keep_exemplar(trace.trace_id, alike.key, seconds, bucket)
         if self._tool_of is not None and call.method == "tools/call":
             self._count_tool(call, self._tool_of, seconds)
         id, size = (http.id or call.request_id, http.received) if http is not None else (call.request_id, call.received)

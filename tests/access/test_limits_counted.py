@@ -33,7 +33,7 @@ async def test_a_decision_that_had_to_wait_for_another_is_counted_once() -> None
     limits = Limits(Waits("principal:agent:1"), Limit(60), {}, lambda limit, allowed: seen.append((limit, allowed)))
     assert limits.count_now(AGENT) is None
     assert seen == []
-    await limits.count(AGENT)
+    await limits.count_later(AGENT)
     assert seen == [("principal", True)] * 2
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 def call(home: House, who: Principal, upstream: str, target: str, seconds: float = 0.01, *, ok: bool = True) -> None:
     now = status_routes.time.perf_counter()
-    home.activity.cell(who, upstream, target, now).add(seconds, bisect_left(DURATIONS, seconds), ok=ok)
+    home.activity.cell(who, upstream, target, now).add(seconds, bisect_left(DURATIONS, seconds), ok)
 
 
 async def ask(home: House, who: str) -> dict[str, Any]:

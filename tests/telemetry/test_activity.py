@@ -14,7 +14,7 @@ BOB = Principal("key:bob", "api_key", "bob")
 
 
 def call(at: Activity, who: Principal, target: str, seconds: float, now: float, *, ok: bool = True) -> None:
-    at.cell(who, "up", target, now).add(seconds, bisect_left(DURATIONS, seconds), ok=ok)
+    at.cell(who, "up", target, now).add(seconds, bisect_left(DURATIONS, seconds), ok)
 
 
 def everything(at: Activity, now: float) -> ActivityReport:
