@@ -122,7 +122,8 @@ class Gateway:
         nodes.watch(self.metrics)
         self.conversations = Conversations(self.store)
         limiter = nodes.limiter or MemoryLimiter()
-        self.limits = Limits(limiter, *configured.limits(config), self.metrics.limit_decided)
+        self.limits = limits = Limits(limiter, *configured.limits(config), self.metrics.limit_decided)
+        self.metrics.limit_allows("principal", lambda: limits.allowed)
         self._owners = OwnersKeeper(settings.state_dir / owners.NAME, config.path, config.enabled, timing.catalogue)
         self.library = CatalogueViews(
             config.enabled, config.prefix, self.pinning, self._owners.owners, shapes_of(config)

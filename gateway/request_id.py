@@ -10,12 +10,9 @@ HEADER: Final = "x-request-id"
 _SANE: Final = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _prefix: Final = secrets.token_hex(6)
 """Of this process: no other has the same."""
-_numbers: Final = count(1)
 
-
-def make() -> str:
-    """One that no other request has, in this process or another."""
-    return f"{_prefix}-{next(_numbers):x}"
+make: Final = map(f"{_prefix}-%x".__mod__, count(1)).__next__
+"""Makes one that no other request has, in this process or another."""
 
 
 def accepted(given: str | None) -> str:

@@ -75,8 +75,8 @@ class Admission:
         left = self._limits.count_now(call.principal)
         if left is None:
             return self._count_later(call)
-        if call.http is not None:
-            call.http.rate_limit = left
+        if (http := call.http) is not None:
+            http.rate_limit = left
         return None
 
     async def _count_later(self, call: Call) -> None:

@@ -12,7 +12,7 @@ from gateway.protocol import CANCELLED
 from gateway.request import Principal
 
 Observe = Callable[[str, bool], None]
-"""`(limit, allowed)`: told of every decision, for the metrics."""
+"""`(limit, allowed)`: told of decisions, for the metrics; of all but those that `Limits.allowed` counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class Limits:
     ) -> None:
         self._limiter = limiter
         self._observe = observe
+        self.allowed = 0
+        """Requests that the limit of their principal allowed, where no other had to be asked."""
         self.use(default, upstreams)
 
     def use(self, default: Limit, upstreams: Mapping[str, UpstreamLimits]) -> None:
@@ -67,12 +69,14 @@ class Limits:
             rpm = default.rpm
         if rpm < 0:
             return ""
-        decision = self._limiter.consume("principal:" + principal.id, _limit(rpm, default.burst))
+        limit = default if rpm == default.rpm else _limit(rpm, default.burst)
+        decision = self._limiter.consume("principal:" + principal.id, limit)
         if decision is None:
             return None
-        self._observe("principal", decision.allowed)
         if not decision.allowed:
+            self._observe("principal", False)
             raise _refusal(decision, f"of {rpm} a minute")
+        self.allowed += 1
         return header_lines(decision)
 
     async def count_later(self, principal: Principal) -> str:

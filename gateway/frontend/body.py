@@ -45,9 +45,11 @@ def messages_of(body: bytes) -> Message | list[object]:
     Raises:
         ParseError, InvalidRequest: what it says.
     """
-    usual = jsonrpc.usual_request(body)
-    if usual is not None:
-        return usual
+    return jsonrpc.usual_request(body) or unusual_messages_of(body)
+
+
+def unusual_messages_of(body: bytes) -> Message | list[object]:
+    """The same, for what is no `jsonrpc.usual_request`."""
     message = decode(body)
     if isinstance(message, list):
         return cast("list[object]", message)

@@ -50,7 +50,6 @@ class AgentConnection(asyncio.Protocol):
         "_in_head",
         "_last",
         "_overhead",
-        "_owner",
         "_parser",
         "_pieces",
         "_probes",
@@ -64,6 +63,7 @@ class AgentConnection(asyncio.Protocol):
         "_write_paused",
         "address",
         "closing",
+        "owner",
         "write",
     )
 
@@ -97,7 +97,7 @@ class AgentConnection(asyncio.Protocol):
         self._advancing = False
         self._held = False
         """Whether we do not read, for the client has sent more than we want for now."""
-        self._owner: Principal | None = None
+        self.owner: Principal | None = None
         """Whose bytes wait to be read."""
         self._write_paused = False
         self._drained: asyncio.Future[None] | None = None
@@ -327,9 +327,8 @@ class AgentConnection(asyncio.Protocol):
         self._lose_all()
 
     def belongs_to(self, principal: Principal | None) -> None:
-        if principal is not self._owner:
-            self._owner = principal
-            self._reader.backlog.belongs_to(principal)
+        self.owner = principal
+        self._reader.backlog.belongs_to(principal)
 
     def future(self) -> asyncio.Future[None]:
         return self._connections.loop.create_future()

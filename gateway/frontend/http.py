@@ -137,7 +137,7 @@ class HttpFront:
         request.extra_headers = route.extra_headers
         if not route.is_mcp:
             return self._elsewhere(request, route.path)
-        if head.method != "DELETE":  # who ends a session takes load away
+        if self._overload.reason is not None and head.method != "DELETE":  # who ends a session takes load away
             self._overload.check()
         if route.address is None:
             route.address = self._origin(request)

@@ -24,6 +24,9 @@ ONE_PIECE: Final = 256 * 1024
 class RequestConnection(Protocol):
     """What a request needs of the connection that it came by."""
 
+    owner: Principal | None
+    """Whose bytes wait to be read."""
+
     @property
     def address(self) -> str: ...
     @property
@@ -75,6 +78,7 @@ class HttpRequest:
         "on_gone",
         "on_writable",
         "rate_limit",
+        "received",
         "sent",
         "started",
         "user",
@@ -84,6 +88,8 @@ class HttpRequest:
     _chunked: bool
     _left: int | None
     """Bytes of the answer that its content-length promises still; None where there is no such promise."""
+    received: int
+    """Bytes of the body that have come."""
     sent: int
     """Bytes of the answer's body that were written. Like the two above, from the answer's beginning."""
 
@@ -118,9 +124,12 @@ class HttpRequest:
         """Whether its answer has been written."""
         self.gone = False
         """Whether there is nobody to answer any more."""
-        self._buffer: bytes | bytearray = b"" if body is None else body
         self._over: asyncio.Future[None] | None = None
-        if body is None:
+        self._buffer: bytes | bytearray
+        if body is not None:
+            self._buffer, self.received = body, len(body)
+        else:
+            self._buffer, self.received = b"", 0
             self.whole = False
             self.expects_continue = head.headers.get("expect", "").lower() == "100-continue"
             self._limit = -1
@@ -173,11 +182,6 @@ class HttpRequest:
         return self._connection.scheme
 
     @property
-    def received(self) -> int:
-        """Bytes of the body that have come."""
-        return len(self._buffer)
-
-    @property
     def body(self) -> bytes:
         """What there is of the body; all of it if `whole`."""
         return bytes(self._buffer)
@@ -188,7 +192,7 @@ class HttpRequest:
         Raises:
             PayloadTooLarge: it is larger than that.
         """
-        if len(self._buffer) > limit:
+        if self.received > limit:
             raise PayloadTooLarge(limit)
         return bytes(self._buffer)
 
@@ -220,7 +224,8 @@ class HttpRequest:
 
     def belongs_to(self, principal: Principal | None) -> None:
         """Whose bytes those are that wait for the client to read them; None for nobody's."""
-        self._connection.belongs_to(principal)
+        if principal is not self._connection.owner:
+            self._connection.belongs_to(principal)
 
     # --- The answer -------------------------------------------------------------------------------------------------
 
@@ -353,6 +358,7 @@ class HttpRequest:
             if not isinstance(self._buffer, bytearray):
                 self._buffer = bytearray(self._buffer)
             self._buffer += data
+        self.received = len(self._buffer)
         if len(self._buffer) > self._limit:
             self._wake()
 

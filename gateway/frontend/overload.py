@@ -38,7 +38,7 @@ class Overload:
         self._lags = deque([0.0], LOOKS)
         self.lag = Histogram()
         """How late the loop ever was, in seconds."""
-        self._reason: tuple[str, str] | None = None
+        self.reason: tuple[str, str] | None = None
         """Why nothing is taken on, and the setting that says so."""
 
     def look(self, lag: float, memory: int) -> None:
@@ -50,9 +50,9 @@ class Overload:
         """
         self._lags.append(lag)
         self.lag.observe(lag)
-        before, self._reason = self._reason, self._judge(memory)
-        if (before is None) is not (self._reason is None):
-            log.warning("overloaded" if self._reason else "no longer overloaded", lag=round(lag, 3), memory=memory)
+        before, self.reason = self.reason, self._judge(memory)
+        if (before is None) is not (self.reason is None):
+            log.warning("overloaded" if self.reason else "no longer overloaded", lag=round(lag, 3), memory=memory)
 
     def _judge(self, memory: int) -> tuple[str, str] | None:
         if self._max_memory is not None and memory > self._max_memory:
@@ -67,9 +67,9 @@ class Overload:
         Raises:
             Overloaded: nothing new is taken on for the moment.
         """
-        if self._reason is not None:
+        if self.reason is not None:
             self._observe("overload", False)
-            raise Overloaded(*self._reason)
+            raise Overloaded(*self.reason)
 
     async def run(self) -> None:
         """Keep looking, for ever."""

@@ -33,7 +33,15 @@ from gateway.errors import (
     UnsupportedVersion,
 )
 from gateway.frontend.backlog import Backlogs
-from gateway.frontend.body import NO_BATCHES, check_batch, check_encoding, check_form, check_size, messages_of
+from gateway.frontend.body import (
+    NO_BATCHES,
+    check_batch,
+    check_encoding,
+    check_form,
+    check_size,
+    messages_of,
+    unusual_messages_of,
+)
 from gateway.frontend.call_response import EVENTS, CallResponse, EventStream
 from gateway.frontend.http_head import JSON, Fields, RequestHead, field_lines
 from gateway.frontend.http_request import HttpRequest
@@ -189,7 +197,11 @@ class Streamable:
         if not request.whole:
             check_size(http.headers, cap)
             return self._post_when_read(http, form, cap)
-        return self._post(http, form, messages_of(request.body_within(cap)))
+        body = request.body_within(cap)
+        usual = jsonrpc.usual_request(body)
+        if usual is not None and form.is_modern and "id" in usual:
+            return self._post_modern(http, form, usual)
+        return self._post(http, form, usual or unusual_messages_of(body))
 
     async def _post_when_read(self, http: Http, form: Form, cap: int) -> None:
         with self._in_flight.held(http.principal):
@@ -420,7 +432,10 @@ class Streamable:
         """
         id, request, is_modern = message["id"], http.request, agent.era is Era.MODERN
         if response is None:
-            response = self._response(http, form, session, id)
+            if session is None:  # as `_response` does, in a step less
+                response = CallResponse(request, self._silence, {}, form.streams, self._waiting, http.principal)
+            else:
+                response = self._response(http, form, session, id)
             self._silence.begin(response)
         params: dict[str, Any] = message.get("params") or {}
         call = Call(

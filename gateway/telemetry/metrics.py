@@ -51,13 +51,14 @@ class Metrics(Collector):
         self._tallies: dict[str, Tally] = {}
         self._reloads = Counter[Labels]()
         self._limits = Counter[Labels]()
+        self._allowed: dict[str, Callable[[], int]] = {}
         self._changes = Counter[Labels]()
         self._suspicions = Counter[Labels]()
         self._watched: dict[Family, Read] = {
             families.TASKS: lambda: len(asyncio.all_tasks()),
             families.BUILD: lambda: {(__version__, environment): 1},
             families.RELOADS: lambda: dict(self._reloads),
-            families.LIMIT_DECISIONS: lambda: dict(self._limits),
+            families.LIMIT_DECISIONS: self._decisions,
             families.DEFINITION_CHANGES: lambda: dict(self._changes),
             families.SUSPICIOUS_TEXTS: lambda: dict(self._suspicions),
         }
@@ -92,6 +93,14 @@ class Metrics(Collector):
 
     def limit_decided(self, limit: str, allowed: bool) -> None:
         self._limits[limit, "allowed" if allowed else "refused"] += 1
+
+    def limit_allows(self, limit: str, read: Callable[[], int]) -> None:
+        """What that limit allows is counted there as well: it is read when it is asked for."""
+        self._allowed[limit] = read
+
+    def _decisions(self) -> dict[Labels, float]:
+        counted = Counter({(limit, "allowed"): read() for limit, read in self._allowed.items()})
+        return dict(self._limits + counted)
 
     def definition_changed(self, upstream: str, what: str) -> None:
         self._changes[upstream, what] += 1
