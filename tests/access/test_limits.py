@@ -1,6 +1,7 @@
 """How much: rate limits and places, as clients of every kind meet them."""
 
 import json
+import re
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -86,6 +87,7 @@ def streamed(door: Door, key: str) -> Callable[[], httpx2.Response]:
 def test_every_answer_says_what_is_left_until_nothing_is(
     door: Door, key: str, way: Callable[[Door, str], Callable[[], httpx2.Response]], before: int
 ) -> None:
+    allowed, refused = decided(door, "allowed"), decided(door, "refused")
     once = way(door, f"key-{key}")
     for left in reversed(range(RPM - before)):
         answer = once()
@@ -94,6 +96,14 @@ def test_every_answer_says_what_is_left_until_nothing_is(
         assert answer.headers["ratelimit"].startswith(f'"default";r={left};t=')
         assert answer.headers["ratelimit-policy"] == f'"default";q={RPM};w=60'
     assert is_refused(once())
+    assert (decided(door, "allowed"), decided(door, "refused")) == (allowed + RPM, refused + 1)
+
+
+def decided(door: Door, decision: str) -> float:
+    """How often limits of principals decided so."""
+    text = http("GET", f"{door.base}/metrics").text
+    found = re.search(rf'_limit_decisions_total{{decision="{decision}",limit="principal"}} (\S+)', text)
+    return float(found[1]) if found is not None else 0.0
 
 
 def test_on_an_event_stream_the_error_comes_alone(door: Door) -> None:
