@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.json_bounds import may_be_deep
 from gateway.jsonrpc import (
     MAX_DEPTH,
     MAX_VALUES,
@@ -384,6 +385,22 @@ def test_what_is_wide_is_usual_also_as_a_text(item: str) -> None:
             usual = usual_answer(text)
             assert usual is not None
             assert dumps(usual[1]["content"]) in text
+
+
+@pytest.mark.parametrize("layer", ["[]", "{}"])
+def test_how_deep_it_may_be_shows_to_a_few_layers(layer: str) -> None:
+    """By one look at its brackets: what takes one for each layer is a request that holds everybody up."""
+    begin, end = (b"[", b"]") if layer == "[]" else (b'{"a":', b"}")
+    for deep, may in ((MAX_DEPTH - 20, False), (MAX_DEPTH, True), (MAX_DEPTH + 1, True), (99_000, True)):
+        assert may_be_deep(begin * deep + b"1" + end * deep) is may
+
+
+@pytest.mark.parametrize("end", [b"]}", b"]", b'"]', b'"'])
+def test_what_cannot_be_json_is_not_looked_into(end: bytes) -> None:
+    garbage = b"[" * (MAX_DEPTH + 1) + end * 300_000
+    assert may_be_deep(garbage)
+    with pytest.raises(ValueError, match="JSON"):
+        loads(garbage)
 
 
 def test_content_that_is_none_is_not_usual_where_there_is_much_of_it() -> None:
