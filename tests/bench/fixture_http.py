@@ -2,7 +2,9 @@
 
     python -m tests.bench.fixture_http PORT [--delay SECONDS] [--tools N]
 
-It is the same server at every path. `--delay`: what a tool takes, unless its argument `slow` is false.
+It is the same server at every path, but for how tools' results come: below `/events` on an event stream, written at
+once, and below `/pieces` on one of which head, event and end come apart, as from the Python SDK. `--delay`: what a tool
+takes, unless its argument `slow` is false.
 """
 
 import argparse
@@ -17,6 +19,9 @@ import uvloop
 from tests.bench.answers import Answer, Message, answering, tools
 
 EVENTS = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+LAST = b"0\r\n\r\n"
+APART_SECONDS = 0.02
+"""Between two pieces: so long that whoever runs fifty times slower still reads them one by one."""
 
 
 class Connection(asyncio.Protocol):
@@ -41,6 +46,9 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._body = b""
 
+    def on_url(self, url: bytes) -> None:
+        self._url = url
+
     def on_body(self, body: bytes) -> None:
         self._body += body
 
@@ -58,11 +66,23 @@ class Connection(asyncio.Protocol):
         if message["method"] == "tools/call" and message["params"]["name"] == "step":
             self._step(message["params"], body, delay)
             return
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
-        if delay:
-            asyncio.get_running_loop().call_later(delay, self._transport.write, head + body)
-        else:
-            self._transport.write(head + body)
+        pieces = self._pieces(message["method"], body)
+        loop = asyncio.get_running_loop()
+        for number, piece in enumerate(pieces):
+            if delay or number:
+                loop.call_later(delay + number * APART_SECONDS, self._transport.write, piece)
+            else:
+                self._transport.write(piece)
+
+    def _pieces(self, method: str, body: bytes) -> list[bytes]:
+        """A response, in pieces that are sent one after the other."""
+        if method == "tools/call" and self._url.startswith(b"/events"):
+            return [EVENTS + chunk(body) + LAST]
+        if method == "tools/call" and self._url.startswith(b"/pieces"):
+            return [EVENTS, chunk(body), LAST]
+        return [
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        ]
 
     def _delay_of(self, message: Message) -> float:
         if message["method"] != "tools/call":
@@ -78,7 +98,7 @@ class Connection(asyncio.Protocol):
         said = {"progressToken": token, "progress": 1, "message": repr(time.perf_counter())}
         note = orjson.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": said})
         self._transport.write(EVENTS + chunk(note))
-        asyncio.get_running_loop().call_later(delay, self._transport.write, chunk(body) + b"0\r\n\r\n")
+        asyncio.get_running_loop().call_later(delay, self._transport.write, chunk(body) + LAST)
 
 
 def chunk(data: bytes) -> bytes:

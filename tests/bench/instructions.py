@@ -1,10 +1,12 @@
 """What a call costs in instructions, which are the same however busy the machine is. Needs valgrind.
 
     python -m tests.bench.instructions [--kind KIND]... [--seconds 10] [--keep FOLDER]
-        KIND: modern, handshake, list, big, modern-view, handshake-view, many, stdio, stdio-front
+        KIND: modern, handshake, list, big, modern-view, handshake-view, events, pieces, many, stdio,
+        stdio-front
 
 The gateway runs under callgrind, fifty times slower, and is asked for so many seconds by four connections; what it
-does when nobody asks is taken off. `many` is a modern call to one of a hundred servers, `stdio` one to a stdio server,
+does when nobody asks is taken off. `events` is a modern call that is answered on an event stream, `pieces` one whose
+stream comes in three pieces 20 ms apart, `many` one to one of a hundred servers, `stdio` a call to a stdio server,
 `stdio-front` one that comes in on stdin. The kernel's part is not in it. With `--keep`, callgrind's files are left in a
 folder, for `callgrind_annotate` to say which functions of the interpreter and of the libraries it went to.
 """
@@ -32,6 +34,8 @@ from tests.bench.viewed import PROFILES, through
 from tests.bench.wires import Pipe, connected
 from tests.interaction._gateway import Entry, child
 
+STREAMED: Final = ("events", "pieces")
+"""Each is a path of the fixture's."""
 MANY: Final = "many"
 STDIO: Final = "stdio"
 FRONT: Final = "stdio-front"
@@ -42,6 +46,7 @@ KINDS: Final = {
     "big": Work("u0__big", "big", True, 64),
     "modern-view": Work("u0__echo", "echo", True, 0),
     "handshake-view": Work("u0__echo", "echo", False, 0),
+    **dict.fromkeys(STREAMED, Work("u0__echo", "echo", True, 0)),
     MANY: Work("u0__echo", "echo", True, 0),
     STDIO: Work("u0__echo", "echo", False, 0),
     FRONT: Work("u0__echo", "echo", False, 0),
@@ -164,9 +169,12 @@ def main(options: Options) -> None:
     with tempfile.TemporaryDirectory() as name, fixture(folder := Path(name)) as (base, _):
         valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/callgrind.%p"]
         program = Program("gateway", (*valgrind, sys.executable, "-P", "-m", "gateway"))
-        rest = [kind for kind in options.kinds if kind not in (MANY, STDIO, FRONT)]
+        rest = [kind for kind in options.kinds if kind not in (*STREAMED, MANY, STDIO, FRONT)]
         if rest:
             through_http(program, folder, web(base, "u0"), replace(options, kinds=rest))
+        for kind in STREAMED:
+            if kind in options.kinds:
+                through_http(program, folder, {"u0": {"url": f"{base}/{kind}"}}, replace(options, kinds=[kind]))
         if MANY in options.kinds:
             servers = web(base, *(f"u{number}" for number in range(SERVERS)))
             through_http(program, folder, servers, replace(options, kinds=[MANY]))

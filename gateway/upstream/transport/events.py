@@ -3,12 +3,17 @@
 Pure: bytes in, events out. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+_USUAL: Final = re.compile(rb"(?:event: message\r?\n)?(?:id: ([^\0\r\n]{0,1024})\r?\n)?(?:event: message\r?\n)?data: ")
+"""How a message as an event begins: as SDKs write it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One dispatched event. `data` is what the `data:` lines held, joined by newlines; it may be empty."""
 
     data: bytes
@@ -30,26 +35,38 @@ class EventParser:
         cap: most bytes one event may have, field names and line ends included.
     """
 
+    _after_cr = False
+    _started = False
+    _name = b"message"
+    _id: bytes | None = None
+    _retry: int | None = None
+    _size = 0
+
     def __init__(self, cap: int) -> None:
         self._cap = cap
         self._line = bytearray()
-        self._after_cr = False
-        self._started = False
-        self._reset()
+        self._data: list[bytes] = []
 
     def _reset(self) -> None:
-        self._data: list[bytes] = []
+        self._data = []
         self._name = b"message"
-        self._id: bytes | None = None
-        self._retry: int | None = None
+        self._id = self._retry = None
         self._size = 0
 
-    def feed(self, chunk: bytes) -> Iterator[Event]:
-        """Yield the events that `chunk` completes.
+    def feed(self, chunk: bytes) -> Iterable[Event]:
+        """The events that `chunk` completes.
 
         Raises:
-            EventTooLarge: the event under way is over the cap.
+            EventTooLarge: the event under way is over the cap. May come between two events.
         """
+        if not self._size and not self._after_cr and len(chunk) <= self._cap:
+            event = usual_event(chunk)
+            if event is not None:
+                self._started = True
+                return (event,)
+        return self._parsed(chunk)
+
+    def _parsed(self, chunk: bytes) -> Iterator[Event]:
         for line in self._lines(chunk):
             if line:
                 self._field(line)
@@ -102,3 +119,21 @@ class EventParser:
         event = None if empty else Event(b"\n".join(self._data), self._name or b"message", self._id, self._retry)
         self._reset()
         return event
+
+
+def usual_event(chunk: bytes) -> Event | None:
+    """The event, if that is what `chunk` is, from its first byte to its last, and it is written as nearly all are: one
+    line of data, and before it at most an id and the usual name."""
+    begin = _USUAL.match(chunk)
+    if begin is None:
+        return None
+    at = begin.end()
+    if chunk.endswith(b"\r\n\r\n"):
+        end = len(chunk) - 4
+    elif chunk.endswith(b"\n\n"):
+        end = len(chunk) - 2
+    else:
+        return None
+    if chunk.find(b"\n", at, end) >= 0 or chunk.find(b"\r", at, end) >= 0:
+        return None
+    return Event(chunk[at:end], b"message", begin[1])

@@ -20,6 +20,7 @@ from gateway.protocol import Era
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.credentials import Credentials
 from gateway.upstream.timing import USUAL, UpstreamTiming
+from gateway.upstream.transport.deadlines import Deadlines
 from gateway.upstream.transport.events import Event, EventParser, EventTooLarge
 from gateway.upstream.transport.pending import HeaderLines, LoginLost, Peer, Pending, SessionLost, header_lines
 from gateway.upstream.transport.pool import Origin, Pool
@@ -72,6 +73,9 @@ class HttpDispatcher(CallTable):
         self._being_refused = 0
         self._has_lost_login = False
         self._reply_type = CallReply
+        self.lingering = set[CallReply]()
+        """Those whose answer has come, and whose stream has not ended."""
+        self._lingers = Deadlines(self.lingering)
         self._session_id: bytes | None = None
         self._session_header = b""
         self._version_header = b""
@@ -173,6 +177,12 @@ class HttpDispatcher(CallTable):
 
     async def _answer(self, message: Message) -> None:
         await self._post(message, "answer", {})
+
+    def linger(self, reply: CallReply) -> None:
+        """Let its stream end by itself, for a while: the connection can be used again then."""
+        reply.due = asyncio.get_running_loop().time() + self.timing.linger_seconds
+        self.lingering.add(reply)
+        self._lingers.watch(reply.due)
 
     def on_noise(self, text: str) -> None:
         self._peer.on_noise(text)

@@ -3,7 +3,7 @@
 Source: 2026-07-28 and 2025-11-25, basic/transports/streamable-http.
 """
 
-import asyncio
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -53,7 +53,8 @@ class CallReply(Reply):
     _last_event_id: bytes | None = None
     _resume_seconds: float | None = None
     """How long the upstream wants us to wait before its stream is taken up again."""
-    _linger: asyncio.TimerHandle | None = None
+    due = math.inf
+    """When its connection is closed, though its stream has not ended: the answer has come, and so long was waited."""
     _status = 0
     _location: str | None = None
     _size = 0
@@ -135,6 +136,9 @@ class CallReply(Reply):
     def on_head(self, status: int, headers: ResponseHeaders) -> None:
         self._begin()
         self._status = status
+        if headers.is_stream:
+            self._parser = EventParser(self._cap)
+            return
         if status not in SUCCESSES:
             self._on_failure(status, headers)
         self._location = headers.get(b"location", b"").decode("latin-1") or None
@@ -146,7 +150,9 @@ class CallReply(Reply):
         if status in SUCCESSES and headers.get(b"content-encoding", b"identity").lower() != b"identity":
             self._refuse(UpstreamProtocolError(self._upstream, "a compressed answer, though identity was asked for"))
         elif dispatcher.era is not None:  # before that, a session may be opened
-            headers.are_plain = status in SUCCESSES and self._parser is None and self._location is None
+            is_plain = status in SUCCESSES and self._location is None
+            headers.are_plain = is_plain and self._parser is None
+            headers.is_stream = is_plain and self._parser is not None
 
     def _on_failure(self, status: int, headers: Mapping[bytes, bytes]) -> None:
         """The head says that it failed; the body may say why."""
@@ -189,8 +195,11 @@ class CallReply(Reply):
 
     def _leave(self) -> None:
         self._wire = None
-        if self._linger is not None:
-            self._linger.cancel()
+        self._dispatcher.lingering.discard(self)
+
+    def expire(self) -> None:
+        self._dispatcher.lingering.discard(self)
+        self.abort()
 
     # --- What the response means ------------------------------------------------------------------------------------
 
@@ -237,8 +246,8 @@ class CallReply(Reply):
             self._refuse(UpstreamOversized(self._upstream, self._cap))
         except jsonrpc.TooManyValues:
             self._refuse(UpstreamOversized(self._upstream, jsonrpc.MAX_VALUES, "values"))
-        if self._call.future.done() and self._wire is not None and self._linger is None:
-            self._linger = asyncio.get_running_loop().call_later(self._dispatcher.timing.linger_seconds, self.abort)
+        if self._call.future.done() and self._wire is not None and self.due == math.inf:
+            self._dispatcher.linger(self)
 
     def _on_event(self, data: bytes) -> None:
         """What is no message (heartbeats, `[DONE]`) is skipped: the answer may follow."""

@@ -12,8 +12,9 @@ from typing import Final, Protocol, cast
 
 import httptools
 
-from gateway.last_head import LastHead
+from gateway.last_head import LONGEST, LastHead
 from gateway.telemetry.cells import Traffic
+from gateway.upstream.transport.chunks import head_of, whole_chunks
 
 MUCH: Final = 256_000
 """Bytes, after which others get their turn before more is read: as many as the event loop reads at once, so that less
@@ -35,12 +36,14 @@ class ResponseHeaders(dict[bytes, bytes]):
     """The headers of a response. Names are lower-case; of a repeated header the last counts, but for
     `WWW-Authenticate`, of which all do, with commas between."""
 
-    __slots__ = ("are_plain",)
+    __slots__ = ("are_plain", "is_stream")
 
     def __init__(self) -> None:
         super().__init__()
         self.are_plain = False
         """Whether a reply found nothing in them that matters to it. The next response may have the same object."""
+        self.is_stream = False
+        """Whether it found that an event stream follows, and nothing else."""
 
 
 class Reply(Protocol):
@@ -92,13 +95,21 @@ class HttpConnection(asyncio.Protocol):
         """The tenant that holds one of the pool's places with it, if any does."""
         self.is_closing: Callable[[], bool] = _not_yet
         self._last = LastHead[ResponseHeaders]()
+        self._chunked_head = b""
+        """The head of the last response whose body came in chunks, …"""
+        self._chunked_headers = ResponseHeaders()
+        """… and what it means."""
+        self._is_unparsed = False
+        """Whether the response under way has that head, and the parser knows nothing of it."""
         self._parser = httptools.HttpResponseParser(self)
         self._begin()
 
     def _begin(self) -> None:
         """A response begins, which is parsed."""
-        self._is_awaited = False
+        self._is_awaited = self._is_unparsed = False
         """Whether nothing of the response has come yet."""
+        self._first = b""
+        """How it begins."""
         self._headers = ResponseHeaders()
         self._overhead = 0
         self._status = 0
@@ -144,12 +155,14 @@ class HttpConnection(asyncio.Protocol):
         size = len(data)
         self._traffic.received += size
         is_first = self._is_awaited
-        if is_first:
-            again = self._last.match(data) if size < MUCH else None
-            if again is not None:
-                self._receive_whole(reply, *again)
+        if is_first or self._is_unparsed:
+            if size < MUCH and self._receive_known(reply, data):
                 return
             self._begin()
+            if is_first:
+                self._first = data[:LONGEST]
+            else:
+                self._parse_chunked_head(reply)
         self._overhead += size
         try:
             self._parser.feed_data(data)
@@ -160,30 +173,15 @@ class HttpConnection(asyncio.Protocol):
         else:
             if self._surplus:
                 self._shut()
-            elif is_first and self._complete and not self._closed and self._status == 200:
-                if b"transfer-encoding" not in self._headers:
-                    self._last.keep(data, self._headers)
-            elif self._overhead > MAX_OVERHEAD and not self._complete:
+            elif self._complete:
+                if self._status == 200 and not self._closed:
+                    self._keep(data, is_first)
+            elif self._overhead > MAX_OVERHEAD:
                 self._fail(f"its response has more than {MAX_OVERHEAD} bytes of headers")
         if size >= MUCH and self._transport is not None and self.usable:
             # The event loop would read on as long as there is something to read, and nobody else had a turn meanwhile.
             self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._read_on)
-
-    def _receive_whole(self, reply: Reply, headers: ResponseHeaders, body: bytes) -> None:
-        """A whole response with status 200, and with a head that was parsed before."""
-        try:
-            if headers.are_plain and reply.on_plain(body):
-                self._reply = None
-                self._keeper.release(self)
-                return
-            reply.on_head(200, headers)
-            if self._reply is reply:
-                reply.on_data(body)
-            if self._reply is reply:
-                self._finish()
-        except Exception as error:  # as the parser does it
-            self._fail(f"its response is not HTTP ({error})")
 
     def _read_on(self) -> None:
         if self._transport is not None and self.usable:
@@ -204,6 +202,70 @@ class HttpConnection(asyncio.Protocol):
     def _until_close(self) -> bool:
         """Whether the end of the connection is the end of the body (RFC 9112, 6.3)."""
         return b"content-length" not in self._headers and b"transfer-encoding" not in self._headers
+
+    # --- What needs no parser -------------------------------------------------------------------------------------
+
+    def _keep(self, data: bytes, is_whole: bool) -> None:
+        """The response that ended with `data` may be followed by others with the same head."""
+        coding = self._headers.get(b"transfer-encoding")
+        if coding is None:
+            if is_whole:
+                self._last.keep(data, self._headers)
+        elif coding.lower() == b"chunked" and (head := head_of(self._first)):
+            self._chunked_head, self._chunked_headers = head, self._headers
+
+    def _receive_known(self, reply: Reply, data: bytes) -> bool:
+        """Take in `data` if that can be done without the parser: a head that was parsed before, and a whole body behind
+        it, or whole chunks. Returns whether it was."""
+        at = 0
+        if self._is_awaited:
+            head = self._chunked_head
+            if not head or not data.startswith(head):
+                again = self._last.match(data)
+                if again is not None:
+                    self._receive_whole(reply, *again)
+                return again is not None
+            at = len(head)
+        chunks = whole_chunks(data, at)
+        if chunks is not None:
+            self._receive_chunks(reply, *chunks)
+        return chunks is not None
+
+    def _receive_chunks(self, reply: Reply, body: bytes, is_end: bool) -> None:
+        """Some of the body of a response with the head that was kept; before the first of it, that head."""
+        try:
+            if self._is_awaited:
+                self._is_awaited, self._is_unparsed, self._in_head = False, True, False
+                self._headers = self._chunked_headers
+                reply.on_head(200, self._headers)
+            if body and self._reply is reply:
+                reply.on_data(body)
+            if is_end and self._reply is reply:
+                self._is_unparsed = False
+                self._finish()
+        except Exception as error:  # as the parser does it
+            self._fail(f"its response is not HTTP ({error})")
+
+    def _parse_chunked_head(self, reply: Reply) -> None:
+        """Have the parser where it would be, had it parsed the head and the chunks that came: between two chunks."""
+        self._reply = None  # which has heard of all that
+        self._parser.feed_data(self._chunked_head)
+        self._reply = reply
+
+    def _receive_whole(self, reply: Reply, headers: ResponseHeaders, body: bytes) -> None:
+        """A whole response with status 200, and with a head that was parsed before."""
+        try:
+            if headers.are_plain and reply.on_plain(body):
+                self._reply = None
+                self._keeper.release(self)
+                return
+            reply.on_head(200, headers)
+            if self._reply is reply:
+                reply.on_data(body)
+            if self._reply is reply:
+                self._finish()
+        except Exception as error:  # as the parser does it
+            self._fail(f"its response is not HTTP ({error})")
 
     # --- httptools ------------------------------------------------------------------------------------------------
 
