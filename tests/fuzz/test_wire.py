@@ -72,12 +72,20 @@ class Heard(Reply):
         self.end = "lost"
 
 
-def exchange(chunks: list[bytes]) -> Outcome:
-    """What becomes of one request, answered with these bytes and then the end of the connection."""
+def exchange(chunks: list[bytes], before: bytes = b"") -> Outcome:
+    """What becomes of one request, answered with these bytes and then the end of the connection.
+
+    Args:
+        before: a response on the same connection, which is kept after it.
+    """
     keeper, transport, reply = ConnectionOwner(), Transport(), Heard()
     made: Any = transport
     wire = HttpConnection(keeper)
     wire.connection_made(made)
+    if before:
+        wire.start(b"GET / HTTP/1.1\r\n\r\n", Heard())
+        wire.data_received(before)
+        keeper.released = 0
     wire.start(b"GET / HTTP/1.1\r\n\r\n", reply)
     for chunk in chunks:
         if not transport.closed:  # as with a real one
@@ -154,6 +162,24 @@ def test_how_the_bytes_are_cut_makes_no_difference(stream: bytes, at: list[int])
     assert found == one_by_one
     # An empty line after a response does no harm where it comes with it, and is not waited for where it comes later.
     assert kept == kept_then or stream.endswith((b"\r", b"\n"))
+
+
+chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+chunks = st.sampled_from(
+    [b"5\r\nhello\r\n"] * 4
+    + [b"A\r\n0\r\n\r\n12345\r\n", b"5;a=b\r\nhello\r\n", b"05\r\nhello\r\n", b"4\r\nhello\r\n", b"6\r\nhello\r\n"]
+    + [b"0\r\n\r\n"] * 4
+    + [b"0\r\nX: y\r\n\r\n", b"0;a\r\n\r\n", b"\r\n", b"5\nhello\n", b"0x5\r\nhello\r\n", b"5_0\r\n", chunked]
+)
+
+
+@settings(deadline=None)
+@given(st.lists(chunks, max_size=6).map(b"".join), cuts)
+def test_a_head_that_came_before_makes_no_difference(body: bytes, at: list[int]) -> None:
+    sent = pieces(chunked + body, [0, *at])
+    *found, kept = exchange(sent, before=chunked + b"5\r\nhello\r\n0\r\n\r\n")
+    *fresh, kept_then = exchange(sent)
+    assert (found, kept) == (fresh, kept_then)
 
 
 @settings(deadline=None)

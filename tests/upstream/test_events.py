@@ -46,6 +46,13 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
     "unfinished": (b"data: a\n\ndata: b\n", [Event(b"a")]),
     "not UTF-8": (b"data: \xff\n\n", [Event(b"\xff")]),
     "nothing": (b"", []),
+    "as SDKs write it": (b"event: message\r\ndata: a\r\n\r\n", [Event(b"a")]),
+    "as SDKs write it, with an id": (b"event: message\nid: 7\ndata: a\n\n", [Event(b"a", id=b"7")]),
+    "with an id before": (b"id: 7\r\nevent: message\r\ndata: \r\n\r\n", [Event(b"", id=b"7")]),
+    "with an empty id": (b"id: \ndata: a\n\n", [Event(b"a", id=b"")]),
+    "another name": (b"event: ping\r\ndata: a\r\n\r\n", [Event(b"a", b"ping")]),
+    "CR in data": (b"data: a\rid: 7\n\n", [Event(b"a", id=b"7")]),
+    "LF, then CRLF": (b"data: a\r\ndata: b\n\n", [Event(b"a\nb")]),
 }
 
 
@@ -94,6 +101,30 @@ def test_the_cap_counts_the_same_however_the_bytes_are_cut(size: int, width: int
 def test_an_event_over_the_cap(stream: bytes) -> None:
     with pytest.raises(EventTooLarge):
         parse(stream)
+
+
+WHOLE = [b"event: message\r\ndata: a\r\n\r\n", b"id: 7\ndata: b\n\n", b"data: c\n\n"]
+PARTS = [
+    b"data: d\n",
+    b"\n",
+    b"\r",
+    b"id: 8\r\n",
+    b"\xef\xbb\xbf",
+    b"event: e\n",
+    b"data: f\n\ndata: g\n\n",
+    b"data: h",
+]
+
+
+@given(st.lists(st.sampled_from(WHOLE + PARTS)))
+def test_events_that_come_whole_make_no_difference(chunks: list[bytes]) -> None:
+    stream = b"".join(chunks)
+    assert parse(*chunks) == parse(*(stream[at : at + 1] for at in range(len(stream))))
+
+
+def test_a_whole_event_is_bounded() -> None:
+    with pytest.raises(EventTooLarge):
+        parse(b"event: message\r\ndata: " + b"x" * CAP + b"\r\n\r\n")
 
 
 def test_the_cap_is_per_event() -> None:

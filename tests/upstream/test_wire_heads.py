@@ -90,6 +90,97 @@ def test_anything_else_is_parsed(sent: list[bytes]) -> None:
     assert all(each == seen[0] for each in seen)
 
 
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+STREAMED = STREAM + b"5\r\nhello\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [STREAMED],
+        [STREAM, b"5\r\nhello\r\n", b"0\r\n\r\n"],
+        [STREAM + b"2\r\nhe\r\n", b"3\r\nllo\r\n0\r\n\r\n"],
+    ],
+    ids=["at once", "apart", "in two"],
+)
+def test_the_head_of_a_stream_is_known_again(sent: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    wire, _ = connection()
+    first = receive(wire, STREAM, b"5\r\nhello\r\n", b"0\r\n\r\n")
+    parser = Mock()
+    monkeypatch.setattr(wire, "_parser", parser)
+    second = receive(wire, *sent)
+    assert (second.head, second.body, second.end) == (first.head, b"hello", "ended")
+    parser.feed_data.assert_not_called()
+    assert wire.usable
+
+
+ODD = [
+    b"5\r\nhel",
+    b"05\r\nhello\r\n0\r\n\r\n",
+    b"5;a=b\r\nhello\r\n0\r\n\r\n",
+    b"5 \r\nhello\r\n0\r\n\r\n",
+    b"+5\r\nhello\r\n0\r\n\r\n",
+    b"0x5\r\nhello\r\n0\r\n\r\n",
+    b"5\nhello\r\n0\r\n\r\n",
+    b"4\r\nhello\r\n0\r\n\r\n",
+    b"6\r\nhello\r\n0\r\n\r\n",
+    b"fffffffffffffffff\r\nhello",
+    b"5\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n",
+    b"5\r\nhello\r\n0\r\n",
+    b"5\r\nhello\r\n00\r\n\r\n",
+    b"0\r\n\r\n",
+    b"5\r\nhello\r\n0\r\n\r\n" + STREAMED,
+    b"5\r\nhello\r\n0\r\n\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("before", [[], [STREAM], [STREAM + b"1\r\n!\r\n"], [STREAM, b"1\r\n!\r\n1\r\n?\r\n"]])
+def test_what_is_odd_in_a_stream_means_what_it_did(odd: bytes, before: list[bytes]) -> None:
+    sent = [*before, odd] if before else [STREAM + odd]
+    seen: list[object] = []
+    for earlier in ([], [STREAMED], [STREAMED, STREAMED], [STREAMED, response(b"{}"), response(b"{}")]):
+        wire, transport = connection()
+        for each in earlier:
+            receive(wire, each)
+        reply = receive(wire, *sent)
+        seen.append((reply.head, reply.body, reply.end, wire.usable, transport.abort.call_count))
+        wire.connection_lost(None)
+        seen[-1] = (seen[-1], reply.end)
+    assert all(each == seen[0] for each in seen)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        STREAM.replace(b"200 OK", b"201 OK"),
+        STREAM.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"),
+        STREAM.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        b"HTTP/1.1 100 Continue\r\n\r\n" + STREAM,
+        STREAM.replace(b"\r\n\r\n", b"\r\nx: %s\r\n\r\n" % (b"x" * 5000)),
+    ],
+)
+def test_another_head_of_a_stream_is_not_known_again(head: bytes) -> None:
+    wire, _ = connection()
+    first = receive(wire, head + b"5\r\nhello\r\n0\r\n\r\n")
+    if wire.usable:
+        second = receive(wire, head, b"5\r\nhello\r\n0\r\n\r\n")
+        assert (second.head, second.body, second.end) == (first.head, first.body, first.end)
+        assert second.head is not None
+        assert first.head is not None
+        assert second.head[1] is not first.head[1]
+
+
+def test_a_bug_in_a_reply_to_a_known_stream_fails_that_reply_alone() -> None:
+    wire, transport = connection()
+    receive(wire, STREAMED)
+    reply = Mock(**{"on_data.side_effect": RuntimeError("a bug")})
+    wire.start(b"", reply)
+    wire.data_received(STREAMED)
+    reply.on_lost.assert_called_once()
+    transport.abort.assert_called_once()
+
+
 def test_a_bug_in_a_reply_fails_that_reply_alone() -> None:
     wire, transport = connection()
     receive(wire, response(b"{}"))
