@@ -90,6 +90,12 @@ def test_anything_else_is_parsed(sent: list[bytes]) -> None:
     assert all(each == seen[0] for each in seen)
 
 
+def test_a_status_that_is_an_error_stays_one() -> None:
+    wire, _ = connection()
+    replies = [receive(wire, response(b"{}", status=b"500 Oh")) for _ in range(2)]
+    assert [each.head and each.head[0] for each in replies] == [500, 500]
+
+
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 STREAMED = STREAM + b"5\r\nhello\r\n0\r\n\r\n"
 
@@ -124,6 +130,7 @@ ODD = [
     b"5\nhello\r\n0\r\n\r\n",
     b"4\r\nhello\r\n0\r\n\r\n",
     b"6\r\nhello\r\n0\r\n\r\n",
+    b"5\r\nhelloXX0\r\n\r\n",
     b"fffffffffffffffff\r\nhello",
     b"5\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n",
     b"5\r\nhello\r\n0\r\n",
