@@ -340,8 +340,10 @@ def _shared(data: bytes) -> Meta | None:
     Raises:
         ValueError: it is no JSON.
     """
+    if len(data) > LONGEST_META or data.find(b"[") >= 0:  # an array may need mending
+        return None  # and it is decoded, whatever that takes, once
     value: Any = loads(data)
-    if not isinstance(value, dict) or len(data) > LONGEST_META or b"[" in data:  # an array may need mending
+    if not isinstance(value, dict):
         return None
     token: object = cast("dict[str, Any]", value).get("progressToken")
     if isinstance(token, str) and len(token) > LONGEST_ID:

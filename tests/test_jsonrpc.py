@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import jsonrpc
 from gateway.json_bounds import may_be_deep
 from gateway.jsonrpc import (
     MAX_DEPTH,
@@ -385,6 +386,15 @@ def test_what_is_wide_is_usual_also_as_a_text(item: str) -> None:
             usual = usual_answer(text)
             assert usual is not None
             assert dumps(usual[1]["content"]) in text
+
+
+@pytest.mark.parametrize("meta", ['{"a":[]}', json.dumps({"a": "x" * jsonrpc.LONGEST_META})])
+def test_an_envelope_that_is_not_kept_is_not_decoded_to_see_that(meta: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may take long, and is decoded afterwards."""
+    data = request('{},"_meta":' + meta).replace(b'"arguments":{}', b'"name":"a"')
+    assert loads_request(data)["params"]["_meta"] == json.loads(meta)
+    monkeypatch.setattr(jsonrpc, "loads", None)
+    assert usual_request(data) is None
 
 
 @pytest.mark.parametrize("layer", ["[]", "{}"])
