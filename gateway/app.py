@@ -162,9 +162,9 @@ class Gateway:
         self.metrics.watch(families.AUDIT_TROUBLE, self.audit.trouble)
         self._is_traced = is_node and tracing.is_on(settings)
         self.pipeline = Pipeline(
-            calls=self.drain,
+            drain=self.drain,
             admission=Admission(self.in_flight, self.limits, self._lacks_scope, self.audit.check, nodes.slots),
-            requests=self.recorder,
+            recorder=self.recorder,
             own_methods=server.methods,
             targets=server.targets,
             lookup=server.lookup,

@@ -19,7 +19,7 @@ from gateway.protocol import Era
 from gateway.request import Agent, Ask, Notify, Principal, as_agent_knows, wants
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-LASTING: Final = "lasting-"
+LASTING_PREFIX: Final = "lasting-"
 """What progress tokens begin with that are good for longer than their request."""
 
 
@@ -140,9 +140,9 @@ class Call(msgspec.Struct, eq=False):
     """Ends the connection, but not the stream, where the agent can come back for the rest."""
     http: HttpExchange | None = None
     """The HTTP request that it came by; None on other fronts."""
-    http_headers: Mapping[str, str] | None = None
+    agent_headers: Mapping[str, str] | None = None
     """Those that a modern agent sent, by lower-case name; None where there are none."""
-    headers: Mapping[str, str] = NO_HEADERS
+    mirrored_headers: Mapping[str, str] = NO_HEADERS
     """HTTP headers that its upstream is sent besides: arguments that are mirrored into `Mcp-Param-*`."""
     began: float = msgspec.field(default_factory=time.perf_counter)
     upstream: str | None = None

@@ -49,9 +49,9 @@ class Pipeline:
 
     def __init__(
         self,
-        calls: Drain,
+        drain: Drain,
         admission: Admission,
-        requests: CallRecorder,
+        recorder: CallRecorder,
         own_methods: Mapping[Era, Mapping[str, Answerer]],
         targets: Targets,
         lookup: Lookup,
@@ -61,9 +61,9 @@ class Pipeline:
         results: BoundedResults,
         dress: Callable[[Call, dict[str, Any]], None],
     ) -> None:
-        self._calls = calls
+        self._drain = drain
         self._admission = admission
-        self._requests = requests
+        self._recorder = recorder
         self._modern, self._handshake = own_methods[Era.MODERN], own_methods[Era.HANDSHAKE]
         self._targets = targets
         self._lookup = lookup
@@ -83,7 +83,7 @@ class Pipeline:
         try:
             if self.tracing is not None:
                 self.tracing.begin(call)
-            self._calls.enter(call)  # a gateway that stops takes none
+            self._drain.enter(call)  # from here on, a gateway that stops waits for it, and in the end cuts it off
             waiting = self._admission.enter(call)  # scope, requests in flight, audit, rate limit
             if waiting is not None:
                 await waiting
@@ -109,10 +109,10 @@ class Pipeline:
             raise
         finally:
             self._admission.leave(call)  # what it did not take, it does not give back
-            self._calls.leave(call)
+            self._drain.leave(call)
             if call.trace is not None:
                 call.trace.end(call)
-            self._requests.record(call)
+            self._recorder.record(call)
 
     async def forward(self, call: Call) -> dict[str, Any]:
         """The result of whoever owns what a call names.
@@ -162,7 +162,7 @@ class Pipeline:
 
 
 async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Ask an upstream: once, and once more where that is safe.
+    """Ask an upstream; where that is safe, again, up to `retry.MAX_ATTEMPTS` times in all.
 
     Args:
         params: the call's, under the upstream's own names.
@@ -174,26 +174,26 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
     tenant, now = call.principal.root_id, asyncio.get_running_loop().time
     if "_meta" in params:
         params = unwrap_params(params)
-    clock = _Clock(upstream.timeout(call, params), upstream.config.max_timeout, began := now())
+    deadline = _Deadline(upstream.timeout(call, params), upstream.config.max_timeout, began := now())
     private: PrivateLink | None = None
     failure: GatewayError | None = None
     number = 0
-    if call.spoke:
+    if call.spoke:  # in a round before this one
         call.spoke = False
     if upstream.is_limited and call.lease is None:
-        call.lease = upstream.lease_now(tenant) or await _queue(upstream, call, tenant, clock.timeout)
+        call.lease = upstream.lease_now(tenant) or await _queue(upstream, call, tenant, deadline.timeout)
         if call.method == "tasks/result":
             call.lease.pause()  # it waits for a task, and must not keep the place of who would end that
     try:
         links = upstream.links
-        link = links.link_now(call.agent) or await links.link(call.agent, clock.began + clock.timeout)
+        link = links.link_now(call.agent) or await links.link(call.agent, deadline.began + deadline.timeout)
         if isinstance(link, PrivateLink):
             private, link = link, link.link
         upstream.retry_budget.requested(began)
         while True:
             number += 1
             try:
-                return await _try(upstream, link, call, params, clock, is_first=number == 1)
+                return await _try(upstream, link, call, params, deadline, is_first=number == 1)
             except CircuitOpen as refusal:
                 if call.trace is not None:
                     call.trace.event("breaker open")
@@ -203,7 +203,7 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
                     raise
                 failure = error
             wait = retry.delay(number, random.random())  # noqa: S311 - jitter is no secret
-            if wait >= clock.left(now()) or not upstream.retry_budget.take(now()):
+            if wait >= deadline.left(now()) or not upstream.retry_budget.take(now()):
                 raise failure
             upstream.tally.retries += 1
             if call.trace is not None:
@@ -234,7 +234,7 @@ async def _queue(upstream: Upstream, call: Call, tenant: str, patience: float) -
 
 
 async def _try(
-    upstream: Upstream, link: Link, call: Call, params: dict[str, Any], clock: "_Clock", *, is_first: bool
+    upstream: Upstream, link: Link, call: Call, params: dict[str, Any], deadline: "_Deadline", *, is_first: bool
 ) -> dict[str, Any]:
     """One attempt, as the breakers see it. A session that is lost with it was refused, as a rule: the request was not
     acted on then, and is sent on a new one."""
@@ -245,14 +245,14 @@ async def _try(
     try:
         while True:
             if session is None:
-                session = await _connected(upstream, link, call, clock, is_first=is_first)
+                session = await _connected(upstream, link, call, deadline, is_first=is_first)
             elif lost is not None:
-                patience = min(upstream.config.connect_timeout, clock.left(asyncio.get_running_loop().time()))
+                patience = min(upstream.config.connect_timeout, deadline.left(asyncio.get_running_loop().time()))
                 session = await link.ready(patience, after=session)
             permit.session, sent = session, time.perf_counter()
-            pending = session.send(call, params, clock.timeout, clock.max_timeout, clock.began)
+            pending = session.send(call, params, deadline.timeout, deadline.max_timeout, deadline.began)
             try:
-                result = await pending.future  # which `CallTable` sets, from the connection's callback
+                result = await pending.future  # set from the connection's callback, by whoever reads the answer
                 break
             except (asyncio.CancelledError, UpstreamTimeout):
                 session.connection.withdraw(pending)
@@ -281,21 +281,21 @@ async def _try(
 
 
 async def _connected(
-    upstream: Upstream, link: Link, call: Call, clock: "_Clock", *, is_first: bool
+    upstream: Upstream, link: Link, call: Call, deadline: "_Deadline", *, is_first: bool
 ) -> "UpstreamSession":
     """Starting an upstream takes what it takes (`connect_timeout`), which is no part of its time to answer."""
     began, waited = asyncio.get_running_loop().time(), time.perf_counter()
     try:
         if not is_first:
-            return await link.ready(min(upstream.config.connect_timeout, clock.left(began)))
+            return await link.ready(min(upstream.config.connect_timeout, deadline.left(began)))
         session = await link.ready(upstream.config.connect_timeout)
-        clock.began += asyncio.get_running_loop().time() - began
+        deadline.began += asyncio.get_running_loop().time() - began
         return session
     finally:
         call.queue_seconds += time.perf_counter() - waited
 
 
-class _Clock(msgspec.Struct, eq=False, gc=False):
+class _Deadline(msgspec.Struct, eq=False, gc=False):
     """When a call must be answered, whatever of that time goes by before it is sent. In seconds."""
 
     timeout: float

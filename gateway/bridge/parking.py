@@ -115,7 +115,7 @@ class ParkedCall(Call, eq=False, kw_only=True):
         """
         return cls(
             *(request.id, request.method, request.params, request.agent, request.principal, request.notify),
-            headers=request.headers,
+            mirrored_headers=request.mirrored_headers,
             upstream=upstream,
             trace=request.trace.apart() if request.trace is not None else None,
             request=request,

@@ -101,7 +101,7 @@ def _check_name(call: Call) -> None:
     Raises:
         HeaderMismatch: `Mcp-Name` says another task than the request (SEP-2663).
     """
-    name = (call.http_headers or {}).get("mcp-name") if call.agent.era is Era.MODERN else None
+    name = (call.agent_headers or {}).get("mcp-name") if call.agent.era is Era.MODERN else None
     if name is None:
         return
     sdk.load()

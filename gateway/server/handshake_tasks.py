@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import anyio
 
 from gateway.bridge.tasks import TaskHandles
-from gateway.call import LASTING, Call
+from gateway.call import LASTING_PREFIX, Call
 from gateway.catalogue.pages import page
 from gateway.errors import GatewayError, MethodNotFound, UnknownTask, UpstreamError
 from gateway.jsonrpc import RequestId, as_object
@@ -93,7 +93,7 @@ class HandshakeTasks:
         """A call may become a task: its progress goes on when it has been answered."""
         if (public := call.progress_token) is None:
             return
-        agent, token = call.agent, LASTING + secrets.token_urlsafe(16)
+        agent, token = call.agent, LASTING_PREFIX + secrets.token_urlsafe(16)
         call.lasting_token = token
         self._progress[token] = _Progress(agent, public, upstream)
         tokens = self._tokens.setdefault(agent.id, OrderedDict())

@@ -215,8 +215,8 @@ class Targets:
 
     def _target_of(self, call: Call, owner: Owner) -> Target:
         own, params = owner.original, call.params
-        if (headers := param_headers.of_call(owner, params, call.http_headers)) is not call.headers:
-            call.headers = headers
+        if (headers := param_headers.of_call(owner, params, call.agent_headers)) is not call.mirrored_headers:
+            call.mirrored_headers = headers
         sent = unwrap_params(params)
         if sent is params:
             sent = params.copy()
@@ -316,5 +316,5 @@ def _restored(call: Call, catalogue: Catalogue) -> Target | None:
         text = {"type": "text", "text": error.message}
         return _answered(call, {"content": [text], "isError": True})
     if catalogue.dialect.keywords is not None:
-        call.http_headers = None  # no schema that the agent saw says what to mirror
+        call.agent_headers = None  # no schema that the agent saw says what to mirror
     return None

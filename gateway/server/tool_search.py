@@ -134,7 +134,7 @@ class ToolSearch:
             raise InvalidParams("arguments.arguments must be an object")
         rest = {key: value for key, value in call.params.items() if key not in ("name", "arguments")}
         call.params = {**rest, "name": name, "arguments": cast("dict[str, Any]", arguments or {})}
-        call.http_headers = None  # what the agent has mirrored are the arguments of `call_tool`
+        call.agent_headers = None  # what the agent has mirrored are the arguments of `call_tool`
         return name
 
     def question(self, call: Call, owner: Owner) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from gateway.upstream.audience import Audience
 from gateway.upstream.credentials import Credentials
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.timing import USUAL, UpstreamTiming
-from gateway.upstream.transport.pending import HttpRefusal, Peer, RefusedError
+from gateway.upstream.transport.pending import HttpRefusal, MessageHandler, RefusedError
 from gateway.upstream.transport.process import Program
 from gateway.upstream.transport.stderr import StderrLog
 
@@ -54,7 +54,7 @@ class Connector:
         config: ServerConfig,
         *,
         capabilities: Callable[[], Mapping[str, Any]],
-        peer: Peer,
+        peer: MessageHandler,
         stderr: Callable[[], StderrLog],
         guardian: Guardian,
         host: Path | None = None,

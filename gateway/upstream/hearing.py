@@ -17,7 +17,7 @@ class ListenStream(Protocol):
 
 
 class ConnectionHandler:
-    """The `Peer` of an upstream's connections."""
+    """The `MessageHandler` of an upstream's connections."""
 
     def __init__(self, upstream: ListenStream) -> None:
         self._upstream = upstream

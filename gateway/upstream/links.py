@@ -231,7 +231,7 @@ class UpstreamLinks:
         """How many requests await an answer, but for those that only the gateway itself makes."""
         links = [self.main, *self.private.links]
         sessions = [link.session for link in links if link.session is not None]
-        calls = (call for session in sessions for call in session.connection.calls.values())
+        calls = (call for session in sessions for call in session.connection.pending.values())
         return sum(call.method not in _OWN for call in calls)
 
     async def set_log_level(self, level: str | None) -> None:
@@ -292,7 +292,7 @@ class UpstreamLinks:
         if self._log_level is not None and declares and session.era is Era.HANDSHAKE:
             options: CallOptions = {"timeout": self._upstream.config.timeout}
             with suppress(GatewayError):
-                await session.forward("logging/setLevel", {"level": self._log_level}, options)
+                await session.request("logging/setLevel", {"level": self._log_level}, options)
 
     # --- Making them ------------------------------------------------------------------------------------------------
 

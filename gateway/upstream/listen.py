@@ -211,7 +211,7 @@ class _Stream:
                 opened_at = anyio.current_time()
                 try:
                     options: CallOptions = {"on_notification": on_frame}
-                    await session.forward("subscriptions/listen", {"notifications": wanted}, options)
+                    await session.request("subscriptions/listen", {"notifications": wanted}, options)
                 except UpstreamError as error:
                     log.warning("listen refused", upstream=session.connection.upstream, reason=error.message)
                     is_refused = True

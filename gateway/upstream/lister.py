@@ -136,7 +136,7 @@ async def _pages(
     give_up_at = anyio.current_time() + max_seconds
     for _ in range(MAX_PAGES):
         params = {} if cursor is None else {"cursor": cursor}
-        result = await session.forward(method, params, {"timeout": timeout}, capabilities=capabilities)
+        result = await session.request(method, params, {"timeout": timeout}, capabilities=capabilities)
         items = result.get(key)
         if not isinstance(items, list):
             raise UpstreamProtocolError(session.connection.upstream, f"a result without {key!r}")

@@ -39,7 +39,7 @@ class BreakerPermit(msgspec.Struct, eq=False):
     """Whom the request is for."""
     _call: "Call | None"
     """What the attempt is made for; None where somebody only wants the connection."""
-    _passed: Sequence[tuple[Breaker, Permit]]
+    _admitted_by: Sequence[tuple[Breaker, Permit]]
     """The breakers that let it through, that of all last, and what they gave it."""
     session: "UpstreamSession | None" = None
     """What the request is sent on, once that is known."""
@@ -65,7 +65,7 @@ class BreakerPermit(msgspec.Struct, eq=False):
 
     def passed(self) -> None:
         """The upstream has said something on behalf of the request; it need not be the answer."""
-        for breaker, given in self._passed:
+        for breaker, given in self._admitted_by:
             if breaker.is_troubled:
                 breaker.passed(given)
 
@@ -76,8 +76,8 @@ class BreakerPermit(msgspec.Struct, eq=False):
         elif error.counts_for_breaker and not self._waits_for_agent(error):
             reason, now = reason_of(error, self._link.upstream), asyncio.get_running_loop().time()
             may_be_his_own = self._link.breaker is not None or not self._is_of_connection(error)
-            shared = self._passed[-1][0]
-            for breaker, given in self._passed:
+            shared = self._admitted_by[-1][0]
+            for breaker, given in self._admitted_by:
                 tenant = self._tenant if breaker is shared and may_be_his_own else None
                 breaker.failed(given, now, reason, self._cause(breaker), tenant)
         else:
@@ -85,7 +85,7 @@ class BreakerPermit(msgspec.Struct, eq=False):
 
     def abandon(self) -> None:
         """What became of it says nothing of the upstream."""
-        for breaker, given in self._passed:
+        for breaker, given in self._admitted_by:
             breaker.abandoned(given, self._tenant)
 
     def _is_of_connection(self, error: GatewayError) -> bool:

@@ -75,14 +75,14 @@ class _Stamp:
     Args:
         meta: what goes into `_meta`.
         headers: in HTTP.
-        is_cancelled: whether its cancellation is told.
+        tells_cancellation: whether its cancellation is told.
         envelopes: of all stamps with the same `meta`.
     """
 
-    def __init__(self, meta: dict[str, Any], headers: HeaderLines, is_cancelled: bool, envelopes: Envelopes) -> None:
+    def __init__(self, meta: dict[str, Any], headers: HeaderLines, tells_cancellation: bool, envelopes: Envelopes) -> None:
         self.meta = meta
         self.headers = headers
-        self.is_cancelled = is_cancelled
+        self.tells_cancellation = tells_cancellation
         self._envelopes = envelopes
 
     def envelope(self, capabilities: Mapping[str, Any]) -> msgspec.Raw:
@@ -156,7 +156,7 @@ class UpstreamSession(ClientSession):
                 raise
             return agreed
 
-    async def forward(
+    async def request(
         self,
         method: str,
         params: Mapping[str, Any],
@@ -172,7 +172,7 @@ class UpstreamSession(ClientSession):
         if self.era is Era.MODERN:
             stamp = self._stamp_for(method, params)
             options["headers"] = stamp.headers
-            if not stamp.is_cancelled:
+            if not stamp.tells_cancellation:
                 options["cancel_on_abandon"] = False
             declared = self.capabilities if capabilities is None else capabilities
             own = {**as_object(params.get("_meta")), **stamp.meta, META_CLIENT_CAPABILITIES: declared}
@@ -196,8 +196,8 @@ class UpstreamSession(ClientSession):
                 if agent.log_level is not None:
                     own[META_LOG_LEVEL] = agent.log_level
                 params = {**params, "_meta": own}
-            if call.headers:
-                headers = {**headers, **call.headers}
+            if call.mirrored_headers:
+                headers = {**headers, **call.mirrored_headers}
         if call.trace is not None:
             params, headers = call.trace.send(self.connection.upstream, self.version, params, headers)
         return self.connection.send(

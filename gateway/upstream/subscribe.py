@@ -82,8 +82,8 @@ class SubscribeRequests:
     async def _ask(self, uri: str) -> None:
         options: CallOptions = {"timeout": self._timeout}
         if uri in self.wanted:
-            await self._session.forward("resources/subscribe", {"uri": uri}, options)
+            await self._session.request("resources/subscribe", {"uri": uri}, options)
             self._subscribed.add(uri)
         else:
             self._subscribed.discard(uri)  # whatever becomes of it, it is not asked for twice
-            await self._session.forward("resources/unsubscribe", {"uri": uri}, options)
+            await self._session.request("resources/unsubscribe", {"uri": uri}, options)

@@ -269,7 +269,7 @@ class Upstream:
             GatewayError: the upstream's own error, or why there is no answer.
         """
         options: CallOptions = {"timeout": self.config.timeout}
-        return await (await self._reach("")).forward(method, params, options, capabilities=capabilities)
+        return await (await self._reach("")).request(method, params, options, capabilities=capabilities)
 
     async def listen(self, wanted: dict[str, Any], on_notification: Notify, call: Call) -> None:
         """A listen stream on behalf of one of an agent's, until it ends.
@@ -284,7 +284,7 @@ class Upstream:
         session.connection.audience.used_by(call.principal.root_id)
         options: CallOptions = {"on_notification": on_notification}
         params = {"notifications": wanted}
-        await session.forward("subscriptions/listen", params, options, capabilities=call.agent.capabilities)
+        await session.request("subscriptions/listen", params, options, capabilities=call.agent.capabilities)
 
     async def era(self, agent: Agent | None = None) -> Era:
         """The era it speaks, which has to be found out first, for that agent, if it never was connected.

@@ -218,7 +218,7 @@ class Watch:
             self._suspected = anyio.Event()
             method = "ping" if session.era is Era.HANDSHAKE else "server/discover"
             try:
-                await session.forward(method, {}, {"timeout": self._timing.check_seconds})
+                await session.request(method, {}, {"timeout": self._timing.check_seconds})
             except UpstreamLost as error:
                 session.connection.close(error)
             except GatewayError:
@@ -277,7 +277,7 @@ class Watch:
     async def _send_log_level(self, session: "UpstreamSession") -> None:
         if self._log_level is not None and self._agreed is not None and "logging" in self._agreed.capabilities:
             options: CallOptions = {"timeout": self._upstream.config.timeout}
-            await session.forward("logging/setLevel", {"level": self._log_level}, options)
+            await session.request("logging/setLevel", {"level": self._log_level}, options)
 
     # --- subscriptions/listen ---------------------------------------------------------------------------------------
 

@@ -80,7 +80,7 @@ async def our_session(dispatcher: HttpDispatcher | StdioDispatcher, probe: bool)
         await session.negotiate(30, probe=probe)
 
         async def ask() -> dict[str, Any]:
-            return await session.forward("tools/call", PARAMS, {"timeout": 30.0})
+            return await session.request("tools/call", PARAMS, {"timeout": 30.0})
 
         yield ask
     await dispatcher.aclose()

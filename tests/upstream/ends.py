@@ -107,7 +107,7 @@ async def exchange(
 
 
 class Ears:
-    """A `Peer` that remembers what it hears, and answers `ping`."""
+    """A `MessageHandler` that remembers what it hears, and answers `ping`."""
 
     def __init__(self) -> None:
         self.notifications: list[tuple[str, dict[str, Any] | None]] = []
@@ -328,7 +328,7 @@ class Up:
 
     async def ask(self, tool: str, arguments: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
         given: Any = {"timeout": DEADLINE, **options}
-        return await self.session.forward("tools/call", {"name": tool, "arguments": arguments or {}}, given)
+        return await self.session.request("tools/call", {"name": tool, "arguments": arguments or {}}, given)
 
 
 def lone(group: BaseExceptionGroup[BaseException]) -> BaseException:

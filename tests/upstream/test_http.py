@@ -62,7 +62,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 async def test_a_modern_request() -> None:
     async with byte_server(Mcp(service("modern"))) as server:
         async with connected(server.url + "?key=a b", headers={"Authorization": "Bearer x"}) as up:
-            await up.session.forward("tools/call", {"name": "a☃", "_meta": {"k": None}}, {})
+            await up.session.request("tools/call", {"name": "a☃", "_meta": {"k": None}}, {})
         got = server.got[-1]
         assert (got.method, got.target) == ("POST", "/mcp?key=a%20b")
         assert got.headers["authorization"] == "Bearer x"
@@ -109,7 +109,7 @@ async def test_results_are_not_touched() -> None:
         "resultType": "unheard of",
     }
     async with byte_server(Mcp(service("handshake", odd=lambda params: odd))) as server, connected(server.url) as up:
-        assert await up.session.forward("odd", {}, {}) == odd
+        assert await up.session.request("odd", {}, {}) == odd
 
 
 def able(number: int) -> dict[str, Any]:
@@ -165,10 +165,10 @@ async def test_line_breaks_in_headers_are_refused(line_end: str) -> None:
         before = len(server.got)
         for headers in ({"Mcp-Param-A": f"x{line_end}Evil: 1"}, {f"A{line_end}Evil": "1"}):
             call = Call(1, "tools/call", {"name": "a"}, nobody(), nobody().opener, lambda method, params: None)
-            call.headers = headers
+            call.mirrored_headers = headers
             with pytest.raises(ValueError, match="line break"):
                 up.session.send(call, call.params, DEADLINE, DEADLINE, anyio.current_time())
-            assert not up.dispatcher.calls
+            assert not up.dispatcher.pending
         assert await up.call("a") == "a"
         assert len(server.got) == before + 1
     with pytest.raises(ValueError, match="line break"):

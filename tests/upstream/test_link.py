@@ -84,7 +84,7 @@ class Held:
 
     async def tool(self, name: str) -> dict[str, Any]:
         session = await self.link.ready(DEADLINE)
-        return await session.forward("tools/call", {"name": name}, {"timeout": DEADLINE})
+        return await session.request("tools/call", {"name": name}, {"timeout": DEADLINE})
 
     async def pid(self) -> int:
         return (await self.tool("pid"))["structuredContent"]["pid"]
@@ -236,12 +236,12 @@ async def test_what_is_in_flight_when_it_rests_must_not_be_repeated(hold: Hold) 
         session = await held.link.ready(DEADLINE)
 
         async def rest() -> None:
-            await wait_until(lambda: session.connection.calls)
+            await wait_until(lambda: session.connection.pending)
             held.link.rest("nobody needs it")
 
         tg.start_soon(rest)
         with pytest.raises(UpstreamLost) as caught:
-            await session.forward("tools/call", {"name": "silent"}, {"timeout": DEADLINE})
+            await session.request("tools/call", {"name": "silent"}, {"timeout": DEADLINE})
         assert caught.value.delivered
 
 

@@ -51,7 +51,7 @@ async def test_the_newest_revision_both_know(connect: Connect, module: str, era:
         assert up.agreed.era is Era.of(VERSIONS[era])
         assert up.agreed.server_info["name"] == module
         assert "tools" in up.agreed.capabilities
-        tools = await up.session.forward("tools/list", {}, {})
+        tools = await up.session.request("tools/list", {}, {})
         assert ("resultType" in tools) == (up.agreed.era is Era.MODERN)
 
 

@@ -81,7 +81,7 @@ async def test_a_child_that_dies_takes_its_calls_with_it(kind: str, reason: str)
                 outcome.append(error)
 
         tg.start_soon(other)
-        await wait_until(lambda: up.dispatcher.calls)
+        await wait_until(lambda: up.dispatcher.pending)
         with pytest.raises(UpstreamLost, match=reason) as caught:
             await up.ask(kind)
         assert caught.value.delivered
@@ -145,7 +145,7 @@ def call(m, tool):
             await up.ask("slow", timeout=0.05)
         async with anyio.create_task_group() as tg:
             tg.start_soon(up.ask, "slow")
-            await wait_until(lambda: up.dispatcher.calls)
+            await wait_until(lambda: up.dispatcher.pending)
             tg.cancel_scope.cancel()
         heard = (await up.ask("heard"))["heard"]
     assert [m["method"] for m in heard] == ["notifications/initialized", *["notifications/cancelled"] * 2]
@@ -187,7 +187,7 @@ def call(m, tool):
     async with spawned(child(code), probe=False, timing=timing) as up, anyio.create_task_group() as tg:
         assert await up.call("stop") == "stop"
         tg.start_soon(up.ask, "x", {"padding": "x" * (1 << 20)})
-        await wait_until(lambda: up.dispatcher.calls)
+        await wait_until(lambda: up.dispatcher.pending)
         with pytest.raises(UpstreamLost, match="has stopped reading its stdin") as caught:
             await up.ask("y")
         assert not caught.value.delivered
@@ -237,7 +237,7 @@ async def test_whom_a_broken_line_answers(kind: str) -> None:
     dispatcher = StdioDispatcher("up", ears, StderrLog(lambda line, suppressed: None, float), 10_000)
     loop = asyncio.get_running_loop()
     calls: dict[RequestId, Pending] = {id: Pending("up", id, "m", loop.create_future()) for id in (5, 7)}
-    dispatcher.calls.update(calls)
+    dispatcher.pending.update(calls)
     dispatcher.on_stdout(line + b"\n")
     assert {id for id, call in calls.items() if call.future.done()} == ({answered} if answered else set[int]())
     assert len(ears.noise) == (0 if answered else 1)

@@ -29,11 +29,11 @@ class Table(CallTable):
         self.sent: list[dict[str, Any]] = []
         self.withdrawn: list[Any] = []
 
-    def _transmit(self, message: dict[str, Any], call: Pending) -> None:
+    def _transmit(self, message: dict[str, Any], pending: Pending) -> None:
         self.sent.append(message)
 
-    def _withdraw(self, call: Pending, *, tell: bool) -> None:
-        self.withdrawn.append((call.id, tell))
+    def _withdraw(self, pending: Pending, *, tell: bool) -> None:
+        self.withdrawn.append((pending.id, tell))
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: Any = None) -> None:
         self.sent.append({"method": method})
@@ -60,9 +60,9 @@ class Bench:
 
     async def ask(self, params: dict[str, Any] | None = None, /, **options: Any) -> Asked:
         """Send a request; its id is the number of requests so far."""
-        asked, before = Asked(), len(self.table.calls)
+        asked, before = Asked(), len(self.table.pending)
         self._tasks.start_soon(self._ask, asked, params, options)
-        await wait_until(lambda: len(self.table.calls) > before)
+        await wait_until(lambda: len(self.table.pending) > before)
         return asked
 
     async def _ask(self, asked: Asked, params: dict[str, Any] | None, options: Any) -> None:
@@ -108,7 +108,7 @@ async def test_each_answer_finds_its_request() -> None:
             b.table.receive(answer(id, number=id, unknown={"kept": None}))
         for id, one in enumerate(asked, 1):
             assert await b.outcome(one) == {"number": id, "unknown": {"kept": None}}
-        assert b.table.calls == {}
+        assert b.table.pending == {}
 
 
 async def test_an_id_may_come_back_as_a_string() -> None:
@@ -198,7 +198,7 @@ async def test_an_answer_to_nobody_is_noise(id: Any) -> None:
 async def test_a_calls_own_stream_answers_no_other() -> None:
     async with bench() as b:
         first, second = await b.ask(), await b.ask()
-        b.table.receive(answer(2, x=1), b.table.calls[1])
+        b.table.receive(answer(2, x=1), b.table.pending[1])
         assert isinstance(await b.outcome(first), UpstreamProtocolError)
         assert second.outcome is None
 
@@ -206,7 +206,7 @@ async def test_a_calls_own_stream_answers_no_other() -> None:
 async def test_an_error_without_id_answers_the_stream_it_is_on() -> None:
     async with bench() as b:
         asked = await b.ask()
-        b.table.receive({"id": None, "error": {"code": 1, "message": "x"}}, b.table.calls[1])
+        b.table.receive({"id": None, "error": {"code": 1, "message": "x"}}, b.table.pending[1])
         assert isinstance(await b.outcome(asked), UpstreamError)
 
 
@@ -248,7 +248,7 @@ async def test_the_deadline() -> None:
         assert isinstance(error, UpstreamTimeout)
         assert "m within 0.02 s" in error.message
         assert b.table.withdrawn == [(1, True)]
-        assert b.table.calls == {}
+        assert b.table.pending == {}
 
 
 async def test_progress_renews_the_deadline_up_to_a_point(pass_time: PassTime) -> None:
@@ -294,19 +294,19 @@ async def test_who_gives_up_withdraws() -> None:
         first, second = await b.ask(), await b.ask(cancel_on_abandon=False)
         first.scope.cancel()
         second.scope.cancel()
-        await wait_until(lambda: b.table.calls == {})
+        await wait_until(lambda: b.table.pending == {})
         assert b.table.withdrawn == [(1, True), (2, False)]
 
 
 async def test_a_request_that_cannot_be_encoded_leaves_nothing_behind() -> None:
     class Picky(Table):
-        def _transmit(self, message: dict[str, Any], call: Pending) -> None:
+        def _transmit(self, message: dict[str, Any], pending: Pending) -> None:
             raise ValueError("a header contains a line break")
 
     table = Picky(Ears())
     with pytest.raises(ValueError, match="line break"):
         await table.send_raw_request("m", {}, {"timeout": DEADLINE})
-    assert table.calls == {}
+    assert table.pending == {}
 
 
 # --- The end -------------------------------------------------------------------------------------------------------
@@ -351,7 +351,7 @@ async def test_notifications_find_their_request() -> None:
         first, second = await b.ask(progress=True), await b.ask()
         progress = {"progressToken": 1, "progress": 1}
         b.table.receive({"method": "notifications/progress", "params": progress})
-        b.table.receive({"method": "notifications/message", "params": {"level": "info"}}, b.table.calls[2])
+        b.table.receive({"method": "notifications/message", "params": {"level": "info"}}, b.table.pending[2])
         tagged = {"_meta": {"io.modelcontextprotocol/subscriptionId": 2}}
         b.table.receive({"method": "notifications/tools/list_changed", "params": tagged})
         b.table.receive({"method": "notifications/tools/list_changed"})
@@ -373,7 +373,7 @@ async def test_a_listener_that_fails_harms_nobody() -> None:
             raise LookupError
 
         asked = await b.ask(on_notification=fail)
-        b.table.receive({"method": "notifications/message", "params": {}}, b.table.calls[1])
+        b.table.receive({"method": "notifications/message", "params": {}}, b.table.pending[1])
         b.table.receive(answer(1, x=1))
         assert await b.outcome(asked) == {"x": 1}
         assert "LookupError" in b.ears.noise[0]
@@ -412,7 +412,7 @@ async def test_questions_of_one_call_keep_those_of_another_away_no_more_than_its
     async with bench() as b:
         await b.ask()
         await b.ask()
-        one, other = b.table.calls[1], b.table.calls[2]
+        one, other = b.table.pending[1], b.table.pending[2]
         for number in range(2 * MAX_ASKED):
             b.table.receive({"id": number, "method": "wait"}, one)
         b.table.receive({"id": "other", "method": "wait"}, other)

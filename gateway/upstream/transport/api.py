@@ -35,7 +35,7 @@ from gateway.upstream.api.source import ApiSource
 from gateway.upstream.timing import USUAL, UpstreamTiming
 from gateway.upstream.transport.api_reply import ApiReply, ProvedApiReply
 from gateway.upstream.transport.http import HttpDispatcher, HttpEndpoint
-from gateway.upstream.transport.pending import HungUp, Peer, Pending, header_lines
+from gateway.upstream.transport.pending import HungUp, MessageHandler, Pending, header_lines
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
@@ -63,7 +63,7 @@ class ApiDispatcher(HttpDispatcher):
         self,
         upstream: str,
         endpoint: HttpEndpoint,
-        peer: Peer,
+        peer: MessageHandler,
         source: ApiSource,
         read_resource: ReadResource | None,
         timing: UpstreamTiming = USUAL,
@@ -112,24 +112,24 @@ class ApiDispatcher(HttpDispatcher):
 
     # --- CallTable ----------------------------------------------------------------------------------------------------
 
-    def _transmit(self, message: Message, call: Pending) -> None:
+    def _transmit(self, message: Message, pending: Pending) -> None:
         params, definition = as_object(message.get("params")), self._source.definition
         assert definition is not None
         match message["method"]:
             case "tools/call":
-                self._operate(definition, params, call)
+                self._operate(definition, params, pending)
             case "resources/read":
-                self._read(definition, params, call)
+                self._read(definition, params, pending)
             case "server/discover":
-                call.succeed(self._about(definition))
+                pending.succeed(self._about(definition))
             case "tools/list":
-                call.succeed({**_LIST, "tools": definition.tools})
+                pending.succeed({**_LIST, "tools": definition.tools})
             case "resources/list":
-                call.succeed({**_LIST, "resources": definition.resources})
+                pending.succeed({**_LIST, "resources": definition.resources})
             case "resources/templates/list":
-                call.succeed({**_LIST, "resourceTemplates": definition.templates})
+                pending.succeed({**_LIST, "resourceTemplates": definition.templates})
             case _:
-                call.fail(UpstreamError(METHOD_NOT_FOUND, "Method not found: an HTTP API has tools and resources"))
+                pending.fail(UpstreamError(METHOD_NOT_FOUND, "Method not found: an HTTP API has tools and resources"))
 
     def _about(self, definition: ApiDefinition) -> dict[str, Any]:
         info = definition.info
@@ -149,24 +149,24 @@ class ApiDispatcher(HttpDispatcher):
 
     # --- Operations ---------------------------------------------------------------------------------------------------
 
-    def _operate(self, definition: ApiDefinition, params: dict[str, Any], call: Pending) -> None:
+    def _operate(self, definition: ApiDefinition, params: dict[str, Any], pending: Pending) -> None:
         operation = definition.operations.get(str(params.get("name")))
         if operation is None:
-            call.fail(UpstreamError(INVALID_PARAMS, "Unknown tool: the API's document does not have it any more"))
+            pending.fail(UpstreamError(INVALID_PARAMS, "Unknown tool: the API's document does not have it any more"))
             return
         try:
             given = params.get("arguments")
             arguments = as_object(jsonrpc.loads(bytes(given)) if isinstance(given, msgspec.Raw) else given)
         except ValueError as error:
-            call.succeed(_refused(f"The arguments cannot be read: {error}"))
+            pending.succeed(_refused(f"The arguments cannot be read: {error}"))
             return
         if linked := list(dict.fromkeys(links(operation, arguments))):
-            self.spawn(self._operate_with_files, operation, arguments, linked, call)
+            self.spawn(self._operate_with_files, operation, arguments, linked, pending)
         else:
-            self._send(operation, arguments, call)
+            self._send(operation, arguments, pending)
 
     async def _operate_with_files(
-        self, operation: Operation, arguments: dict[str, Any], linked: list[str], call: Pending
+        self, operation: Operation, arguments: dict[str, Any], linked: list[str], pending: Pending
     ) -> None:
         """A call among whose arguments are links to resources: these are read first, as its agent may."""
         files: dict[str, FileContent] = {}
@@ -174,26 +174,26 @@ class ApiDispatcher(HttpDispatcher):
             if len(linked) > MAX_LINKS:
                 raise ArgumentFault(f"There are more than {MAX_LINKS} links to files.")
             for uri in linked:
-                files[uri] = await self._file(uri, call)
+                files[uri] = await self._file(uri, pending)
         except ArgumentFault as fault:
-            call.succeed(_refused(str(fault)))
+            pending.succeed(_refused(str(fault)))
             return
         except Exception as error:  # which must end this call, and no other
-            call.fail(InternalError())
+            pending.fail(InternalError())
             self._peer.on_noise(f"a link to a file could not be read: {type(error).__name__}")
             return
-        if not call.future.done():
-            self._send(operation, arguments, call, files)
+        if not pending.future.done():
+            self._send(operation, arguments, pending, files)
 
-    async def _file(self, uri: str, call: Pending) -> FileContent:
+    async def _file(self, uri: str, pending: Pending) -> FileContent:
         """
         Raises:
             ArgumentFault: it cannot be read, by this agent.
         """
-        if self._read_resource is None or call.call is None:
+        if self._read_resource is None or pending.call is None:
             raise ArgumentFault(f"{uri[:200]!r} cannot be read here; give the file as `data`.")
         try:
-            return content_of(uri, await self._read_resource(call.call, uri))
+            return content_of(uri, await self._read_resource(pending.call, uri))
         except GatewayError as error:
             raise ArgumentFault(f"{uri[:200]!r} cannot be read: {error.message}") from None
 
@@ -201,28 +201,28 @@ class ApiDispatcher(HttpDispatcher):
         self,
         operation: Operation,
         arguments: Mapping[str, Any],
-        call: Pending,
+        pending: Pending,
         files: Mapping[str, FileContent] = NO_FILES,
     ) -> None:
         try:
             request = self._request(operation, arguments, files)
         except ArgumentFault as fault:
-            call.succeed(_refused(str(fault)))
+            pending.succeed(_refused(str(fault)))
             return
-        self._ask(operation, request, call, "")
+        self._ask(operation, request, pending, "")
 
-    def _read(self, definition: ApiDefinition, params: dict[str, Any], call: Pending) -> None:
+    def _read(self, definition: ApiDefinition, params: dict[str, Any], pending: Pending) -> None:
         uri = str(params.get("uri"))
         for operation in definition.operations.values():
             try:
                 arguments = arguments_of(operation, uri)
                 if arguments is not None:
-                    self._ask(operation, self._request(operation, arguments, NO_FILES), call, uri)
+                    self._ask(operation, self._request(operation, arguments, NO_FILES), pending, uri)
                     return
             except ArgumentFault as fault:
-                call.fail(UpstreamError(INVALID_PARAMS, str(fault)))
+                pending.fail(UpstreamError(INVALID_PARAMS, str(fault)))
                 return
-        call.fail(UpstreamError(RESOURCE_NOT_FOUND, "Resource not found", {"uri": uri[:2000]}))
+        pending.fail(UpstreamError(RESOURCE_NOT_FOUND, "Resource not found", {"uri": uri[:2000]}))
 
     def _request(
         self, operation: Operation, arguments: Mapping[str, Any], files: Mapping[str, FileContent]
@@ -241,13 +241,13 @@ class ApiDispatcher(HttpDispatcher):
         )
         return replace(request, headers=(*request.headers, *proof.headers.items()))
 
-    def _ask(self, operation: Operation, request: ApiRequest, call: Pending, uri: str) -> None:
+    def _ask(self, operation: Operation, request: ApiRequest, pending: Pending, uri: str) -> None:
         reply_type = ApiReply if self.credentials is None else ProvedApiReply
-        reply = reply_type(self, call, operation, request, uri)
-        call.reply = reply
+        reply = reply_type(self, pending, operation, request, uri)
+        pending.reply = reply
         reply.send()
 
-    def encoded(self, request: ApiRequest, call: Pending) -> bytes:
+    def encoded(self, request: ApiRequest, pending: Pending) -> bytes:
         """A whole HTTP request, as bytes, with what proves who asks now.
 
         Raises:
@@ -258,8 +258,8 @@ class ApiDispatcher(HttpDispatcher):
             if name == "cookie" or name not in headers:
                 headers[name] = value if value.isascii() else value.encode().decode("latin-1")
         for name in _PROPAGATED:
-            if name in call.headers:
-                headers[name] = call.headers[name]
+            if name in pending.headers:
+                headers[name] = pending.headers[name]
         if request.body is not None:
             headers["content-length"] = str(len(request.body))
         head = f"{request.method} {request.target} HTTP/1.1\r\n".encode("ascii")

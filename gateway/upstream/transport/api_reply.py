@@ -39,9 +39,9 @@ class ApiReply(CallReply):
     """
 
     def __init__(
-        self, dispatcher: "ApiDispatcher", call: Pending, operation: Operation, request: ApiRequest, uri: str
+        self, dispatcher: "ApiDispatcher", pending: Pending, operation: Operation, request: ApiRequest, uri: str
     ) -> None:
-        super().__init__(dispatcher, call, b"")
+        super().__init__(dispatcher, pending, b"")
         self._api = dispatcher
         self._operation = operation
         self._request = request
@@ -100,22 +100,22 @@ class ApiReply(CallReply):
         self._finish(self._status, self._headers, body)
 
     def _finish(self, status: int, headers: Mapping[bytes, bytes], body: bytes) -> None:
-        call = self._call
+        pending = self._call
         if self._uri and status in UNABLE:
-            call.fail(HttpRefusal(self._upstream, status))
+            pending.fail(HttpRefusal(self._upstream, status))
             return
         if self._uri and status >= 300:
             code = RESOURCE_NOT_FOUND if status in (404, 410) else INTERNAL_ERROR
-            call.fail(UpstreamError(code, words_of(status, headers, body)))
+            pending.fail(UpstreamError(code, words_of(status, headers, body)))
             return
         if self._uri:
             result: dict[str, Any] = {**contents_of(headers, body, self._uri), "ttlMs": 0, "cacheScope": "private"}
         else:
             result = result_of(self._operation, status, headers, body, self._shown(self._request.visible))
         if status in UNABLE:
-            call.fail(ApiUnable(status, result))
+            pending.fail(ApiUnable(status, result))
         else:
-            call.answered(result, len(body))
+            pending.answered(result, len(body))
 
     def _shown(self, target: str) -> str:
         origin = self._dispatcher.pool.origin

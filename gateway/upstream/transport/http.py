@@ -22,7 +22,14 @@ from gateway.upstream.credentials import Credentials
 from gateway.upstream.timing import USUAL, UpstreamTiming
 from gateway.upstream.transport.deadlines import Deadlines
 from gateway.upstream.transport.events import Event, EventParser, EventTooLarge
-from gateway.upstream.transport.pending import HeaderLines, LoginLost, Peer, Pending, SessionLost, header_lines
+from gateway.upstream.transport.pending import (
+    HeaderLines,
+    LoginLost,
+    MessageHandler,
+    Pending,
+    SessionLost,
+    header_lines,
+)
 from gateway.upstream.transport.pool import Origin, Pool
 from gateway.upstream.transport.proved import ProvedReply
 from gateway.upstream.transport.receipt import Receipt
@@ -56,7 +63,9 @@ class HttpDispatcher(CallTable):
         ValueError: a configured header contains a line break.
     """
 
-    def __init__(self, upstream: str, endpoint: HttpEndpoint, peer: Peer, timing: UpstreamTiming = USUAL) -> None:
+    def __init__(
+        self, upstream: str, endpoint: HttpEndpoint, peer: MessageHandler, timing: UpstreamTiming = USUAL
+    ) -> None:
         super().__init__(upstream, peer)
         self.endpoint = endpoint
         self.timing = timing
@@ -131,7 +140,7 @@ class HttpDispatcher(CallTable):
             return
         loop = asyncio.get_running_loop()
         is_awaited = (
-            any(each.method != LISTEN and not each.future.done() for each in self.calls.values())
+            any(each.method != LISTEN and not each.future.done() for each in self.pending.values())
             and loop.time() < latest
         )
         if self._being_refused or is_awaited:
@@ -157,18 +166,18 @@ class HttpDispatcher(CallTable):
 
     # --- CallTable ------------------------------------------------------------------------------------------------
 
-    def _transmit(self, message: Message, call: Pending) -> None:
+    def _transmit(self, message: Message, pending: Pending) -> None:
         body = jsonrpc.dumps_spliced(message)
-        call.reply = reply = self._reply_type(self, call, body)
-        reply.exchange(self.post(call.headers, body))
+        pending.reply = reply = self._reply_type(self, pending, body)
+        reply.exchange(self.post(pending.headers, body))
 
-    def _withdraw(self, call: Pending, *, tell: bool) -> None:
+    def _withdraw(self, pending: Pending, *, tell: bool) -> None:
         # Closing the connection is how a modern request is cancelled; in the handshake era it means nothing, and a
         # notification says it.
-        if isinstance(call.reply, CallReply):
-            call.reply.abort()
-            if tell and call.reply.sent and self.era is Era.HANDSHAKE:
-                params = {"requestId": call.id, "reason": "no longer awaited"}
+        if isinstance(pending.reply, CallReply):
+            pending.reply.abort()
+            if tell and pending.reply.sent and self.era is Era.HANDSHAKE:
+                params = {"requestId": pending.id, "reason": "no longer awaited"}
                 self.spawn(self.notify, "notifications/cancelled", params)
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: "SdkCallOptions | None" = None) -> None:

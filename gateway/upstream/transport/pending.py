@@ -101,7 +101,7 @@ class ApiUnable(UpstreamError):
         self.result = result
 
 
-class Peer(Protocol):
+class MessageHandler(Protocol):
     """Who hears what the upstream says unasked. `audience` is whom that may concern."""
 
     def on_notification(self, method: str, params: dict[str, Any] | None, audience: Audience) -> None:
@@ -202,7 +202,7 @@ class Pending(msgspec.Struct, eq=False):
         return self.call.on_notification if self.call is not None else self.hears
 
     @property
-    def client_requester(self) -> QuestionTarget | None:
+    def question_target(self) -> QuestionTarget | None:
         """Answers what the upstream asks on behalf of this request."""
         return self.call if self.call is not None and self.call.can_be_asked else None
 

@@ -104,25 +104,25 @@ class SseDispatcher(HttpDispatcher):
     async def _answer(self, message: Message) -> None:
         self._note("an answer", await self._deliver(message))
 
-    def _transmit(self, message: Message, call: Pending) -> None:
-        call.reply = sending = anyio.CancelScope()
-        self.spawn(self._send, message, call, sending, call.tenant, call.headers)
+    def _transmit(self, message: Message, pending: Pending) -> None:
+        pending.reply = sending = anyio.CancelScope()
+        self.spawn(self._send, message, pending, sending, pending.tenant, pending.headers)
 
-    def _withdraw(self, call: Pending, *, tell: bool) -> None:
-        if isinstance(call.reply, anyio.CancelScope):
-            call.reply.cancel()
+    def _withdraw(self, pending: Pending, *, tell: bool) -> None:
+        if isinstance(pending.reply, anyio.CancelScope):
+            pending.reply.cancel()
         if tell:
-            self.spawn(self.notify, "notifications/cancelled", {"requestId": call.id, "reason": "no longer awaited"})
+            self.spawn(self.notify, "notifications/cancelled", {"requestId": pending.id, "reason": "no longer awaited"})
 
     # --- Inside ---------------------------------------------------------------------------------------------------
 
     async def _send(
-        self, message: Message, call: Pending, sending: anyio.CancelScope, tenant: str, headers: Mapping[str, str]
+        self, message: Message, pending: Pending, sending: anyio.CancelScope, tenant: str, headers: Mapping[str, str]
     ) -> None:
         with sending:
             failure = await self._deliver(message, tenant, headers)
             if failure is not None:
-                call.fail(failure)
+                pending.fail(failure)
             if isinstance(failure, SessionLost):
                 self.close(failure)
 

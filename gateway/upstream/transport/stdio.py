@@ -17,7 +17,7 @@ from gateway.telemetry.cells import Traffic
 from gateway.upstream.guardian import Guardian
 from gateway.upstream.timing import USUAL, UpstreamTiming
 from gateway.upstream.transport.lines import KEPT_OF_OVERLONG, LineSplitter, Overlong
-from gateway.upstream.transport.pending import Peer, Pending
+from gateway.upstream.transport.pending import MessageHandler, Pending
 from gateway.upstream.transport.process import Child, Program, spawn
 from gateway.upstream.transport.stderr import StderrLog
 from gateway.upstream.transport.table import MAX_NOTIFICATION, CallTable
@@ -39,7 +39,12 @@ class StdioDispatcher(CallTable):
     """A `Dispatcher` over a child process's stdin and stdout."""
 
     def __init__(
-        self, upstream: str, peer: Peer, stderr: StderrLog, max_response_bytes: int, timing: UpstreamTiming = USUAL
+        self,
+        upstream: str,
+        peer: MessageHandler,
+        stderr: StderrLog,
+        max_response_bytes: int,
+        timing: UpstreamTiming = USUAL,
     ) -> None:
         super().__init__(upstream, peer)
         self._cap = max_response_bytes
@@ -85,13 +90,13 @@ class StdioDispatcher(CallTable):
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: "SdkCallOptions | None" = None) -> None:
         self._write(jsonrpc.notification(method, dict(params) if params is not None else None))
 
-    def _transmit(self, message: Message, call: Pending) -> None:
-        if not self._write(message, len(self.calls)):
-            call.fail(UpstreamLost(self.upstream, "it has gone, or has stopped reading its stdin", delivered=False))
+    def _transmit(self, message: Message, pending: Pending) -> None:
+        if not self._write(message, len(self.pending)):
+            pending.fail(UpstreamLost(self.upstream, "it has gone, or has stopped reading its stdin", delivered=False))
 
-    def _withdraw(self, call: Pending, *, tell: bool) -> None:
+    def _withdraw(self, pending: Pending, *, tell: bool) -> None:
         if tell:  # on a pipe, this notification is the way of both eras
-            params = {"requestId": call.id, "reason": "no longer awaited"}
+            params = {"requestId": pending.id, "reason": "no longer awaited"}
             self._write(jsonrpc.notification("notifications/cancelled", params))
 
     async def _answer(self, message: Message) -> None:
@@ -126,9 +131,9 @@ class StdioDispatcher(CallTable):
             return
         usual = jsonrpc.usual_answer(line)
         if usual is not None and type(usual[0]) is int:
-            call = self.calls.get(usual[0])
-            if call is not None and call.call is not None:
-                call.answered(usual[1], len(line))
+            pending = self.pending.get(usual[0])
+            if pending is not None and pending.call is not None:
+                pending.answered(usual[1], len(line))
                 return
         try:
             message = jsonrpc.unusual_answer(line)
@@ -151,9 +156,9 @@ class StdioDispatcher(CallTable):
         match = _ID_FIRST.match(head) or (
             _ID_LAST.search(tail) if head.removeprefix(jsonrpc.BOM).lstrip().startswith(b"{") else None
         )
-        call = self.calls.get(int(match.group(1))) if match else None
-        if call is not None:
-            call.fail(error)
+        pending = self.pending.get(int(match.group(1))) if match else None
+        if pending is not None:
+            pending.fail(error)
         else:
             self._noise(head)
 

@@ -18,7 +18,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from gateway import jsonrpc
-from gateway.call import LASTING, NO_HEADERS
+from gateway.call import LASTING_PREFIX, NO_HEADERS
 from gateway.errors import (
     AgentGone,
     GatewayError,
@@ -33,7 +33,7 @@ from gateway.jsonrpc import Message, RequestId, as_object
 from gateway.protocol import INTERNAL_ERROR, INVALID_REQUEST, META_SUBSCRIPTION_ID, PROGRESS, TASK_STATUS, Era
 from gateway.upstream.audience import Audience
 from gateway.upstream.transport.deadlines import Deadlines
-from gateway.upstream.transport.pending import HungUp, Peer, Pending, QuestionTarget
+from gateway.upstream.transport.pending import HungUp, MessageHandler, Pending, QuestionTarget
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions as SdkCallOptions
@@ -55,18 +55,18 @@ has asked for it, and no answer is lost with it."""
 class CallTable(ABC):
     """Correlates requests and answers over one connection to one upstream."""
 
-    def __init__(self, upstream: str, peer: Peer) -> None:
+    def __init__(self, upstream: str, peer: MessageHandler) -> None:
         self.upstream = upstream
         self.audience = Audience()
         """Whom it concerns what the upstream says unasked."""
-        self.calls: dict[RequestId, Pending] = {}
+        self.pending: dict[RequestId, Pending] = {}
         self.hears = anyio.Event()
         """Set once what the upstream says unasked reaches us, as far as it ever will."""
         self.hears.set()
         self.on_gap: Callable[[], None] = lambda: None
         """Called when it reaches us again, after a time in which it did not."""
         self._peer = peer
-        self._deadlines = Deadlines(self.calls.values())
+        self._deadlines = Deadlines(self.pending.values())
         self._loop = asyncio.get_running_loop()
         self._next_id = 0
         self._asked: dict[RequestId, anyio.CancelScope] = {}
@@ -172,13 +172,13 @@ class CallTable(ABC):
 
     def end(self, pending: Pending) -> None:
         """It is over, one way or another."""
-        self.calls.pop(pending.id, None)
+        self.pending.pop(pending.id, None)
         pending.settle()
 
     def _begin(self, pending: Pending, message: Message) -> None:
         if pending.due < self._deadlines.at:
             self._deadlines.watch(pending.due)
-        self.calls[pending.id] = pending
+        self.pending[pending.id] = pending
         try:
             self._transmit(message, pending)
         except BaseException:
@@ -198,7 +198,7 @@ class CallTable(ABC):
         *,
         task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Carry the connection until it closes. The SDK's typed handlers go unused: `Peer` hears raw messages."""
+        """Carry the connection until it closes. The SDK's typed handlers go unused: ours hears raw messages."""
         try:
             async with anyio.create_task_group() as self._tasks:
                 task_status.started()
@@ -220,12 +220,12 @@ class CallTable(ABC):
     # --- What transports use --------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _transmit(self, message: Message, call: Pending) -> None:
+    def _transmit(self, message: Message, pending: Pending) -> None:
         """Put the request on the wire, or see to it that it gets there. Must not block: the caller's deadline runs.
         The answer comes through `receive` or `call.fail`."""
 
     @abstractmethod
-    def _withdraw(self, call: Pending, *, tell: bool) -> None:
+    def _withdraw(self, pending: Pending, *, tell: bool) -> None:
         """The caller no longer waits. Tell the upstream in the way of its era, if `tell`. Must not block."""
 
     @abstractmethod
@@ -239,14 +239,14 @@ class CallTable(ABC):
         return self.closed
 
     def close(self, reason: GatewayError) -> None:
-        """End the connection: every call in flight fails with `reason`. Only the first reason counts."""
+        """End the connection: every request in flight fails with `reason`. Only the first reason counts."""
         if self.closed is None:
             self.closed = reason
             if isinstance(reason, UpstreamLost) and not reason.delivered:
                 # That is said of the request that found it out. The others were sent, and must not be sent twice.
                 reason = UpstreamLost(self.upstream, "its session ended")
-            for call in list(self.calls.values()):
-                call.fail(reason)
+            for pending in list(self.pending.values()):
+                pending.fail(reason)
             self._deadlines.stop()
             self._done.set()
 
@@ -261,7 +261,7 @@ class CallTable(ABC):
         """Take one decoded message.
 
         Args:
-            via: the call on whose stream it arrived, where the transport knows.
+            via: the request on whose stream it arrived, where the transport knows.
             size: how many bytes it was.
         """
         self._size = size
@@ -298,29 +298,29 @@ class CallTable(ABC):
         return self._next_id
 
     def _receive_answer(self, body: Message, id: object, via: Pending | None) -> None:
-        call = via if id is None else self._call(id)
-        if via is not None and call is not via:
+        pending = via if id is None else self._find(id)
+        if via is not None and pending is not via:
             self._garbage("an answer to another request", via)  # a call's own stream can answer no other
-        elif call is not None:
-            self._settle(call, body)
+        elif pending is not None:
+            self._settle(pending, body)
         elif not jsonrpc.is_id(id) or isinstance(id, str) or id > self._next_id:  # else too late: the caller gave up
             self._peer.on_noise(f"an answer to a request that is not waiting (id {str(id)[:LONGEST_SECRET]!r})")
 
-    def _settle(self, call: Pending, body: Message) -> None:
+    def _settle(self, pending: Pending, body: Message) -> None:
         if isinstance(result := jsonrpc.mended(body.get("result")), dict):
             given = cast("dict[str, Any]", result)
-            if call.call is not None:
-                call.call.result_bytes = self._size
+            if pending.call is not None:
+                pending.call.result_bytes = self._size
             try:
-                call.succeed(given if call.call is not None else jsonrpc.opened(given))
+                pending.succeed(given if pending.call is not None else jsonrpc.opened(given))
             except jsonrpc.TooManyValues:
-                call.fail(UpstreamOversized(self.upstream, jsonrpc.MAX_VALUES, "values"))
+                pending.fail(UpstreamOversized(self.upstream, jsonrpc.MAX_VALUES, "values"))
             except ValueError as error:
-                self._garbage(f"an answer of which {error}", call)
+                self._garbage(f"an answer of which {error}", pending)
         elif isinstance(error := body.get("error"), dict):
-            call.fail(_upstream_error(cast("dict[str, Any]", error)))
+            pending.fail(_upstream_error(cast("dict[str, Any]", error)))
         else:
-            self._garbage("an answer with neither a result object nor an error", call)
+            self._garbage("an answer with neither a result object nor an error", pending)
 
     def _receive_notification(self, method: str, params: dict[str, Any] | None, via: Pending | None) -> None:
         if method == "notifications/cancelled":
@@ -328,33 +328,33 @@ class CallTable(ABC):
             if jsonrpc.is_id(id) and id in self._asked:
                 self._asked[id].cancel()
             return
-        call = None if _is_of_task(method, params) else via or self._owner(method, params or {})
-        if call is None and method == "notifications/message":
-            call = self._only_call()
-        if call is not None and method == "notifications/progress":
-            call.renew_deadline()
-        if call is not None and call.on_notification is not None:
-            call.on_notification(method, params)
+        pending = None if _is_of_task(method, params) else via or self._owner(method, params or {})
+        if pending is None and method == "notifications/message":
+            pending = self._only_call()
+        if pending is not None and method == "notifications/progress":
+            pending.renew_deadline()
+        if pending is not None and pending.on_notification is not None:
+            pending.on_notification(method, params)
         else:
             self._peer.on_notification(method, params, self.audience)
 
     def _owner(self, method: str, params: dict[str, Any]) -> Pending | None:
-        """The call a notification names by its progress token or subscription id."""
+        """The request a notification names by its progress token or subscription id."""
         if method == "notifications/progress":
-            return self._call(params.get("progressToken"))
+            return self._find(params.get("progressToken"))
         meta = params.get("_meta")
-        return self._call(cast("dict[str, Any]", meta).get(META_SUBSCRIPTION_ID)) if isinstance(meta, dict) else None
+        return self._find(cast("dict[str, Any]", meta).get(META_SUBSCRIPTION_ID)) if isinstance(meta, dict) else None
 
     def _only_call(self) -> Pending | None:
-        """What a log message is about that names no call: where one client is served, the one it waits for."""
-        heard = [call for call in self.calls.values() if call.on_notification is not None]
+        """What a log message is about that names no request: where one client is served, the one it waits for."""
+        heard = [pending for pending in self.pending.values() if pending.on_notification is not None]
         return heard[0] if self.audience.is_private and len(heard) == 1 else None
 
-    def _call(self, id: object) -> Pending | None:
-        """The call with that id; a peer that turned `7` into `"7"` is understood."""
+    def _find(self, id: object) -> Pending | None:
+        """The request with that id; a peer that turned `7` into `"7"` is understood."""
         if isinstance(id, str):
-            return self.calls.get(id) or (self.calls.get(int(id)) if id.isdecimal() and len(id) < 19 else None)
-        return self.calls.get(id) if jsonrpc.is_id(id) else None
+            return self.pending.get(id) or (self.pending.get(int(id)) if id.isdecimal() and len(id) < 19 else None)
+        return self.pending.get(id) if jsonrpc.is_id(id) else None
 
     def _receive_request(self, id: RequestId, method: str, params: dict[str, Any] | None, via: Pending | None) -> None:
         owner = via.id if via is not None else None
@@ -381,10 +381,10 @@ class CallTable(ABC):
     async def _ask_peer(
         self, id: RequestId, method: str, params: dict[str, Any] | None, via: Pending | None
     ) -> Message:
-        call = via or self._provoker()
+        pending = via or self._provoker()
         try:
-            if call is not None and call.client_requester is not None and method != "ping":
-                result = await _ask(call, call.client_requester, method, params)
+            if pending is not None and pending.question_target is not None and method != "ping":
+                result = await _ask(pending, pending.question_target, method, params)
             else:
                 result = await self._peer.on_request(method, params, self.audience)
             return jsonrpc.result(id, result)
@@ -395,17 +395,17 @@ class CallTable(ABC):
             return jsonrpc.error(id, INTERNAL_ERROR, "Internal error")
 
     def _provoker(self) -> Pending | None:
-        """The call on whose behalf the upstream asks, where the transport cannot tell: the latest, provided that all
+        """The request on whose behalf the upstream asks, where the transport cannot tell: the latest, provided that all
         are one agent's. Among those of several it is never guessed."""
         if not self.audience.is_private:
             return None
-        asking = [call for call in self.calls.values() if call.client_requester is not None]
-        agents = {call.client_requester.agent.id for call in asking if call.client_requester is not None}
+        asking = [pending for pending in self.pending.values() if pending.question_target is not None]
+        agents = {pending.question_target.agent.id for pending in asking if pending.question_target is not None}
         return asking[-1] if len(agents) == 1 else None
 
-    def _garbage(self, reason: str, call: Pending | None) -> None:
-        if call is not None:
-            call.fail(UpstreamProtocolError(self.upstream, reason))
+    def _garbage(self, reason: str, pending: Pending | None) -> None:
+        if pending is not None:
+            pending.fail(UpstreamProtocolError(self.upstream, reason))
         else:
             self._peer.on_noise(reason)
 
@@ -419,12 +419,12 @@ def _is_of_task(method: str, params: dict[str, Any] | None) -> bool:
     """Whether it is news of a task (2025-11-25), which may come on the stream of any request and belongs to none."""
     if method == PROGRESS:
         token = (params or {}).get("progressToken")
-        return isinstance(token, str) and token.startswith(LASTING)
+        return isinstance(token, str) and token.startswith(LASTING_PREFIX)
     return method == TASK_STATUS
 
 
-async def _ask(call: Pending, target: QuestionTarget, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
-    with call.asked():
+async def _ask(pending: Pending, target: QuestionTarget, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+    with pending.asked():
         return await target.put_question(method, params)
     raise AgentGone  # the request it was asked for is over
 
