@@ -79,7 +79,9 @@ class _Stamp:
         envelopes: of all stamps with the same `meta`.
     """
 
-    def __init__(self, meta: dict[str, Any], headers: HeaderLines, tells_cancellation: bool, envelopes: Envelopes) -> None:
+    def __init__(
+        self, meta: dict[str, Any], headers: HeaderLines, tells_cancellation: bool, envelopes: Envelopes
+    ) -> None:
         self.meta = meta
         self.headers = headers
         self.tells_cancellation = tells_cancellation
