@@ -17,6 +17,8 @@ _DIGITS_ALIKE: Final = bytes.maketrans(b"123456789", b"000000000")
 _LONG: Final = b"0" * 19
 """Marks are looked for where all digits are alike: a regular expression takes ten times as long, and most on hostile
 input."""
+_LONGEST: Final = 24
+"""Characters of a float that Python writes: `-2.2250738585072014e-308`."""
 _NEGATIVE_ZERO: Final = re.compile(rb"-0(?=[\s,\]}]|\Z)")
 
 
@@ -90,8 +92,10 @@ def verbatim(value: object) -> orjson.Fragment:
 
 
 def _from_text(text: str) -> float:
+    if len(text) > _LONGEST or text.find("e") >= 0 or text.find("E") >= 0:  # encoders differ on exponents
+        return Number(text)  # read once, and not written: with what is tiny, either takes long
     value = float(text)
-    return value if repr(value) == text and "e" not in text else Number(text)  # encoders differ on exponents
+    return value if repr(value) == text else Number(text)
 
 
 def _integer(text: str) -> int | Number:
