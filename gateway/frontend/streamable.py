@@ -136,7 +136,7 @@ def _form(head: RequestHead) -> Form:
         version is not None and version not in HANDSHAKE_VERSIONS,
         head.headers.get("mcp-session-id"),
         accepts(head, EVENTS),
-        EVENTS in head.headers.get("accept", ""),
+        EVENTS in head.headers.get("accept", "").lower(),
         routing_of(head.headers),
     )
 

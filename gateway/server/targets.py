@@ -178,6 +178,8 @@ class Targets:
 
     async def _tool(self, call: Call) -> Target:
         name, catalogue = _tool_name(call), self._lookup.catalogue(call)
+        if not is_ours(name, catalogue) and catalogue.tool(name) is None and await self._lookup.settle(call):
+            catalogue = self._lookup.catalogue(call)  # what there is decides which tools of its own the gateway has
         if not is_ours(name, catalogue):
             owner = await self._owner_of_tool(call, name)
             return _restored(call, self._lookup.catalogue(call)) or self._target_of(call, owner)

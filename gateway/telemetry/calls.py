@@ -30,6 +30,7 @@ METHODS: Final = frozenset(
         *("initialize", "ping", "server/discover", "tools/list", "tools/call", "prompts/list", "prompts/get"),
         *("resources/list", "resources/templates/list", "resources/read", "resources/subscribe"),
         *("skills/list", "skills/get", "resources/directory/read"),
+        *("tasks/get", "tasks/list", "tasks/result", "tasks/update", "tasks/cancel"),
         *("resources/unsubscribe", "completion/complete", "logging/setLevel", "subscriptions/listen"),
     }
 )

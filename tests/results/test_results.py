@@ -414,3 +414,19 @@ def test_requests_outside_a_session_are_served_too(door: Door) -> None:
     call = request("tools/call", {"name": "large__lines", "arguments": {}})
     made = Cut(ask(door, "key-ann", call).json()["result"])
     is_large(made)
+
+
+# --- While servers are starting ---------------------------------------------------------------------------------------
+
+
+def test_reading_on_is_possible_before_the_server_is_there(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    late = child("tests.servers.gate", "--slow-start", str(gate), results=256)
+    with piped(stdio_command(config_file(tmp_path, {"late": late}, **PATIENT))) as pipe:
+        shake_hands(pipe)
+        reading = request("tools/call", {"name": "read_result", "arguments": {"id": "none"}})
+        pipe.send(reading)
+        gate.touch()
+        while (answer := pipe.receive()).get("id") != reading["id"]:
+            pass
+    assert "Unknown tool" not in str(answer)
