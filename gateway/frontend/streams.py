@@ -23,8 +23,11 @@ from gateway.request import Principal
 
 MAX_EVENTS: Final = 128
 MAX_BYTES: Final = 128 * 1024
-"""What is kept of a session's standing stream, and of all its others together; the oldest goes first. One answer or
-question may be larger, as long as there is room for it among all that is kept."""
+"""What is kept of a session's standing stream, of answers that were one piece, and of all other streams together; the
+oldest goes first. One answer or question may be larger, as long as there is room for it among all that is kept."""
+MAX_ANSWERS: Final = 32
+"""Most answers that were one piece: it is on its way, or its client has it. (What is kept of all sessions is more than
+the processor's cache holds, and each answer that is forgotten has to come from memory.)"""
 MAX_NAMED: Final = 64
 """Characters of a request's id as text, which events name."""
 RETRY_MS: Final = 1000
@@ -80,21 +83,25 @@ class Channel(msgspec.Struct, eq=False):
             self._name = name = f"{self.streams.run}{self.number}{of}-"
         return f"{name}{event}"
 
-    def record(self, message: Message, *, must: bool = True) -> tuple[int, bytes]:
-        """Number and keep an event."""
+    def record(self, message: Message, *, must: bool = True, is_whole: bool = False) -> tuple[int, bytes]:
+        """Number and keep an event.
+
+        Args:
+            is_whole: whether it is all that its stream ever says.
+        """
         streams = self.streams
         number = streams.next_event()
         data = event(message, self.id(number))
         recorded = number, data
         if not streams.over:
             self.events.append(recorded)
-            streams.keep(self, len(data), must)
+            streams.keep(self, len(data), must, is_whole)
         return recorded
 
     def answer(self, message: Message) -> bytes:
         """All of a stream that says nothing but the answer, after an id to come back with. So it has ended."""
         first = priming(self.id(0))
-        _, data = self.record(message)
+        _, data = self.record(message, is_whole=True)
         self.ended = True
         if self.connection is not None or not self.events:
             self.end()
@@ -197,7 +204,7 @@ class Streams:
         self.next_event = count(1).__next__
         """Numbers events."""
         self._channels: dict[int, Channel] = {}
-        self._kept, self._kept_of_standing = _Kept(), _Kept()
+        self._kept, self._kept_of_standing, self._answers = _Kept(), _Kept(), _Kept()
         self.standing = self.open()
 
     def open(self, sender: Principal | None = None, request: RequestId | None = None) -> Channel:
@@ -227,16 +234,20 @@ class Streams:
         """The stream of that number, if anything of it is kept."""
         return self._channels.get(number)
 
-    def keep(self, channel: Channel, size: int, must: bool) -> None:
+    def keep(self, channel: Channel, size: int, must: bool, is_whole: bool = False) -> None:
         """An event was recorded; forget the oldest if there is no room for it, and at last itself."""
-        kept = self._kept_of_standing if channel is self.standing else self._kept
+        kept, most = self._kept, MAX_EVENTS
+        if is_whole:
+            kept, most = self._answers, MAX_ANSWERS
+        elif channel is self.standing:
+            kept = self._kept_of_standing
         events = kept.events
         events.append((channel, size))
         kept.size += size
-        while len(events) > MAX_EVENTS or (kept.size > MAX_BYTES and (len(events) > 1 or not must)):
+        while len(events) > most or (kept.size > MAX_BYTES and (len(events) > 1 or not must)):
             self._forget(kept)
         backlog = self._backlog
-        while (size := self._kept.size + self._kept_of_standing.size) > backlog.size and events:
+        while (size := self._kept.size + self._kept_of_standing.size + self._answers.size) > backlog.size and events:
             if backlog.has_room(size - backlog.size, must=True):
                 break
             self._forget(kept)
@@ -253,7 +264,7 @@ class Streams:
     def clear(self) -> None:
         """The session is over: nobody comes back."""
         self.over = True
-        self._kept, self._kept_of_standing = _Kept(), _Kept()
+        self._kept, self._kept_of_standing, self._answers = _Kept(), _Kept(), _Kept()
         self._channels.clear()
         self._backlog.clear()
 

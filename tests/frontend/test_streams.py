@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import InvalidRequest
-from gateway.frontend.streams import MAX_BYTES, MAX_EVENTS, RETRY_MS, Channel, FormerStream, Streams
+from gateway.frontend.streams import MAX_ANSWERS, MAX_BYTES, MAX_EVENTS, RETRY_MS, Channel, FormerStream, Streams
 
 Seen = tuple[str, Any]
 """`(event id, message or None)`"""
@@ -150,6 +150,21 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes_first() -> None:
     assert back(streams, new.id(0)).said == list(range(MAX_EVENTS))
     new.push({"n": 1, "filler": "x" * MAX_BYTES}, must=True)
     assert back(streams, new.id(0)).said == [1]
+
+
+def test_of_answers_in_one_piece_the_latest_are_kept() -> None:
+    streams = Streams()
+    talking, client = streams.open(), Client()
+    talking.attach(client, 0, prime=True)
+    say(talking, 1)
+    answered = [streams.open() for _ in range(MAX_ANSWERS + 1)]
+    for number, channel in enumerate(answered):
+        channel.answer({"n": number})
+    with pytest.raises(InvalidRequest):
+        streams.find(answered[0].id(0))
+    assert back(streams, answered[1].id(0)).said == [1]
+    assert back(streams, answered[-1].id(0)).said == [MAX_ANSWERS]
+    assert back(streams, talking.id(0)).said == [1], "which is of another stream"
 
 
 def test_the_standing_stream_keeps_what_no_connection_took_whatever_else_is_said() -> None:
