@@ -1,4 +1,4 @@
-"""JSON in and out, and the four shapes of a JSON-RPC message. Bytes and dicts only; no model, no I/O.
+"""JSON in and out, and the four shapes of a JSON-RPC message. Bytes and dicts; types are for what is decoded by shape.
 
 `orjson` is the fast path. It changes the text of some numbers and refuses half a surrogate pair, so documents that may
 have such take another way (`exact`): what passes through a gateway must come out as it went in.
@@ -262,8 +262,9 @@ class _Request(msgspec.Struct):
 _requests: Final = msgspec.json.Decoder(_Request)
 _usuals: Final = msgspec.json.Decoder(_Usual)
 _metas: Final[dict[bytes, Meta]] = {}
+"""Of requests."""
 _result_metas: Final[dict[bytes, dict[str, Any]]] = {}
-"""What is in them is shared between results, and not changed."""
+"""Of results. They are shared, and not changed."""
 MAX_METAS: Final = 256
 LONGEST_META: Final = 2048
 """Bytes of one that is kept."""

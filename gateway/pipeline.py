@@ -120,7 +120,7 @@ class Pipeline:
         Raises:
             GatewayError: nobody does, or why there is no result.
         """
-        # Policy: of what its principal may not use, there is none in the catalogue in which it is looked for.
+        # Policy: what its principal may not use is not in their catalogue, and so it is not found.
         target = self._targets.find_now(call) or await self._targets.find(call)
         if target.answer is not None:
             return target.answer

@@ -16,7 +16,7 @@ from gateway.request import WRITE
 
 FREE: Final = frozenset({"ping"})
 """Methods that cost nothing."""
-LASTING: Final = frozenset({"subscriptions/listen"})
+LASTING_METHODS: Final = frozenset({"subscriptions/listen"})
 """Methods whose calls last, and have places of their own."""
 
 
@@ -55,7 +55,7 @@ class Admission:
         needed = SCOPES.get(method, WRITE)
         if needed is not None and needed not in principal.scopes:
             raise self._lacks_scope(call, {needed})
-        if method not in LASTING:
+        if method not in LASTING_METHODS:
             self._in_flight.take(principal)
             call.counted = True
             if self._slots is not None and not self._slots.take_now(call):

@@ -29,7 +29,8 @@ _SCHEME: Final = re.compile(rb"https?://", re.IGNORECASE)
 
 
 class RequestHead:
-    """What stands before the body of a request. It is never changed: the next one on the connection may have the same.
+    """What stands before the body of a request. What it says is never changed: the next one on the connection may have
+    the same head.
 
     Args:
         url: the target as it came.
@@ -61,9 +62,9 @@ class RequestHead:
         self.raw_path, self.path, self.query = read_target(url, headers.get("host"))
         self.keep_alive = keep_alive
         self.route: Any = None
-        """What follows from it for the front, and …"""
+        """What follows from it for the front (`http._Route`), worked out once for all requests that have it."""
         self.form: Any = None
-        """… for the endpoint, worked out once for all requests that have it."""
+        """The same for the endpoint (`streamable.Form`)."""
 
 
 def read_target(url: bytes, host: str | None) -> tuple[bytes, str, bytes]:

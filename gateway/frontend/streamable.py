@@ -1,7 +1,7 @@
 """Streamable HTTP: one POST a message, in both eras; GET and DELETE for the handshake era's sessions.
 
 Source: 2026-07-28 and 2025-11-25, basic/transports/streamable-http. The request's own header decides the era; the body
-has to agree. Nothing here knows what a method means, except for `initialize`, which opens a session.
+has to agree. Of what methods mean it is known here that `initialize` opens a session, and that a listen stream needs events.
 """
 
 import time
@@ -158,7 +158,7 @@ class Streamable:
         handle: answers a request (the whole chain).
         in_flight: what bodies that arrive are counted by; `handle` counts what comes after.
         count_notification: counts what a principal says unasked against its limit; raises `RateLimited`.
-        on_notification: told what such an agent says unasked.
+        on_notification: told what an agent with a session says unasked.
         tasks: outlives any one request.
         waiting: counts what waits for clients.
     """

@@ -34,7 +34,7 @@ METHODS: Final = frozenset(
         *("resources/unsubscribe", "completion/complete", "logging/setLevel", "subscriptions/listen"),
     }
 )
-LASTING: Final = "subscriptions/listen"
+LISTEN: Final = "subscriptions/listen"
 """It lasts as long as its client wants, which says nothing."""
 
 
@@ -114,7 +114,7 @@ class CallRecorder(Collector):
             alike.active = self.activity.cell(call.principal, call.upstream or "", alike.what, now)
             alike.until = self.activity.until
         alike.active.add(seconds, bucket, outcome == "ok")
-        if (trace := call.trace) is not None and trace.is_sampled and call.method != LASTING:
+        if (trace := call.trace) is not None and trace.is_sampled and call.method != LISTEN:
             self._keep_exemplar(trace.trace_id, alike.key, seconds, bucket)
         if self._tool_of is not None and call.method == "tools/call":
             self._count_tool(call, self._tool_of, seconds)
@@ -158,7 +158,7 @@ class CallRecorder(Collector):
             target if upstream and target and is_short else counted,
             self._calls.setdefault((counted, of, outcome), [0.0] * (len(DURATIONS) + 1 + 2)),
             self._views.setdefault((view, outcome), _Count()) if view is not None else None,
-            math.inf if counted == LASTING else -math.inf,
+            math.inf if counted == LISTEN else -math.inf,
         )
         if counted != OTHER and is_short and len(client or "") <= MAX_CLIENT:
             if len(self._alike) >= MAX_ALIKE:
@@ -206,7 +206,7 @@ class CallRecorder(Collector):
         yield families.VIEW_REQUESTS.of(_by_path(counts, views))
         durations, tokens = dict[tuple[str, str], list[float]](), dict[families.Labels, float]()
         for (method, upstream, _), numbers in calls.items():
-            if method != LASTING:
+            if method != LISTEN:
                 before = durations.get((method, upstream))
                 added = numbers if before is None else [one + other for one, other in zip(before, numbers, strict=True)]
                 durations[method, upstream] = added

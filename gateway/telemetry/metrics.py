@@ -1,6 +1,6 @@
 """Prometheus metrics: all families (`families`) in one registry, read when somebody asks for them.
 
-What is counted of each request stands in `requests`, of each upstream in its tally. What others know anyway, they are
+What is counted of each call stands in `calls`, of each upstream in its tally. What others know anyway, they are
 asked for: on the event loop, because it is theirs, and everything is written down beside it, because that takes long.
 """
 

@@ -1,7 +1,7 @@
 """The one place that touches the SDK's `ClientSession`: negotiation, version rules and stamping, over raw dicts.
 
 The SDK's session decides which revision is spoken and what every message of that revision must carry; results are
-never run through its models. Its two private names used here (`_stamp`, `_dispatcher`) are why this is one module.
+never run through its models. Its two private names used here (`_stamp`, `_client_info`) are why this is one module.
 """
 
 from collections.abc import Mapping

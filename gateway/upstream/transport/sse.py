@@ -39,7 +39,7 @@ class SseDispatcher(HttpDispatcher):
         """Open the stream and carry the connection until it closes.
 
         Raises:
-            Refused: the upstream answered with an HTTP error.
+            HttpRefusal: the upstream answered with an HTTP error.
             UpstreamLost: there is no connection, or it broke.
         """
         try:

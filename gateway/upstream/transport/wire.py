@@ -119,7 +119,7 @@ class HttpConnection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether another exchange can be started on it."""
+        """Whether it is open."""
         return not self._closed and self._transport is not None and not self.is_closing()
 
     def start(self, request: bytes, reply: Reply) -> None:
