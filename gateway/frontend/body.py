@@ -1,4 +1,5 @@
-"""Reading a request body: capped, plain, and one JSON-RPC message, or a batch of them. How long it may take is the connection's business."""
+"""Reading a request body: capped, plain, and one JSON-RPC message or a batch of them. How long it may take is the
+connection's business."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast

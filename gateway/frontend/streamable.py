@@ -1,7 +1,7 @@
 """Streamable HTTP: one POST a message, in both eras; GET and DELETE for the handshake era's sessions.
 
 Source: 2026-07-28 and 2025-11-25, basic/transports/streamable-http. The request's own header decides the era; the body
-has to agree. Of what methods mean it is known here that `initialize` opens a session, and that a listen stream needs events.
+has to agree. Of what methods mean, it is known here that `initialize` opens a session and that listening takes events.
 """
 
 import time
