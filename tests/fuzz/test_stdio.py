@@ -71,8 +71,8 @@ def test_a_child_prints_what_it_likes(stream: bytes, at: list[int]) -> None:
     async def talk() -> None:
         dispatcher = StdioDispatcher("up", Ears(), StderrLog(lambda line, suppressed: None, lambda: 0.0), CAP)
         futures = [asyncio.get_running_loop().create_future() for _ in range(2)]
-        calls = [Pending("up", id, "tools/call", future) for id, future in zip((7, 1000), futures, strict=True)]
-        dispatcher.calls = {call.id: call for call in calls}
+        pending = [Pending("up", id, "tools/call", future) for id, future in zip((7, 1000), futures, strict=True)]
+        dispatcher.pending = {each.id: each for each in pending}
         for piece in pieces(stream, at):
             dispatcher.on_stdout(piece)
         if not futures[1].done():
