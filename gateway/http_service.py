@@ -108,7 +108,7 @@ class HttpService:
                 tg.start_soon(tls.follow)
             if aside is not None:
                 await tg.start(aside.serve, metrics_app(gateway.metrics, guard), fail)
-            await tg.start(listener.serve, front, front.fail)
+            await tg.start(listener.serve, front, front.fail, self._on_connection_refused)
             if links.address is None and is_loopback(settings.host):
                 links.address = listener.url
             await gateway.workers.begin(tg)
@@ -149,6 +149,7 @@ class HttpService:
             on_notification=gateway.server.hear,
             tasks=tasks,
             waiting=self._waiting,
+            on_refused=self._on_refused,
         )
         return HttpFront(
             guard=guard,
@@ -169,14 +170,21 @@ class HttpService:
             pages=pages,
         )
 
-    def _on_refused(self, request: HttpRequest, error: GatewayError) -> None:
+    def _on_connection_refused(self, address: str, request: HttpRequest | None, error: GatewayError) -> None:
+        """A client went beyond a bound while its request arrived, whose head may not have been there yet."""
+        if request is not None:
+            self._on_refused(request, error)
+        else:
+            self._gateway.recorder.refused(None, None, address, None, error)
+
+    def _on_refused(self, request: HttpRequest, error: GatewayError, status: int | None = None) -> None:
         """A request ended before it was a call."""
         if self._gateway.audit.on_error is not None:
             self._gateway.audit.on_error(request, error)
         if serves_mcp(request.path.rstrip("/")):
             address = self._proxies.origin(request.address, request.headers.get("x-forwarded-for"))
             what = f"{request.method} {request.path}"
-            self._gateway.recorder.refused(request, what, address, request.user, error)
+            self._gateway.recorder.refused(request, what, address, request.user, error, status)
 
     def _on_revoked(self, principals: frozenset[str]) -> None:
         """What they have open ends."""

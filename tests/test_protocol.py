@@ -10,7 +10,7 @@ from mcp_types import jsonrpc, version
 from mcp_types.methods import CLIENT_REQUESTS, SERVER_NOTIFICATIONS
 
 from gateway import protocol
-from gateway.frontend.streamable import _status  # pyright: ignore[reportPrivateUsage]
+from gateway.frontend.replies import status_of
 
 
 def test_revisions() -> None:
@@ -47,8 +47,8 @@ def test_error_codes() -> None:
 
 def test_http_statuses_of_error_codes() -> None:
     for code, status in ERROR_CODE_HTTP_STATUS.items():
-        assert _status(code, protocol.Era.MODERN) == status
-        assert _status(code, protocol.Era.HANDSHAKE) == 200, "the era answers errors like results"
+        assert status_of(code, protocol.Era.MODERN) == status
+        assert status_of(code, protocol.Era.HANDSHAKE) == 200, "the era answers errors like results"
 
 
 def test_log_levels() -> None:

@@ -406,8 +406,10 @@ class AgentConnection(asyncio.Protocol):
 
     def _refuse(self, error: GatewayError) -> None:
         """Answer the request that is arriving, if it is its turn to be answered, and close the connection."""
-        first = self._requests[0] if self._requests else None
-        if first is self._current and (first is None or not first.started):
+        first, current = self._requests[0] if self._requests else None, self._current
+        if current is None or not current.started:
+            self._connections.on_refused(self.address, current, error)
+        if first is current and (first is None or not first.started):
             body = jsonrpc.dumps(jsonrpc.error(None, error.code, error.message, error.data))
             self.write(whole(error.status, body, error.headers.items()))
         self._arriving = False

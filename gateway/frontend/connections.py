@@ -42,6 +42,14 @@ def fail(request: HttpRequest, error: BaseException) -> None:
         request.reply(500, jsonrpc.dumps(jsonrpc.error(None, defect.code, defect.message)))
 
 
+OnConnectionRefused = Callable[[str, HttpRequest | None, GatewayError], None]
+"""`(address, request, error)`: a connection is closed, with the request that was arriving if its head was there."""
+
+
+def nobody(address: str, request: HttpRequest | None, error: GatewayError) -> None:
+    """Is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What a client may take of us before its request is there. Times are in seconds."""
@@ -78,6 +86,8 @@ class Connections:
     """Counts what clients have not read."""
     loop: asyncio.AbstractEventLoop
     fail: Fail = fail
+    on_refused: OnConnectionRefused = nobody
+    """Told of each that is closed because a client goes beyond a bound."""
     open: "set[AgentConnection]" = field(default_factory=set["AgentConnection"])
     tasks: dict[HttpRequest, asyncio.Task[None]] = field(default_factory=dict[HttpRequest, asyncio.Task[None]])
     """Requests that could not be answered at once."""

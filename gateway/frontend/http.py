@@ -18,8 +18,10 @@ from gateway.frontend.guard import Guard
 from gateway.frontend.http_head import Fields, RequestHead
 from gateway.frontend.http_request import HttpRequest
 from gateway.frontend.overload import Overload
+from gateway.frontend.post_head import Http, check_routing
+from gateway.frontend.replies import reply_failure, reply_json
 from gateway.frontend.sse import LegacySse
-from gateway.frontend.streamable import Http, Streamable, check_routing, reply_failure, reply_json
+from gateway.frontend.streamable import Streamable
 from gateway.frontend.welcome import is_browser, reply_page, reply_sentence
 from gateway.request import Principal
 from gateway.request_id import HEADER, accepted, make

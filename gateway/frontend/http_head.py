@@ -64,7 +64,7 @@ class RequestHead:
         self.route: Any = None
         """What follows from it for the front (`http._Route`), worked out once for all requests that have it."""
         self.form: Any = None
-        """The same for the endpoint (`streamable.Form`)."""
+        """The same for the endpoint (`post_head.Form`)."""
 
 
 def read_target(url: bytes, host: str | None) -> tuple[bytes, str, bytes]:

@@ -12,7 +12,7 @@ from anyio.abc import TaskStatus
 
 from gateway.frontend.arrivals import Arrivals, OwnAddress
 from gateway.frontend.backlog import Backlogs
-from gateway.frontend.connections import Bounds, Connections, Fail, Handle, fail
+from gateway.frontend.connections import Bounds, Connections, Fail, Handle, OnConnectionRefused, fail, nobody
 from gateway.frontend.timing import USUAL, FrontTiming
 from gateway.frontend.tls import ServerTls
 from gateway.telemetry.cells import Traffic
@@ -64,18 +64,24 @@ class HttpListener:
         return len(self._connections) if self._connections is not None else 0
 
     async def serve(
-        self, handle: Handle, fail: Fail = fail, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+        self,
+        handle: Handle,
+        fail: Fail = fail,
+        on_refused: OnConnectionRefused = nobody,
+        *,
+        task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until `close`; started when connections are accepted.
 
         Args:
             fail: answers what `handle` raised an error for.
+            on_refused: told of each connection that is closed because its client goes beyond a bound.
 
         Raises:
             ConfigError: somebody else listens there after all.
         """
         loop = asyncio.get_running_loop()
-        self._connections = connections = Connections(handle, self._bounds, self._waiting, loop, fail)
+        self._connections = connections = Connections(handle, self._bounds, self._waiting, loop, fail, on_refused)
         connections.traffic = self.traffic
         if self._tls is not None:
             connections.scheme = "https"

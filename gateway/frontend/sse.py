@@ -20,9 +20,10 @@ from gateway.frontend.backlog import Backlogs
 from gateway.frontend.body import read_message
 from gateway.frontend.call_response import EventStream
 from gateway.frontend.duplex import Duplex
+from gateway.frontend.post_head import Http
 from gateway.frontend.silence import Silence
 from gateway.frontend.sse_relay import SseRelay
-from gateway.frontend.streamable import Handler, Http
+from gateway.frontend.streamable import Handler
 from gateway.frontend.streams import event
 from gateway.jsonrpc import Message
 from gateway.protocol import HANDSHAKE_VERSIONS

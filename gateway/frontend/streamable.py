@@ -7,10 +7,9 @@ has to agree. Of what methods mean, it is known here that `initialize` opens a s
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import anyio
-import msgspec
 import structlog
 from anyio.abc import TaskGroup
 
@@ -22,7 +21,6 @@ from gateway.call import Call
 from gateway.config.models import GatewaySettings
 from gateway.errors import (
     GatewayError,
-    HeaderMismatch,
     InvalidParams,
     InvalidRequest,
     MethodNotAllowed,
@@ -36,16 +34,16 @@ from gateway.frontend.backlog import Backlogs
 from gateway.frontend.body import (
     NO_BATCHES,
     check_batch,
-    check_encoding,
-    check_form,
     check_size,
     messages_of,
     unusual_messages_of,
 )
 from gateway.frontend.call_response import EVENTS, CallResponse, EventStream
-from gateway.frontend.http_head import JSON, Fields, RequestHead, field_lines
+from gateway.frontend.http_head import field_lines
 from gateway.frontend.http_request import HttpRequest
+from gateway.frontend.post_head import Form, Http, form_of
 from gateway.frontend.relay import Forward
+from gateway.frontend.replies import reply_failure, reply_json, status_of
 from gateway.frontend.resuming import resume
 from gateway.frontend.session import HandshakeSession
 from gateway.frontend.sessions import Sessions
@@ -57,14 +55,10 @@ from gateway.protocol import (
     DEFAULT_VERSION,
     HANDSHAKE_VERSIONS,
     INTERNAL_ERROR,
-    INVALID_PARAMS,
-    INVALID_REQUEST,
-    METHOD_NOT_FOUND,
-    PARSE_ERROR,
     Era,
 )
 from gateway.request import Principal
-from gateway.server.agents import ConnectedAgent, OnNotification, Routing, carries_envelope, modern_agent, routing_of
+from gateway.server.agents import ConnectedAgent, OnNotification, carries_envelope, modern_agent
 
 log = structlog.stdlib.get_logger("gateway.frontend")
 
@@ -72,83 +66,23 @@ Handler = Callable[[Call], Awaitable[dict[str, Any]]]
 
 Work = Coroutine[Any, Any, object]
 
-MODERN_STATUSES: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400, INVALID_PARAMS: 400, METHOD_NOT_FOUND: 404}
-"""HTTP status by error code, for answers of the modern era; all others are 200. Codes of the specification's own range
-(−32020 …) are 400."""
-
 PRIMING_VERSION: Final = "2025-11-25"
 """The first revision whose clients know events without a message."""
 
 RATE_LIMIT_HEADERS: Final = ("ratelimit-policy", "ratelimit")
-ROUTING_HEADERS: Final = frozenset(
-    {"mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id", "host", "origin", "content-type"}
-)
 
 
-class Http(msgspec.Struct, eq=False):
-    """One HTTP request, and who sent it."""
-
-    request: HttpRequest
-    principal: Principal
-    view: str | None
-    headers: dict[str, str]
-    """By lower-case name."""
-
-    __repr__ = object.__repr__  # headers hold credentials
-
-    def accepts(self, kind: str) -> bool:
-        return accepts(self.request.head, kind)
+class OnRefused(Protocol):
+    def __call__(self, request: HttpRequest, error: GatewayError, status: int | None = None) -> None:
+        """
+        Args:
+            status: of the answer, where that is another than the error's own.
+        """
+        ...
 
 
-class Form(msgspec.Struct, frozen=True, eq=False):
-    """What the head of a POST says of it."""
-
-    version: str | None
-    """`MCP-Protocol-Version`."""
-    is_modern: bool
-    """Whether that is one of the modern era, or one that is not spoken here."""
-    session: str | None
-    """`Mcp-Session-Id`."""
-    streams: bool
-    """Whether its client accepts an event stream."""
-    names_events: bool
-    """Whether it does so by name."""
-    routing: Routing
-
-
-def accepts(head: RequestHead, kind: str) -> bool:
-    accept = head.headers.get("accept", "*/*").lower()
-    return kind in accept or "*/*" in accept or kind.partition("/")[0] + "/*" in accept
-
-
-def _form(head: RequestHead) -> Form:
-    """
-    Raises:
-        NotAcceptable, UnsupportedMediaType: it cannot be answered, or read.
-    """
-    if not accepts(head, JSON):
-        raise NotAcceptable("Accept must include application/json and text/event-stream.")
-    check_form(head.headers)
-    check_encoding(head.headers)
-    version = head.headers.get("mcp-protocol-version")
-    return Form(
-        version,
-        version is not None and version not in HANDSHAKE_VERSIONS,
-        head.headers.get("mcp-session-id"),
-        accepts(head, EVENTS),
-        EVENTS in head.headers.get("accept", "").lower(),
-        routing_of(head.headers),
-    )
-
-
-def check_routing(head: RequestHead) -> None:
-    """
-    Raises:
-        HeaderMismatch: a routing header stands there twice, so that two readers might read two things.
-    """
-    for name in head.repeated:
-        if name in ROUTING_HEADERS:
-            raise HeaderMismatch(f"{name} header appears more than once")
+def _nobody(request: HttpRequest, error: GatewayError, status: int | None = None) -> None:
+    """Is told."""
 
 
 class Streamable:
@@ -161,6 +95,7 @@ class Streamable:
         on_notification: told what an agent with a session says unasked.
         tasks: outlives any one request.
         waiting: counts what waits for clients.
+        on_refused: told of each request that ended with an error before it became a call.
     """
 
     def __init__(
@@ -173,8 +108,10 @@ class Streamable:
         on_notification: OnNotification,
         tasks: TaskGroup,
         waiting: Backlogs,
+        on_refused: OnRefused = _nobody,
     ) -> None:
         self._settings = settings
+        self._on_refused = on_refused
         self._silence = Silence(settings.keepalive)
         self._waiting = waiting
         self._handle = handle
@@ -193,7 +130,7 @@ class Streamable:
         request, cap = http.request, self._settings.max_request_bytes
         form: Form | None = request.head.form
         if form is None:
-            form = request.head.form = _form(request.head)
+            form = request.head.form = form_of(request.head)
         if not request.whole:
             check_size(http.headers, cap)
             return self._post_when_read(http, form, cap)
@@ -321,6 +258,7 @@ class Streamable:
         try:
             session = self._sessions.open(http.principal, http.view, as_object(message.get("params")))
         except InvalidParams as error:
+            self._on_refused(http.request, error, 200)
             reply_json(http.request, 200, jsonrpc.error(message["id"], error.code, error.message, error.data))
             return
         opened, response = False, self._response(http, form)
@@ -406,6 +344,7 @@ class Streamable:
         try:
             agent = modern_agent(message, http.principal, http.view, http.headers, form.routing)
         except GatewayError as error:
+            self._on_refused(http.request, error)
             reply_failure(http.request, error, message["id"])
             return None
         if message["method"] == "subscriptions/listen" and not form.streams:
@@ -432,10 +371,7 @@ class Streamable:
         """
         id, request, is_modern = message["id"], http.request, agent.era is Era.MODERN
         if response is None:
-            if session is None:  # as `_response` does, in a step less
-                response = CallResponse(request, self._silence, {}, form.streams, self._waiting, http.principal)
-            else:
-                response = self._response(http, form, session, id)
+            response = self._response(http, form, session, id)
             self._silence.begin(response)
         params: dict[str, Any] = message.get("params") or {}
         call = Call(
@@ -463,7 +399,7 @@ class Streamable:
         except GatewayError as error:
             _add_headers(response, error)
             code = error.code_in(agent.era)
-            status = error.status if error.ends_exchange else _status(code, agent.era)
+            status = error.status if error.ends_exchange else status_of(code, agent.era)
             answer = jsonrpc.error(id, code, error.message, error.data)
         except Exception:
             log.exception("request failed", method=Clipped(call.method, 100))
@@ -514,13 +450,6 @@ def _add_headers(response: CallResponse, error: GatewayError) -> None:
     response.headers.update(headers)
 
 
-def _status(code: int, era: Era) -> int:
-    """HTTP status of a JSON-RPC error that answers a request."""
-    if era is Era.HANDSHAKE:
-        return 200
-    return MODERN_STATUSES.get(code, 400 if -32099 <= code <= -32020 else 200)
-
-
 def _primes(agent: ConnectedAgent) -> bool:
     """Whether its client knows events without a message; older ones take them for broken JSON."""
     return agent.version >= PRIMING_VERSION
@@ -535,12 +464,3 @@ def _session_id(http: Http) -> str:
     if id is None:
         raise InvalidRequest("Mcp-Session-Id is missing. Open a session with initialize.")
     return id
-
-
-def reply_failure(request: HttpRequest, error: GatewayError, id: RequestId | None = None) -> None:
-    """End the exchange with an error, its HTTP status and its headers."""
-    reply_json(request, error.status, jsonrpc.error(id, error.code, error.message, error.data), error.headers.items())
-
-
-def reply_json(request: HttpRequest, status: int, value: Any, headers: Fields = ()) -> None:
-    request.reply(status, jsonrpc.dumps(value), headers)

@@ -166,21 +166,34 @@ class CallRecorder(Collector):
             self._alike[kind] = made
         return made
 
-    def refused(self, http: HttpExchange, what: str, address: str, by: Principal | None, error: GatewayError) -> None:
+    def refused(
+        self,
+        http: HttpExchange | None,
+        what: str | None,
+        address: str,
+        by: Principal | None,
+        error: GatewayError,
+        status: int | None = None,
+    ) -> None:
         """A request that was to be one of MCP ended before it was a call.
 
         Args:
+            http: None where it ended before its head was there; so with `what`.
             what: method and path.
             by: who sent it, if that is known.
+            status: of HTTP, where that is another than the error's own.
         """
         members = members_of(
             http=_short(what, 200),
-            status=error.status,
+            status=error.status if status is None else status,
             outcome=error.outcome,
             code=error.code,
             principal=by.id if by is not None else None,
             address=address,
         )
+        if http is None:
+            self._write(AccessLine(time.time(), members, None, None, None, None))
+            return
         http.logged = line = AccessLine(time.time(), members, http.id or None, None, None, http.received)
         self._write(line)
 

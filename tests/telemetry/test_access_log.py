@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 import signal
+import socket
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from tests.support import wait_until
 pytestmark = pytest.mark.anyio
 
 SECONDS: Final = 30.0
+MODERN_CALL: Final = request("tools/call", {"name": "up__test_simple_text", "arguments": {}}, modern=True)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +45,8 @@ async def client(gateway: Gateway) -> AsyncGenerator[httpx2.AsyncClient]:
 
 
 async def call(http: httpx2.AsyncClient, id: str | bytes | None = None) -> httpx2.Response:
-    message = request("tools/call", {"name": "up__test_simple_text", "arguments": {}}, modern=True)
-    return await http.post("/mcp", json=message, headers={**fields(message), **({"x-request-id": id} if id else {})})  # pyright: ignore[reportArgumentType]
+    headers: Any = {**fields(MODERN_CALL), **({"x-request-id": id} if id else {})}
+    return await http.post("/mcp", json=MODERN_CALL, headers=headers)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -52,8 +54,8 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 async def line_of(path: Path, id: str) -> dict[str, Any]:
-    await wait_until(lambda: any(line["request_id"] == id for line in lines(path)), SECONDS)
-    (line,) = [line for line in lines(path) if line["request_id"] == id]
+    await wait_until(lambda: any(line.get("request_id") == id for line in lines(path)), SECONDS)
+    (line,) = [line for line in lines(path) if line.get("request_id") == id]
     return line
 
 
@@ -165,6 +167,8 @@ async def test_the_level_can_be_changed_while_it_runs(folder: Path, served: Gate
         ({"host": "evil.example"}, "{}", (421, "forbidden")),
         ({}, "no JSON", (400, "malformed")),
         ({"mcp-session-id": "never was", "mcp-protocol-version": "2025-11-25"}, "ping", (404, "no_session")),
+        ({**fields(MODERN_CALL), "Mcp-Name": "another"}, json.dumps(MODERN_CALL), (400, "malformed")),
+        ({}, json.dumps(request("initialize", {"protocolVersion": 1})), (200, "invalid_params")),
     ],
 )
 async def test_a_request_that_is_refused_before_it_is_a_call_leaves_a_line_too(
@@ -181,12 +185,26 @@ async def test_a_request_that_is_refused_before_it_is_a_call_leaves_a_line_too(
     assert line["bytes_out"] == len(answer.content)
 
 
+async def test_a_connection_that_is_closed_because_of_what_arrives_leaves_a_line(folder: Path, served: Gateway) -> None:
+    host, _, port = served.base.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), SECONDS) as connection:
+        connection.sendall(b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * 100_000)
+        with suppress(ConnectionError):
+            while connection.recv(4096):
+                pass
+
+    async def is_said() -> bool:
+        return any(line.get("status") == 431 and line["address"] == "127.0.0.1" for line in lines(folder / "access"))
+
+    await wait_until(is_said, SECONDS)
+
+
 async def test_what_is_no_business_of_mcp_leaves_none(folder: Path, served: Gateway) -> None:
     async with client(served) as http:
         answer = await http.get("/nothing", headers={"host": "evil.example"})
         await call(http, "the-next")
     await line_of(folder / "access", "the-next")
-    assert answer.headers["x-request-id"] not in {line["request_id"] for line in lines(folder / "access")}
+    assert answer.headers["x-request-id"] not in {line.get("request_id") for line in lines(folder / "access")}
 
 
 def test_lines_of_an_agent_on_stdio_have_bytes(tmp_path: Path) -> None:
