@@ -181,7 +181,10 @@ async def attempt(upstream: Upstream, call: Call, params: dict[str, Any]) -> dic
     if call.spoke:  # in a round before this one
         call.spoke = False
     if upstream.is_limited and call.lease is None:
-        call.lease = upstream.lease_now(tenant) or await _queue(upstream, call, tenant, deadline.timeout)
+        lease = upstream.lease_now(tenant) or await _queue(upstream, call, tenant, deadline.timeout)
+        if call.lease is not None:  # it was given another in the turn in which places were limited anew
+            call.lease.release()
+        call.lease = lease
         if call.method == "tasks/result":
             call.lease.pause()  # it waits for a task, and must not keep the place of who would end that
     try:

@@ -166,3 +166,16 @@ async def test_calls_at_work_hold_places_when_these_become_limited(keep: Keep) -
             upstream.adjust(config(server.url, timeout=DEADLINE, max_concurrency=1, max_queue=0))
             await work("last")
             assert upstream.health().queued == 0, "no place was lost"
+
+            go_on = anyio.Event()
+            upstream.adjust(config(server.url, timeout=DEADLINE, max_concurrency=1))
+            tg.start_soon(work, "hold")
+            await wait_until(lambda: upstream.in_flight() == 1)
+            tg.start_soon(work, "other")
+            await wait_until(lambda: upstream.health().queued == 1)
+            upstream.adjust(config(server.url, timeout=DEADLINE))
+            upstream.adjust(config(server.url, timeout=DEADLINE, max_concurrency=2))  # whose turn it is has not heard
+            go_on.set()
+            await wait_until(lambda: len(ended) == 6)
+            upstream.adjust(config(server.url, timeout=DEADLINE, max_concurrency=1, max_queue=0))
+            await work("last")
